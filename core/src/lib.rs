@@ -1,0 +1,11 @@
+//! A unified multimodal model that understands, generates and edits images, after UniGen-1.5
+//! (arXiv 2511.14760), on burn: one core for the browser and for training.
+//!
+//! The map is in ARCHITECTURE.md. Model files name their equations and tensors as the papers and the
+//! published checkpoints do; every public item gives shapes, units and errors.
+
+pub mod error;
+pub mod nn;
+pub mod ops;
+
+pub use error::{Error, ErrorKind, Result};
