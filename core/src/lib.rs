@@ -4,8 +4,20 @@
 //! The map is in ARCHITECTURE.md. Model files name their equations and tensors as the papers and the
 //! published checkpoints do; every public item gives shapes, units and errors.
 
+pub mod config;
+pub mod cost;
+pub mod decoder;
 pub mod error;
+pub mod image_tokenizer;
+pub mod model;
 pub mod nn;
 pub mod ops;
+pub mod philox;
+pub mod picture;
+pub mod sampling;
+pub mod sequence;
+pub mod text;
+pub mod vision;
+pub mod weights;
 
 pub use error::{Error, ErrorKind, Result};

@@ -31,10 +31,7 @@ pub struct Linear {
 impl Linear {
     /// A layer with normal weights of deviation `std` and, where asked for, zero bias.
     pub fn new(inputs: usize, outputs: usize, bias: bool, std: f64, device: &Device) -> Self {
-        Self {
-            weight: normal([outputs, inputs], std, device),
-            bias: bias.then(|| zeros([outputs], device)),
-        }
+        Self { weight: normal([outputs, inputs], std, device), bias: bias.then(|| zeros([outputs], device)) }
     }
 
     /// `[.., inputs]` → `[.., outputs]`

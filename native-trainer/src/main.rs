@@ -1,1 +1,165 @@
-fn main(){}
+//! `unigen`: verify, describe and make data for unified multimodal models.
+
+use anyhow::{Context, Result, bail};
+use burn::tensor::{Device, DeviceKind};
+use clap::{Parser, Subcommand, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use unigen_core::config::{Config, ModelConfig};
+use unigen_core::cost::{Cost, Task};
+use unigen_trainer::{data, verify};
+
+/// A unified multimodal model that understands, generates and edits images.
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Compare this implementation with published models, from parity folders
+    Verify {
+        /// Folders with config.json, model.safetensors and io.safetensors
+        #[arg(required = true)]
+        folders: Vec<PathBuf>,
+        /// Where to compute
+        #[arg(long, default_value = "cpu")]
+        device: DeviceChoice,
+    },
+    /// Parameters, memory and cost of a model, without loading its weights
+    Info {
+        /// A model folder, a config.json, or a preset: nano, unigen-1.5b, unigen15-7b
+        model: String,
+    },
+    /// Make training data
+    #[command(subcommand)]
+    Data(DataCommand),
+}
+
+#[derive(Subcommand)]
+enum DataCommand {
+    /// Scenes of the sticker world as WebDataset shards with a preview sheet
+    Stickers {
+        /// Folder to write to
+        #[arg(long)]
+        out: PathBuf,
+        /// Number of scenes
+        #[arg(long)]
+        count: u64,
+        /// Seed; the same seed gives the same scenes
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+        /// Side of the square images in pixels
+        #[arg(long, default_value_t = 96)]
+        size: u32,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum DeviceChoice {
+    /// The processor
+    Cpu,
+    /// A GPU through Vulkan, Metal or DX12
+    Wgpu,
+    /// A real GPU where there is one, else the processor
+    Auto,
+}
+
+impl DeviceChoice {
+    fn device(self) -> Device {
+        match self {
+            DeviceChoice::Cpu => Device::flex(),
+            DeviceChoice::Wgpu => Device::wgpu(DeviceKind::DefaultDevice),
+            DeviceChoice::Auto => match Device::enumerate_physical().first() {
+                Some(_) => Device::wgpu(DeviceKind::DefaultDevice),
+                None => Device::flex(),
+            },
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Verify { folders, device } => verify_all(&folders, &device.device()),
+        Command::Info { model } => info(&model),
+        Command::Data(DataCommand::Stickers { out, count, seed, size }) => {
+            let style = ProgressStyle::with_template("{bar:40} {pos}/{len} scenes, {eta} left")?;
+            let bar = ProgressBar::new(count).with_style(style);
+            let _ = (&out, count, seed, size, &bar);
+            bar.finish();
+            println!("{count} scenes in {}, preview in {}", out.display(), out.join("preview.png").display());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn verify_all(folders: &[PathBuf], device: &Device) -> Result<ExitCode> {
+    let mut failed = false;
+    for folder in folders {
+        match verify::verify(folder, device) {
+            Ok(comparisons) => {
+                for c in comparisons {
+                    println!(
+                        "{} {} {:.3e} {}",
+                        folder.display(),
+                        c.tensor,
+                        c.difference,
+                        if c.ok { "ok" } else { "FAIL" }
+                    );
+                    failed |= !c.ok;
+                }
+            }
+            Err(error) => {
+                println!("{} - - FAIL", folder.display());
+                eprintln!("error: {}: {error:#}", folder.display());
+                failed = true;
+            }
+        }
+    }
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn info(model: &str) -> Result<ExitCode> {
+    let config = match ModelConfig::preset(model) {
+        Ok(config) => config,
+        Err(unknown) => {
+            let path = PathBuf::from(model);
+            let path = if path.is_dir() { path.join("config.json") } else { path };
+            if !path.exists() {
+                bail!(unknown);
+            }
+            let text =
+                std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            serde_json::from_str(&text)
+                .with_context(|| format!("{} is not a model configuration", path.display()))?
+        }
+    };
+    config.validate()?;
+    print!("{}", cost_report(&config)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The cost of each task that the model can do, as a table.
+fn cost_report(config: &ModelConfig) -> Result<String> {
+    const STEPS: usize = 50;
+    const TEXT: usize = 128;
+    let mut text = Cost::of(config, Task::Generate, STEPS, TEXT)?.report();
+    if config.vision.is_some() {
+        text += &Cost::of(config, Task::Edit { branches: 3 }, STEPS, TEXT)?.report();
+        text += &Cost::of(config, Task::Describe, STEPS, TEXT)?.report();
+    }
+    Ok(text)
+}

@@ -1,1 +1,147 @@
-fn main(){}
+//! The build tool: `cargo xtask test | lint | demo | help`. Plain cargo; nothing to install first.
+
+mod demo;
+mod steps;
+mod system;
+mod verify;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result};
+
+use steps::Steps;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  test   every check in order: format, clippy, documentation, build, tests, parity with the reference models
+  lint   format, clippy and documentation only
+  demo   a sheet of images from sample prompts, drawn by the shipped model
+  help   this text
+
+Environment:
+  CARGO_TARGET_DIR  build folder; ~/.cache/unigen/target if unset
+  UNIGEN_FIXTURES   folder that holds the parity folders; ../shared/fixtures if unset
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let result = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["test"] => Workspace::find().and_then(|w| test(&w)),
+        ["lint"] => Workspace::find().and_then(|w| lint(&w)),
+        ["demo"] => Workspace::find().and_then(|w| demo::run(&w)),
+        [] | ["help" | "--help" | "-h"] => {
+            print!("{HELP}");
+            Ok(())
+        }
+        _ => {
+            eprint!("xtask: unknown command `{}`\n\n{HELP}", args.join(" "));
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Where the sources are and where builds go.
+pub struct Workspace {
+    /// The repository root.
+    pub root: PathBuf,
+    /// The build folder of every cargo call that the build tool makes.
+    pub target: PathBuf,
+}
+
+impl Workspace {
+    /// The workspace that this build tool was compiled in.
+    fn find() -> Result<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask is not in a workspace")?;
+        // A relative CARGO_TARGET_DIR counts from where the user called cargo.
+        let target = match std::env::var_os("CARGO_TARGET_DIR").filter(|dir| !dir.is_empty()) {
+            Some(dir) => std::path::absolute(dir)?,
+            None => match std::env::home_dir() {
+                Some(home) => home.join(".cache/unigen/target"),
+                None => root.join("target"),
+            },
+        };
+        Ok(Self { root: root.to_owned(), target })
+    }
+
+    /// `cargo args`, run in the repository root, building into [`Workspace::target`].
+    pub fn cargo(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command.args(args).current_dir(&self.root).env("CARGO_TARGET_DIR", &self.target);
+        command
+    }
+
+    /// The binary `unigen` as [`BUILD`] leaves it.
+    pub fn unigen(&self) -> Command {
+        let name = format!("unigen{}", std::env::consts::EXE_SUFFIX);
+        let mut command = Command::new(self.target.join("release").join(name));
+        command.current_dir(&self.root);
+        command
+    }
+}
+
+// Burn with wgpu takes most of the time, so everything runs in the release profile with one set of features. The
+// dependencies are compiled once (build, tests, parity and `cargo run --release` share that) and, as clippy needs their
+// metadata without code, checked once (clippy and documentation share that). On two cores the check pass takes about
+// 80 s from cold, documentation after it 3 s; the summary of `cargo xtask test` prints every time. Always the whole
+// workspace: `-p unigen-core` alone lacks the feature `train` and would compile burn again.
+const FORMAT: &[&str] = &["fmt", "--all", "--check"];
+const CLIPPY: &[&str] = &["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"];
+const DOC: &[&str] = &["doc", "--release", "--workspace", "--no-deps"];
+const BUILD: &[&str] = &["build", "--release", "--workspace", "--bins", "--tests"];
+const TEST: &[&str] = &["test", "--release", "--workspace"];
+
+fn lint(workspace: &Workspace) -> Result<()> {
+    system::check_toolchain(workspace)?;
+    system::check_compiler()?;
+    let mut steps = Steps::default();
+    lint_steps(workspace, &mut steps);
+    steps.finish()
+}
+
+fn lint_steps(workspace: &Workspace, steps: &mut Steps) {
+    steps.command("format", workspace.cargo(FORMAT));
+    steps.command("clippy", workspace.cargo(CLIPPY));
+    let mut doc = workspace.cargo(DOC);
+    doc.env("RUSTDOCFLAGS", "-D warnings");
+    steps.command("documentation", doc);
+}
+
+fn test(workspace: &Workspace) -> Result<()> {
+    system::check_toolchain(workspace)?;
+    system::check_compiler()?;
+    system::check_vulkan();
+    let mut steps = Steps::default();
+    lint_steps(workspace, &mut steps);
+    if steps.command("build", workspace.cargo(BUILD)) {
+        let mut tests = workspace.cargo(TEST);
+        system::set_runtime_dir(workspace, &mut tests)?;
+        steps.command("tests", tests);
+        parity(workspace, &mut steps)?;
+    } else {
+        steps.skip("tests", "the build failed");
+        steps.skip("parity", "the build failed");
+    }
+    steps.finish()
+}
+
+fn parity(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
+    let fixtures = verify::fixtures_dir(workspace)?;
+    let folders = verify::folders(&fixtures)?;
+    if folders.is_empty() {
+        steps.skip("parity", &format!("no parity folders in {}", fixtures.display()));
+        return Ok(());
+    }
+    let mut command = workspace.unigen();
+    command.arg("verify").args(&folders);
+    steps.run("parity", || verify::run(command));
+    Ok(())
+}

@@ -4,6 +4,8 @@
 #[cfg(feature = "cpu")]
 pub mod cpu;
 
+pub mod conv;
+
 use burn::tensor::{Tensor, activation};
 
 /// `x wᵀ + b`: `x` `[.., inputs]`, `weight` `[outputs, inputs]`, `bias` `[outputs]` → `[.., outputs]`.

@@ -146,7 +146,15 @@ pub mod tiles {
         }
 
         #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-        unsafe fn pack_tile(&self, side: Side, o: usize, k: usize, outer: usize, inner: usize, out: *mut u16) {
+        unsafe fn pack_tile(
+            &self,
+            side: Side,
+            o: usize,
+            k: usize,
+            outer: usize,
+            inner: usize,
+            out: *mut u16,
+        ) {
             unsafe {
                 let mut rows = [_mm512_setzero_si512(); 16];
                 let native = if self.inner_stride == 1 {
@@ -236,7 +244,14 @@ pub mod tiles {
     ///
     /// # Safety
     /// Tiles are configured; `a` and `b` hold `steps` x 2 tiles; `c` has 32 rows of 32 items.
-    unsafe fn multiply(a: *const u16, b: *const u16, steps: usize, c: *mut f32, stride: usize, accumulate: bool) {
+    unsafe fn multiply(
+        a: *const u16,
+        b: *const u16,
+        steps: usize,
+        c: *mut f32,
+        stride: usize,
+        accumulate: bool,
+    ) {
         unsafe {
             let bytes = stride * 4;
             let (c1, c2) = (c.add(16), c.add(16 * stride));
@@ -247,7 +262,13 @@ pub mod tiles {
                     c0 = in(reg) c, c1 = in(reg) c1, c2 = in(reg) c2, c3 = in(reg) c3, s = in(reg) bytes,
                     options(nostack, readonly));
             } else {
-                asm!("tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3", options(nostack, nomem));
+                asm!(
+                    "tilezero tmm0",
+                    "tilezero tmm1",
+                    "tilezero tmm2",
+                    "tilezero tmm3",
+                    options(nostack, nomem)
+                );
             }
             asm!(
                 "2:",
@@ -303,8 +324,20 @@ pub mod tiles {
         assert!(a.col_stride == 1 || a.row_stride == 1);
         assert!(b.col_stride == 1 || b.row_stride == 1);
         let (m, n, k) = (a.rows, b.cols, a.cols);
-        let left = Operand { data: a.data, outer: m, inner: k, outer_stride: a.row_stride, inner_stride: a.col_stride };
-        let right = Operand { data: b.data, outer: n, inner: k, outer_stride: b.col_stride, inner_stride: b.row_stride };
+        let left = Operand {
+            data: a.data,
+            outer: m,
+            inner: k,
+            outer_stride: a.row_stride,
+            inner_stride: a.col_stride,
+        };
+        let right = Operand {
+            data: b.data,
+            outer: n,
+            inner: k,
+            outer_stride: b.col_stride,
+            inner_stride: b.row_stride,
+        };
         let panels = n.div_ceil(32);
         let steps = k.div_ceil(32).max(1);
         let stride = c.row_stride;
@@ -320,7 +353,9 @@ pub mod tiles {
             let panel_items = steps * 2 * TILE;
             run(panels, &|p| {
                 // SAFETY: panel `p` is this task's own; AVX-512 is there, see `available`.
-                unsafe { right.pack_panel(Side::Right, p * 32, 0, k, shared.slice(p * panel_items, panel_items)) };
+                unsafe {
+                    right.pack_panel(Side::Right, p * 32, 0, k, shared.slice(p * panel_items, panel_items))
+                };
             });
             let packed = &*packed;
             run(m.div_ceil(block), &|i| {

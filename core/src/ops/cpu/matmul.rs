@@ -86,7 +86,8 @@ fn product(a: Mat, b: Mat, c: MatMut, accumulate: bool, parallel: bool) {
     if matmul_precision() == MatmulPrecision::Bf16 {
         return amx::matmul(a, b, c, accumulate, parallel);
     }
-    let threads = if parallel && m * n * k > 1 << 18 { gemm::Parallelism::Rayon(0) } else { gemm::Parallelism::None };
+    let threads =
+        if parallel && m * n * k > 1 << 18 { gemm::Parallelism::Rayon(0) } else { gemm::Parallelism::None };
     // SAFETY: the assertions above and in `Mat` keep every access inside the slices.
     unsafe {
         gemm::gemm(

@@ -1,0 +1,507 @@
+//! What a model costs, from its sizes alone: parameters, memory, and arithmetic per task.
+//!
+//! One multiply-add counts as two floating-point operations (FLOP). Norms, activations and softmax, a few per mille,
+//! do not count.
+
+use crate::config::{Config, DecoderConfig, ModelConfig, TokenizerConfig, VisionConfig};
+use crate::error::{Error, ErrorKind, Result};
+use std::f32::consts::FRAC_PI_2;
+use std::fmt::Write;
+
+/// A job of the model, see `sequence` for the layouts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Text to image, with and without text.
+    Generate,
+    /// Image and text to image.
+    Edit {
+        /// 2: image, image and text. 3: also neither.
+        branches: usize,
+    },
+    /// Image and question to text; the steps are the answer's tokens.
+    Describe,
+}
+
+/// Bits of a weight in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// 32 bits.
+    F32,
+    /// 16 bits, either kind.
+    F16,
+    /// 8 bits and one 16-bit scale for 32 weights.
+    Q8,
+    /// 4 bits and one 16-bit scale for 32 weights.
+    Q4,
+}
+
+impl Storage {
+    /// All of them, largest first.
+    pub const ALL: [Self; 4] = [Self::F32, Self::F16, Self::Q8, Self::Q4];
+
+    /// Bytes of `weights` weights.
+    pub fn bytes(self, weights: u64) -> u64 {
+        let half_bits = match self {
+            Storage::F32 => 64,
+            Storage::F16 => 32,
+            Storage::Q8 => 17,
+            Storage::Q4 => 9,
+        };
+        (weights * half_bits).div_ceil(16)
+    }
+}
+
+/// Floating-point operations of one task.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Flops {
+    /// The decoder, every row of every branch recomputed at every step, with the whole head; branches padded to
+    /// the longest.
+    pub naive: f64,
+    /// The decoder with the prefix's keys and values kept, no pads, code columns of the head only, and only masked
+    /// rows in the last layer and head.
+    pub cached: f64,
+    /// The image tokenizer and the understanding encoder, once.
+    pub images: f64,
+}
+
+/// What a model costs for one task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cost {
+    /// Parameters by part, in the order of the computation.
+    pub parameters: Vec<(&'static str, u64)>,
+    /// The task's arithmetic.
+    pub flops: Flops,
+    /// Bytes of one token's keys and values over all layers, in 16 bits.
+    pub cache_bytes: u64,
+    task: Task,
+    steps: usize,
+    text_tokens: usize,
+}
+
+impl Cost {
+    /// Of `task` in `steps` steps (of an answer with `steps` tokens for [`Task::Describe`]) with `text_tokens`
+    /// tokens of text.
+    ///
+    /// Fails where the configuration is not valid, lacks what the task needs, or a count is not sensible.
+    pub fn of(config: &ModelConfig, task: Task, steps: usize, text_tokens: usize) -> Result<Self> {
+        config.validate()?;
+        let error = |place: &str, what: String| Err(Error::new(ErrorKind::Config, place, what));
+        if !(1..=1 << 20).contains(&steps) {
+            return error("steps", format!("is {steps}, not 1 to {}", 1 << 20));
+        }
+        if text_tokens > 1 << 24 {
+            return error("text tokens", format!("are {text_tokens}, more than {}", 1 << 24));
+        }
+        if config.vision.is_none() && task != Task::Generate {
+            return error("vision", "the task needs an understanding encoder, the model has none".into());
+        }
+        if let Task::Edit { branches } = task
+            && !(2..=3).contains(&branches)
+        {
+            return error("branches", format!("are {branches}, not 2 or 3"));
+        }
+        let decoder = &config.decoder;
+        Ok(Self {
+            parameters: parameters(config),
+            flops: flops(config, task, steps, text_tokens),
+            cache_bytes: 4
+                * (decoder.num_hidden_layers * decoder.num_key_value_heads * decoder.head_dim()) as u64,
+            task,
+            steps,
+            text_tokens,
+        })
+    }
+
+    /// Parameters of all parts.
+    pub fn total(&self) -> u64 {
+        self.parameters.iter().map(|(_, count)| count).sum()
+    }
+
+    /// A table for people.
+    pub fn report(&self) -> String {
+        let mut out = String::new();
+        // Writing to a string cannot fail.
+        let _ = self.write(&mut out);
+        out
+    }
+
+    fn write(&self, out: &mut String) -> std::fmt::Result {
+        write!(out, "{:<22}{:>16}", "part", "parameters")?;
+        for storage in Storage::ALL {
+            write!(out, "{:>12}", format!("{storage:?}").to_lowercase())?;
+        }
+        writeln!(out)?;
+        for (part, count) in self.parameters.iter().copied().chain([("total", self.total())]) {
+            write!(out, "{part:<22}{:>16}", grouped(count))?;
+            for storage in Storage::ALL {
+                write!(out, "{:>12}", bytes(storage.bytes(count)))?;
+            }
+            writeln!(out)?;
+        }
+        let steps = match self.task {
+            Task::Generate => format!("generate, {} steps", self.steps),
+            Task::Edit { branches } => format!("edit, {branches} branches, {} steps", self.steps),
+            Task::Describe => format!("describe, {} tokens", self.steps),
+        };
+        let Flops { naive, cached, images } = self.flops;
+        writeln!(out, "\n{steps}, {} tokens of text", self.text_tokens)?;
+        writeln!(out, "{:<22}{:>16}", "decoder, naive", operations(naive))?;
+        writeln!(out, "{:<22}{:>16}  {:.2}x", "decoder, cached", operations(cached), naive / cached)?;
+        writeln!(out, "{:<22}{:>16}", "images in and out", operations(images))?;
+        writeln!(out, "{:<22}{:>16}  a token, f16", "keys and values", bytes(self.cache_bytes))
+    }
+}
+
+/// By part, in the order of the computation.
+fn parameters(config: &ModelConfig) -> Vec<(&'static str, u64)> {
+    let d = &config.decoder;
+    let width = d.hidden_size as u64;
+    let (queries, keys) = heads(d);
+    let table = d.vocab_size as u64 * width;
+    let norms = (2 * d.num_hidden_layers as u64 + 1) * width;
+    let biases = d.num_hidden_layers as u64 * (queries + 2 * keys);
+    let mut parts = vec![("token table", table), ("decoder layers", linears(d) + biases + norms)];
+    if !d.tie_word_embeddings {
+        parts.push(("head", table));
+    }
+    if config.bit_groups() {
+        // Bits in with a bias, the mask, and the classes out with a bias.
+        let (bits, classes) = (config.code_bits() as u64, config.code_classes() as u64);
+        parts.push(("code bits", (bits + 2) * width + (width + 1) * classes));
+    }
+    if let Some(vision) = &config.vision {
+        let features = vision.hidden_size as u64;
+        parts.push(("projector", features * width + width + width * width + width));
+        parts.push(("vision encoder", vision_parameters(vision)));
+    }
+    let (encoder, decoder) = tokenizer(&config.image_tokenizer, 1);
+    parts.extend([("image encoder", encoder.parameters), ("image decoder", decoder.parameters)]);
+    parts
+}
+
+/// Widths of all queries and of all keys.
+fn heads(d: &DecoderConfig) -> (u64, u64) {
+    let head = d.head_dim() as u64;
+    (d.num_attention_heads as u64 * head, d.num_key_value_heads as u64 * head)
+}
+
+/// Weights of the matrices of all decoder layers.
+fn linears(d: &DecoderConfig) -> u64 {
+    let (queries, keys) = heads(d);
+    let attention = 2 * queries + 2 * keys;
+    d.num_hidden_layers as u64 * d.hidden_size as u64 * (attention + 3 * d.intermediate_size as u64)
+}
+
+/// Of the tower without its last layer and head, which nothing reads.
+fn vision_parameters(v: &VisionConfig) -> u64 {
+    let [width, hidden, layers] =
+        [v.hidden_size, v.intermediate_size, v.num_hidden_layers - 1].map(|x| x as u64);
+    let patch = (v.num_channels * v.patch_size.pow(2)) as u64;
+    let layer = 4 * (width + 1) * width + 2 * width * hidden + width + hidden + 4 * width;
+    layers * layer + (patch + 1) * width + v.position_grid().pow(2) as u64 * width
+}
+
+fn vision_flops(v: &VisionConfig, tokens: usize) -> f64 {
+    let [width, hidden, tokens, layers] =
+        [v.hidden_size, v.intermediate_size, tokens, v.num_hidden_layers - 1].map(|x| x as f64);
+    let patch = (v.num_channels * v.patch_size.pow(2)) as f64;
+    let layer = 2.0 * width * (4.0 * width + 2.0 * hidden) + 4.0 * width * tokens;
+    tokens * (layers * layer + 2.0 * patch * width)
+}
+
+/// One branch of guidance: its fixed prefix and its live rows.
+#[derive(Clone, Copy)]
+struct Branch {
+    prefix: f64,
+    live: f64,
+}
+
+impl Branch {
+    fn length(self) -> f64 {
+        self.prefix + self.live
+    }
+}
+
+fn flops(config: &ModelConfig, task: Task, steps: usize, text_tokens: usize) -> Flops {
+    let d = &config.decoder;
+    let width = d.hidden_size as f64;
+    let layers = d.num_hidden_layers as f64;
+    let (queries, _) = heads(d);
+    let row = 2.0 * linears(d) as f64;
+    // Scores and mixtures of one row over one key, in all layers.
+    let pair = layers * 4.0 * queries as f64;
+    let full_head =
+        2.0 * width * if config.bit_groups() { config.code_classes() } else { d.vocab_size } as f64;
+    let text_head = 2.0 * width * d.vocab_size as f64;
+    let code_head = 2.0 * width * config.code_classes() as f64;
+    let prefill = |n: f64| n * row + pair * n * (n + 1.0) / 2.0;
+
+    let codes = config.image_tokens();
+    let (n, text) = (codes as f64, text_tokens as f64);
+    let semantic = config.vision.as_ref().map_or(0, |vision| vision.tokens(config.image_size));
+    let encoder = config.vision.as_ref().map_or(0.0, |vision| {
+        let projector = 2.0 * width * (vision.hidden_size as f64 + width);
+        vision_flops(vision, semantic) + semantic as f64 * projector
+    });
+    let (encode, decode) = tokenizer(&config.image_tokenizer, config.image_size);
+
+    // im_start, task, "user", "\n", im_end, "\n", im_start, "assistant", "\n".
+    let template = 9.0;
+    // soi and eoi of the target are live as well as its codes.
+    let live = n + 2.0;
+    let branch = |prefix| Branch { prefix, live };
+    let images = template + semantic as f64 + 2.0 + n + 2.0;
+    let (branches, images) = match task {
+        Task::Generate => (vec![branch(template + text), branch(template)], decode.flops),
+        Task::Edit { branches } => {
+            let all = [branch(images + text), branch(images), branch(template)];
+            (all[..branches].to_vec(), encoder + encode.flops + decode.flops)
+        }
+        Task::Describe => {
+            let start = template + semantic as f64 + 2.0 + text;
+            let (mut naive, mut cached) = (0.0, prefill(start) + text_head);
+            for step in 0..steps {
+                let length = start + step as f64;
+                naive += length * (row + text_head + pair * length);
+                // The first token comes from the prefill.
+                if step > 0 {
+                    cached += row + text_head + pair * length;
+                }
+            }
+            return Flops { naive, cached, images: encoder };
+        }
+    };
+
+    let longest = branches.iter().map(|b| b.length()).fold(0.0, f64::max);
+    let naive = (steps * branches.len()) as f64 * longest * (row + full_head + pair * longest);
+    let masked: f64 = masked_counts(codes, steps).into_iter().map(|m| m as f64).sum();
+    // What a row does in the last layer after its keys and values are there.
+    let last_row = 2.0 * width * (2.0 * queries as f64 + 3.0 * d.intermediate_size as f64);
+    let cached = branches.iter().map(|b| {
+        let all_rows = steps as f64 * b.live * (row + pair * b.length());
+        let skipped = (steps as f64 * b.live - masked) * (last_row + pair / layers * b.length());
+        prefill(b.prefix) + all_rows - skipped + masked * code_head
+    });
+    Flops { naive, cached: cached.sum(), images }
+}
+
+/// Codes still masked when each step begins: the cosine schedule, in single precision (reference, section 4.1).
+fn masked_counts(codes: usize, steps: usize) -> Vec<usize> {
+    let mut unknown = codes;
+    (1..=steps)
+        .map(|step| {
+            let now = unknown;
+            let ratio = step as f32 / steps as f32;
+            let keep = (codes as f32 * (ratio * FRAC_PI_2).cos()).floor().max(0.0) as usize;
+            unknown = keep.min(unknown.saturating_sub(1)).max(1);
+            now
+        })
+        .collect()
+}
+
+/// Parameters and operations of a network on one image.
+#[derive(Clone, Copy, Default)]
+struct Network {
+    parameters: u64,
+    flops: f64,
+}
+
+impl Network {
+    /// A convolution with bias whose output has `pixels` pixels.
+    fn conv(&mut self, inputs: usize, outputs: usize, kernel: usize, pixels: f64) {
+        let weights = (inputs * outputs * kernel * kernel) as u64;
+        self.parameters += weights + outputs as u64;
+        self.flops += 2.0 * weights as f64 * pixels;
+    }
+
+    fn norm(&mut self, channels: usize) {
+        self.parameters += 2 * channels as u64;
+    }
+
+    /// Two normalised 3 x 3 convolutions and a skip.
+    fn block(&mut self, inputs: usize, outputs: usize, pixels: f64) {
+        self.norm(inputs);
+        self.conv(inputs, outputs, 3, pixels);
+        self.norm(outputs);
+        self.conv(outputs, outputs, 3, pixels);
+        if inputs != outputs {
+            self.conv(inputs, outputs, 1, pixels);
+        }
+    }
+
+    /// Block, attention over all pixels, block.
+    fn middle(&mut self, channels: usize, pixels: f64) {
+        self.block(channels, channels, pixels);
+        self.norm(channels);
+        (0..4).for_each(|_| self.conv(channels, channels, 1, pixels));
+        self.flops += 4.0 * channels as f64 * pixels * pixels;
+        self.block(channels, channels, pixels);
+    }
+}
+
+/// The image tokenizer's encoder and decoder on an image of `side` pixels a side (reference, section 1.4).
+fn tokenizer(t: &TokenizerConfig, side: usize) -> (Network, Network) {
+    let pixels = |level: usize| (side as f64 / (1_u64 << level) as f64).powi(2);
+    let last = t.encoder_ch_mult.len() - 1;
+
+    let mut encoder = Network::default();
+    let mut channels = t.ch;
+    encoder.conv(t.in_ch, channels, 3, pixels(0));
+    for (level, (mult, blocks)) in t.encoder_ch_mult.iter().zip(&t.encoder_num_res_blocks).enumerate() {
+        for _ in 0..*blocks {
+            encoder.block(channels, t.ch * mult, pixels(level));
+            channels = t.ch * mult;
+        }
+        if level < last {
+            encoder.conv(channels, channels, 3, pixels(level + 1));
+        }
+    }
+    encoder.middle(channels, pixels(last));
+    encoder.norm(channels);
+    encoder.conv(channels, t.z_channels, 3, pixels(last));
+    encoder.conv(t.z_channels, t.z_channels, 1, pixels(last));
+
+    let mut decoder = Network::default();
+    let mut channels = t.ch * t.decoder_ch_mult[last];
+    decoder.conv(t.z_channels, t.z_channels, 1, pixels(last));
+    decoder.conv(t.z_channels, channels, 3, pixels(last));
+    decoder.middle(channels, pixels(last));
+    for (level, (mult, blocks)) in t.decoder_ch_mult.iter().zip(&t.decoder_num_res_blocks).enumerate().rev() {
+        for _ in 0..*blocks {
+            decoder.block(channels, t.ch * mult, pixels(level));
+            channels = t.ch * mult;
+        }
+        if level > 0 {
+            decoder.conv(channels, channels, 3, pixels(level - 1));
+        }
+    }
+    decoder.norm(channels);
+    decoder.conv(channels, t.out_ch, 3, pixels(0));
+    (encoder, decoder)
+}
+
+/// With commas: 1,555,896,320.
+fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// With a decimal unit: 3.11 GB.
+fn bytes(count: u64) -> String {
+    scaled(count as f64, &["B", "kB", "MB", "GB", "TB", "PB"])
+}
+
+/// With a decimal unit: 69.0 TFLOP.
+fn operations(count: f64) -> String {
+    scaled(count, &["FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP", "PFLOP"])
+}
+
+fn scaled(mut value: f64, units: &[&str]) -> String {
+    let mut unit = 0;
+    while value >= 1000.0 && unit + 1 < units.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    let digits = if value >= 100.0 || unit == 0 {
+        0
+    } else if value >= 10.0 {
+        1
+    } else {
+        2
+    };
+    format!("{value:.digits$} {}", units[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cost(preset: &str, task: Task, steps: usize, text: usize) -> Cost {
+        Cost::of(&ModelConfig::preset(preset).unwrap(), task, steps, text).unwrap()
+    }
+
+    fn part(cost: &Cost, name: &str) -> u64 {
+        cost.parameters.iter().find(|(part, _)| *part == name).unwrap().1
+    }
+
+    #[track_caller]
+    fn near(found: f64, wanted: f64) {
+        assert!((found / wanted - 1.0).abs() < 0.01, "{found:e}, wanted {wanted:e}");
+    }
+
+    /// Reference, sections 1.1 and 1.4.
+    #[test]
+    fn published_parameters() {
+        let cost = cost("unigen-1.5b", Task::Generate, 50, 128);
+        assert_eq!(part(&cost, "token table") + part(&cost, "decoder layers"), 1_555_896_320);
+        assert_eq!(part(&cost, "projector"), 4_131_840 - 1536 * 1536 + 1536 * 1536);
+        assert_eq!(part(&cost, "image encoder"), 55_439_171);
+        assert_eq!(part(&cost, "image decoder"), 39_947_833);
+        assert_eq!(cost.cache_bytes, 28_672);
+    }
+
+    /// Reference, section 7.
+    #[test]
+    fn published_operations() {
+        let generate = cost("unigen-1.5b", Task::Generate, 50, 128).flops;
+        near(generate.naive, 125.6e12);
+        near(generate.cached, 69.0e12);
+        let mut config = ModelConfig::preset("unigen-1.5b").unwrap();
+        config.image_size = 384;
+        let edit = Cost::of(&config, Task::Edit { branches: 2 }, 50, 128).unwrap().flops;
+        near(edit.naive, 700.2e12);
+        near(edit.cached, 177.3e12);
+        let describe = cost("unigen-1.5b", Task::Describe, 128, 130).flops;
+        near(describe.naive, 391e12);
+        near(describe.cached, 2.83e12);
+    }
+
+    /// Reference, section 1.4 and 7 (5).
+    #[test]
+    fn published_image_operations() {
+        for (side, encode, decode) in [(256, 355e9, 301e9), (384, 800e9, 677e9), (512, 1422e9, 1205e9)] {
+            let (encoder, decoder) = tokenizer(&TokenizerConfig::default(), side);
+            near(encoder.flops, encode);
+            near(decoder.flops, decode);
+        }
+        near(cost("unigen-1.5b", Task::Describe, 1, 1).flops.images, 0.64e12);
+    }
+
+    #[test]
+    fn schedule() {
+        let mean = |n, steps| masked_counts(n, steps).iter().sum::<usize>() as f64 / (n * steps) as f64;
+        assert!((mean(256, 50) - 0.644).abs() < 1e-3 && (mean(576, 50) - 0.646).abs() < 1e-3);
+        let counts = masked_counts(4, 50);
+        assert!(counts[49] == 1 && counts.is_sorted_by(|a, b| a >= b));
+    }
+
+    #[test]
+    fn report() {
+        for preset in ModelConfig::PRESETS {
+            for task in [Task::Generate, Task::Edit { branches: 3 }, Task::Describe] {
+                let cost = cost(preset, task, 50, 128);
+                assert!(cost.flops.cached < cost.flops.naive);
+                println!("{preset}\n{}", cost.report());
+            }
+        }
+        assert!(cost("unigen-1.5b", Task::Generate, 50, 128).report().contains("69.0 TFLOP  1.82x"));
+    }
+
+    #[test]
+    fn impossible_jobs() {
+        let mut config = ModelConfig::preset("nano").unwrap();
+        assert!(Cost::of(&config, Task::Generate, 0, 1).is_err());
+        assert!(Cost::of(&config, Task::Generate, 1, usize::MAX).is_err());
+        assert!(Cost::of(&config, Task::Edit { branches: 4 }, 1, 1).is_err());
+        config.vision = None;
+        assert!(Cost::of(&config, Task::Describe, 1, 1).is_err());
+        assert!(Cost::of(&config, Task::Generate, 1, 1).is_ok());
+    }
+}

@@ -1,0 +1,206 @@
+//! The blocks that encoder and decoder share, with the parameter names of showlab/magvitv2.
+//! All images are `[batch, height, width, channels]`.
+
+use crate::nn::{normal, ones, zeros};
+use crate::ops::conv::{conv2d, group_norm, swish, upsample2};
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor, activation::softmax};
+
+/// A square convolution, see [`conv2d`].
+#[derive(Module, Debug)]
+pub struct Conv2d {
+    /// `[c_out, c_in, k, k]`
+    pub weight: Param<Tensor<4>>,
+    /// `[c_out]`
+    pub bias: Param<Tensor<1>>,
+    #[module(skip)]
+    stride: usize,
+    /// Top, bottom, left, right.
+    #[module(skip)]
+    padding: [usize; 4],
+}
+
+impl Conv2d {
+    /// A convolution that keeps the size of the image, `k` odd.
+    pub fn new(c_in: usize, c_out: usize, k: usize, device: &Device) -> Self {
+        let std = ((c_in * k * k) as f64).sqrt().recip();
+        Self {
+            weight: normal([c_out, c_in, k, k], std, device),
+            bias: zeros([c_out], device),
+            stride: 1,
+            padding: [k / 2; 4],
+        }
+    }
+
+    /// `[b, h, w, c_in]` → `[b, h', w', c_out]`
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        conv2d(x, self.weight.val(), self.bias.val(), self.stride, self.padding)
+    }
+}
+
+/// Group normalisation, see [`group_norm`].
+#[derive(Module, Debug)]
+pub struct GroupNorm {
+    /// `[channels]`
+    pub weight: Param<Tensor<1>>,
+    /// `[channels]`
+    pub bias: Param<Tensor<1>>,
+    #[module(skip)]
+    groups: usize,
+}
+
+impl GroupNorm {
+    const EPS: f64 = 1e-6;
+
+    /// The identity scale and no shift.
+    pub fn new(channels: usize, groups: usize, device: &Device) -> Self {
+        Self { weight: ones([channels], device), bias: zeros([channels], device), groups }
+    }
+
+    /// `[b, h, w, channels]` → same
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        group_norm(x, self.weight.val(), self.bias.val(), self.groups, Self::EPS)
+    }
+}
+
+/// Norm, swish, convolution, twice, around a shortcut.
+#[derive(Module, Debug)]
+pub struct ResnetBlock {
+    pub norm1: GroupNorm,
+    pub conv1: Conv2d,
+    pub norm2: GroupNorm,
+    pub conv2: Conv2d,
+    /// A 1 × 1 convolution where the channels change.
+    pub nin_shortcut: Option<Conv2d>,
+}
+
+impl ResnetBlock {
+    /// A block from `c_in` to `c_out` channels.
+    pub fn new(c_in: usize, c_out: usize, groups: usize, device: &Device) -> Self {
+        Self {
+            norm1: GroupNorm::new(c_in, groups, device),
+            conv1: Conv2d::new(c_in, c_out, 3, device),
+            norm2: GroupNorm::new(c_out, groups, device),
+            conv2: Conv2d::new(c_out, c_out, 3, device),
+            nin_shortcut: (c_in != c_out).then(|| Conv2d::new(c_in, c_out, 1, device)),
+        }
+    }
+
+    /// `[b, h, w, c_in]` → `[b, h, w, c_out]`
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let h = self.conv1.forward(swish(self.norm1.forward(x.clone())));
+        let h = self.conv2.forward(swish(self.norm2.forward(h)));
+        h + match &self.nin_shortcut {
+            Some(shortcut) => shortcut.forward(x),
+            None => x,
+        }
+    }
+
+    /// `blocks` blocks, the first from `c_in` to `c_out` channels.
+    pub(super) fn chain(
+        blocks: usize,
+        c_in: usize,
+        c_out: usize,
+        groups: usize,
+        device: &Device,
+    ) -> Vec<Self> {
+        (0..blocks).map(|i| Self::new(if i == 0 { c_in } else { c_out }, c_out, groups, device)).collect()
+    }
+}
+
+/// Attention with a single head over all pixels, residual.
+#[derive(Module, Debug)]
+pub struct AttnBlock {
+    pub norm: GroupNorm,
+    pub q: Conv2d,
+    pub k: Conv2d,
+    pub v: Conv2d,
+    pub proj_out: Conv2d,
+}
+
+impl AttnBlock {
+    /// A block of `channels`.
+    pub fn new(channels: usize, groups: usize, device: &Device) -> Self {
+        let conv = || Conv2d::new(channels, channels, 1, device);
+        Self {
+            norm: GroupNorm::new(channels, groups, device),
+            q: conv(),
+            k: conv(),
+            v: conv(),
+            proj_out: conv(),
+        }
+    }
+
+    /// `[b, h, w, channels]` → same: `x + proj(softmax(q kᵀ / √channels) v)`
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let [batch, height, width, channels] = x.dims();
+        let h = self.norm.forward(x.clone());
+        let [q, k, v] = [&self.q, &self.k, &self.v]
+            .map(|conv| conv.forward(h.clone()).reshape([batch, height * width, channels]));
+        let scores = (q * (channels as f64).powf(-0.5)).matmul(k.transpose());
+        let h = softmax(scores, 2).matmul(v).reshape([batch, height, width, channels]);
+        x + self.proj_out.forward(h)
+    }
+}
+
+/// The coarsest level: block, attention, block.
+#[derive(Module, Debug)]
+pub struct Mid {
+    pub block_1: ResnetBlock,
+    pub attn_1: AttnBlock,
+    pub block_2: ResnetBlock,
+}
+
+impl Mid {
+    /// A level of `channels`.
+    pub fn new(channels: usize, groups: usize, device: &Device) -> Self {
+        Self {
+            block_1: ResnetBlock::new(channels, channels, groups, device),
+            attn_1: AttnBlock::new(channels, groups, device),
+            block_2: ResnetBlock::new(channels, channels, groups, device),
+        }
+    }
+
+    /// `[b, h, w, channels]` → same
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.block_2.forward(self.attn_1.forward(self.block_1.forward(x)))
+    }
+}
+
+/// Halves the image: 3 × 3, stride 2, padded at the right and the bottom only.
+#[derive(Module, Debug)]
+pub struct Downsample {
+    pub conv: Conv2d,
+}
+
+impl Downsample {
+    /// A halving of `channels`.
+    pub fn new(channels: usize, device: &Device) -> Self {
+        Self {
+            conv: Conv2d { stride: 2, padding: [0, 1, 0, 1], ..Conv2d::new(channels, channels, 3, device) },
+        }
+    }
+
+    /// `[b, h, w, channels]` → `[b, h/2, w/2, channels]`
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.conv.forward(x)
+    }
+}
+
+/// Doubles the image: nearest neighbour, then 3 × 3.
+#[derive(Module, Debug)]
+pub struct Upsample {
+    pub conv: Conv2d,
+}
+
+impl Upsample {
+    /// A doubling of `channels`.
+    pub fn new(channels: usize, device: &Device) -> Self {
+        Self { conv: Conv2d::new(channels, channels, 3, device) }
+    }
+
+    /// `[b, h, w, channels]` → `[b, 2h, 2w, channels]`
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.conv.forward(upsample2(x))
+    }
+}

@@ -1,0 +1,209 @@
+use super::*;
+use burn::module::{ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::Distribution;
+use safetensors::SafeTensors;
+use std::path::Path;
+
+/// The numbers and shape of one tensor of a safetensors file.
+fn read<const D: usize>(file: &SafeTensors, name: &str) -> TensorData {
+    let view = file.tensor(name).unwrap();
+    assert_eq!(view.shape().len(), D, "{name}");
+    match view.dtype() {
+        safetensors::Dtype::F32 => TensorData::new(
+            view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect(),
+            view.shape().to_vec(),
+        ),
+        safetensors::Dtype::I64 => TensorData::new(
+            view.data().chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap())).collect(),
+            view.shape().to_vec(),
+        ),
+        other => panic!("{name} is {other:?}"),
+    }
+}
+
+/// Fills a module from a file by the module's own paths.
+struct Load<'a> {
+    file: SafeTensors<'a>,
+    path: Vec<String>,
+    loaded: usize,
+}
+
+impl ModuleMapper for Load<'_> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.into());
+    }
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        self.loaded += 1;
+        let data = read::<D>(&self.file, &self.path.join("."));
+        param.map(|old| {
+            assert_eq!(old.dims().as_slice(), &data.shape()[..], "{}", self.path.join("."));
+            Tensor::from_data(data, &old.device())
+        })
+    }
+}
+
+fn small() -> TokenizerConfig {
+    TokenizerConfig {
+        ch: 8,
+        encoder_ch_mult: vec![1, 2],
+        encoder_num_res_blocks: vec![1, 1],
+        decoder_ch_mult: vec![1, 2],
+        decoder_num_res_blocks: vec![1, 1],
+        z_channels: 5,
+        norm_groups: 4,
+        ..Default::default()
+    }
+}
+
+#[test]
+fn matches_the_published_network() {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/fixtures/magvitv2-a"));
+    if !folder.exists() {
+        eprintln!("skipped: no fixtures beside the repository");
+        return;
+    }
+    let device = Device::flex();
+    let config: TokenizerConfig =
+        serde_json::from_slice(&std::fs::read(folder.join("config.json")).unwrap()).unwrap();
+    let model = std::fs::read(folder.join("model.safetensors")).unwrap();
+    let io = std::fs::read(folder.join("io.safetensors")).unwrap();
+    let io = SafeTensors::deserialize(&io).unwrap();
+    let mut load = Load { file: SafeTensors::deserialize(&model).unwrap(), path: vec![], loaded: 0 };
+    let tokenizer = ImageTokenizer::new(&config, &device).unwrap().map(&mut load);
+    let buffers = ["quantize.embedding", "quantize.power_vals"];
+    assert_eq!(load.loaded + buffers.len(), load.file.len(), "every tensor of the checkpoint has a place");
+
+    let pixels = |name| Tensor::<4>::from_data(read::<4>(&io, name), &device).permute([0, 2, 3, 1]);
+    let codes = |name| Tensor::<2, Int>::from_data(read::<2>(&io, name), &device);
+    let difference = |a: Tensor<4>, b: Tensor<4>| (a - b).abs().max().into_scalar::<f32>();
+
+    let wanted = pixels("latent");
+    let latent = tokenizer.latent(pixels("pixel_values"));
+    let off = difference(latent, wanted.clone());
+    println!("latent {off:e}");
+    assert!(off < 1e-3);
+
+    let bits = |codes| lfq::bits(codes, config.z_channels).reshape([2, 16, 24, config.z_channels]);
+    let ours = bits(tokenizer.encode(pixels("pixel_values")));
+    let wrong = ours.not_equal(bits(codes("indices"))).float();
+    let wrong = (wrong * wanted.abs().greater_elem(1e-4).float()).sum().into_scalar::<f32>();
+    assert_eq!(wrong, 0.0, "bits that differ away from zero");
+
+    for (ids, image, [h, w]) in
+        [("indices", "reconstruction", [64, 96]), ("random_indices", "random_decoded", [64, 64])]
+    {
+        let off = difference(tokenizer.decode(codes(ids), h, w), pixels(image));
+        println!("{image} {off:e}");
+        assert!(off < 2e-3);
+    }
+}
+
+#[test]
+fn conv_matches_burn() {
+    use crate::ops::conv::conv2d;
+    let device = Device::flex();
+    let random = |shape: [usize; 4]| Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &device);
+    let bias = Tensor::<1>::random([6], Distribution::Normal(0.0, 1.0), &device);
+    for (k, stride, padding) in
+        [(1, 1, [0; 4]), (1, 2, [0; 4]), (3, 1, [1; 4]), (3, 2, [0, 1, 0, 1]), (3, 1, [2, 0, 1, 3])]
+    {
+        let (x, weight) = (random([2, 9, 8, 5]), random([6, 5, k, k]));
+        let ours = conv2d(x.clone(), weight.clone(), bias.clone(), stride, padding);
+        let [top, bottom, left, right] = padding;
+        let x = x
+            .permute([0, 3, 1, 2])
+            .pad((left, right, top, bottom), burn::tensor::ops::PadMode::Constant(0.0));
+        let options = burn::tensor::ops::ConvOptions::new([stride; 2], [0; 2], [1; 2], 1);
+        let burns =
+            burn::tensor::module::conv2d(x, weight, Some(bias.clone()), options).permute([0, 2, 3, 1]);
+        assert_eq!(ours.dims(), burns.dims());
+        assert!((ours - burns).abs().max().into_scalar::<f32>() < 1e-4, "{k} {stride} {padding:?}");
+    }
+}
+
+#[cfg(feature = "train")]
+#[test]
+fn gradients_reach_every_parameter() {
+    struct Check<'a>(&'a burn::tensor::Gradients, usize);
+    impl ModuleVisitor for Check<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let gradient = param.val().grad(self.0).expect("a gradient");
+            assert!(gradient.abs().max().into_scalar::<f32>().is_finite());
+            self.1 += 1;
+        }
+    }
+    let device = Device::flex().autodiff();
+    let tokenizer = ImageTokenizer::new(&small(), &device).unwrap();
+    let pixels = Tensor::random([2, 8, 12, 3], Distribution::Uniform(-1.0, 1.0), &device);
+    let latent = tokenizer.latent(pixels.clone());
+    let image = tokenizer.decode_bits(lfq::straight_through(latent.clone()));
+    let loss = (image - pixels).square().mean()
+        + lfq::entropy(latent.clone(), 1.0).penalty() * 0.1
+        + lfq::commitment(latent) * 0.1;
+    let mut check = Check(&loss.backward(), 0);
+    tokenizer.visit(&mut check);
+    assert_eq!(check.1, 108);
+}
+
+#[test]
+fn codes_split_and_join() {
+    let groups = CodeGroups::new(vec![8, 8]);
+    assert_eq!(groups.split_code(0x12_34), [0x12, 0x34]);
+    assert_eq!(groups.classes().collect::<Vec<_>>(), [256, 256]);
+    let device = Device::flex();
+    for groups in [vec![13], vec![5, 4, 4], vec![1; 13]].map(CodeGroups::new) {
+        let codes: Codes = (0..8192).collect();
+        assert!(codes.iter().all(|&code| groups.join_code(&groups.split_code(code)) == code));
+        let split = groups.split(lfq::codes_to_device(&codes, &device));
+        let first: Vec<u32> = split.clone().slice([0..1, 4321..4322]).into_data().iter().collect();
+        assert_eq!(first, groups.split_code(4321));
+        assert_eq!(lfq::codes_from_data(groups.join(split).into_data()).unwrap(), [codes]);
+    }
+    let wide = lfq::bits(lfq::codes_to_device(&[(1 << 31) - 1, 1 << 30], &device), 31).reshape([1, 1, 2, 31]);
+    assert_eq!(lfq::codes_from_data(lfq::codes(wide).into_data()).unwrap(), [[(1 << 31) - 1, 1 << 30]]);
+}
+
+#[test]
+fn entropy_tells_sure_from_unsure() {
+    let device = Device::flex();
+    let entropies = |z: [f32; 2]| {
+        let e = lfq::entropy(Tensor::<1>::from_floats(z, &device).reshape([2, 1, 1, 1]), 1.0);
+        [e.per_sample, e.batch].map(|e| e.into_scalar::<f32>() / 2f32.ln())
+    };
+    let near = |a: [f32; 2], b: [f32; 2]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-3);
+    assert!(near(entropies([0.0, 0.0]), [1.0, 1.0]));
+    assert!(near(entropies([9.0, -9.0]), [0.0, 1.0]));
+    assert!(near(entropies([900.0, 900.0]), [0.0, 0.0]));
+}
+
+#[test]
+fn impossible_sizes_are_named() {
+    assert!(TokenizerConfig::default().validate().is_ok() && small().validate().is_ok());
+    let wrong = |change: fn(&mut TokenizerConfig), key: &str| {
+        let mut config = small();
+        change(&mut config);
+        assert_eq!(config.validate().unwrap_err().place, format!("tokenizer {key}"));
+    };
+    wrong(|c| c.ch = 0, "ch");
+    wrong(|c| c.z_channels = 32, "z_channels");
+    wrong(|c| c.norm_groups = 3, "norm_groups");
+    wrong(|c| c.decoder_ch_mult = vec![1], "decoder_ch_mult");
+    wrong(|c| c.encoder_ch_mult = vec![], "encoder_ch_mult");
+    wrong(|c| c.code_groups = vec![3, 3], "code_groups");
+    wrong(|c| c.code_groups = vec![usize::MAX, 6], "code_groups");
+    assert_eq!(small().grid(8, 12).unwrap(), [4, 6]);
+    assert!(small().grid(9, 12).is_err() && small().grid(0, 12).is_err());
+}
+
+#[test]
+fn pixels_become_images() {
+    let device = Device::flex();
+    let tokenizer = ImageTokenizer::new(&small(), &device).unwrap();
+    let pixels = Tensor::<4>::from_floats([[[[-1.0, 0.0, 1.0], [-7.0, f32::NAN, 7.0]]]], &device);
+    let images = tokenizer.to_image(pixels).unwrap();
+    assert_eq!((images.len(), images[0].as_raw().as_slice()), (1, &[0, 127, 255, 0, 0, 255][..]));
+    assert!(tokenizer.to_image(Tensor::zeros([1, 2, 2, 1], &device)).is_err());
+}

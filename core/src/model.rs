@@ -1,0 +1,87 @@
+//! The unified model: one decoder for text and image codes.
+
+use crate::config::ModelConfig;
+use crate::decoder::Decoder;
+use crate::nn::{Linear, normal};
+use crate::vision::Projector;
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+/// Image codes by their bits, for small models: a linear map of the signs goes in, and each group of bits is
+/// predicted by its own classes (token factorisation, MAGVIT-v2, arXiv 2310.05737, section 3.2).
+#[derive(Module, Debug)]
+pub struct CodeBits {
+    embed: Linear,
+    mask: Param<Tensor<1>>,
+    head: Linear,
+}
+
+/// Decoder, projector of image features, and the image codes' way in and out.
+#[derive(Module, Debug)]
+pub struct UniGen {
+    /// The language model.
+    pub llm: Decoder,
+    /// From the understanding encoder's features to the decoder's width.
+    pub mm_projector: Option<Projector>,
+    code_bits: Option<CodeBits>,
+    #[module(skip)]
+    config: ModelConfig,
+}
+
+impl UniGen {
+    /// A model with random weights.
+    pub fn new(config: &ModelConfig, device: &Device) -> Self {
+        let width = config.decoder.hidden_size;
+        let bits: usize = config.code_groups.iter().sum();
+        let classes: usize = config.code_groups.iter().map(|b| 1 << b).sum();
+        Self {
+            llm: Decoder::new(&config.decoder, device),
+            mm_projector: config.vision.as_ref().map(|v| Projector::new(v.hidden_size, width, device)),
+            code_bits: (config.code_groups.len() > 1).then(|| CodeBits {
+                embed: Linear::new(bits, width, true, 0.02, device),
+                mask: normal([width], 0.02, device),
+                head: Linear::new(width, classes, true, 0.02, device),
+            }),
+            config: config.clone(),
+        }
+    }
+
+    /// Sizes.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// Image codes, `None` where masked → `[codes, width]`.
+    pub fn embed_codes(&self, codes: &[Option<u32>], device: &Device) -> Tensor<2> {
+        let Some(bits) = &self.code_bits else {
+            let id = |c: &Option<u32>| {
+                c.map_or(self.config.mask_token_id(), |c| self.config.text_vocab + c as usize)
+            };
+            let ids: Vec<i32> = codes.iter().map(|c| id(c) as i32).collect();
+            return self.llm.embed(Tensor::<1, Int>::from_ints(ids.as_slice(), device));
+        };
+        let width: usize = self.config.code_groups.iter().sum();
+        let signs = codes.iter().flat_map(|code| {
+            // Most significant bit first; nothing at all where masked.
+            (0..width)
+                .rev()
+                .map(move |bit| code.map_or(0.0, |c| if c >> bit & 1 == 1 { 1.0_f32 } else { -1.0 }))
+        });
+        let signs: Vec<f32> = signs.collect();
+        let signs = Tensor::<2>::from_data(TensorData::new(signs, [codes.len(), width]), device);
+        let masked: Vec<f32> = codes.iter().map(|c| if c.is_none() { 1.0 } else { 0.0 }).collect();
+        let masked = Tensor::<2>::from_data(TensorData::new(masked, [codes.len(), 1]), device);
+        bits.embed.forward(signs) + masked * bits.mask.val().unsqueeze::<2>()
+    }
+
+    /// Logits over the code classes, group after group: `[rows, width]` → `[rows, classes]`.
+    pub fn code_logits(&self, hidden: Tensor<2>) -> Tensor<2> {
+        match &self.code_bits {
+            Some(bits) => bits.head.forward(hidden),
+            None => {
+                let first = self.config.text_vocab;
+                self.llm.logits(hidden, first..first + self.config.codebook_size())
+            }
+        }
+    }
+}

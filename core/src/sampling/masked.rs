@@ -1,0 +1,371 @@
+//! Masked parallel decoding of image codes with guidance (MaskGIT; the published loop of UniGen).
+
+use super::{Noise, still_masked};
+use crate::decoder::{Cache, KeyOrder, Positions, Wanted};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::UniGen;
+use crate::sequence::{AttentionLayout, Segment};
+use burn::tensor::{Device, Int, Tensor};
+use std::ops::Range;
+
+/// What stands before a target block: embedded rows and, per row, how many of the rows it sees.
+#[derive(Debug, Clone)]
+pub struct Prefix {
+    /// `[rows, width]`
+    pub rows: Tensor<2>,
+    /// Row `i` sees rows `0..visible[i]`.
+    pub visible: Vec<usize>,
+}
+
+impl Prefix {
+    /// Text: every row sees itself and what is before it.
+    pub fn causal(rows: Tensor<2>) -> Self {
+        let visible = (1..=rows.dims()[0]).collect();
+        Self { rows, visible }
+    }
+
+    fn len(&self) -> usize {
+        self.visible.len()
+    }
+}
+
+/// One term of the guidance: the prefixes of all images under one condition, and its weight.
+/// Guided logits are the weighted sum over the branches; the weights add up to 1.
+#[derive(Debug, Clone)]
+pub struct Branch {
+    /// Weight of this branch's logits.
+    pub weight: f32,
+    /// One prefix an image.
+    pub prefixes: Vec<Prefix>,
+}
+
+/// Classifier-free guidance: `uncond + scale (cond - uncond)`. One branch where the scale is 1.
+pub fn text_guidance(scale: f32, cond: Vec<Prefix>, uncond: Vec<Prefix>) -> Vec<Branch> {
+    let mut branches = vec![Branch { weight: scale, prefixes: cond }];
+    if scale != 1.0 {
+        branches.push(Branch { weight: 1.0 - scale, prefixes: uncond });
+    }
+    branches
+}
+
+/// Two-scale guidance of editing: `none + image_scale (image - none) + text_scale (full - image)`.
+pub fn edit_guidance(
+    text_scale: f32,
+    image_scale: f32,
+    full: Vec<Prefix>,
+    image: Vec<Prefix>,
+    none: Vec<Prefix>,
+) -> Vec<Branch> {
+    let all = [(text_scale, full), (image_scale - text_scale, image), (1.0 - image_scale, none)];
+    let used = all.into_iter().filter(|(weight, _)| *weight != 0.0);
+    used.map(|(weight, prefixes)| Branch { weight, prefixes }).collect()
+}
+
+/// How the decoder is run at each step; the images are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Path {
+    /// The prefix once, then the target block over its keys and values; last layer and head for masked rows only.
+    Cached,
+    /// Everything at every step, as published: the test oracle and the baseline of benches.
+    Naive,
+}
+
+/// Whether to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// Go on.
+    Continue,
+    /// Stop: decoding ends with a `Cancelled` error.
+    Cancel,
+}
+
+/// What a step has drawn.
+#[derive(Debug)]
+pub struct StepReport<'a> {
+    /// Step, counted from 1.
+    pub step: usize,
+    /// Of how many.
+    pub steps: usize,
+    /// Per image, the codes drawn so far (before re-masking).
+    pub codes: &'a [Vec<u32>],
+    /// Per image, what is masked again.
+    pub masked: &'a [Vec<bool>],
+}
+
+/// Settings of one decoding.
+#[derive(Debug, Clone, Copy)]
+pub struct MaskedDecoding {
+    /// Decoding steps, at least 1.
+    pub steps: usize,
+    /// Scale of the noise on confidences at the start; it decays to nothing, see unigen's published loop.
+    pub temperature: f32,
+    /// How the decoder is run.
+    pub path: Path,
+}
+
+impl MaskedDecoding {
+    /// Fills the `None`s of `targets` (one vector of codes an image, row-major) with codes.
+    ///
+    /// `delimiters` are the token ids before and after a block of codes (soi, eoi). `on_step` sees every step and
+    /// may cancel.
+    ///
+    /// # Errors
+    /// `Config` for no steps, no branches or unequal batches; `Cancelled` where `on_step` asks for it.
+    pub fn decode(
+        &self,
+        model: &UniGen,
+        branches: &[Branch],
+        targets: Vec<Vec<Option<u32>>>,
+        delimiters: [u32; 2],
+        noise: &dyn Noise,
+        mut on_step: impl FnMut(StepReport) -> Flow,
+    ) -> Result<Vec<Vec<u32>>> {
+        let images = targets.len();
+        if self.steps == 0 || branches.is_empty() || branches.iter().any(|b| b.prefixes.len() != images) {
+            let what = format!("{} steps, {} branches, {images} images", self.steps, branches.len());
+            return Err(Error::new(ErrorKind::Config, "masked decoding", what)
+                .fix("ask for at least one step and give every branch one prefix an image"));
+        }
+        let mut codes = targets;
+        let mut drawn: Vec<Vec<u32>> =
+            codes.iter().map(|c| c.iter().map(|c| c.unwrap_or(0)).collect()).collect();
+        let initially: Vec<usize> = codes.iter().map(|c| c.iter().filter(|c| c.is_none()).count()).collect();
+        let device = branches[0].prefixes[0].rows.device();
+        let block = Block::new(model, branches, codes.first().map_or(0, Vec::len), delimiters, &device);
+        let prepared = (self.path == Path::Cached).then(|| block.prefill(model));
+        let mut temperature = self.temperature;
+        for step in 1..=self.steps {
+            let unknown = unknown_positions(&codes);
+            let logits = block.guided_logits(model, branches, prepared.as_ref(), &codes, &unknown);
+            let classes = logits.dims()[1];
+            let logits = read(logits)?;
+            temperature *= 1.0 - step as f32 / self.steps as f32;
+            let mut rows = logits.chunks(classes);
+            let mut masked: Vec<Vec<bool>> = codes.iter().map(|c| vec![false; c.len()]).collect();
+            for (image, unknown) in unknown.iter().enumerate() {
+                let mut confidence = Vec::with_capacity(unknown.len());
+                for (&position, row) in unknown.iter().zip(&mut rows) {
+                    let draw = |class| noise.token(step - 1, image, position, class);
+                    let (code, log_p) = draw_code(row, &model.config().code_groups, draw);
+                    drawn[image][position] = code;
+                    let floor = 1e-20_f32.ln();
+                    confidence
+                        .push(log_p.max(floor) + temperature * noise.confidence(step - 1, image, position));
+                }
+                if unknown.is_empty() {
+                    continue;
+                }
+                let m = still_masked(initially[image], unknown.len(), step, self.steps);
+                let mut sorted = confidence.clone();
+                sorted.sort_by(f32::total_cmp);
+                let threshold = sorted.get(m).copied().unwrap_or(f32::INFINITY);
+                for (&position, &c) in unknown.iter().zip(&confidence) {
+                    masked[image][position] = c < threshold;
+                    codes[image][position] = (c >= threshold).then_some(drawn[image][position]);
+                }
+            }
+            let report = StepReport { step, steps: self.steps, codes: &drawn, masked: &masked };
+            if on_step(report) == Flow::Cancel {
+                return Err(Error::new(
+                    ErrorKind::Cancelled,
+                    "masked decoding",
+                    format!("cancelled at step {step}"),
+                ));
+            }
+        }
+        Ok(drawn)
+    }
+
+    /// Guided logits of the masked positions of `targets` before anything is drawn, `[positions, classes]`.
+    pub fn first_logits(
+        &self,
+        model: &UniGen,
+        branches: &[Branch],
+        targets: &[Vec<Option<u32>>],
+        delimiters: [u32; 2],
+    ) -> Tensor<2> {
+        let device = branches[0].prefixes[0].rows.device();
+        let block = Block::new(model, branches, targets.first().map_or(0, Vec::len), delimiters, &device);
+        let prepared = (self.path == Path::Cached).then(|| block.prefill(model));
+        block.guided_logits(model, branches, prepared.as_ref(), targets, &unknown_positions(targets))
+    }
+}
+
+/// Positions of each image's masked codes.
+fn unknown_positions(codes: &[Vec<Option<u32>>]) -> Vec<Vec<usize>> {
+    codes.iter().map(|c| (0..c.len()).filter(|&p| c[p].is_none()).collect()).collect()
+}
+
+/// One draw a group by the Gumbel-max trick; the code, and the sum of the groups' log-probabilities.
+fn draw_code(logits: &[f32], groups: &[usize], noise: impl Fn(usize) -> f32) -> (u32, f32) {
+    let (mut code, mut log_p, mut first) = (0, 0.0, 0);
+    for &bits in groups {
+        let classes = 1 << bits;
+        let row = &logits[first..first + classes];
+        let top = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let total = row.iter().map(|l| (l - top).exp()).sum::<f32>().ln() + top;
+        let score = |class: usize| row[class] - total + noise(first + class);
+        let best = (1..classes).fold((0, score(0)), |best, class| {
+            let s = score(class);
+            if s > best.1 { (class, s) } else { best }
+        });
+        code = code << bits | best.0 as u32;
+        log_p += row[best.0] - total;
+        first += classes;
+    }
+    (code, log_p)
+}
+
+/// The weighted sum of the branches' logits, `[branches * rows, classes]` → `[rows, classes]`.
+fn guided(branches: &[Branch], logits: Tensor<2>, rows: usize) -> Tensor<2> {
+    let parts = branches.iter().enumerate().map(|(b, branch)| {
+        let part = logits.clone().slice([b * rows..(b + 1) * rows]);
+        if branches.len() == 1 { part } else { part * branch.weight }
+    });
+    parts.reduce(|a, b| a + b).unwrap_or(logits)
+}
+
+fn read(tensor: Tensor<2>) -> Result<Vec<f32>> {
+    let data = tensor.into_data();
+    data.try_to_vec().map_err(|e| Error::new(ErrorKind::Device, "logits", format!("{e:?}")))
+}
+
+/// The target blocks of all sequences (branch after branch, image after image), and where everything lies.
+struct Block {
+    prefix: Tensor<2>,
+    prefix_visible: Vec<usize>,
+    prefix_rows: Vec<Range<usize>>,
+    delimiters: Tensor<2>,
+    tokens: usize,
+    images: usize,
+    device: Device,
+}
+
+impl Block {
+    fn new(
+        model: &UniGen,
+        branches: &[Branch],
+        tokens: usize,
+        delimiters: [u32; 2],
+        device: &Device,
+    ) -> Self {
+        let prefixes: Vec<&Prefix> = branches.iter().flat_map(|b| &b.prefixes).collect();
+        let mut start = 0;
+        let prefix_rows = prefixes.iter().map(|p| {
+            start += p.len();
+            start - p.len()..start
+        });
+        let ids = delimiters.map(|id| id as i32);
+        Self {
+            prefix_rows: prefix_rows.collect(),
+            prefix: Tensor::cat(prefixes.iter().map(|p| p.rows.clone()).collect(), 0),
+            prefix_visible: prefixes.iter().flat_map(|p| p.visible.clone()).collect(),
+            delimiters: model.llm.embed(Tensor::<1, Int>::from_ints(ids, device)),
+            tokens,
+            images: branches[0].prefixes.len(),
+            device: device.clone(),
+        }
+    }
+
+    /// Rows of one block: soi, codes, eoi.
+    fn rows(&self) -> usize {
+        self.tokens + 2
+    }
+
+    fn prefill(&self, model: &UniGen) -> Cache {
+        let places: Vec<usize> = self.prefix_rows.iter().flat_map(|r| 0..r.len()).collect();
+        let segments = self.prefix_rows.iter().map(|r| Segment { queries: r.clone(), keys: r.clone() });
+        let visible = self
+            .prefix_rows
+            .iter()
+            .flat_map(|r| r.clone().map(|row| [r.start as u32, (r.start + self.prefix_visible[row]) as u32]));
+        let layout = AttentionLayout { visible: visible.collect(), segments: segments.collect() };
+        let positions = model.llm.positions(&places, &self.device);
+        model.llm.prefill(self.prefix.clone(), &positions, &layout).1
+    }
+
+    /// Embedded blocks of the images, `[images * rows, width]`.
+    fn embed(&self, model: &UniGen, codes: &[Vec<Option<u32>>]) -> Tensor<2> {
+        let all: Vec<Option<u32>> = codes.concat();
+        let embedded = model.embed_codes(&all, &self.device);
+        let parts = (0..self.images).flat_map(|i| {
+            let codes = embedded.clone().slice([i * self.tokens..(i + 1) * self.tokens]);
+            [self.delimiters.clone().slice([0..1]), codes, self.delimiters.clone().slice([1..2])]
+        });
+        Tensor::cat(parts.collect(), 0)
+    }
+
+    /// Guided logits of the unknown positions, `[positions, classes]`; over the cached prefix where there is one.
+    fn guided_logits(
+        &self,
+        model: &UniGen,
+        branches: &[Branch],
+        cache: Option<&Cache>,
+        codes: &[Vec<Option<u32>>],
+        unknown: &[Vec<usize>],
+    ) -> Tensor<2> {
+        let logits = match cache {
+            Some(cache) => self.cached_logits(model, cache, codes, unknown),
+            None => self.naive_logits(model, codes, unknown),
+        };
+        guided(branches, logits, unknown.iter().map(Vec::len).sum())
+    }
+
+    /// Logits of the unknown positions, branch after branch, with the prefix from the cache.
+    fn cached_logits(
+        &self,
+        model: &UniGen,
+        cache: &Cache,
+        codes: &[Vec<Option<u32>>],
+        unknown: &[Vec<usize>],
+    ) -> Tensor<2> {
+        let rows = self.rows();
+        let branches = self.prefix_rows.len() / self.images;
+        let x = Tensor::cat(vec![self.embed(model, codes); branches], 0);
+        let (mut keys, mut start) = (Vec::new(), 0);
+        for prefix in &self.prefix_rows {
+            keys.push(start..start + prefix.len() + rows);
+            start += prefix.len() + rows;
+        }
+        let queries: Vec<Range<usize>> = (0..keys.len()).map(|s| s * rows..(s + 1) * rows).collect();
+        let visible = keys.iter().flat_map(|k| std::iter::repeat_n([k.start as u32, k.end as u32], rows));
+        let segments =
+            queries.iter().zip(&keys).map(|(q, k)| Segment { queries: q.clone(), keys: k.clone() });
+        let layout = AttentionLayout { visible: visible.collect(), segments: segments.collect() };
+        let places: Vec<usize> = self.prefix_rows.iter().flat_map(|p| p.len()..p.len() + rows).collect();
+        let positions: Positions = model.llm.positions(&places, &self.device);
+        let order = KeyOrder::new(&self.prefix_rows, &queries, self.prefix.dims()[0], &self.device);
+        let wanted: Vec<usize> = (0..keys.len())
+            .flat_map(|s| unknown[s % self.images].iter().map(move |p| s * rows + 1 + p))
+            .collect();
+        let wanted = Wanted::new(&wanted, &positions, &layout, &self.device);
+        let (hidden, _) = model.llm.extend(x, &positions, &layout, cache, &order, Some(&wanted));
+        model.code_logits(hidden)
+    }
+
+    /// The same from all rows through all layers and the whole head.
+    fn naive_logits(&self, model: &UniGen, codes: &[Vec<Option<u32>>], unknown: &[Vec<usize>]) -> Tensor<2> {
+        let rows = self.rows();
+        let blocks = self.embed(model, codes);
+        let (mut parts, mut visible, mut segments, mut places, mut wanted) =
+            (vec![], vec![], vec![], vec![], vec![]);
+        let mut start = 0;
+        for (s, prefix) in self.prefix_rows.iter().enumerate() {
+            let image = s % self.images;
+            parts.push(self.prefix.clone().slice([prefix.clone()]));
+            parts.push(blocks.clone().slice([image * rows..(image + 1) * rows]));
+            let end = start + prefix.len() + rows;
+            visible.extend(prefix.clone().map(|r| [start as u32, (start + self.prefix_visible[r]) as u32]));
+            visible.extend(std::iter::repeat_n([start as u32, end as u32], rows));
+            segments.push(Segment { queries: start..end, keys: start..end });
+            places.extend(0..end - start);
+            wanted.extend(unknown[image].iter().map(|p| (start + prefix.len() + 1 + p) as i32));
+            start = end;
+        }
+        let positions = model.llm.positions(&places, &self.device);
+        let layout = AttentionLayout { visible, segments };
+        let hidden = model.llm.forward(Tensor::cat(parts, 0), &positions, &layout);
+        let wanted = Tensor::<1, Int>::from_ints(wanted.as_slice(), &self.device);
+        model.code_logits(hidden).select(0, wanted)
+    }
+}

@@ -1,0 +1,11 @@
+//! Drawing images and text from the model.
+
+mod masked;
+mod noise;
+mod schedule;
+mod text;
+
+pub use masked::{Branch, Flow, MaskedDecoding, Path, Prefix, StepReport, edit_guidance, text_guidance};
+pub use noise::{Noise, Seeded};
+pub use schedule::still_masked;
+pub use text::{TextDecoding, decode_text};

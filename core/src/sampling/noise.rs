@@ -1,0 +1,36 @@
+//! Random draws that depend on seed, step and position only, so that one seed gives one image everywhere.
+
+use crate::philox::{Draws, Stream};
+
+/// Standard Gumbel noise for one decoding.
+pub trait Noise {
+    /// For the draw of `class` at `position` of image `image`.
+    fn token(&self, step: usize, image: usize, position: usize, class: usize) -> f32;
+    /// For the confidence at `position` of image `image`.
+    fn confidence(&self, step: usize, image: usize, position: usize) -> f32;
+}
+
+/// Noise from the counter-based generator; image `i` of a batch has the seed `seed + i`, so it can be drawn alone.
+#[derive(Debug, Clone, Copy)]
+pub struct Seeded {
+    /// Seed of the first image.
+    pub seed: u64,
+}
+
+impl Noise for Seeded {
+    fn token(&self, step: usize, image: usize, position: usize, class: usize) -> f32 {
+        Draws::new(self.seed.wrapping_add(image as u64), Stream::Token).gumbel(
+            step as u32,
+            position as u32,
+            class as u32,
+        )
+    }
+
+    fn confidence(&self, step: usize, image: usize, position: usize) -> f32 {
+        Draws::new(self.seed.wrapping_add(image as u64), Stream::Confidence).gumbel(
+            step as u32,
+            position as u32,
+            0,
+        )
+    }
+}

@@ -1,0 +1,278 @@
+//! Who attends to whom, as ranges.
+//!
+//! Every query row sees one contiguous range of key rows: text sees from the start of its sequence to
+//! itself, a block from the start to its own end. Two numbers a row replace the dense mask.
+
+use super::Sequence;
+use crate::{Error, ErrorKind, Result};
+use std::ops::Range;
+
+/// The rows of one sequence among the packed ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Packed query rows.
+    pub queries: Range<usize>,
+    /// Packed key rows.
+    pub keys: Range<usize>,
+}
+
+/// Visible keys for packed queries: sequences one after another, without pads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AttentionLayout {
+    /// For every query row the packed key rows `[start, end)` it sees; never empty, within its segment.
+    pub visible: Vec<[u32; 2]>,
+    /// One a sequence; together they cover all query and key rows in order.
+    pub segments: Vec<Segment>,
+}
+
+impl AttentionLayout {
+    /// All rows of all sequences: training, prefill, and the naive recompute of every step.
+    pub fn full<'a>(sequences: impl IntoIterator<Item = &'a Sequence>) -> Self {
+        Self::windows(sequences.into_iter().map(|s| (s, 0..s.len())))
+    }
+
+    /// The rows before the live blocks, whose keys and values are computed once and cached.
+    pub fn prefix<'a>(sequences: impl IntoIterator<Item = &'a Sequence>) -> Self {
+        Self::windows(sequences.into_iter().map(|s| (s, 0..s.prefix_len)))
+    }
+
+    /// The live blocks over their cached prefixes. Queries: the blocks only. Keys: for each sequence its
+    /// prefix and then its block.
+    pub fn live<'a>(sequences: impl IntoIterator<Item = &'a Sequence>) -> Self {
+        Self::windows(sequences.into_iter().map(|s| (s, s.live())))
+    }
+
+    /// New text rows after `cached` rows in each of several sequences, as `(cached, new)`: text decoding.
+    pub fn causal(sequences: impl IntoIterator<Item = (usize, usize)>) -> Self {
+        let mut layout = Self::default();
+        for (cached, new) in sequences {
+            layout.push((cached..cached + new).map(|row| 0..row + 1), cached + new);
+        }
+        layout
+    }
+
+    /// A window of rows of each sequence, over the keys up to its end. No row in a window may see past it.
+    fn windows<'a>(windows: impl Iterator<Item = (&'a Sequence, Range<usize>)>) -> Self {
+        let mut layout = Self::default();
+        for (sequence, rows) in windows {
+            let ends = &sequence.ends()[rows.clone()];
+            debug_assert!(ends.iter().all(|&end| end <= rows.end));
+            layout.push(ends.iter().map(|&end| 0..end), rows.end);
+        }
+        layout
+    }
+
+    /// One sequence from a dense matrix `[rows, columns]`, row-major, true where the row may attend to the
+    /// column. Errors: wrong length, a row that sees nothing, or one whose columns are not contiguous.
+    pub fn from_allow(allow: &[bool], rows: usize, columns: usize) -> Result<Self> {
+        let broken = |what: String| Error::new(ErrorKind::Config, "attention mask", what);
+        if rows.checked_mul(columns) != Some(allow.len()) {
+            return Err(broken(format!("{} entries for {rows} rows of {columns}", allow.len())));
+        }
+        let visible: Vec<_> = (0..rows)
+            .map(|row| {
+                let line = &allow[row * columns..(row + 1) * columns];
+                let start = line.iter().position(|&seen| seen);
+                let start = start.ok_or_else(|| broken(format!("row {row} sees nothing")))?;
+                let end = start + line[start..].iter().take_while(|&&seen| seen).count();
+                match line[end..].iter().position(|&seen| seen) {
+                    None => Ok(start..end),
+                    Some(gap) => {
+                        Err(broken(format!("row {row} sees column {} beyond a gap at {end}", end + gap)))
+                    }
+                }
+            })
+            .collect::<Result<_>>()?;
+        let mut layout = Self::default();
+        layout.push(visible, columns);
+        Ok(layout)
+    }
+
+    /// Several layouts one after another.
+    pub fn concat(layouts: impl IntoIterator<Item = Self>) -> Self {
+        let mut all = Self::default();
+        for layout in layouts {
+            for segment in layout.segments {
+                let local = layout.visible[segment.queries].iter().map(|&[start, end]| {
+                    start as usize - segment.keys.start..end as usize - segment.keys.start
+                });
+                all.push(local, segment.keys.len());
+            }
+        }
+        all
+    }
+
+    /// Appends a sequence: for every query its visible keys, counted from the sequence's first key.
+    fn push(&mut self, visible: impl IntoIterator<Item = Range<usize>>, keys: usize) {
+        let (query, key) = (self.queries(), self.keys());
+        let packed = visible.into_iter().map(|r| [(key + r.start) as u32, (key + r.end) as u32]);
+        self.visible.extend(packed);
+        self.segments.push(Segment { queries: query..self.visible.len(), keys: key..key + keys });
+    }
+
+    /// The layout of some query rows, given in ascending order; keys stay as they are.
+    pub fn pick(&self, rows: &[usize]) -> Self {
+        let mut start = 0;
+        let segments = self.segments.iter().map(|segment| {
+            let count = rows.iter().filter(|row| segment.queries.contains(row)).count();
+            start += count;
+            Segment { queries: start - count..start, keys: segment.keys.clone() }
+        });
+        Self { segments: segments.collect(), visible: rows.iter().map(|&row| self.visible[row]).collect() }
+    }
+
+    /// Number of packed query rows.
+    pub fn queries(&self) -> usize {
+        self.visible.len()
+    }
+
+    /// Number of packed key rows.
+    pub fn keys(&self) -> usize {
+        self.segments.last().map_or(0, |segment| segment.keys.end)
+    }
+
+    /// The dense mask of a segment, `[queries, keys]` row-major, to be added to the scores: 0 where a row
+    /// may attend, minus infinity elsewhere. For the portable attention.
+    pub fn additive(&self, segment: &Segment) -> Vec<f32> {
+        let mut mask = vec![f32::NEG_INFINITY; segment.queries.len() * segment.keys.len()];
+        if !segment.keys.is_empty() {
+            let lines = mask.chunks_exact_mut(segment.keys.len());
+            for (line, &[start, end]) in lines.zip(&self.visible[segment.queries.clone()]) {
+                line[start as usize - segment.keys.start..end as usize - segment.keys.start].fill(0.0);
+            }
+        }
+        mask
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sequence::{EditBranch, ImageRows, Layouts, Opener, Piece};
+    use crate::text::{SpecialTokens, Template};
+
+    /// A matrix drawn with `x` for "sees", and the layout's mask in the same form.
+    fn drawn(text: &str) -> (Vec<bool>, usize, usize) {
+        let lines: Vec<&str> = text.split_whitespace().collect();
+        (lines.concat().chars().map(|c| c == 'x').collect(), lines.len(), lines[0].len())
+    }
+
+    fn draw(layout: &AttentionLayout, segment: usize) -> String {
+        let segment = &layout.segments[segment];
+        let mask = layout.additive(segment);
+        let lines = mask.chunks(segment.keys.len());
+        let line = |line: &[f32]| line.iter().map(|&v| if v == 0.0 { 'x' } else { '.' }).collect::<String>();
+        lines.map(line).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Two text rows, a block of two, a text row, the target block of two rows and its end.
+    fn small() -> Sequence {
+        Sequence {
+            pieces: vec![
+                Piece::Tokens(vec![1, 2]),
+                Piece::Semantic(2),
+                Piece::Tokens(vec![3]),
+                Piece::Target(2),
+                Piece::Tokens(vec![4]),
+            ],
+            blocks: vec![2..4, 5..8],
+            target: 5..7,
+            answer: 8..8,
+            prefix_len: 5,
+        }
+    }
+
+    const SMALL: &str = "x....... xx...... xxxx.... xxxx.... xxxxx... xxxxxxxx xxxxxxxx xxxxxxxx";
+
+    #[test]
+    fn small_matrices() {
+        let sequence = small();
+        assert_eq!(draw(&AttentionLayout::full([&sequence]), 0), SMALL);
+        assert_eq!(draw(&AttentionLayout::prefix([&sequence]), 0), "x.... xx... xxxx. xxxx. xxxxx");
+        assert_eq!(draw(&AttentionLayout::live([&sequence]), 0), "xxxxxxxx xxxxxxxx xxxxxxxx");
+        assert_eq!(draw(&AttentionLayout::causal([(2, 3)]), 0), "xxx.. xxxx. xxxxx");
+    }
+
+    #[test]
+    fn packed_sequences_do_not_meet() {
+        let text = Sequence { pieces: vec![Piece::Tokens(vec![9; 3])], prefix_len: 3, ..Default::default() };
+        let layout = AttentionLayout::full([&text, &small()]);
+        assert_eq!((draw(&layout, 0).as_str(), draw(&layout, 1).as_str()), ("x.. xx. xxx", SMALL));
+        assert_eq!(layout.segments[1], Segment { queries: 3..11, keys: 3..11 });
+        assert_eq!(layout.visible[3..6], [[3, 4], [3, 5], [3, 7]]);
+
+        let live = AttentionLayout::live([&small(), &small()]);
+        assert_eq!(live.segments[1], Segment { queries: 3..6, keys: 8..16 });
+        assert_eq!(live.visible, [[0, 8], [0, 8], [0, 8], [8, 16], [8, 16], [8, 16]]);
+        let one = || AttentionLayout::live([&small()]);
+        assert_eq!(AttentionLayout::concat([one(), one()]), live);
+    }
+
+    #[test]
+    fn dense_matrices_with_left_pads() {
+        // Two pads that see only each other, two text rows, a block.
+        let padded = "x..... xx.... ..x... ..xx.. ..xxxx ..xxxx";
+        let (allow, rows, columns) = drawn(padded);
+        let layout = AttentionLayout::from_allow(&allow, rows, columns).unwrap();
+        assert_eq!(draw(&layout, 0), padded);
+        assert_eq!(layout.visible[4], [2, 6]);
+
+        let error = |text: &str| {
+            let (allow, rows, columns) = drawn(text);
+            AttentionLayout::from_allow(&allow, rows, columns).unwrap_err().to_string()
+        };
+        assert_eq!(error("xx. x.x"), "attention mask: row 1 sees column 2 beyond a gap at 1");
+        assert_eq!(error("x.. ..."), "attention mask: row 1 sees nothing");
+        assert!(AttentionLayout::from_allow(&[true; 5], 2, 3).is_err());
+        assert!(AttentionLayout::from_allow(&[], usize::MAX, 2).is_err());
+    }
+
+    /// The rule of attention, pair by pair, for every task, size and opener; and the cached path sees the
+    /// same as the full recompute.
+    #[test]
+    fn prefix_never_sees_the_target() {
+        let special =
+            SpecialTokens { endoftext: 0, im_start: 1, im_end: 2, soi: 3, eoi: 4, t2i: 5, ti2i: 6, mmu: 7 };
+        let template = Template { user: vec![20, 10], assistant: vec![21, 10], newline: vec![10] };
+        for opener in [Opener::Prefix, Opener::Block] {
+            let layouts = Layouts { special: &special, template: &template, opener };
+            for (words, semantic, codes) in
+                (0..4).flat_map(|w| (0..4).flat_map(move |s| (0..4).map(move |c| (w, s, c))))
+            {
+                let text = vec![30; words];
+                let branches = [EditBranch::None, EditBranch::Image, EditBranch::Full];
+                let mut sequences = branches.map(|b| layouts.edit(b, &text, semantic, codes)).to_vec();
+                sequences.push(layouts.generate(&text, codes));
+                sequences.push(layouts.describe(ImageRows::Semantic(semantic), &text, Some(&text)));
+                sequences.push(layouts.describe(ImageRows::Codes(codes), &text, None));
+                sequences.push(layouts.text(&text));
+                let (full, prefix, live) = (
+                    AttentionLayout::full(&sequences),
+                    AttentionLayout::prefix(&sequences),
+                    AttentionLayout::live(&sequences),
+                );
+                for (i, sequence) in sequences.iter().enumerate() {
+                    let len = sequence.len();
+                    let mask = full.additive(&full.segments[i]);
+                    let sees = |row: usize, key: usize| mask[row * len + key] == 0.0;
+                    for (row, key) in (0..len).flat_map(|row| (0..len).map(move |key| (row, key))) {
+                        let together = sequence.blocks.iter().any(|b| b.contains(&row) && b.contains(&key));
+                        assert_eq!(sees(row, key), key <= row || together, "{sequence:?} {row} {key}");
+                        let leak = row < sequence.prefix_len && key >= sequence.prefix_len;
+                        assert!(!(leak && sees(row, key)), "{sequence:?} {row} {key}");
+                    }
+                    let size = sequence.prefix_len;
+                    for (row, line) in prefix.additive(&prefix.segments[i]).chunks(size).enumerate() {
+                        assert_eq!(line, &mask[row * len..row * len + size]);
+                    }
+                    assert_eq!(live.additive(&live.segments[i]), mask[size * len..]);
+                }
+                let again = full.segments.iter().map(|segment| {
+                    let allow: Vec<bool> = full.additive(segment).iter().map(|&v| v == 0.0).collect();
+                    AttentionLayout::from_allow(&allow, segment.queries.len(), segment.keys.len()).unwrap()
+                });
+                assert_eq!(AttentionLayout::concat(again), full);
+            }
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! The sequences of the tasks. `[..]` is a block (see [`Sequence`]):
+//!
+//! - generate: `im_start t2i "user\n" TEXT im_end "\n" im_start "assistant\n" soi [target eoi]`
+//! - edit: `im_start ti2i soi [semantic] eoi "user\n" TEXT im_end "\n" im_start "assistant\n"
+//!   soi [source] eoi soi [target eoi]`
+//! - describe: `im_start mmu soi [semantic] eoi "user\n" QUESTION im_end "\n" im_start "assistant\n"
+//!   ANSWER im_end`
+//! - text: `im_start TEXT im_end`
+//!
+//! After UniGen's prompt builders (training/prompting_utils.py) and UniGen-1.5, section 3 (editing).
+
+use super::{Piece, Sequence};
+use crate::text::{SpecialTokens, Template, TextTokenizer};
+use std::ops::Range;
+
+/// Whether the `soi` before the target belongs to the target's block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Opener {
+    /// `soi [target eoi]`: the marker is part of the fixed prefix.
+    #[default]
+    Prefix,
+    /// `[soi target eoi]`: the marker sees the target and is computed with it at every step, as in the
+    /// published UniGen, whose weights expect it.
+    Block,
+}
+
+/// The rows that stand for an image to be described.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImageRows {
+    /// So many features of the vision tower.
+    Semantic(usize),
+    /// So many codes (UniGen's first stage, before there is a vision tower).
+    Codes(usize),
+}
+
+/// The three branches of editing: `none + s_I (image - none) + s_T (full - image)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EditBranch {
+    /// Neither image nor text: the template around the target.
+    None,
+    /// The source image, with empty text.
+    Image,
+    /// The source image and the text.
+    Full,
+}
+
+/// Builds the sequences of all tasks from the tokens of one tokenizer.
+#[derive(Clone, Copy, Debug)]
+pub struct Layouts<'a> {
+    /// Marker tokens.
+    pub special: &'a SpecialTokens,
+    /// Words of the chat template.
+    pub template: &'a Template,
+    /// Where the target's opening marker belongs.
+    pub opener: Opener,
+}
+
+impl<'a> Layouts<'a> {
+    /// The layouts for a tokenizer, with the default [`Opener`].
+    pub fn new(tokenizer: &'a TextTokenizer) -> Self {
+        Self { special: tokenizer.special(), template: tokenizer.template(), opener: Opener::default() }
+    }
+
+    /// An image of `codes` codes from `text`; the unconditional branch has empty text.
+    pub fn generate(&self, text: &[u32], codes: usize) -> Sequence {
+        let mut plan = self.open(self.special.t2i);
+        self.turns(&mut plan, text);
+        self.target(plan, codes)
+    }
+
+    /// An image of `codes` codes from `text` and a source image of `semantic` features and `codes` codes.
+    /// Only [`EditBranch::Full`] uses the text, and [`EditBranch::None`] has no source image.
+    pub fn edit(&self, branch: EditBranch, text: &[u32], semantic: usize, codes: usize) -> Sequence {
+        let mut plan = self.open(self.special.ti2i);
+        let image = branch != EditBranch::None;
+        if image {
+            self.image(&mut plan, Piece::Semantic(semantic));
+        }
+        self.turns(&mut plan, if branch == EditBranch::Full { text } else { &[] });
+        if image {
+            self.image(&mut plan, Piece::Source(codes));
+        }
+        self.target(plan, codes)
+    }
+
+    /// A question about an image. With an answer it is closed by `im_end` and both are to be predicted;
+    /// without one the sequence ends where the answer begins.
+    pub fn describe(&self, image: ImageRows, question: &[u32], answer: Option<&[u32]>) -> Sequence {
+        let mut plan = self.open(self.special.mmu);
+        let rows = match image {
+            ImageRows::Semantic(rows) => Piece::Semantic(rows),
+            ImageRows::Codes(rows) => Piece::Source(rows),
+        };
+        self.image(&mut plan, rows);
+        self.turns(&mut plan, question);
+        let start = plan.len;
+        if let Some(answer) = answer {
+            plan.tokens(answer);
+            plan.tokens(&[self.special.im_end]);
+        }
+        plan.finish_text(start)
+    }
+
+    /// Plain text, every token after the first to be predicted.
+    pub fn text(&self, text: &[u32]) -> Sequence {
+        let mut plan = Plan::default();
+        plan.tokens(&[self.special.im_start]);
+        plan.tokens(text);
+        plan.tokens(&[self.special.im_end]);
+        plan.finish_text(1)
+    }
+
+    /// `im_start TASK`
+    fn open(&self, task: u32) -> Plan {
+        let mut plan = Plan::default();
+        plan.tokens(&[self.special.im_start, task]);
+        plan
+    }
+
+    /// `soi [image] eoi`
+    fn image(&self, plan: &mut Plan, image: Piece) {
+        plan.tokens(&[self.special.soi]);
+        let rows = plan.piece(image);
+        plan.block(rows);
+        plan.tokens(&[self.special.eoi]);
+    }
+
+    /// `"user\n" TEXT im_end "\n" im_start "assistant\n"`
+    fn turns(&self, plan: &mut Plan, text: &[u32]) {
+        plan.tokens(&self.template.user);
+        plan.tokens(text);
+        plan.tokens(&[self.special.im_end]);
+        plan.tokens(&self.template.newline);
+        plan.tokens(&[self.special.im_start]);
+        plan.tokens(&self.template.assistant);
+    }
+
+    /// `soi [target eoi]`, and the end.
+    fn target(&self, mut plan: Plan, codes: usize) -> Sequence {
+        let soi = plan.tokens(&[self.special.soi]);
+        let target = plan.piece(Piece::Target(codes));
+        plan.tokens(&[self.special.eoi]);
+        let prefix_len = match self.opener {
+            Opener::Prefix => target.start,
+            Opener::Block => soi.start,
+        };
+        plan.block(prefix_len..plan.len);
+        let Plan { pieces, blocks, len } = plan;
+        Sequence { pieces, blocks, target, answer: len..len, prefix_len }
+    }
+}
+
+/// A sequence being built.
+#[derive(Default)]
+struct Plan {
+    pieces: Vec<Piece>,
+    blocks: Vec<Range<usize>>,
+    len: usize,
+}
+
+impl Plan {
+    /// Appends rows and says which they are.
+    fn piece(&mut self, piece: Piece) -> Range<usize> {
+        let start = self.len;
+        self.len += piece.rows();
+        self.pieces.push(piece);
+        start..self.len
+    }
+
+    /// Appends tokens, to the last piece where that is one of tokens.
+    fn tokens(&mut self, ids: &[u32]) -> Range<usize> {
+        let Some(Piece::Tokens(last)) = self.pieces.last_mut() else {
+            return self.piece(Piece::Tokens(ids.to_vec()));
+        };
+        last.extend_from_slice(ids);
+        self.len += ids.len();
+        self.len - ids.len()..self.len
+    }
+
+    /// Makes rows a block.
+    fn block(&mut self, rows: Range<usize>) {
+        if !rows.is_empty() {
+            self.blocks.push(rows);
+        }
+    }
+
+    /// The end of a sequence without a target; the answer reaches from `start` to the end.
+    fn finish_text(self, start: usize) -> Sequence {
+        let Plan { pieces, blocks, len } = self;
+        Sequence { pieces, blocks, target: len..len, answer: start..len, prefix_len: len }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sequence::Row;
+
+    const SPECIAL: SpecialTokens =
+        SpecialTokens { endoftext: 0, im_start: 1, im_end: 2, soi: 3, eoi: 4, t2i: 5, ti2i: 6, mmu: 7 };
+
+    fn template() -> Template {
+        Template { user: vec![20, 10], assistant: vec![21, 10], newline: vec![10] }
+    }
+
+    /// Rows as text: tokens by id, `s` semantic, `o` source code, `t` target code, blocks in brackets.
+    fn show(sequence: &Sequence) -> String {
+        let mut text = Vec::new();
+        for (i, row) in sequence.rows().enumerate() {
+            let row = match row {
+                Row::Token(id) => id.to_string(),
+                Row::Semantic(i) => format!("s{i}"),
+                Row::Source(i) => format!("o{i}"),
+                Row::Target(i) => format!("t{i}"),
+            };
+            let open = if sequence.blocks.iter().any(|b| b.start == i) { "[" } else { "" };
+            let close = if sequence.blocks.iter().any(|b| b.end == i + 1) { "]" } else { "" };
+            text.push(format!("{open}{row}{close}"));
+        }
+        text.join(" ")
+    }
+
+    #[test]
+    fn tasks_as_designed() {
+        let template = template();
+        let mut layouts = Layouts { special: &SPECIAL, template: &template, opener: Opener::Prefix };
+
+        let generate = layouts.generate(&[30, 31], 3);
+        assert_eq!(show(&generate), "1 5 20 10 30 31 2 10 1 21 10 3 [t0 t1 t2 4]");
+        assert_eq!((generate.prefix_len, generate.target.clone()), (12, 12..15));
+        assert_eq!(show(&layouts.generate(&[], 2)), "1 5 20 10 2 10 1 21 10 3 [t0 t1 4]");
+
+        let edit = |branch| layouts.edit(branch, &[30], 3, 2);
+        let full = edit(EditBranch::Full);
+        let want = "1 6 3 [s0 s1 s2] 4 20 10 30 2 10 1 21 10 3 [o0 o1] 4 3 [t0 t1 4]";
+        assert_eq!(show(&full), want);
+        assert_eq!((full.prefix_len, full.live().len(), full.answer.len()), (20, 3, 0));
+        assert_eq!(show(&edit(EditBranch::Image)), want.replace(" 30", ""));
+        assert_eq!(show(&edit(EditBranch::None)), "1 6 20 10 2 10 1 21 10 3 [t0 t1 4]");
+
+        let image = ImageRows::Semantic(2);
+        let asked = "1 7 3 [s0 s1] 4 20 10 40 2 10 1 21 10";
+        let open = layouts.describe(image, &[40], None);
+        assert_eq!(show(&open), asked);
+        assert_eq!((open.prefix_len, open.answer_labels()), (open.len(), vec![]));
+        let told = layouts.describe(image, &[40], Some(&[50, 51]));
+        assert_eq!(show(&told), format!("{asked} 50 51 2"));
+        assert_eq!(told.answer_labels(), [(13, 50), (14, 51), (15, 2)]);
+        let codes = layouts.describe(ImageRows::Codes(2), &[40], None);
+        assert_eq!(show(&codes), asked.replace('s', "o"));
+
+        let text = layouts.text(&[60, 61]);
+        assert_eq!(show(&text), "1 60 61 2");
+        assert_eq!(text.answer_labels(), [(0, 60), (1, 61), (2, 2)]);
+
+        layouts.opener = Opener::Block;
+        let published = layouts.generate(&[30, 31], 3);
+        assert_eq!(show(&published), "1 5 20 10 30 31 2 10 1 21 10 [3 t0 t1 t2 4]");
+        assert_eq!((published.prefix_len, published.target.clone()), (11, 12..15));
+    }
+
+    #[test]
+    fn masked_codes_carry_the_loss() {
+        let template = template();
+        let layouts = Layouts { special: &SPECIAL, template: &template, opener: Opener::Prefix };
+        let sequence = layouts.generate(&[30], 3);
+        let rows = sequence.masked_rows(&[true, false, true]).unwrap();
+        assert_eq!(rows, [11, 13]);
+        assert_eq!(sequence.rows().nth(13), Some(Row::Target(2)));
+        assert!(sequence.masked_rows(&[true]).is_err());
+        assert_eq!(layouts.text(&[]).masked_rows(&[]).unwrap(), Vec::<usize>::new());
+    }
+}

@@ -1,0 +1,129 @@
+//! What goes in which order for each task, who attends to whom, and which rows carry a loss.
+//!
+//! A [`Sequence`] is a plan: it says what every row is, not what is in it. The caller turns each
+//! [`Piece`] into embeddings: tokens by id, semantic rows from the vision tower, code rows from an image.
+//! The position of a row (for RoPE) is its index in the sequence; there are no pads.
+
+mod attention;
+mod layout;
+
+pub use attention::{AttentionLayout, Segment};
+pub use layout::{EditBranch, ImageRows, Layouts, Opener};
+
+use crate::{Error, ErrorKind, Result};
+use std::ops::Range;
+
+/// A run of rows of one kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// Text and special tokens, by id.
+    Tokens(Vec<u32>),
+    /// So many projected features of the source image.
+    Semantic(usize),
+    /// So many codes of the source image.
+    Source(usize),
+    /// So many codes of the image to be made, some of them masked.
+    Target(usize),
+}
+
+impl Piece {
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        match self {
+            Piece::Tokens(ids) => ids.len(),
+            &Piece::Semantic(rows) | &Piece::Source(rows) | &Piece::Target(rows) => rows,
+        }
+    }
+}
+
+/// One row of a sequence; the numbers count within the image, row-major.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Row {
+    /// A token id.
+    Token(u32),
+    /// A feature of the source image.
+    Semantic(usize),
+    /// A code of the source image.
+    Source(usize),
+    /// A code of the image to be made.
+    Target(usize),
+}
+
+/// The plan of one sequence: its rows and its attention.
+///
+/// Text rows see themselves and everything before. The rows of a block see everything before the block and
+/// the whole block. So nothing before a block depends on it, and the first `prefix_len` rows can be
+/// computed once and cached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sequence {
+    /// What the rows are, in order.
+    pub pieces: Vec<Piece>,
+    /// Rows that see each other, ascending and disjoint; the last one holds the target if there is one.
+    pub blocks: Vec<Range<usize>>,
+    /// Rows of the target codes; empty, at the end, for tasks that make no image.
+    pub target: Range<usize>,
+    /// Rows of the tokens to be predicted, each from the row before it; empty for tasks that make an image.
+    pub answer: Range<usize>,
+    /// Rows before the live block: everything that stays as it is while the target changes.
+    pub prefix_len: usize,
+}
+
+impl Sequence {
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.pieces.iter().map(Piece::rows).sum()
+    }
+
+    /// True without rows.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The rows of the live block: the target and its markers.
+    pub fn live(&self) -> Range<usize> {
+        self.prefix_len..self.len()
+    }
+
+    /// Every row in order.
+    pub fn rows(&self) -> impl Iterator<Item = Row> + '_ {
+        self.pieces.iter().flat_map(|piece| {
+            (0..piece.rows()).map(move |i| match piece {
+                Piece::Tokens(ids) => Row::Token(ids[i]),
+                Piece::Semantic(_) => Row::Semantic(i),
+                Piece::Source(_) => Row::Source(i),
+                Piece::Target(_) => Row::Target(i),
+            })
+        })
+    }
+
+    /// For every row the end of what it sees: it sees rows `0 .. end`.
+    fn ends(&self) -> Vec<usize> {
+        let mut ends: Vec<usize> = (1..=self.len()).collect();
+        for block in &self.blocks {
+            ends[block.clone()].fill(block.end);
+        }
+        ends
+    }
+
+    /// Rows with the masked-code loss: those of target codes that are masked, each predicting its own code.
+    ///
+    /// `masked` has one entry a target code; any other length is an error.
+    pub fn masked_rows(&self, masked: &[bool]) -> Result<Vec<usize>> {
+        if masked.len() != self.target.len() {
+            let what = format!("{} entries for {} target codes", masked.len(), self.target.len());
+            return Err(Error::new(ErrorKind::Config, "mask", what));
+        }
+        Ok(self.target.clone().zip(masked).filter_map(|(row, &masked)| masked.then_some(row)).collect())
+    }
+
+    /// Rows with the next-token loss and the token each has to predict.
+    pub fn answer_labels(&self) -> Vec<(usize, u32)> {
+        let labelled = self.rows().enumerate().skip(self.answer.start).take(self.answer.len());
+        labelled
+            .filter_map(|(row, kind)| match kind {
+                Row::Token(id) => Some((row.checked_sub(1)?, id)),
+                _ => None,
+            })
+            .collect()
+    }
+}

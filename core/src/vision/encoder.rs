@@ -1,0 +1,291 @@
+//! The pre-norm transformer encoder and the attention pooling head that both towers share.
+
+use super::VisionConfig;
+use crate::error::{Error, ErrorKind, Result};
+use crate::nn::{self, LayerNorm, Linear};
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor, activation};
+use std::f64::consts::FRAC_2_PI;
+
+/// The non-linearity of the feed-forward blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// `x Φ(x)`
+    Gelu,
+    /// `x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2`
+    GeluTanh,
+}
+
+impl Activation {
+    /// By the name in config.json. Errors on any other.
+    pub fn from_name(name: &str) -> Result<Self> {
+        match name {
+            "gelu" => Ok(Self::Gelu),
+            "gelu_pytorch_tanh" => Ok(Self::GeluTanh),
+            _ => Err(Error::new(ErrorKind::Config, "vision config: hidden_act", format!("is {name:?}"))
+                .fix("use gelu_pytorch_tanh or gelu")),
+        }
+    }
+
+    /// Elementwise.
+    pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
+        match self {
+            Self::Gelu => activation::gelu(x),
+            // (1 + tanh z) / 2 is the logistic function of 2 z.
+            Self::GeluTanh => {
+                let slope = (x.clone().square() * 0.044715 + 1.0) * (2.0 * FRAC_2_PI.sqrt());
+                x.clone() * activation::sigmoid(x * slope)
+            }
+        }
+    }
+}
+
+/// A linear layer of the towers, biased, with weights that keep the variance.
+pub(super) fn linear(inputs: usize, outputs: usize, device: &Device) -> Linear {
+    Linear::new(inputs, outputs, true, (inputs as f64).powf(-0.5), device)
+}
+
+/// `softmax(q kᵀ / √d + bias) v` over heads of width `d = width / heads`.
+///
+/// `query` `[batch, queries, width]`, `key`, `value` `[batch, keys, width]`, `bias` `[batch, 1, 1, keys]` →
+/// `[batch, queries, width]`.
+fn attend(
+    query: Tensor<3>,
+    key: Tensor<3>,
+    value: Tensor<3>,
+    bias: Option<&Tensor<4>>,
+    heads: usize,
+) -> Tensor<3> {
+    let [batch, queries, width] = query.dims();
+    let split = |x: Tensor<3>| {
+        let tokens = x.dims()[1];
+        x.reshape([batch, tokens, heads, width / heads]).swap_dims(1, 2)
+    };
+    let query = split(query) * ((width / heads) as f64).powf(-0.5);
+    let mut scores = query.matmul(split(key).transpose());
+    if let Some(bias) = bias {
+        scores = scores + bias.clone();
+    }
+    let mixed = activation::softmax(scores, 3).matmul(split(value));
+    mixed.swap_dims(1, 2).reshape([batch, queries, width])
+}
+
+/// Multi-head self-attention.
+#[derive(Module, Debug)]
+pub struct Attention {
+    /// `[width, width]`
+    pub q_proj: Linear,
+    /// `[width, width]`
+    pub k_proj: Linear,
+    /// `[width, width]`
+    pub v_proj: Linear,
+    /// `[width, width]`
+    pub out_proj: Linear,
+    #[module(skip)]
+    heads: usize,
+}
+
+impl Attention {
+    fn new(config: &VisionConfig, device: &Device) -> Self {
+        let layer = || linear(config.hidden_size, config.hidden_size, device);
+        Self {
+            q_proj: layer(),
+            k_proj: layer(),
+            v_proj: layer(),
+            out_proj: layer(),
+            heads: config.num_attention_heads,
+        }
+    }
+
+    fn forward(&self, x: Tensor<3>, bias: Option<&Tensor<4>>) -> Tensor<3> {
+        let query = self.q_proj.forward(x.clone());
+        let key = self.k_proj.forward(x.clone());
+        let value = self.v_proj.forward(x);
+        self.out_proj.forward(attend(query, key, value, bias, self.heads))
+    }
+}
+
+/// The feed-forward block.
+#[derive(Module, Debug)]
+pub struct Mlp {
+    /// `[inner, width]`
+    pub fc1: Linear,
+    /// `[width, inner]`
+    pub fc2: Linear,
+    #[module(skip)]
+    activation: Activation,
+}
+
+impl Mlp {
+    fn new(config: &VisionConfig, device: &Device) -> Result<Self> {
+        Ok(Self {
+            fc1: linear(config.hidden_size, config.intermediate_size, device),
+            fc2: linear(config.intermediate_size, config.hidden_size, device),
+            activation: Activation::from_name(&config.hidden_act)?,
+        })
+    }
+
+    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        self.fc2.forward(self.activation.forward(self.fc1.forward(x)))
+    }
+}
+
+/// `x + attention(norm x)`, then `x + mlp(norm x)`.
+#[derive(Module, Debug)]
+pub struct Layer {
+    /// Before attention.
+    pub layer_norm1: LayerNorm,
+    /// Attention among the patches.
+    pub self_attn: Attention,
+    /// Before the feed-forward block.
+    pub layer_norm2: LayerNorm,
+    /// Feed-forward block.
+    pub mlp: Mlp,
+}
+
+impl Layer {
+    fn new(config: &VisionConfig, device: &Device) -> Result<Self> {
+        let norm = || LayerNorm::new(config.hidden_size, config.layer_norm_eps, device);
+        Ok(Self {
+            layer_norm1: norm(),
+            self_attn: Attention::new(config, device),
+            layer_norm2: norm(),
+            mlp: Mlp::new(config, device)?,
+        })
+    }
+
+    fn forward(&self, x: Tensor<3>, bias: Option<&Tensor<4>>) -> Tensor<3> {
+        let x = x.clone() + self.self_attn.forward(self.layer_norm1.forward(x), bias);
+        x.clone() + self.mlp.forward(self.layer_norm2.forward(x))
+    }
+}
+
+/// The stack of layers.
+#[derive(Module, Debug)]
+pub struct Encoder {
+    /// From input to output.
+    pub layers: Vec<Layer>,
+}
+
+impl Encoder {
+    pub(super) fn new(config: &VisionConfig, device: &Device) -> Result<Self> {
+        let layers = (0..config.num_hidden_layers).map(|_| Layer::new(config, device));
+        Ok(Self { layers: layers.collect::<Result<_>>()? })
+    }
+
+    /// `x` `[batch, tokens, width]`, `bias` `[batch, 1, 1, tokens]` added to the attention scores → the output of
+    /// all layers, same shape.
+    pub fn forward(&self, x: Tensor<3>, bias: Option<&Tensor<4>>) -> Tensor<3> {
+        self.layers.iter().fold(x, |x, layer| layer.forward(x, bias))
+    }
+
+    /// As [`forward`](Self::forward), without running the last layer.
+    pub fn penultimate(&self, x: Tensor<3>, bias: Option<&Tensor<4>>) -> Tensor<3> {
+        self.layers.iter().rev().skip(1).rev().fold(x, |x, layer| layer.forward(x, bias))
+    }
+}
+
+/// Attention of one learned query over the patches; PyTorch's `MultiheadAttention`, with its packed weights.
+#[derive(Module, Debug)]
+pub struct PackedAttention {
+    /// Query, key and value: `[3 width, width]`
+    pub in_proj_weight: Param<Tensor<2>>,
+    /// `[3 width]`
+    pub in_proj_bias: Param<Tensor<1>>,
+    /// `[width, width]`
+    pub out_proj: Linear,
+    #[module(skip)]
+    heads: usize,
+}
+
+impl PackedAttention {
+    fn forward(&self, query: Tensor<3>, memory: Tensor<3>, bias: Option<&Tensor<4>>) -> Tensor<3> {
+        let width = query.dims()[2];
+        let project = |part: usize, x: Tensor<3>| {
+            let weight = self.in_proj_weight.val().narrow(0, part * width, width);
+            crate::ops::linear(x, weight, Some(self.in_proj_bias.val().narrow(0, part * width, width)))
+        };
+        let (key, value) = (project(1, memory.clone()), project(2, memory));
+        self.out_proj.forward(attend(project(0, query), key, value, bias, self.heads))
+    }
+}
+
+/// The attention pooling head: one vector an image.
+#[derive(Module, Debug)]
+pub struct PoolingHead {
+    /// The learned query, `[1, 1, width]`.
+    pub probe: Param<Tensor<3>>,
+    /// From the query to the patches.
+    pub attention: PackedAttention,
+    /// Before the feed-forward block.
+    pub layernorm: LayerNorm,
+    /// Feed-forward block.
+    pub mlp: Mlp,
+}
+
+impl PoolingHead {
+    pub(super) fn new(config: &VisionConfig, device: &Device) -> Result<Self> {
+        let width = config.hidden_size;
+        Ok(Self {
+            probe: nn::normal([1, 1, width], 1.0, device),
+            attention: PackedAttention {
+                in_proj_weight: nn::normal([3 * width, width], (width as f64).powf(-0.5), device),
+                in_proj_bias: nn::zeros([3 * width], device),
+                out_proj: linear(width, width, device),
+                heads: config.num_attention_heads,
+            },
+            layernorm: LayerNorm::new(width, config.layer_norm_eps, device),
+            mlp: Mlp::new(config, device)?,
+        })
+    }
+
+    /// `hidden` `[batch, tokens, width]` after the last normalisation → `[batch, width]`.
+    pub fn forward(&self, hidden: Tensor<3>, bias: Option<&Tensor<4>>) -> Tensor<2> {
+        let probe = self.probe.val().repeat_dim(0, hidden.dims()[0]);
+        let x = self.attention.forward(probe, hidden, bias);
+        let x = x.clone() + self.mlp.forward(self.layernorm.forward(x));
+        x.squeeze_dim(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn activations_match_their_formulas() {
+        let device = Device::flex();
+        let points: Vec<f32> = (-60..=60).map(|i| i as f32 / 6.0).collect();
+        let x = Tensor::<1>::from_floats(points.as_slice(), &device);
+        let found: Vec<f32> = Activation::GeluTanh.forward(x.clone()).into_data().try_to_vec().unwrap();
+        for (x, y) in points.iter().zip(found) {
+            let x = f64::from(*x);
+            let wanted = 0.5 * x * (1.0 + (FRAC_2_PI.sqrt() * (x + 0.044715 * x.powi(3))).tanh());
+            assert!((f64::from(y) - wanted).abs() < 1e-6, "{x}: {y} {wanted}");
+        }
+        let exact: Vec<f32> = Activation::Gelu.forward(x).into_data().try_to_vec().unwrap();
+        // 1 Φ(1) = 0.8413447
+        assert!((exact[66] - 0.841_344_7).abs() < 1e-6, "{}", exact[66]);
+    }
+
+    /// Over equal tokens attention returns their value, whatever the scores.
+    #[test]
+    fn pooling_over_equal_tokens_ignores_their_number() {
+        let device = Device::flex();
+        let config = VisionConfig {
+            hidden_size: 12,
+            intermediate_size: 20,
+            num_attention_heads: 3,
+            ..VisionConfig::default()
+        };
+        let head = PoolingHead::new(&config, &device).unwrap();
+        let token = Tensor::<3>::random([2, 1, 12], burn::tensor::Distribution::Normal(0.0, 1.0), &device);
+        let value =
+            crate::ops::linear(token.clone(), head.attention.in_proj_weight.val().narrow(0, 24, 12), None);
+        let x = head.attention.out_proj.forward(value);
+        let wanted = x.clone() + head.mlp.forward(head.layernorm.forward(x));
+        let found = head.forward(token.repeat_dim(1, 5), None);
+        let difference = (found - wanted.squeeze_dim(1)).abs().max().into_scalar::<f32>();
+        assert!(difference < 1e-5, "{difference}");
+    }
+}

@@ -1,0 +1,142 @@
+//! Antialiased resampling, and position tables resized with it.
+
+use burn::tensor::{Tensor, TensorData};
+
+/// A separable interpolation kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kernel {
+    /// A triangle, two samples wide.
+    Bilinear,
+    /// Keys' cubic with a = -1/2, four samples wide, as PIL has it.
+    Bicubic,
+}
+
+impl Kernel {
+    /// Half the width, in samples.
+    fn support(self) -> f64 {
+        match self {
+            Self::Bilinear => 1.0,
+            Self::Bicubic => 2.0,
+        }
+    }
+
+    /// Weight at distance `x`, in samples.
+    fn weight(self, x: f64) -> f64 {
+        let x = x.abs();
+        match self {
+            Self::Bilinear => (1.0 - x).max(0.0),
+            Self::Bicubic if x < 1.0 => (1.5 * x - 2.5) * x * x + 1.0,
+            Self::Bicubic if x < 2.0 => ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0,
+            Self::Bicubic => 0.0,
+        }
+    }
+}
+
+/// The samples that make up one output, with weights that sum to one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Window {
+    /// First input sample.
+    pub start: usize,
+    /// Weights of this and the following samples.
+    pub weights: Vec<f64>,
+}
+
+/// How to resample `input` samples to `output` (both at least 1), one window an output.
+///
+/// The kernel widens when shrinking (antialiasing); sample centres lie at halves. The rule of PIL and of PyTorch's
+/// `interpolate(antialias=True)`.
+pub fn windows(input: usize, output: usize, kernel: Kernel) -> Vec<Window> {
+    let scale = input as f64 / output as f64;
+    let stretch = scale.max(1.0);
+    let support = kernel.support() * stretch;
+    let window = |i: usize| {
+        let centre = (i as f64 + 0.5) * scale;
+        let start = (centre - support + 0.5).max(0.0) as usize;
+        let end = ((centre + support + 0.5) as usize).min(input);
+        let weight = |j: usize| kernel.weight((j as f64 + 0.5 - centre) / stretch);
+        let sum: f64 = (start..end).map(weight).sum();
+        Window { start, weights: (start..end).map(|j| weight(j) / sum).collect() }
+    };
+    (0..output).map(window).collect()
+}
+
+/// Resizes a square position table to the shape of each picture, bilinear and antialiased.
+///
+/// `table` `[side * side, width]`, row by row; `shapes` rows and columns of patches, at most `length` together →
+/// `[batch, length, width]`, where padding takes the picture's first position. One matrix product, so that gradients
+/// reach the table.
+pub fn resize(table: Tensor<2>, shapes: &[[usize; 2]], length: usize) -> Tensor<3> {
+    let [entries, width] = table.dims();
+    let side = entries.isqrt();
+    let mut matrix = Vec::with_capacity(shapes.len() * length * entries);
+    for &[rows, columns] in shapes {
+        let across = windows(side, columns, Kernel::Bilinear);
+        let first = matrix.len();
+        for down in windows(side, rows, Kernel::Bilinear) {
+            for across in &across {
+                let row = matrix.len();
+                matrix.resize(row + entries, 0.0f32);
+                for (y, a) in down.weights.iter().enumerate() {
+                    let at = row + (down.start + y) * side + across.start;
+                    for (x, b) in across.weights.iter().enumerate() {
+                        matrix[at + x] = (a * b) as f32;
+                    }
+                }
+            }
+        }
+        for _ in rows * columns..length {
+            matrix.extend_from_within(first..first + entries);
+        }
+    }
+    let matrix = TensorData::new(matrix, [shapes.len() * length, entries]);
+    let matrix = Tensor::<2>::from_data(matrix, &table.device());
+    matrix.matmul(table).reshape([shapes.len(), length, width])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    fn resized(table: &[f32], shape: [usize; 2], length: usize) -> Vec<f32> {
+        let table = Tensor::<1>::from_floats(table, &Device::flex()).reshape([table.len(), 1]);
+        resize(table, &[shape], length).into_data().try_to_vec().unwrap()
+    }
+
+    fn close(found: &[f32], wanted: &[f32]) {
+        assert_eq!(found.len(), wanted.len());
+        assert!(found.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?} {wanted:?}");
+    }
+
+    #[test]
+    fn same_size_is_the_table() {
+        let table: Vec<f32> = (0..9).map(|i| (i * i) as f32).collect();
+        close(&resized(&table, [3, 3], 9), &table);
+        for kernel in [Kernel::Bilinear, Kernel::Bicubic] {
+            for (i, window) in windows(7, 7, kernel).iter().enumerate() {
+                for (j, weight) in window.weights.iter().enumerate() {
+                    assert_eq!(*weight, f64::from(window.start + j == i));
+                }
+            }
+        }
+    }
+
+    /// Two samples to four: centres at 0.25, 0.75, 1.25 and 1.75, samples at 0.5 and 1.5.
+    #[test]
+    fn grows_by_hand() {
+        let wanted = [0.0, 0.25, 0.75, 1.0, 0.0, 0.25, 0.75, 1.0];
+        close(&resized(&[0.0, 1.0, 0.0, 1.0], [2, 4], 8), &wanted);
+    }
+
+    /// Four samples to two: a triangle of half-width 2 about 1 weighs 0.75, 0.75, 0.25 (of 1.75) at samples 0 to 2;
+    /// down, four rows to one: about 2, half-width 4, weights 5/8, 7/8, 7/8, 5/8 (of 3).
+    #[test]
+    fn shrinks_by_hand() {
+        let table: Vec<f32> = [0.0, 7.0, 14.0, 70.0].repeat(4);
+        let [left, right] =
+            [(0.75 * 7.0 + 0.25 * 14.0) / 1.75, (0.25 * 7.0 + 0.75 * 14.0 + 0.75 * 70.0) / 1.75];
+        close(&resized(&table, [4, 2], 9)[6..], &[left, right, left]);
+        let rows: Vec<f32> = [0.0, 1.0, 2.0, 3.0].iter().flat_map(|&y| [y * y; 4]).collect();
+        close(&resized(&rows, [1, 4], 4), &[(7.0 / 8.0 + 4.0 * 7.0 / 8.0 + 9.0 * 5.0 / 8.0) / 3.0; 4]);
+    }
+}

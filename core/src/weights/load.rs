@@ -1,0 +1,271 @@
+//! Between modules and weight files.
+
+use super::Checkpoint;
+use crate::error::{Error, ErrorKind, Result};
+use ::safetensors::Dtype;
+use ::safetensors::tensor::{Metadata, TensorInfo};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{DType, Tensor, TensorData};
+use half::{bf16, f16};
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// How many problems an error lists before it only counts.
+const LISTED: usize = 5;
+
+/// Element type of a weight file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// 4 bytes.
+    F32,
+    /// 2 bytes, 11 bits of precision, up to 65504.
+    F16,
+    /// 2 bytes, 8 bits of precision, the range of F32.
+    Bf16,
+}
+
+impl Precision {
+    /// Bytes of one element.
+    pub fn bytes(self) -> usize {
+        match self {
+            Precision::F32 => 4,
+            Precision::F16 | Precision::Bf16 => 2,
+        }
+    }
+
+    fn dtype(self) -> Dtype {
+        match self {
+            Precision::F32 => Dtype::F32,
+            Precision::F16 => Dtype::F16,
+            Precision::Bf16 => Dtype::BF16,
+        }
+    }
+
+    /// Little-endian bytes; the index of the first value that is not finite in this precision fails.
+    fn encode(self, values: &[f32]) -> std::result::Result<Vec<u8>, usize> {
+        let finite = |x: f32| match self {
+            Precision::F32 => x.is_finite(),
+            Precision::F16 => f16::from_f32(x).is_finite(),
+            Precision::Bf16 => bf16::from_f32(x).is_finite(),
+        };
+        match values.iter().position(|&x| !finite(x)) {
+            Some(at) => Err(at),
+            None => Ok(match self {
+                Precision::F32 => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
+                Precision::F16 => values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect(),
+                Precision::Bf16 => values.iter().flat_map(|&x| bf16::from_f32(x).to_le_bytes()).collect(),
+            }),
+        }
+    }
+}
+
+/// `module` with its floating-point parameters from `checkpoint`; devices, element types and gradient
+/// requirements stay.
+///
+/// `key` gives the checkpoint's name of a parameter from its path in the module (`layers.0.norm.weight`),
+/// or nothing for a parameter that shall stay as it is.
+///
+/// One error lists every problem: missing tensors, shapes (found and wanted), and the first unreadable tensor.
+pub fn load<M: Module>(
+    module: M,
+    checkpoint: &Checkpoint,
+    key: impl Fn(&str) -> Option<String>,
+) -> Result<M> {
+    let mut loader = Loader { checkpoint, key, path: vec![], problems: vec![], unreadable: None };
+    let module = module.map(&mut loader);
+    if let Some(error) = loader.unreadable.filter(|_| loader.problems.is_empty()) {
+        return Err(error);
+    }
+    let problems = loader.problems;
+    if problems.is_empty() {
+        return Ok(module);
+    }
+    let mut what = problems[..problems.len().min(LISTED)].join("; ");
+    if problems.len() > LISTED {
+        what += &format!("; and {} more", problems.len() - LISTED);
+    }
+    Err(Error::new(ErrorKind::Weights, checkpoint.place(), what)
+        .fix("check that config.json and the weights belong to the same model"))
+}
+
+struct Loader<'a, K> {
+    checkpoint: &'a Checkpoint,
+    key: K,
+    path: Vec<String>,
+    problems: Vec<String>,
+    unreadable: Option<Error>,
+}
+
+impl<K: Fn(&str) -> Option<String>> ModuleMapper for Loader<'_, K> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.into());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some(name) = (self.key)(&self.path.join(".")) else {
+            return param;
+        };
+        let wanted = param.lazy_shape().as_slice().to_vec();
+        match self.checkpoint.shape(&name) {
+            None => self.problems.push(format!("{name} is missing, wanted {wanted:?}")),
+            Some(found) if found != wanted => {
+                self.problems.push(format!("{name} has shape {found:?}, wanted {wanted:?}"));
+            }
+            // After the first problem, only names and shapes matter.
+            Some(_) if self.problems.is_empty() && self.unreadable.is_none() => {
+                match self.checkpoint.tensor(&name) {
+                    Err(error) => self.unreadable = Some(error),
+                    Ok((values, shape)) => {
+                        let (id, old, mapper) = param.consume();
+                        let options = (&old.device(), old.dtype());
+                        let new = Tensor::from_data(TensorData::new(values, shape), options);
+                        let new = new.set_require_grad(old.is_require_grad());
+                        return Param::from_mapped_value(id, new, mapper);
+                    }
+                }
+            }
+            Some(_) => {}
+        }
+        param
+    }
+}
+
+/// Scalars in all parameters of `module`.
+pub fn parameters<M: Module>(module: &M) -> usize {
+    module.num_params()
+}
+
+/// Writes the floating-point parameters of `module` to the safetensors file `path`, whole or not at all.
+///
+/// `key` gives the name in the file of a parameter from its path in the module, or nothing to leave it out.
+/// Errors: NaN, infinity or (in half precision) overflow in a parameter, one name twice, a failed write (a
+/// full disk); an old file at `path` survives them.
+pub fn save<M: Module>(
+    module: &M,
+    path: &Path,
+    dtype: Precision,
+    key: impl Fn(&str) -> Option<String>,
+    metadata: HashMap<String, String>,
+) -> Result<()> {
+    let mut saver = Saver { key, path: vec![], found: vec![] };
+    module.visit(&mut saver);
+    let mut found = saver.found;
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    let error = |name: &str, what: String| {
+        Error::new(ErrorKind::Weights, format!("{}: {name}", path.display()), what)
+    };
+    if let Some(pair) = found.windows(2).find(|pair| pair[0].name == pair[1].name) {
+        return Err(error(&pair[0].name, "two parameters have this name".into()));
+    }
+
+    let mut end = 0;
+    let infos = found.iter().map(|parameter| {
+        let start = end;
+        end += parameter.shape.iter().product::<usize>() * dtype.bytes();
+        let info =
+            TensorInfo { dtype: dtype.dtype(), shape: parameter.shape.clone(), data_offsets: (start, end) };
+        (parameter.name.clone(), info)
+    });
+    let metadata = Some(metadata).filter(|m| !m.is_empty());
+    let header = Metadata::new(metadata, infos.collect())
+        .map_err(|e| error("header", e.to_string()))
+        .and_then(|m| serde_json::to_string(&m).map_err(|e| error("header", e.to_string())))?;
+    // Spaces align the data to 8 bytes.
+    let header = format!("{header:width$}", width = header.chars().count() + (8 - header.len() % 8) % 8);
+
+    let mut wrong = None;
+    let written = write_aside(path, |out| {
+        out.write_all(&(header.len() as u64).to_le_bytes())?;
+        out.write_all(header.as_bytes())?;
+        for parameter in &found {
+            let values = (parameter.values)().map_err(io::Error::other)?;
+            match dtype.encode(&values) {
+                Ok(bytes) => out.write_all(&bytes)?,
+                Err(at) => {
+                    let what = format!("{} at flat index {at} does not fit {dtype:?}", values[at]);
+                    wrong = Some(error(&parameter.name, what));
+                    return Err(io::ErrorKind::InvalidData.into());
+                }
+            }
+        }
+        Ok(())
+    });
+    match wrong {
+        Some(error) => Err(error.fix("nothing was written; an old file stays as it was")),
+        None => written,
+    }
+}
+
+/// A parameter and how to read it.
+struct Found {
+    name: String,
+    shape: Vec<usize>,
+    values: Box<dyn Fn() -> std::result::Result<Vec<f32>, String>>,
+}
+
+struct Saver<K> {
+    key: K,
+    path: Vec<String>,
+    found: Vec<Found>,
+}
+
+impl<K: Fn(&str) -> Option<String>> ModuleVisitor for Saver<K> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.into());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let Some(name) = (self.key)(&self.path.join(".")) else {
+            return;
+        };
+        let tensor = param.base().detach();
+        let shape = tensor.dims().to_vec();
+        let values = Box::new(move || {
+            let data = tensor.clone().try_into_data().map_err(|e| format!("{e:?}"))?;
+            data.convert_dtype(DType::F32).try_into_vec::<f32>().map_err(|e| format!("{e:?}"))
+        });
+        self.found.push(Found { name, shape, values });
+    }
+}
+
+/// Writes a file whole or not at all: to `path` + `.part`, flushed to the disk, then renamed to `path`.
+///
+/// When anything fails, an old file at `path` stays as it was.
+pub fn write_aside(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> Result<()> {
+    let mut part = OsString::from(path);
+    part.push(".part");
+    let part = PathBuf::from(part);
+    let attempt = || {
+        let mut out = BufWriter::with_capacity(1 << 20, File::create(&part)?);
+        write(&mut out)?;
+        let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.sync_all()?;
+        drop(file);
+        std::fs::rename(&part, path)
+    };
+    attempt().map_err(|e| {
+        // The failure is what counts; a leftover is overwritten next time.
+        let _ = std::fs::remove_file(&part);
+        let fix = match e.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free some space and try again",
+            _ => "check that the folder exists and can be written to",
+        };
+        let what = format!("cannot write it: {e}; an old file stays as it was");
+        Error::new(ErrorKind::Io, path.display(), what).fix(fix)
+    })?;
+    // The rename itself lasts once the folder is on the disk; not every system can open folders.
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let _ = File::open(folder).and_then(|folder| folder.sync_all());
+    Ok(())
+}

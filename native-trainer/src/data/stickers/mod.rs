@@ -1,0 +1,28 @@
+//! The sticker world: small scenes of Twemoji sprites in GenEval's 80 classes and ten colours, with their captions,
+//! questions and edits. A [`Scene`] is a small graph; a [`Renderer`] draws it; a grammar writes about it.
+//!
+//! Everything is a function of a seed: `scene_at(split, seed, index)` gives the same scene on every machine.
+//! Twemoji graphics are CC-BY 4.0 (Twitter and contributors).
+
+mod caption;
+mod classes;
+mod color;
+mod edit;
+mod prompts;
+mod question;
+mod render;
+mod sample;
+mod scene;
+mod sheet;
+mod split;
+mod sprites;
+mod words;
+
+pub use caption::{caption, description};
+pub use classes::Class;
+pub use color::{Color, Tint};
+pub use render::Renderer;
+pub use sample::{example_at, rng_at, sample_scene, scene_at};
+pub use scene::{Background, Object, Relation, Scene, Style, relations};
+pub use sheet::contact_sheet;
+pub use split::Split;

@@ -1,0 +1,217 @@
+//! Draws scenes by chance.
+
+use rand::{Rng, RngExt, SeedableRng, seq::SliceRandom};
+use rand_chacha::ChaCha8Rng;
+
+use super::{
+    Background, Class, Color, Object, Relation, Scene, Split, Style, Tint, caption,
+    color::distance,
+    relations,
+    scene::{inside, overlap},
+    sprites::Sprite,
+};
+
+/// How far objects keep from the edge of the canvas and from each other.
+pub(super) const MARGIN: f32 = 0.015;
+
+/// The generator of sample `index` of a stream: any sample can be drawn again alone.
+pub fn rng_at(seed: u64, index: u64) -> ChaCha8Rng {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(index);
+    rng
+}
+
+/// Scene `index` of a stream.
+pub fn scene_at(split: Split, seed: u64, index: u64) -> Scene {
+    sample_scene(&mut rng_at(seed, index), split)
+}
+
+/// Scene `index` of a stream (the same as [`scene_at`]) with a caption.
+pub fn example_at(split: Split, seed: u64, index: u64) -> (Scene, String) {
+    let mut rng = rng_at(seed, index);
+    let scene = sample_scene(&mut rng, split);
+    let caption = caption(&scene, &mut rng);
+    (scene, caption)
+}
+
+/// A scene: one object (35 %), two of different classes (35 %), two to four of one class (20 %), three or four mixed (10 %).
+pub fn sample_scene(rng: &mut impl Rng, split: Split) -> Scene {
+    let cast = Cast::sample(rng);
+    loop {
+        if let Some(scene) = cast.stage(rng)
+            && split.admits(&scene)
+        {
+            return scene;
+        }
+    }
+}
+
+/// How many objects of how many kinds a scene has.
+#[derive(Clone, Copy)]
+pub(super) enum Cast {
+    One,
+    Two(Option<Relation>),
+    Same(usize),
+    Mixed(usize),
+}
+
+impl Cast {
+    fn sample(rng: &mut impl Rng) -> Cast {
+        match rng.random_range(0..100) {
+            0..35 => Cast::One,
+            35..70 => Cast::Two(rng.random_bool(0.75).then(|| pick(rng, &Relation::ALL))),
+            70..90 => Cast::Same(rng.random_range(2..=4)),
+            _ => Cast::Mixed(rng.random_range(3..=4)),
+        }
+    }
+
+    /// Chooses the objects and places them; None if they did not fit.
+    pub(super) fn stage(self, rng: &mut impl Rng) -> Option<Scene> {
+        let style = if rng.random_bool(0.85) { Style::Plain } else { pick(rng, &Style::ALL[1..]) };
+        let (count, kinds) = match self {
+            Cast::One => (1, 1),
+            Cast::Two(_) => (2, 2),
+            Cast::Same(count) => (count, 1),
+            Cast::Mixed(count) => {
+                (count, if rng.random_bool(0.65) { count } else { rng.random_range(2..count) })
+            }
+        };
+        let mut classes = Class::ALL;
+        let (classes, _) = classes.partial_shuffle(rng, kinds);
+        let mut objects = Vec::with_capacity(count);
+        for (kind, &class) in classes.iter().enumerate() {
+            let members = if kind == 0 { count + 1 - kinds } else { 1 };
+            let color = sample_color(rng, class, style);
+            let size = sample_size(rng, class, count);
+            objects.extend((0..members).map(|_| Object {
+                class,
+                color,
+                center: [0.5; 2],
+                size: if members > 1 { size * rng.random_range(0.95..=1.) } else { size },
+                flipped: rng.random_bool(0.1),
+                rotation: if rng.random_bool(0.06) { pick(rng, &[-30., -20., 20., 30.]) } else { 0. },
+            }));
+        }
+        let relation = if let Cast::Two(relation) = self { relation } else { None };
+        if !place(rng, &mut objects, relation) {
+            return None;
+        }
+        let background = sample_background(rng, &objects, style);
+        Some(Scene { objects, background, style })
+    }
+}
+
+/// One of several.
+pub(super) fn pick<T: Copy>(rng: &mut impl Rng, from: &[T]) -> T {
+    from[rng.random_range(0..from.len())]
+}
+
+/// Natural half of the time and where the style would hide it, else one of ten.
+pub(super) fn sample_color(rng: &mut impl Rng, class: Class, style: Style) -> Option<Color> {
+    (class.takes_color() && style.shows_color() && rng.random_bool(0.5)).then(|| pick(rng, &Color::ALL))
+}
+
+/// A size for one of `count` objects: the fewer, the larger; thin sprites get up to a quarter more.
+pub(super) fn sample_size(rng: &mut impl Rng, class: Class, count: usize) -> f32 {
+    let size = match count {
+        0 | 1 => rng.random_range(0.4..0.75),
+        2 => rng.random_range(0.33..0.46),
+        _ => rng.random_range(0.28..0.38),
+    };
+    size * (0.3 / Sprite::of(class).coverage()).sqrt().clamp(1., 1.25)
+}
+
+/// Puts the objects at random clear places; with a relation, the first stands in it (and in no other) to the second.
+fn place(rng: &mut impl Rng, objects: &mut [Object], relation: Option<Relation>) -> bool {
+    for _ in 0..12 {
+        let mut boxes = Vec::with_capacity(objects.len());
+        let placed = objects.iter_mut().enumerate().all(|(index, object)| {
+            (0..30).any(|_| {
+                let Some(bounds) = scatter(rng, object) else { return false };
+                let fits = boxes.iter().all(|other| !overlap(&bounds, other, MARGIN))
+                    && (index == 0
+                        || relation.is_none_or(|relation| relations(&boxes[0], &bounds) == [relation]));
+                if fits {
+                    boxes.push(bounds);
+                }
+                fits
+            })
+        });
+        if placed {
+            return true;
+        }
+    }
+    relation.is_none() && place_in_cells(rng, objects)
+}
+
+/// Moves the object anywhere on the canvas; gives its box, or None if it is too large.
+pub(super) fn scatter(rng: &mut impl Rng, object: &mut Object) -> Option<[f32; 4]> {
+    object.center = [0.; 2];
+    let around = object.bounds();
+    for axis in [0, 1] {
+        let (low, high) = (MARGIN - around[axis], 1. - MARGIN - around[axis + 2]);
+        if low > high {
+            return None;
+        }
+        object.center[axis] = rng.random_range(low..=high);
+    }
+    let bounds = object.bounds();
+    inside(&bounds, 0.).then_some(bounds)
+}
+
+/// Puts up to four objects into the quarters of the canvas.
+fn place_in_cells(rng: &mut impl Rng, objects: &mut [Object]) -> bool {
+    let mut cells = [[0.25, 0.25], [0.75, 0.25], [0.25, 0.75], [0.75, 0.75]];
+    cells.shuffle(rng);
+    for (object, cell) in objects.iter_mut().zip(cells) {
+        object.center = [0.; 2];
+        let around = object.bounds();
+        for axis in [0, 1] {
+            let room = 0.25 - MARGIN / 2.;
+            let (low, high) = (-room - around[axis], room - around[axis + 2]);
+            if low > high {
+                return false;
+            }
+            object.center[axis] = cell[axis] + rng.random_range(low..=high);
+        }
+    }
+    objects.len() <= 4 && objects.iter().all(|object| inside(&object.bounds(), 0.))
+}
+
+/// A background on which every object stands out.
+pub(super) fn sample_background(rng: &mut impl Rng, objects: &[Object], style: Style) -> Background {
+    let mut tints = Tint::ALL;
+    tints.shuffle(rng);
+    let mut fitting: Vec<Tint> = tints.into_iter().filter(|&tint| stands_out(objects, tint, style)).collect();
+    if fitting.is_empty() {
+        let hidden =
+            |tint: &Tint| objects.iter().map(|object| hidden_share(object, *tint, style)).fold(0., f32::max);
+        fitting.extend(tints.into_iter().min_by(|a, b| hidden(a).total_cmp(&hidden(b))));
+    }
+    let first = fitting[0];
+    let goes_with = |tint: &Tint| (0.06..0.3).contains(&distance(first.oklab(), tint.oklab()));
+    let second = fitting.iter().copied().find(goes_with);
+    match (rng.random_range(0..100), second) {
+        (60..72, Some(second)) => Background::Gradient(first, second),
+        (72..82, Some(second)) => Background::Stripes(first, second),
+        (82..91, Some(second)) => Background::Dots(first, second),
+        (91..100, Some(second)) => Background::Checks(first, second),
+        _ => Background::Plain(first),
+    }
+}
+
+/// Whether every object can be told from a tint.
+pub(super) fn stands_out(objects: &[Object], tint: Tint, style: Style) -> bool {
+    objects.iter().all(|object| hidden_share(object, tint, style) < 0.3)
+}
+
+/// How much of an object nearly has a background's colour, or only its lightness where the style hides colours: 0 to 1.
+fn hidden_share(object: &Object, tint: Tint, style: Style) -> f32 {
+    let tint = tint.oklab();
+    let near = |tone: [f32; 3]| match style.shows_color() {
+        true => distance(tone, tint) < 0.14,
+        false => (tone[0] - tint[0]).abs() < 0.1,
+    };
+    let tones = Sprite::of(object.class).tones(object.color);
+    tones.iter().filter(|(tone, _)| near(*tone)).map(|(_, share)| share).sum()
+}

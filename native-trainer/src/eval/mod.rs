@@ -1,0 +1,3 @@
+//! Evaluation: judges and scores.
+
+pub mod geneval;

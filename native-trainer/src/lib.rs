@@ -1,0 +1,7 @@
+//! Making data for, training, judging and verifying unified multimodal models.
+
+pub mod data;
+pub mod eval;
+pub mod optimizer;
+pub mod run;
+pub mod verify;

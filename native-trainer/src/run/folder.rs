@@ -1,0 +1,266 @@
+//! A run folder that explains itself: what ran, with which settings, from which code, and what came of it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use super::write_atomic;
+
+/// The folder of one training run:
+/// - `config.toml`: every setting,
+/// - `run.json`: [`RunInfo`],
+/// - `log.jsonl`: one object of scalars a line,
+/// - `tb/`: the same for TensorBoard, with images,
+/// - `sheets/`: sample sheets, `NAME-STEP.png`,
+/// - `checkpoints/`: what training resumes from.
+pub struct RunFolder {
+    root: PathBuf,
+    info: RunInfo,
+}
+
+/// The content of `run.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunInfo {
+    /// Every integer setting called `seed` or `*_seed`, by its dotted path in `config.toml`.
+    pub seeds: BTreeMap<String, i64>,
+    /// The command that began the run, then every one that resumed it.
+    pub sessions: Vec<Session>,
+}
+
+/// One process that worked on a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Session {
+    /// The command line, as typed.
+    pub command: String,
+    /// Version of this program.
+    pub version: String,
+    /// Git commit of the source tree the program lies in, `-dirty` when changed; absent outside one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// Start in UTC, `YYYY-MM-DDTHH:MM:SSZ`.
+    pub started: String,
+}
+
+impl RunFolder {
+    /// Makes a new run folder at `path`, which must be absent or empty.
+    ///
+    /// # Errors
+    /// When a run or other files are there already, when `config_toml` is not TOML, or when writing fails.
+    pub fn create(path: &Path, config_toml: &str, command: &str) -> Result<Self> {
+        let config: toml::Table = config_toml.parse().context("the configuration is not valid TOML")?;
+        if path.join(INFO).exists() {
+            bail!(
+                "{} already holds a run; continue it with --resume or choose another folder",
+                path.display()
+            );
+        }
+        if fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some()) {
+            bail!("{} is not empty; choose a new folder for the run", path.display());
+        }
+        let mut seeds = BTreeMap::new();
+        collect_seeds("", &config, &mut seeds);
+        let info = RunInfo { seeds, sessions: vec![Session::now(command)] };
+        let folder = Self { root: path.to_owned(), info };
+        for part in [folder.events(), folder.sheets(), folder.root.join(CHECKPOINTS)] {
+            fs::create_dir_all(&part).with_context(|| {
+                format!("cannot create {}; check the path and its permissions", part.display())
+            })?;
+        }
+        write_atomic(&folder.config(), |out| out.write_all(config_toml.as_bytes()))?;
+        folder.save_info()?;
+        Ok(folder)
+    }
+
+    /// Opens an existing run for reading.
+    ///
+    /// # Errors
+    /// When there is no run at `path` or its `run.json` cannot be read.
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = path.join(INFO);
+        if !file.exists() {
+            bail!(
+                "{} holds no run ({INFO} is missing); check the path, or start without --resume",
+                path.display()
+            );
+        }
+        let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let info = serde_json::from_str(&text).with_context(|| {
+            format!("{} is damaged; restore it from a backup or start anew", file.display())
+        })?;
+        Ok(Self { root: path.to_owned(), info })
+    }
+
+    /// Opens an existing run to go on with it, and notes `command` as one more session.
+    ///
+    /// # Errors
+    /// As for [`RunFolder::open`], and when the note cannot be written.
+    pub fn resume(path: &Path, command: &str) -> Result<Self> {
+        let mut folder = Self::open(path)?;
+        folder.info.sessions.push(Session::now(command));
+        folder.save_info()?;
+        Ok(folder)
+    }
+
+    /// The folder itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The folder's own name, for titles and legends.
+    pub fn name(&self) -> String {
+        let full = self.root.canonicalize().unwrap_or_else(|_| self.root.clone());
+        full.file_name().unwrap_or(full.as_os_str()).to_string_lossy().into_owned()
+    }
+
+    /// What `run.json` says.
+    pub fn info(&self) -> &RunInfo {
+        &self.info
+    }
+
+    /// Path of `config.toml`.
+    pub fn config(&self) -> PathBuf {
+        self.root.join("config.toml")
+    }
+
+    /// Path of `log.jsonl`.
+    pub fn log(&self) -> PathBuf {
+        self.root.join("log.jsonl")
+    }
+
+    /// Path of the folder of TensorBoard event files.
+    pub fn events(&self) -> PathBuf {
+        self.root.join("tb")
+    }
+
+    /// Path of the folder of sample sheets.
+    pub fn sheets(&self) -> PathBuf {
+        self.root.join("sheets")
+    }
+
+    /// Path of the checkpoint file `name`.
+    pub fn checkpoint(&self, name: &str) -> PathBuf {
+        self.root.join(CHECKPOINTS).join(name)
+    }
+
+    fn save_info(&self) -> Result<()> {
+        let mut text = serde_json::to_string_pretty(&self.info)?;
+        text.push('\n');
+        Ok(write_atomic(&self.root.join(INFO), |out| out.write_all(text.as_bytes()))?)
+    }
+}
+
+const INFO: &str = "run.json";
+const CHECKPOINTS: &str = "checkpoints";
+
+impl Session {
+    fn now(command: &str) -> Self {
+        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        Self {
+            command: command.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            commit: commit(),
+            started: utc(seconds),
+        }
+    }
+}
+
+fn collect_seeds(prefix: &str, table: &toml::Table, seeds: &mut BTreeMap<String, i64>) {
+    for (key, value) in table {
+        let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        match value {
+            toml::Value::Table(inner) => collect_seeds(&path, inner, seeds),
+            toml::Value::Integer(seed) if key == "seed" || key.ends_with("_seed") => {
+                seeds.insert(path, *seed);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The commit of the source tree that this program was built in, found by looking upwards from the program.
+fn commit() -> Option<String> {
+    let program = std::env::current_exe().ok()?;
+    let tree = program.ancestors().find(|folder| folder.join("native-trainer/Cargo.toml").exists())?;
+    let output = Command::new("git")
+        .arg("-C")
+        .arg(tree)
+        .args(["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"])
+        .output()
+        .ok()
+        .filter(|output| output.status.success())?;
+    Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
+}
+
+/// Seconds since 1970 as an ISO 8601 date and time, by Howard Hinnant's `civil_from_days`.
+fn utc(seconds: u64) -> String {
+    let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let shifted = (5 * day + 2) / 153;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    format!(
+        "{:04}-{month:02}-{:02}T{:02}:{:02}:{:02}Z",
+        year + era * 400 + u64::from(month <= 2),
+        day - (153 * shifted + 2) / 5 + 1,
+        second / 3_600,
+        second / 60 % 60,
+        second % 60
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIG: &str = "steps = 10\nseed = 3\n[data]\nscene_seed = 7\nname = \"seed\"\n";
+
+    #[test]
+    fn explains_itself() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("runs/first");
+        let run = RunFolder::create(&path, CONFIG, "unigen train pretrain").unwrap();
+        assert_eq!(run.name(), "first");
+        assert_eq!(fs::read_to_string(run.config()).unwrap(), CONFIG);
+        let seeds: Vec<_> = run.info().seeds.iter().map(|(path, seed)| (path.as_str(), *seed)).collect();
+        assert_eq!(seeds, [("data.scene_seed", 7), ("seed", 3)]);
+        assert!(run.checkpoint("last").parent().unwrap().is_dir() && run.events().is_dir());
+        assert_eq!(run.root(), path);
+
+        RunFolder::resume(&path, "unigen train --resume").unwrap();
+        let sessions = &RunFolder::open(&path).unwrap().info;
+        assert_eq!(sessions.sessions[0], run.info().sessions[0]);
+        assert_eq!(sessions.sessions[1].command, "unigen train --resume");
+    }
+
+    #[test]
+    fn refuses_what_would_lose_or_confuse() {
+        let place = tempfile::tempdir().unwrap();
+        let fails = |path: &Path| RunFolder::create(path, CONFIG, "unigen").err().unwrap().to_string();
+        let run = place.path().join("run");
+        RunFolder::create(&run, CONFIG, "unigen").unwrap();
+        assert!(fails(&run).contains("--resume"));
+        assert!(fails(place.path()).contains("not empty"));
+        let file = place.path().join("file");
+        fs::write(&file, "x").unwrap();
+        assert!(fails(&file).contains("cannot create"));
+        assert!(RunFolder::create(&place.path().join("new"), "= 1", "unigen").is_err());
+        assert!(!place.path().join("new").exists());
+        assert!(RunFolder::open(place.path()).err().unwrap().to_string().contains("no run"));
+        fs::write(run.join(INFO), "{").unwrap();
+        assert!(RunFolder::open(&run).err().unwrap().to_string().contains("damaged"));
+    }
+
+    #[test]
+    fn dates() {
+        assert_eq!(utc(0), "1970-01-01T00:00:00Z");
+        assert_eq!(utc(951_782_399), "2000-02-28T23:59:59Z");
+        assert_eq!(utc(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(utc(1_798_761_599), "2026-12-31T23:59:59Z");
+    }
+}

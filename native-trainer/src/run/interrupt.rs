@@ -1,0 +1,90 @@
+//! Leaving on Ctrl-C without losing work.
+
+use std::io::{Write, stderr};
+use std::process::exit;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result};
+
+/// Shows whether the user asked the program to stop.
+#[derive(Debug, Clone, Copy)]
+pub struct Interrupt(());
+
+static REQUESTED: AtomicBool = AtomicBool::new(false);
+static INSTALLED: Mutex<bool> = Mutex::new(false);
+
+/// Exit code of a program that SIGINT ended, by the convention of shells.
+const INTERRUPTED: i32 = 130;
+
+impl Interrupt {
+    /// Catches Ctrl-C (and SIGTERM and SIGHUP on Unix): the first raises the flag that [`Interrupt::requested`]
+    /// shows, the second leaves at once with exit code 130. Installing twice is fine.
+    ///
+    /// # Errors
+    /// When the system does not let signals be caught.
+    pub fn install() -> Result<Self> {
+        let mut installed = INSTALLED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if !*installed {
+            ctrlc::set_handler(on_signal).context("cannot catch Ctrl-C")?;
+            *installed = true;
+        }
+        Ok(Self(()))
+    }
+
+    /// Whether it is time to save and leave.
+    pub fn requested(self) -> bool {
+        REQUESTED.load(Ordering::Relaxed)
+    }
+}
+
+fn on_signal() {
+    if REQUESTED.swap(true, Ordering::Relaxed) {
+        exit(INTERRUPTED);
+    }
+    // Nobody may be left to read this; saving matters more.
+    let _ = writeln!(stderr(), "\ninterrupted: saving, then leaving; press Ctrl-C again to leave at once");
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::process::{Command, Stdio};
+    use std::thread::sleep;
+    use std::time::Duration;
+
+    use super::*;
+
+    const CHILD: &str = "UNIGEN_TEST_INTERRUPT_CHILD";
+
+    /// Runs only as the child of the next test: signals itself as often as it is told.
+    #[test]
+    fn child() {
+        let Ok(signals) = std::env::var(CHILD) else { return };
+        let interrupt = Interrupt::install().unwrap();
+        Interrupt::install().unwrap();
+        assert!(!interrupt.requested());
+        for signal in signals.split_whitespace() {
+            Command::new("kill").arg(signal).arg(std::process::id().to_string()).status().unwrap();
+            sleep(Duration::from_millis(200));
+        }
+        assert!(interrupt.requested());
+        exit(0);
+    }
+
+    #[test]
+    fn the_first_signal_is_a_wish_and_the_second_an_order() {
+        let (_, path) = module_path!().split_once("::").unwrap();
+        let run = |signals: &str| {
+            let output = Command::new(std::env::current_exe().unwrap())
+                .args([&format!("{path}::child"), "--exact", "--nocapture"])
+                .env(CHILD, signals)
+                .stdout(Stdio::null())
+                .output()
+                .unwrap();
+            (output.status.code(), String::from_utf8(output.stderr).unwrap().matches("saving").count())
+        };
+        assert_eq!(run("-INT"), (Some(0), 1));
+        assert_eq!(run("-TERM"), (Some(0), 1));
+        assert_eq!(run("-INT -INT"), (Some(INTERRUPTED), 1));
+    }
+}

@@ -1,0 +1,18 @@
+//! What surrounds a training loop: its folder, its log and curves, its progress bar, and a clean way out.
+
+mod atomic;
+mod folder;
+mod html;
+mod interrupt;
+mod log;
+mod progress;
+mod sheet;
+mod tensorboard;
+
+pub use atomic::write_atomic;
+pub use folder::{RunFolder, RunInfo, Session};
+pub use html::runs_page;
+pub use interrupt::Interrupt;
+pub use log::RunLog;
+pub use progress::Progress;
+pub use sheet::sheet;

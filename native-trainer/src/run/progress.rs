@@ -1,0 +1,174 @@
+//! How far a training run is, how fast it goes and how long it has left.
+
+use std::io::{IsTerminal, stderr};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Between two lines when nobody watches a terminal.
+const QUIET: Duration = Duration::from_secs(30);
+
+/// A progress bar on a terminal; elsewhere (a file, a pipe, CI) a plain line every thirty seconds.
+pub struct Progress {
+    label: String,
+    total: u64,
+    done: u64,
+    last: Instant,
+    pace: Pace,
+    loss: f64,
+    output: Output,
+}
+
+enum Output {
+    Bar(ProgressBar),
+    Lines { next: Instant },
+}
+
+impl Progress {
+    /// Shows a run called `label` that has done `done` of `total` steps.
+    pub fn new(label: &str, done: u64, total: u64) -> Self {
+        let now = Instant::now();
+        let output = if stderr().is_terminal() {
+            let bar = ProgressBar::new(total).with_position(done).with_prefix(label.to_owned());
+            if let Ok(style) = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len}{msg}") {
+                bar.set_style(style);
+            }
+            bar.tick();
+            Output::Bar(bar)
+        } else {
+            Output::Lines { next: now }
+        };
+        let (pace, loss) = (Pace::default(), f64::NAN);
+        Self { label: label.to_owned(), total, done, last: now, pace, loss, output }
+    }
+
+    /// Notes that `step` steps are done, the latest with `samples` samples and this `loss`.
+    pub fn step(&mut self, step: u64, samples: u64, loss: f64) {
+        let now = Instant::now();
+        self.pace.add(now - self.last, step.saturating_sub(self.done), samples);
+        (self.done, self.last, self.loss) = (step, now, loss);
+        let state = self.state();
+        match &mut self.output {
+            Output::Bar(bar) => {
+                bar.set_position(step);
+                bar.set_message(state);
+            }
+            Output::Lines { next } if now >= *next => {
+                *next = now + QUIET;
+                self.line();
+            }
+            Output::Lines { .. } => {}
+        }
+    }
+
+    /// Prints a line of its own, above the bar.
+    pub fn note(&self, text: &str) {
+        match &self.output {
+            Output::Bar(bar) => bar.suspend(|| eprintln!("{text}")),
+            Output::Lines { .. } => eprintln!("{text}"),
+        }
+    }
+
+    /// Leaves the last state on the screen.
+    pub fn finish(self) {
+        match &self.output {
+            Output::Bar(bar) => bar.abandon(),
+            Output::Lines { .. } => self.line(),
+        }
+    }
+
+    fn line(&self) {
+        eprintln!("{} {}/{}{}", self.label, self.done, self.total, self.state());
+    }
+
+    fn state(&self) -> String {
+        let mut state = String::new();
+        if !self.loss.is_nan() {
+            state += &format!(" · loss {:.4}", self.loss);
+        }
+        if let Some((steps, samples)) = self.pace.per_second() {
+            let left = self.total.saturating_sub(self.done) as f64 / steps;
+            state += &format!(" · {samples:.1} samples/s · {} left", human(left));
+        }
+        state
+    }
+}
+
+/// Steps and samples a second, averaged with weights that fade over [`Pace::FADE`] seconds.
+#[derive(Default)]
+struct Pace {
+    seconds: f64,
+    steps: f64,
+    samples: f64,
+}
+
+impl Pace {
+    /// Seconds after which a step counts 1/e as much.
+    const FADE: f64 = 30.0;
+
+    fn add(&mut self, elapsed: Duration, steps: u64, samples: u64) {
+        let elapsed = elapsed.as_secs_f64();
+        let fade = (-elapsed / Self::FADE).exp();
+        self.seconds = self.seconds * fade + elapsed;
+        self.steps = self.steps * fade + steps as f64;
+        self.samples = self.samples * fade + samples as f64;
+    }
+
+    /// `(steps, samples)` a second, once something is known.
+    fn per_second(&self) -> Option<(f64, f64)> {
+        (self.seconds > 0.0 && self.steps > 0.0)
+            .then(|| (self.steps / self.seconds, self.samples / self.seconds))
+    }
+}
+
+/// A duration in its two largest units.
+fn human(seconds: f64) -> String {
+    let seconds = seconds.round() as u64;
+    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    match () {
+        () if days > 0 => format!("{days}d {}h", hours % 24),
+        () if hours > 0 => format!("{hours}h {:02}m", minutes % 60),
+        () if minutes > 0 => format!("{minutes}m {:02}s", seconds % 60),
+        () => format!("{seconds}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        let text = [0.4, 59.0, 61.0, 3_725.0, 180_000.0].map(human);
+        assert_eq!(text, ["0s", "59s", "1m 01s", "1h 02m", "2d 2h"]);
+        assert!(human(f64::INFINITY).ends_with("h"));
+    }
+
+    #[test]
+    fn pace_follows_a_change_of_speed() {
+        let mut pace = Pace::default();
+        assert!(pace.per_second().is_none());
+        for _ in 0..100 {
+            pace.add(Duration::from_millis(500), 1, 8);
+        }
+        let (steps, samples) = pace.per_second().unwrap();
+        assert!((steps - 2.0).abs() < 1e-6 && (samples - 16.0).abs() < 1e-6);
+        for _ in 0..100 {
+            pace.add(Duration::from_secs(2), 1, 8);
+        }
+        assert!((pace.per_second().unwrap().1 - 4.0).abs() < 0.1);
+    }
+
+    #[test]
+    fn says_loss_speed_and_time_left() {
+        let mut progress = Progress::new("pretrain", 10, 100);
+        assert_eq!(progress.state(), "");
+        progress.pace.add(Duration::from_secs(1), 1, 8);
+        (progress.done, progress.loss) = (20, 0.5);
+        assert_eq!(progress.state(), " · loss 0.5000 · 8.0 samples/s · 1m 20s left");
+        progress.step(100, 8, f64::NAN);
+        assert!(progress.state().ends_with("0s left"));
+        progress.note("saved");
+        progress.finish();
+    }
+}

@@ -1,0 +1,184 @@
+//! Contact sheets: many images on one, each with its caption.
+
+use font8x8::{
+    BASIC_FONTS, BLOCK_FONTS, BOX_FONTS, GREEK_FONTS, HIRAGANA_FONTS, LATIN_FONTS, MISC_FONTS, UnicodeFonts,
+};
+use image::imageops::{FilterType, replace, resize};
+use image::{Rgb, RgbImage};
+
+const PAPER: Rgb<u8> = Rgb([247, 246, 242]);
+const INK: Rgb<u8> = Rgb([38, 38, 42]);
+/// Pixels around the sheet and between cells.
+const MARGIN: u32 = 16;
+/// Pixels from an image to its caption.
+const GAP: u32 = 6;
+/// Pixels of a glyph's side, and from one line of text to the next.
+const GLYPH: u32 = 8;
+const LINE: u32 = 11;
+/// Narrowest cell, in characters, so that captions of small images stay readable.
+const MIN_CHARS: u32 = 16;
+/// Width in pixels from which captions are drawn at double size.
+const WIDE: u32 = 384;
+/// Longest caption; what is over ends in dots.
+const MAX_LINES: usize = 8;
+/// For characters without a glyph.
+const UNKNOWN: [u8; 8] = [0x00, 0x7e, 0x42, 0x42, 0x42, 0x42, 0x7e, 0x00];
+
+/// Lays out `items` (image, caption) row by row in `columns` columns, every image enlarged `scale` times without
+/// smoothing and its caption wrapped below it. Zero columns or scale count as one; no items make an empty sheet.
+pub fn sheet(items: &[(RgbImage, String)], columns: usize, scale: u32) -> RgbImage {
+    let (columns, scale) = (columns.clamp(1, items.len().max(1)), scale.max(1));
+    let widest = items.iter().map(|(image, _)| image.width() * scale).max().unwrap_or(0);
+    let cell = widest.max(MIN_CHARS * GLYPH);
+    let zoom = if cell >= WIDE { 2 } else { 1 };
+    let captions: Vec<_> =
+        items.iter().map(|(_, text)| wrap(text, (cell / (GLYPH * zoom)) as usize)).collect();
+
+    // Of each row: its first item, the height of its images and of its captions.
+    let rows: Vec<_> = (0..items.len())
+        .step_by(columns)
+        .map(|first| {
+            let row = first..(first + columns).min(items.len());
+            let image = items[row.clone()].iter().map(|(image, _)| image.height() * scale).max();
+            let lines = captions[row].iter().map(Vec::len).max().unwrap_or(0) as u32;
+            (first, image.unwrap_or(0), if lines == 0 { 0 } else { GAP + lines * LINE * zoom })
+        })
+        .collect();
+
+    let width = MARGIN + columns as u32 * (cell + MARGIN);
+    let height = MARGIN + rows.iter().map(|(_, image, text)| image + text + MARGIN).sum::<u32>();
+    let mut canvas = RgbImage::from_pixel(width, height, PAPER);
+    let mut top = MARGIN;
+    for (first, image_height, text_height) in rows {
+        for column in 0..columns.min(items.len() - first) {
+            let (image, lines) = (&items[first + column].0, &captions[first + column]);
+            let left = MARGIN + column as u32 * (cell + MARGIN);
+            let (image_width, height) = (image.width() * scale, image.height() * scale);
+            if image_width > 0 && height > 0 {
+                let large = resize(image, image_width, height, FilterType::Nearest);
+                replace(&mut canvas, &large, left.into(), (top + image_height - height).into());
+            }
+            for (line, text) in (0..).zip(lines) {
+                write(&mut canvas, left, top + image_height + GAP + line * LINE * zoom, zoom, text);
+            }
+        }
+        top += image_height + text_height + MARGIN;
+    }
+    canvas
+}
+
+/// Breaks `text` at white space into lines of at most `width` characters, and longer words anywhere.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    let mut used = 0;
+    for word in text.split_whitespace() {
+        let length = word.chars().count();
+        if used > 0 && used + 1 + length > width {
+            lines.push(String::new());
+            used = 0;
+        }
+        for character in (used > 0).then_some(' ').into_iter().chain(word.chars()) {
+            if used == width {
+                lines.push(String::new());
+                used = 0;
+            }
+            if let Some(line) = lines.last_mut() {
+                line.push(character);
+                used += 1;
+            }
+        }
+        if lines.len() > MAX_LINES {
+            break;
+        }
+    }
+    if lines.len() > MAX_LINES {
+        lines.truncate(MAX_LINES);
+        if let Some(last) = lines.last_mut() {
+            *last = last.chars().take(width - 3).chain("...".chars()).collect();
+        }
+    }
+    lines.retain(|line| !line.is_empty());
+    lines
+}
+
+/// Draws one line of text with its upper left corner at `(x, y)`, each dot of the font `zoom` pixels wide.
+fn write(canvas: &mut RgbImage, x: u32, y: u32, zoom: u32, text: &str) {
+    for (place, character) in (0..).zip(text.chars()) {
+        for (row, bits) in (0..).zip(glyph(character)) {
+            for column in (0..GLYPH).filter(|column| bits >> column & 1 == 1) {
+                let (left, top) = (x + (place * GLYPH + column) * zoom, y + row * zoom);
+                for (dx, dy) in (0..zoom).flat_map(|dx| (0..zoom).map(move |dy| (dx, dy))) {
+                    if let Some(pixel) = canvas.get_pixel_mut_checked(left + dx, top + dy) {
+                        *pixel = INK;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Rows of dots from the top, the lowest bit at the left.
+fn glyph(character: char) -> [u8; 8] {
+    let fonts: [&dyn UnicodeFonts; 7] =
+        [&BASIC_FONTS, &LATIN_FONTS, &GREEK_FONTS, &HIRAGANA_FONTS, &BOX_FONTS, &BLOCK_FONTS, &MISC_FONTS];
+    let plain = match character {
+        '\u{2018}' | '\u{2019}' => '\'',
+        '\u{201c}' | '\u{201d}' => '"',
+        '\u{2010}'..='\u{2015}' => '-',
+        other => other,
+    };
+    fonts.iter().find_map(|font| font.get(plain)).filter(|_| !plain.is_control()).unwrap_or(UNKNOWN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn wraps_words_and_breaks_long_ones() {
+        assert_eq!(wrap("a red apple\nleft of it", 11), ["a red apple", "left of it"]);
+        assert_eq!(wrap("ab abcdefghij", 4), ["ab", "abcd", "efgh", "ij"]);
+        assert!(wrap(" \t", 8).is_empty());
+        let long = wrap(&"word ".repeat(1000), 16);
+        assert_eq!((long.len(), long[MAX_LINES - 1].as_str()), (MAX_LINES, "word word wor..."));
+    }
+
+    #[test]
+    fn places_images_and_captions() {
+        let red = RgbImage::from_pixel(64, 64, Rgb([200, 0, 0]));
+        let items =
+            vec![(red.clone(), "one".to_owned()), (red.clone(), String::new()), (red, "three".to_owned())];
+        let sheet = sheet(&items, 2, 3);
+        assert_eq!(sheet.width(), 3 * MARGIN + 2 * 192);
+        assert_eq!(sheet.height(), 3 * MARGIN + 2 * (192 + GAP + LINE));
+        assert_eq!(sheet.get_pixel(MARGIN, MARGIN), &Rgb([200, 0, 0]));
+        assert_eq!(sheet.get_pixel(MARGIN - 1, MARGIN), &PAPER);
+        let ink = sheet.enumerate_pixels().filter(|(.., pixel)| **pixel == INK).count();
+        assert!(ink > 50, "{ink}");
+    }
+
+    #[test]
+    fn odd_sheets() {
+        assert_eq!(sheet(&[], 0, 0).height(), MARGIN);
+        let empty = vec![(RgbImage::new(0, 0), "nothing to see".to_owned())];
+        assert_eq!(sheet(&empty, 4, 8).width(), 2 * MARGIN + MIN_CHARS * GLYPH);
+    }
+
+    #[test]
+    fn unknown_glyphs_are_boxes() {
+        assert_eq!(glyph('猫'), UNKNOWN);
+        assert_eq!(glyph('\u{7}'), UNKNOWN);
+        assert_eq!(glyph('\u{2019}'), glyph('\''));
+        assert_ne!(glyph('é'), UNKNOWN);
+    }
+
+    proptest! {
+        #[test]
+        fn any_caption_fits(text: String, width in 4..40usize) {
+            let lines = wrap(&text, width);
+            prop_assert!(lines.len() <= MAX_LINES && lines.iter().all(|line| line.chars().count() <= width));
+            sheet(&[(RgbImage::new(8, 8), text)], 1, 1);
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What the checks need from the system: the toolchain's components, a C compiler, a software Vulkan device.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Result, bail};
+
+use crate::Workspace;
+use crate::steps::checked;
+
+/// Checks that rustfmt and clippy are there.
+pub fn check_toolchain(workspace: &Workspace) -> Result<()> {
+    for component in ["fmt", "clippy"] {
+        if !quiet(&mut workspace.cargo(&[component, "--version"])) {
+            bail!("`cargo {component}` is missing; run: rustup component add rustfmt clippy");
+        }
+    }
+    Ok(())
+}
+
+/// Checks for the C compiler that some dependencies' build scripts and the linker need.
+pub fn check_compiler() -> Result<()> {
+    if cfg!(windows) || quiet(Command::new("cc").arg("--version")) {
+        return Ok(());
+    }
+    if let Err(error) = install("build-essential") {
+        bail!("no C compiler `cc`: {error:#}");
+    }
+    Ok(())
+}
+
+/// Looks for a Vulkan driver, which the GPU tests need; installs Mesa's software one where that is possible. Says so and
+/// goes on where it is not.
+pub fn check_vulkan() {
+    // Windows and macOS bring DX12 and Metal.
+    if !cfg!(target_os = "linux") || has_vulkan_driver() {
+        return;
+    }
+    println!("No Vulkan driver found; the GPU tests need one.");
+    if let Err(error) = install("mesa-vulkan-drivers") {
+        println!("Going on without it: {error:#}");
+    }
+}
+
+fn has_vulkan_driver() -> bool {
+    if std::env::var_os("VK_DRIVER_FILES").or_else(|| std::env::var_os("VK_ICD_FILENAMES")).is_some() {
+        return true;
+    }
+    ["/usr/share/vulkan/icd.d", "/usr/local/share/vulkan/icd.d", "/etc/vulkan/icd.d"].iter().any(|dir| {
+        std::fs::read_dir(dir)
+            .is_ok_and(|files| files.flatten().any(|f| f.path().extension().is_some_and(|e| e == "json")))
+    })
+}
+
+/// Installs a Debian package as root; otherwise an error that names the command to run.
+fn install(package: &str) -> Result<()> {
+    if !quiet(Command::new("apt-get").arg("--version")) {
+        bail!(
+            "install what your system calls {package} (its name on Debian and Ubuntu), then run this again"
+        );
+    }
+    if !is_root() {
+        bail!("run: sudo apt-get install -y {package}");
+    }
+    println!("Installing {package} ...");
+    let apt = |args: &[&str]| {
+        checked(
+            Command::new("apt-get").args(args).env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null()),
+        )
+    };
+    let result = apt(&["update"]).and_then(|()| apt(&["install", "-y", "--no-install-recommends", package]));
+    if let Err(error) = result {
+        bail!("{error:#}; run: apt-get install -y {package}");
+    }
+    Ok(())
+}
+
+/// Gives `command` an XDG_RUNTIME_DIR if there is none: Mesa's software driver warns and some loaders fail without.
+pub fn set_runtime_dir(workspace: &Workspace, command: &mut Command) -> Result<()> {
+    if cfg!(target_os = "linux") && std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        let dir = workspace.target.join("runtime");
+        std::fs::create_dir_all(&dir)?;
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o700))?;
+        }
+        command.env("XDG_RUNTIME_DIR", dir);
+    }
+    Ok(())
+}
+
+/// Whether the command starts and succeeds; its output is dropped.
+fn quiet(command: &mut Command) -> bool {
+    command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+/// Whether this process runs as root (Linux; false elsewhere).
+fn is_root() -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::unix::fs::MetadataExt;
+        std::fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        false
+    }
+}
