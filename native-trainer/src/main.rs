@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use unigen_core::config::{Config, ModelConfig};
 use unigen_core::cost::{Cost, Task};
-use unigen_trainer::{data, verify};
+use unigen_trainer::{bench, data, verify};
 
 /// A unified multimodal model that understands, generates and edits images.
 #[derive(Parser)]
@@ -33,6 +33,15 @@ enum Command {
     Info {
         /// A model folder, a config.json, or a preset: nano, unigen-1.5b, unigen15-7b
         model: String,
+    },
+    /// Speed of a training step of the nano decoder on the processor
+    Bench {
+        /// Sequences a step
+        #[arg(long, default_value_t = 32)]
+        batch: usize,
+        /// Rows of a sequence
+        #[arg(long, default_value_t = 180)]
+        rows: usize,
     },
     /// Make training data
     #[command(subcommand)]
@@ -95,10 +104,17 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Verify { folders, device } => verify_all(&folders, &device.device()),
         Command::Info { model } => info(&model),
+        Command::Bench { batch, rows } => {
+            for step in bench::training_step(batch.max(1), rows.max(1))? {
+                let precision = format!("{:?}", step.precision).to_lowercase();
+                println!("{precision}: {:.1} sequences/s, {:.0} GFLOP/s", step.sequences, step.gflops);
+            }
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Data(DataCommand::Stickers { out, count, seed, size }) => {
             let style = ProgressStyle::with_template("{bar:40} {pos}/{len} scenes, {eta} left")?;
             let bar = ProgressBar::new(count).with_style(style);
-            let _ = (&out, count, seed, size, &bar);
+            data::shards::write_stickers(&out, count, seed, size, |done| bar.set_position(done))?;
             bar.finish();
             println!("{count} scenes in {}, preview in {}", out.display(), out.join("preview.png").display());
             Ok(ExitCode::SUCCESS)

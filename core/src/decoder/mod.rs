@@ -7,16 +7,17 @@ mod attention;
 mod cache;
 mod rope;
 
-pub use attention::attention;
 pub use cache::{Cache, KeyOrder};
 pub use rope::{Positions, rope};
 
 use crate::config::DecoderConfig;
 use crate::nn::{Embedding, Linear, RmsNorm};
-use crate::ops;
+use crate::ops::{self, AttentionRows};
 use crate::sequence::AttentionLayout;
+use attention::attention_rows;
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
+use std::sync::Arc;
 
 /// Standard deviation of initial weights, as Qwen2 has it.
 const INIT_STD: f64 = 0.02;
@@ -99,7 +100,7 @@ impl Layer {
         &self,
         x: Tensor<2>,
         positions: &Positions,
-        layout: &AttentionLayout,
+        layout: &Arc<AttentionRows>,
         past: Option<(&KeysValues, &KeyOrder)>,
         wanted: Option<&Wanted>,
     ) -> (Tensor<2>, KeysValues) {
@@ -118,7 +119,7 @@ impl Layer {
         };
         let q = rope(attn.q_proj.forward(h), attn.heads, positions);
         let [rows, heads, head] = q.dims();
-        let mixed = attention(q, k, v, layout).reshape([rows, heads * head]);
+        let mixed = ops::attention(q, k, v, layout.clone()).reshape([rows, heads * head]);
         let x = x + attn.o_proj.forward(mixed);
         let x = x.clone() + self.mlp.forward(self.post_attention_layernorm.forward(x));
         (x, own)
@@ -130,7 +131,7 @@ impl Layer {
 pub struct Wanted {
     rows: Tensor<1, Int>,
     positions: Positions,
-    layout: AttentionLayout,
+    layout: Arc<AttentionRows>,
 }
 
 impl Wanted {
@@ -138,7 +139,11 @@ impl Wanted {
     pub fn new(rows: &[usize], positions: &Positions, layout: &AttentionLayout, device: &Device) -> Self {
         let indices: Vec<i32> = rows.iter().map(|&r| r as i32).collect();
         let indices = Tensor::<1, Int>::from_ints(indices.as_slice(), device);
-        Self { positions: positions.pick(indices.clone()), layout: layout.pick(rows), rows: indices }
+        Self {
+            positions: positions.pick(indices.clone()),
+            layout: attention_rows(&layout.pick(rows)),
+            rows: indices,
+        }
     }
 
     fn pick(&self, x: Tensor<2>) -> Tensor<2> {
@@ -188,6 +193,7 @@ impl Decoder {
 
     /// All rows through all layers and the final norm: `[rows, width]` → `[rows, width]`.
     pub fn forward(&self, x: Tensor<2>, positions: &Positions, layout: &AttentionLayout) -> Tensor<2> {
+        let layout = &attention_rows(layout);
         let x = self.layers.iter().fold(x, |x, layer| layer.forward(x, positions, layout, None, None).0);
         self.norm.forward(x)
     }
@@ -199,6 +205,7 @@ impl Decoder {
         positions: &Positions,
         layout: &AttentionLayout,
     ) -> (Tensor<2>, Cache) {
+        let layout = &attention_rows(layout);
         let mut layers = Vec::with_capacity(self.layers.len());
         let x = self.layers.iter().fold(x, |x, layer| {
             let (x, own) = layer.forward(x, positions, layout, None, None);
@@ -220,6 +227,7 @@ impl Decoder {
         order: &KeyOrder,
         wanted: Option<&Wanted>,
     ) -> (Tensor<2>, Cache) {
+        let layout = &attention_rows(layout);
         let last = self.layers.len() - 1;
         let mut fresh = Vec::with_capacity(self.layers.len());
         let x = self.layers.iter().zip(cache.layers()).enumerate().fold(x, |x, (i, (layer, past))| {

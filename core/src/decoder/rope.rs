@@ -1,13 +1,14 @@
 //! Rotary position embedding (Su et al., arXiv 2104.09864) in Qwen2's rotate-half form.
 
 use super::split_heads;
+use crate::ops;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-/// Cosines and sines of every row's angles, `[rows, 1, head_dim]` each.
+/// Cosines and sines of every row's angles, `[rows, head_dim / 2]` each.
 #[derive(Debug, Clone)]
 pub struct Positions {
-    cos: Tensor<3>,
-    sin: Tensor<3>,
+    cos: Tensor<2>,
+    sin: Tensor<2>,
 }
 
 impl Positions {
@@ -17,12 +18,9 @@ impl Positions {
         let frequencies: Vec<f32> =
             (0..half).map(|i| (1.0 / theta.powf(2.0 * i as f64 / head_dim as f64)) as f32).collect();
         let table = |f: fn(f32) -> f32| {
-            let row = |&p: &usize| {
-                let half = frequencies.iter().map(move |w| f(p as f32 * w));
-                half.clone().chain(half).collect::<Vec<_>>()
-            };
+            let row = |&p: &usize| frequencies.iter().map(move |w| f(p as f32 * w));
             let values: Vec<f32> = positions.iter().flat_map(row).collect();
-            Tensor::from_data(TensorData::new(values, [positions.len(), 1, head_dim]), device)
+            Tensor::from_data(TensorData::new(values, [positions.len(), half]), device)
         };
         Self { cos: table(f32::cos), sin: table(f32::sin) }
     }
@@ -35,10 +33,5 @@ impl Positions {
 
 /// Splits `x` `[rows, heads * head_dim]` into heads and turns each by its row's angles: `[rows, heads, head_dim]`.
 pub fn rope(x: Tensor<2>, heads: usize, positions: &Positions) -> Tensor<3> {
-    let x = split_heads(x, heads);
-    let [rows, heads, head] = x.dims();
-    let low = x.clone().slice([0..rows, 0..heads, 0..head / 2]);
-    let high = x.clone().slice([0..rows, 0..heads, head / 2..head]);
-    let turned = Tensor::cat(vec![high.neg(), low], 2);
-    x * positions.cos.clone() + turned * positions.sin.clone()
+    ops::rope(split_heads(x, heads), positions.cos.clone(), positions.sin.clone())
 }

@@ -1,40 +1,155 @@
-//! Operations with more than one implementation: a portable one of burn tensor operations, and kernels
-//! for the CPU device in [`cpu`].
+//! Operations with more than one implementation: a [`portable`] one of burn tensor operations, and fused
+//! kernels for the CPU device in [`cpu`], forward and backward.
 
+#[cfg(all(feature = "cpu", feature = "train"))]
+mod autodiff;
 #[cfg(feature = "cpu")]
 pub mod cpu;
 
 pub mod conv;
+#[cfg(feature = "cpu")]
+pub mod extension;
+pub mod portable;
+#[cfg(all(test, feature = "cpu", feature = "train"))]
+mod tests;
 
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
+#[cfg(feature = "cpu")]
+use extension::{Inputs, on_cpu};
+use std::{ops::Range, sync::Arc};
 
 /// `x wᵀ + b`: `x` `[.., inputs]`, `weight` `[outputs, inputs]`, `bias` `[outputs]` → `[.., outputs]`.
 pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
-    let mut shape = x.dims();
-    let [outputs, inputs] = weight.dims();
-    let rows = shape.iter().take(D - 1).product::<usize>();
-    let mut y = x.reshape([rows, inputs]).matmul(weight.transpose());
-    if let Some(bias) = bias {
-        y = y + bias.unsqueeze();
+    #[cfg(feature = "cpu")]
+    if on_cpu(&x) {
+        let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
+        return match bias {
+            Some(bias) => [x, weight, bias.into_dispatch()].apply(cpu::Linear),
+            None => [x, weight].apply(cpu::Linear),
+        };
     }
-    shape[D - 1] = outputs;
-    y.reshape(shape)
+    portable::linear(x, weight, bias)
 }
 
 /// Root-mean-square normalisation over the last dimension (Zhang & Sennrich 2019): `x` `[.., width]`.
 pub fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, eps: f64) -> Tensor<D> {
-    let scale = (x.clone().square().mean_dim(D - 1) + eps).sqrt().recip();
-    x * scale * weight.unsqueeze()
+    #[cfg(feature = "cpu")]
+    if on_cpu(&x) {
+        return [x.into_dispatch(), weight.into_dispatch()].apply(cpu::RmsNorm { eps: eps as f32 });
+    }
+    portable::rms_norm(x, weight, eps)
 }
 
 /// Layer normalisation over the last dimension (Ba et al. 2016): `x` `[.., width]`.
 pub fn layer_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, bias: Tensor<1>, eps: f64) -> Tensor<D> {
-    let centred = x.clone() - x.mean_dim(D - 1);
-    let scale = (centred.clone().square().mean_dim(D - 1) + eps).sqrt().recip();
-    centred * scale * weight.unsqueeze() + bias.unsqueeze()
+    #[cfg(feature = "cpu")]
+    if on_cpu(&x) {
+        let inputs = [x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()];
+        return inputs.apply(cpu::LayerNorm { eps: eps as f32 });
+    }
+    portable::layer_norm(x, weight, bias, eps)
 }
 
 /// Gated activation of SwiGLU (Shazeer 2020): `silu(gate) * up`, all `[.., width]`.
 pub fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
-    activation::silu(gate) * up
+    #[cfg(feature = "cpu")]
+    if on_cpu(&gate) {
+        return [gate.into_dispatch(), up.into_dispatch()].apply(cpu::SwiGlu);
+    }
+    portable::swiglu(gate, up)
+}
+
+/// Rotary position embedding (Su et al. 2021) with the two halves of a head as the pairs, as in Qwen2:
+/// `x` `[tokens, heads, head_dim]`, `cos` and `sin` `[tokens, head_dim / 2]` (constants: they get no
+/// gradient on the CPU device).
+pub fn rope(x: Tensor<3>, cos: Tensor<2>, sin: Tensor<2>) -> Tensor<3> {
+    #[cfg(feature = "cpu")]
+    if on_cpu(&x) {
+        return [x.into_dispatch(), cos.into_dispatch(), sin.into_dispatch()].apply(cpu::Rope);
+    }
+    portable::rope(x, cos, sin)
+}
+
+/// Which keys each query sees.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AttentionRows {
+    /// For each query row the keys `[start, end)` that it sees, counted over all keys.
+    pub visible: Vec<[u32; 2]>,
+    /// Query rows and the key rows they can see at all, worked on independently. The query ranges follow one
+    /// another and cover all rows; key ranges may be shared, but not where gradients are wanted.
+    pub segments: Vec<(Range<usize>, Range<usize>)>,
+}
+
+impl AttentionRows {
+    /// Causal self-attention inside each of the sequences of `lengths` rows, one after another.
+    pub fn causal(lengths: &[usize]) -> Self {
+        let mut rows = Self::default();
+        for &length in lengths {
+            let (start, end) = (rows.visible.len(), rows.visible.len() + length);
+            rows.visible.extend((start..end).map(|row| [start as u32, row as u32 + 1]));
+            rows.segments.push((start..end, start..end));
+        }
+        rows
+    }
+
+    /// The keys among `keys` that query `row` sees.
+    pub(crate) fn visible_in(&self, row: usize, keys: &Range<usize>) -> Range<usize> {
+        let [start, end] = self.visible[row];
+        let start = (start as usize).clamp(keys.start, keys.end);
+        start..(end as usize).clamp(start, keys.end)
+    }
+
+    /// # Panics
+    /// If the segments do not cover `queries` rows in order, or name keys beyond `keys`.
+    fn check(&self, queries: usize, keys: usize) {
+        let mut next = 0;
+        for (rows, columns) in &self.segments {
+            assert!(
+                rows.start == next && rows.end >= next && columns.start <= columns.end && columns.end <= keys,
+                "attention segment {rows:?} x {columns:?} does not follow row {next} or fit {keys} keys"
+            );
+            next = rows.end;
+        }
+        assert_eq!(next, queries, "attention segments do not cover the query rows");
+        assert_eq!(self.visible.len(), queries, "attention needs one visible range a query row");
+    }
+}
+
+/// Grouped-query attention (Ainslie et al. 2023), scaled by `head_dim^-1/2`, softmax in `f32`: `q`
+/// `[queries, heads, head_dim]`, `k` and `v` `[keys, kv_heads, head_dim]` → `[queries, heads, head_dim]`.
+/// A row that sees no key gives zeros.
+///
+/// # Panics
+/// If `layout` does not fit the shapes.
+pub fn attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, layout: Arc<AttentionRows>) -> Tensor<3> {
+    let [queries, heads, width] = q.dims();
+    let [keys, kv_heads, _] = k.dims();
+    assert!(kv_heads > 0 && heads.is_multiple_of(kv_heads), "{heads} heads are no multiple of {kv_heads}");
+    assert_eq!(k.dims(), [keys, kv_heads, width], "queries and keys differ in width");
+    assert_eq!(k.dims(), v.dims(), "keys and values differ in shape");
+    layout.check(queries, keys);
+    #[cfg(feature = "cpu")]
+    if on_cpu(&q) {
+        let inputs = [q.into_dispatch(), k.into_dispatch(), v.into_dispatch()];
+        return inputs.apply(cpu::Attention::new(layout));
+    }
+    portable::attention(q, k, v, &layout)
+}
+
+/// Mean over the rows of `-log softmax(logits)[target]`: `logits` `[rows, classes]`, one target a row → `[1]`.
+///
+/// # Panics
+/// If a target is no class or there is not one a row.
+pub fn cross_entropy(logits: Tensor<2>, targets: Vec<u32>) -> Tensor<1> {
+    let [rows, classes] = logits.dims();
+    assert_eq!(rows, targets.len(), "cross entropy needs one target a row");
+    assert!(
+        targets.iter().all(|&target| (target as usize) < classes),
+        "a target is none of {classes} classes"
+    );
+    #[cfg(feature = "cpu")]
+    if on_cpu(&logits) {
+        return [logits.into_dispatch()].apply(cpu::CrossEntropy { targets });
+    }
+    portable::cross_entropy(logits, targets)
 }

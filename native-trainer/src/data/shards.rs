@@ -1,1 +1,486 @@
+//! WebDataset shards: tar files in which the files of a sample share a name up to its first dot (`000012.png`,
+//! `000012.txt`, `000012.json`). Any such shards with a picture and a text per sample can be read; the sticker world's are
+//! written here.
 
+use std::{
+    fs::{self, File},
+    io::{self, BufReader, BufWriter, Cursor, Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context;
+use image::{ImageFormat, RgbImage};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::stickers::{Renderer, Scene, Split, contact_sheet, description, example_at};
+
+/// Samples a shard of the sticker world.
+const STICKERS_PER_SHARD: usize = 4096;
+/// Samples drawn and packed at a time.
+const BATCH: u64 = 256;
+/// The sheet of first samples: columns, pictures, and the pixels a side of each.
+const PREVIEW: (u32, u64, u32) = (8, 48, 160);
+
+/// Extensions of pictures.
+const PICTURES: [&str; 5] = ["png", "jpg", "jpeg", "webp", "bmp"];
+
+/// Why a sample or a shard cannot be used. Reading goes on after it.
+#[derive(Debug, Error)]
+pub enum ShardError {
+    #[error("shard {shard}: cannot be read: {source}; is it a whole tar file?")]
+    Shard { shard: PathBuf, source: io::Error },
+    #[error("shard {shard}, sample \"{key}\": has no .{missing} file")]
+    Missing { shard: PathBuf, key: String, missing: &'static str },
+    #[error("shard {shard}, sample \"{key}\": the picture cannot be decoded: {source}")]
+    Picture { shard: PathBuf, key: String, source: image::ImageError },
+    #[error("shard {shard}, sample \"{key}\": the .{part} file is broken: {what}")]
+    Text { shard: PathBuf, key: String, part: &'static str, what: String },
+}
+
+/// A picture with its caption.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    pub key: String,
+    pub image: RgbImage,
+    pub caption: String,
+    /// What the sample's .json says, if it has one.
+    pub json: Option<serde_json::Value>,
+}
+
+/// Where reading is: the sample `index` (from 0) of shard `shard` (from 0) comes next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    pub shard: usize,
+    pub index: usize,
+}
+
+/// Writes samples into `DIR/PREFIX-000000.tar` and on. A shard has its name only when it is whole.
+pub struct ShardWriter {
+    dir: PathBuf,
+    prefix: String,
+    per_shard: usize,
+    shard: usize,
+    written: usize,
+    tar: Option<tar::Builder<BufWriter<File>>>,
+}
+
+impl ShardWriter {
+    /// Starts in a folder, which is made if need be, with at most `per_shard` samples a shard.
+    ///
+    /// # Errors
+    /// If the folder cannot be made.
+    pub fn create(dir: &Path, prefix: &str, per_shard: usize) -> io::Result<Self> {
+        fs::create_dir_all(dir)?;
+        let (dir, prefix) = (dir.to_owned(), prefix.to_owned());
+        Ok(ShardWriter { dir, prefix, per_shard: per_shard.max(1), shard: 0, written: 0, tar: None })
+    }
+
+    /// Adds a sample: an encoded PNG, its caption and whatever else is known of it.
+    ///
+    /// # Errors
+    /// If the disk does not take it; the shards before stay whole.
+    pub fn write(&mut self, key: &str, png: &[u8], caption: &str, json: &impl Serialize) -> io::Result<()> {
+        let json = serde_json::to_vec(json)?;
+        let tar = match &mut self.tar {
+            Some(tar) => tar,
+            none => none.insert(tar::Builder::new(BufWriter::new(File::create(part(
+                &self.dir,
+                &self.prefix,
+                self.shard,
+            ))?))),
+        };
+        for (extension, bytes) in [("png", png), ("txt", caption.as_bytes()), ("json", &json)] {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(bytes.len() as u64);
+            header.set_mode(0o644);
+            tar.append_data(&mut header, format!("{key}.{extension}"), bytes)?;
+        }
+        self.written += 1;
+        if self.written == self.per_shard { self.close_shard() } else { Ok(()) }
+    }
+
+    /// Closes the last shard.
+    ///
+    /// # Errors
+    /// If the disk does not take it.
+    pub fn finish(mut self) -> io::Result<()> {
+        self.close_shard()
+    }
+
+    fn close_shard(&mut self) -> io::Result<()> {
+        if let Some(tar) = self.tar.take() {
+            let mut file = tar.into_inner()?;
+            file.flush()?;
+            file.get_ref().sync_all()?;
+            fs::rename(
+                part(&self.dir, &self.prefix, self.shard),
+                whole(&self.dir, &self.prefix, self.shard),
+            )?;
+            self.shard += 1;
+            self.written = 0;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for ShardWriter {
+    /// An unfinished shard is taken away.
+    fn drop(&mut self) {
+        if self.tar.take().is_some() {
+            // Nothing more can be done about a file that cannot be removed.
+            let _ = fs::remove_file(part(&self.dir, &self.prefix, self.shard));
+        }
+    }
+}
+
+fn whole(dir: &Path, prefix: &str, shard: usize) -> PathBuf {
+    dir.join(format!("{prefix}-{shard:06}.tar"))
+}
+
+fn part(dir: &Path, prefix: &str, shard: usize) -> PathBuf {
+    dir.join(format!("{prefix}-{shard:06}.tar.part"))
+}
+
+/// Reads samples in order. A sample that cannot be used is an error that names it, and the next one follows.
+pub struct ShardReader {
+    paths: Vec<Arc<Path>>,
+    position: Position,
+    open: Option<OpenShard>,
+}
+
+struct OpenShard {
+    path: Arc<Path>,
+    file: BufReader<File>,
+    samples: Vec<Entry>,
+    /// Why the rest of the shard cannot be read.
+    broken: Option<io::Error>,
+}
+
+/// The files of a sample: extension, offset and length.
+struct Entry {
+    key: String,
+    files: Vec<(String, u64, u64)>,
+}
+
+impl ShardReader {
+    /// Reads these shards, in this order.
+    pub fn open(paths: impl IntoIterator<Item = PathBuf>) -> Self {
+        let paths = paths.into_iter().map(Arc::from).collect();
+        ShardReader { paths, position: Position::default(), open: None }
+    }
+
+    /// The sample that comes next; give it to [`ShardReader::seek`] to go on from here later.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Goes on from a position.
+    pub fn seek(&mut self, position: Position) {
+        if self.position.shard != position.shard {
+            self.open = None;
+        }
+        self.position = position;
+    }
+}
+
+impl Iterator for ShardReader {
+    type Item = Result<Sample, ShardError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let shard = match &mut self.open {
+                Some(shard) => shard,
+                none => {
+                    let path = self.paths.get(self.position.shard)?.clone();
+                    match OpenShard::open(path.clone()) {
+                        Ok(shard) => none.insert(shard),
+                        Err(source) => {
+                            self.position = Position { shard: self.position.shard + 1, index: 0 };
+                            return Some(Err(ShardError::Shard { shard: path.to_path_buf(), source }));
+                        }
+                    }
+                }
+            };
+            if let Some(entry) = shard.samples.get(self.position.index) {
+                self.position.index += 1;
+                return Some(read_sample(&mut shard.file, &shard.path, entry));
+            }
+            let broken = shard
+                .broken
+                .take()
+                .map(|source| ShardError::Shard { shard: shard.path.to_path_buf(), source });
+            self.open = None;
+            self.position = Position { shard: self.position.shard + 1, index: 0 };
+            if let Some(error) = broken {
+                return Some(Err(error));
+            }
+        }
+    }
+}
+
+impl OpenShard {
+    /// Lists what is in a shard without reading it all.
+    fn open(path: Arc<Path>) -> io::Result<Self> {
+        let mut archive = tar::Archive::new(BufReader::new(File::open(&path)?));
+        let mut samples: Vec<Entry> = Vec::new();
+        let mut broken = None;
+        for entry in archive.entries_with_seek()? {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    broken = Some(error);
+                    break;
+                }
+            };
+            if !entry.header().entry_type().is_file() {
+                continue;
+            }
+            let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            let (folder, file) =
+                name.rsplit_once('/').map_or(("", &name[..]), |(folder, file)| (folder, file));
+            let (stem, extension) = file.split_once('.').unwrap_or((file, ""));
+            let key = if folder.is_empty() { stem.to_owned() } else { format!("{folder}/{stem}") };
+            let file = (extension.to_ascii_lowercase(), entry.raw_file_position(), entry.size());
+            match samples.last_mut() {
+                Some(sample) if sample.key == key => sample.files.push(file),
+                _ => samples.push(Entry { key, files: vec![file] }),
+            }
+        }
+        Ok(OpenShard { path, file: archive.into_inner(), samples, broken })
+    }
+}
+
+fn read_sample(file: &mut BufReader<File>, shard: &Path, entry: &Entry) -> Result<Sample, ShardError> {
+    let key = || entry.key.clone();
+    let mut read = |extensions: &[&str]| {
+        let found = entry.files.iter().find(|(extension, ..)| extensions.contains(&extension.as_str()));
+        let Some(&(_, offset, length)) = found else { return Ok(None) };
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(offset))
+            .and_then(|_| file.take(length).read_to_end(&mut bytes))
+            .map_err(|source| ShardError::Shard { shard: shard.to_owned(), source })?;
+        Ok(Some(bytes))
+    };
+    let missing = |missing| ShardError::Missing { shard: shard.to_owned(), key: key(), missing };
+    let broken = |part, what: String| ShardError::Text { shard: shard.to_owned(), key: key(), part, what };
+
+    let picture = read(&PICTURES)?.ok_or_else(|| missing("png"))?;
+    let caption = read(&["txt"])?.ok_or_else(|| missing("txt"))?;
+    let json = read(&["json"])?;
+    let image = image::load_from_memory(&picture)
+        .map_err(|source| ShardError::Picture { shard: shard.to_owned(), key: key(), source })?
+        .into_rgb8();
+    let caption =
+        String::from_utf8(caption).map_err(|error| broken("txt", error.to_string()))?.trim().to_owned();
+    let json = json
+        .map(|bytes| serde_json::from_slice(&bytes).map_err(|error| broken("json", error.to_string())))
+        .transpose()?;
+    Ok(Sample { key: key(), image, caption, json })
+}
+
+/// What the .json of a sticker sample says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StickerRecord {
+    pub seed: u64,
+    pub index: u64,
+    pub scene: Scene,
+    /// `[left, top, right, bottom]` of each object, 0 to 1, y down.
+    pub boxes: Vec<[f32; 4]>,
+    /// The full canonical description.
+    pub description: String,
+}
+
+/// Writes `count` training scenes of the sticker world, `size` x `size` pixels, as shards `stickers-000000.tar` and on,
+/// and `preview.png`, a sheet of the first ones. Calls `progress` with the number of samples written so far.
+///
+/// # Errors
+/// If the disk does not take them or `size` is 0.
+pub fn write_stickers(
+    out: &Path,
+    count: u64,
+    seed: u64,
+    size: u32,
+    mut progress: impl FnMut(u64),
+) -> anyhow::Result<()> {
+    anyhow::ensure!(size > 0, "the size of the pictures is 0; choose at least 1 pixel, such as 96");
+    let renderer = Renderer::new();
+    let mut writer = ShardWriter::create(out, "stickers", STICKERS_PER_SHARD)
+        .with_context(|| format!("cannot make the folder {}", out.display()))?;
+    for start in (0..count).step_by(BATCH as usize) {
+        let end = (start + BATCH).min(count);
+        let batch: Vec<_> = (start..end)
+            .into_par_iter()
+            .map(|index| {
+                let (scene, caption) = example_at(Split::Train, seed, index);
+                let png = encode_png(&renderer.render(&scene, size, size))?;
+                let (boxes, description) = (scene.boxes(), description(&scene));
+                Ok((png, caption, StickerRecord { seed, index, scene, boxes, description }))
+            })
+            .collect::<Result<_, image::ImageError>>()?;
+        for (png, caption, record) in batch {
+            writer
+                .write(&format!("{:09}", record.index), &png, &caption, &record)
+                .with_context(|| format!("cannot write sample {} to {}", record.index, out.display()))?;
+        }
+        progress(end);
+    }
+    writer.finish().with_context(|| format!("cannot finish the last shard in {}", out.display()))?;
+
+    let (columns, pictures, side) = PREVIEW;
+    let cells: Vec<_> = (0..count.min(pictures))
+        .map(|index| {
+            let (scene, caption) = example_at(Split::Train, seed, index);
+            (renderer.render(&scene, side, side), caption)
+        })
+        .collect();
+    let preview = out.join("preview.png");
+    fs::write(&preview, encode_png(&contact_sheet(&cells, columns))?)
+        .with_context(|| format!("cannot write {}", preview.display()))
+}
+
+fn encode_png(image: &RgbImage) -> Result<Vec<u8>, image::ImageError> {
+    let mut png = Cursor::new(Vec::new());
+    image.write_to(&mut png, ImageFormat::Png)?;
+    Ok(png.into_inner())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shards(dir: &Path) -> Vec<PathBuf> {
+        let mut paths: Vec<PathBuf> = fs::read_dir(dir)
+            .expect("a folder")
+            .map(|entry| entry.expect("an entry").path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "tar"))
+            .collect();
+        paths.sort();
+        paths
+    }
+
+    fn picture(value: u8) -> RgbImage {
+        RgbImage::from_pixel(5, 3, image::Rgb([value, 7, 200]))
+    }
+
+    fn write_some(dir: &Path, per_shard: usize, count: u8) {
+        let mut writer = ShardWriter::create(dir, "some", per_shard).expect("a folder");
+        for value in 0..count {
+            let png = encode_png(&picture(value)).expect("a PNG");
+            writer
+                .write(&format!("{value:03}"), &png, &format!("picture {value}"), &value)
+                .expect("room on the disk");
+        }
+        writer.finish().expect("room on the disk");
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let dir = tempfile::tempdir().expect("a folder");
+        write_some(dir.path(), 3, 8);
+        let paths = shards(dir.path());
+        assert_eq!(paths.len(), 3);
+        let samples: Vec<Sample> = ShardReader::open(paths).collect::<Result<_, _>>().expect("whole samples");
+        assert_eq!(samples.len(), 8);
+        for (value, sample) in (0u8..).zip(samples) {
+            let caption = format!("picture {value}");
+            let expected = Sample {
+                key: format!("{value:03}"),
+                image: picture(value),
+                caption,
+                json: Some(value.into()),
+            };
+            assert_eq!(sample, expected);
+        }
+    }
+
+    #[test]
+    fn reading_goes_on_from_any_position() {
+        let dir = tempfile::tempdir().expect("a folder");
+        write_some(dir.path(), 3, 8);
+        let mut reader = ShardReader::open(shards(dir.path()));
+        for _ in 0..4 {
+            reader.next();
+        }
+        let position = reader.position();
+        assert_eq!(position, Position { shard: 1, index: 1 });
+        let rest: Vec<_> = reader.map(|sample| sample.expect("a whole sample").key).collect();
+        let mut resumed = ShardReader::open(shards(dir.path()));
+        resumed.seek(position);
+        assert_eq!(resumed.map(|sample| sample.expect("a whole sample").key).collect::<Vec<_>>(), rest);
+        assert_eq!(rest, ["004", "005", "006", "007"]);
+    }
+
+    #[test]
+    fn bad_samples_are_named_and_passed_over() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("own.tar");
+        let mut tar = tar::Builder::new(File::create(&path).expect("a file"));
+        let png = encode_png(&picture(1)).expect("a PNG");
+        let files: [(&str, &[u8]); 7] = [
+            ("a/one.png", &png),
+            ("a/one.txt", b"one\n"),
+            ("a/two.png", &png[..40]),
+            ("a/two.txt", b"two"),
+            ("a/three.png", &png),
+            ("a/four.PNG", &png),
+            ("a/four.txt", b"four"),
+        ];
+        for (name, bytes) in files {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(bytes.len() as u64);
+            tar.append_data(&mut header, name, bytes).expect("room on the disk");
+        }
+        tar.into_inner().expect("room on the disk");
+
+        let read: Vec<_> = ShardReader::open([path, dir.path().join("absent.tar")]).collect();
+        let keys: Vec<_> = read.iter().flatten().map(|sample| sample.key.as_str()).collect();
+        assert_eq!(keys, ["a/one", "a/four"]);
+        let errors: Vec<String> =
+            read.iter().filter_map(|sample| sample.as_ref().err()).map(ToString::to_string).collect();
+        assert_eq!(errors.len(), 3);
+        assert!(errors[0].contains("own.tar") && errors[0].contains("a/two"), "{}", errors[0]);
+        assert!(errors[1].contains("a/three") && errors[1].contains(".txt"), "{}", errors[1]);
+        assert!(errors[2].contains("absent.tar"), "{}", errors[2]);
+    }
+
+    #[test]
+    fn a_cut_shard_gives_what_it_holds() {
+        let dir = tempfile::tempdir().expect("a folder");
+        write_some(dir.path(), 8, 8);
+        let path = shards(dir.path()).remove(0);
+        let bytes = fs::read(&path).expect("the shard");
+        fs::write(&path, &bytes[..bytes.len() / 2 + 100]).expect("room on the disk");
+        let read: Vec<_> = ShardReader::open([path]).collect();
+        assert!(read.iter().flatten().count() >= 3);
+        assert!(read.iter().any(Result::is_err));
+    }
+
+    #[test]
+    fn an_unfinished_shard_leaves_nothing() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut writer = ShardWriter::create(dir.path(), "some", 9).expect("a folder");
+        writer.write("0", b"png", "caption", &0).expect("room on the disk");
+        drop(writer);
+        assert_eq!(fs::read_dir(dir.path()).expect("the folder").count(), 0);
+    }
+
+    #[test]
+    fn sticker_shards_hold_their_scenes() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut seen = 0;
+        write_stickers(dir.path(), 20, 9, 48, |done| seen = done).expect("room on the disk");
+        assert_eq!(seen, 20);
+        assert!(dir.path().join("preview.png").is_file());
+        for (index, sample) in (0..).zip(ShardReader::open(shards(dir.path()))) {
+            let sample = sample.expect("a whole sample");
+            let (scene, caption) = example_at(Split::Train, 9, index);
+            let record: StickerRecord =
+                serde_json::from_value(sample.json.expect("a .json")).expect("a record");
+            assert_eq!((record.scene, sample.caption), (scene.clone(), caption));
+            assert_eq!(sample.image, Renderer::new().render(&scene, 48, 48));
+        }
+    }
+}

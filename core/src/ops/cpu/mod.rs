@@ -1,7 +1,44 @@
-//! Kernels of the CPU device.
+//! Kernels of the CPU device, forward and backward.
 
 mod amx;
+mod attention;
+mod cross_entropy;
+mod linear;
 pub mod matmul;
+mod norm;
+mod pointwise;
 mod threads;
+mod vector;
 
+pub use attention::Attention;
+pub use cross_entropy::CrossEntropy;
+pub use linear::Linear;
 pub use matmul::{MatmulPrecision, matmul_precision, set_matmul_precision};
+pub use norm::{LayerNorm, RmsNorm};
+pub use pointwise::{Rope, SwiGlu};
+
+/// A dense tensor as kernels see it.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// The values, last dimension fastest.
+    pub data: &'a [f32],
+    /// The sizes of the dimensions.
+    pub shape: &'a [usize],
+}
+
+impl View<'_> {
+    /// The size of the last dimension.
+    fn width(&self) -> usize {
+        self.shape.last().copied().unwrap_or(1)
+    }
+
+    /// How many rows of [`Self::width`] there are.
+    fn rows(&self) -> usize {
+        self.shape.iter().rev().skip(1).product()
+    }
+}
+
+/// How many of `rows` rows one task takes: some tasks for each thread, none of them tiny.
+fn rows_per_task(rows: usize, width: usize) -> usize {
+    rows.div_ceil(4 * threads::count()).max(4096 / width.max(1)).max(1)
+}

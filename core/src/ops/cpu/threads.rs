@@ -24,6 +24,25 @@ pub fn for_each_chunk<T: Send>(data: &mut [T], len: usize, task: impl Fn(usize, 
     data.chunks_mut(len).enumerate().for_each(|(i, chunk)| task(i, chunk));
 }
 
+/// Runs `task(index, chunk of a, chunk of b)` over two slices cut into equally many chunks.
+pub fn for_each_pair<T: Send>(
+    a: &mut [T],
+    a_len: usize,
+    b: &mut [T],
+    b_len: usize,
+    task: impl Fn(usize, &mut [T], &mut [T]) + Sync + Send,
+) {
+    #[cfg(not(target_family = "wasm"))]
+    {
+        use rayon::prelude::*;
+        if a.len() > a_len {
+            let pairs = a.par_chunks_mut(a_len).zip(b.par_chunks_mut(b_len));
+            return pairs.enumerate().for_each(|(i, (a, b))| task(i, a, b));
+        }
+    }
+    a.chunks_mut(a_len).zip(b.chunks_mut(b_len)).enumerate().for_each(|(i, (a, b))| task(i, a, b));
+}
+
 /// How many tasks run at once.
 pub fn count() -> usize {
     #[cfg(not(target_family = "wasm"))]

@@ -239,3 +239,39 @@ fn counted_exactly(class: Class, count: usize) -> String {
         _ => format!("exactly {}", counted_in_pairs(class, None, count)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::data::stickers::{Split, rng_at, sample_scene};
+
+    #[test]
+    fn answers_are_short_right_and_balanced() {
+        let mut answers: HashMap<String, u32> = HashMap::new();
+        let mut kinds: HashMap<QuestionKind, u32> = HashMap::new();
+        for index in 0..4000 {
+            let mut rng = rng_at(8, index);
+            let scene = sample_scene(&mut rng, Split::Train);
+            for asked in questions(&scene, &mut rng) {
+                assert!(asked.question.ends_with('?') && !asked.question.contains('{'), "{asked:?}");
+                assert!(asked.answer.split(' ').count() <= 6, "{asked:?}");
+                *kinds.entry(asked.kind).or_default() += 1;
+                if asked.kind == QuestionKind::YesNo {
+                    *answers.entry(asked.answer).or_default() += 1;
+                } else if asked.kind == QuestionKind::WhichColor && !asked.question.contains("background") {
+                    assert!(scene.objects.iter().any(|object| {
+                        object.color.is_some_and(|color| color.name() == asked.answer)
+                            && (asked.question.contains(object.class.name())
+                                || asked.question.contains(object.class.plural()))
+                    }));
+                }
+            }
+        }
+        assert_eq!(kinds.len(), 5);
+        let (yes, no) = (answers["yes"] as f32, answers["no"] as f32);
+        assert!((yes / no - 1.).abs() < 0.1, "{yes} yes, {no} no");
+        assert_eq!(answers.len(), 2);
+    }
+}

@@ -97,9 +97,12 @@ fn draw_background(background: Background, width: u32, height: u32, side: f32, o
     let along =
         |length: u32, origin: f32| (0..length).map(move |at| axis((at as f32 + 0.5 - origin) / side, side));
     let columns: Vec<f32> = along(width, origin[0]).collect();
-    let pixels = along(height, origin[1])
-        .flat_map(|y| columns.iter().flat_map(move |x| mix(first, second, share(*x, y, side))));
-    let pixels = pixels.collect();
+    let mut pixels = Vec::with_capacity(3 * columns.len() * height as usize);
+    for y in along(height, origin[1]) {
+        for &x in &columns {
+            pixels.extend_from_slice(&mix(first, second, share(x, y, side)));
+        }
+    }
     RgbImage::from_raw(width, height, pixels).expect("one colour for each pixel")
 }
 
@@ -241,4 +244,115 @@ fn mean(colors: impl Iterator<Item = Rgb>) -> Rgb {
         (std::array::from_fn(|channel| sum[channel] + u32::from(rgb[channel])), count + 1)
     });
     sum.map(|sum| ((sum + count / 2) / count.max(1)) as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::stickers::{
+        Split, Tint,
+        color::{distance, oklab},
+        scene_at,
+    };
+
+    fn alone(class: Class, color: Option<Color>, background: Tint) -> Scene {
+        let object = Object { class, color, center: [0.5; 2], size: 0.6, flipped: false, rotation: 0. };
+        Scene { objects: vec![object], background: Background::Plain(background), style: Style::Plain }
+    }
+
+    /// The mean OKLab colour of the pixels that differ plainly from the background.
+    fn mean_color(image: &RgbImage, background: Tint) -> [f32; 3] {
+        let colors = image.pixels().map(|pixel| oklab(pixel.0));
+        let seen: Vec<_> = colors.filter(|color| distance(*color, background.oklab()) > 0.08).collect();
+        std::array::from_fn(|axis| seen.iter().map(|color| color[axis]).sum::<f32>() / seen.len() as f32)
+    }
+
+    #[test]
+    fn the_ten_colors_of_every_class_are_told_apart() {
+        let renderer = Renderer::new();
+        for class in Class::ALL.into_iter().filter(|class| class.takes_color()) {
+            let means = Color::ALL.map(|color| {
+                mean_color(&renderer.render(&alone(class, Some(color), Tint::Teal), 96, 96), Tint::Teal)
+            });
+            for (index, mean) in means.iter().enumerate() {
+                let nearest = Color::ALL.into_iter().min_by(|a, b| {
+                    distance(*mean, oklab(a.shade(0.5))).total_cmp(&distance(*mean, oklab(b.shade(0.5))))
+                });
+                assert_eq!(
+                    nearest,
+                    Some(Color::ALL[index]),
+                    "a {} {class} looks {nearest:?}",
+                    Color::ALL[index]
+                );
+                for other in &means[index + 1..] {
+                    assert!(
+                        distance(*mean, *other) > 0.07,
+                        "{class}: {} looks like another",
+                        Color::ALL[index]
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn black_and_white_sprites_keep_their_structure() {
+        let renderer = Renderer::new();
+        let plain = ["spoon", "orange"];
+        for class in
+            Class::ALL.into_iter().filter(|class| class.takes_color() && !plain.contains(&class.name()))
+        {
+            for color in [Color::Black, Color::White] {
+                let image = renderer.render(&alone(class, Some(color), Tint::Teal), 96, 96);
+                let lights =
+                    image.pixels().map(|pixel| oklab(pixel.0)).filter(|lab| lab[1].hypot(lab[2]) < 0.03);
+                let (low, high) =
+                    lights.fold((1f32, 0f32), |(low, high), lab| (low.min(lab[0]), high.max(lab[0])));
+                assert!(high - low > 0.06, "a {color} {class} is flat: {low} to {high}");
+            }
+        }
+    }
+
+    #[test]
+    fn boxes_are_tight() {
+        let renderer = Renderer::new();
+        for index in 0..60 {
+            let class = Class::ALL[index];
+            let mut scene = alone(class, Some(Color::Black), Tint::White);
+            scene.objects[0].rotation = 25. * (index % 3) as f32;
+            scene.objects[0].flipped = index % 2 == 1;
+            let image = renderer.render(&scene, 200, 200);
+            let dark = image.enumerate_pixels().filter(|(_, _, pixel)| pixel.0[0] < 160);
+            let seen = dark.fold([f32::MAX, f32::MAX, 0., 0.], |[l, t, r, b], (x, y, _)| {
+                let (x, y) = (x as f32 / 200., y as f32 / 200.);
+                [f32::min(l, x), f32::min(t, y), f32::max(r, x + 0.005), f32::max(b, y + 0.005)]
+            });
+            for (seen, stated) in seen.iter().zip(scene.boxes()[0]) {
+                assert!((seen - stated).abs() < 0.025, "{class}: {seen} instead of {stated}");
+            }
+        }
+    }
+
+    #[test]
+    fn any_size_and_shape_in_any_style() {
+        let renderer = Renderer::new();
+        let mut scene = scene_at(Split::Train, 0, 5);
+        for style in Style::ALL {
+            scene.style = style;
+            for (width, height) in [(1, 1), (1, 40), (40, 7), (96, 96), (130, 64)] {
+                assert_eq!(renderer.render(&scene, width, height).dimensions(), (width, height));
+            }
+        }
+    }
+
+    #[test]
+    fn styles_change_the_picture() {
+        let renderer = Renderer::new();
+        let scene = alone(Class::ALL[2], Some(Color::Red), Tint::Cream);
+        let plain = renderer.render(&scene, 96, 96);
+        for style in &Style::ALL[1..] {
+            let styled = renderer.render(&Scene { style: *style, ..scene.clone() }, 96, 96);
+            assert_ne!(styled, plain, "{style:?}");
+        }
+    }
 }

@@ -38,7 +38,7 @@ pub fn example_at(split: Split, seed: u64, index: u64) -> (Scene, String) {
 pub fn sample_scene(rng: &mut impl Rng, split: Split) -> Scene {
     let cast = Cast::sample(rng);
     loop {
-        if let Some(scene) = cast.stage(rng)
+        if let Some(scene) = cast.stage(rng, split)
             && split.admits(&scene)
         {
             return scene;
@@ -65,8 +65,8 @@ impl Cast {
         }
     }
 
-    /// Chooses the objects and places them; None if they did not fit.
-    pub(super) fn stage(self, rng: &mut impl Rng) -> Option<Scene> {
+    /// Chooses the objects, in colours that the split may show, and places them; None if they did not fit.
+    pub(super) fn stage(self, rng: &mut impl Rng, split: Split) -> Option<Scene> {
         let style = if rng.random_bool(0.85) { Style::Plain } else { pick(rng, &Style::ALL[1..]) };
         let (count, kinds) = match self {
             Cast::One => (1, 1),
@@ -81,7 +81,7 @@ impl Cast {
         let mut objects = Vec::with_capacity(count);
         for (kind, &class) in classes.iter().enumerate() {
             let members = if kind == 0 { count + 1 - kinds } else { 1 };
-            let color = sample_color(rng, class, style);
+            let color = sample_color(rng, class, style, split);
             let size = sample_size(rng, class, count);
             objects.extend((0..members).map(|_| Object {
                 class,
@@ -106,9 +106,17 @@ pub(super) fn pick<T: Copy>(rng: &mut impl Rng, from: &[T]) -> T {
     from[rng.random_range(0..from.len())]
 }
 
-/// Natural half of the time and where the style would hide it, else one of ten.
-pub(super) fn sample_color(rng: &mut impl Rng, class: Class, style: Style) -> Option<Color> {
-    (class.takes_color() && style.shows_color() && rng.random_bool(0.5)).then(|| pick(rng, &Color::ALL))
+/// Natural half of the time and where the style would hide it, else one of those of the ten that the split may show.
+pub(super) fn sample_color(rng: &mut impl Rng, class: Class, style: Style, split: Split) -> Option<Color> {
+    let colored = class.takes_color() && style.shows_color() && rng.random_bool(0.5);
+    colored.then(|| {
+        loop {
+            let color = pick(rng, &Color::ALL);
+            if split.may_show(Split::of_color(class, color)) {
+                return color;
+            }
+        }
+    })
 }
 
 /// A size for one of `count` objects: the fewer, the larger; thin sprites get up to a quarter more.
@@ -214,4 +222,46 @@ fn hidden_share(object: &Object, tint: Tint, style: Style) -> f32 {
     };
     let tones = Sprite::of(object.class).tones(object.color);
     tones.iter().filter(|(tone, _)| near(*tone)).map(|(_, share)| share).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scenes_are_clear_and_deterministic() {
+        for split in [Split::Train, Split::Validation, Split::Test] {
+            for index in 0..500 {
+                let scene = scene_at(split, 17, index);
+                assert!(scene.is_clear(), "{scene:?}");
+                assert!((1..=4).contains(&scene.objects.len()));
+                assert!(split.admits(&scene));
+                assert_eq!(scene, scene_at(split, 17, index));
+                assert_eq!(scene, example_at(split, 17, index).0);
+            }
+        }
+        assert_ne!(scene_at(Split::Train, 17, 0), scene_at(Split::Train, 18, 0));
+    }
+
+    #[test]
+    fn the_mixture_is_as_stated() {
+        let scenes: Vec<Scene> = (0..4000).map(|index| scene_at(Split::Train, 2, index)).collect();
+        let share = |holds: &dyn Fn(&Scene) -> bool| {
+            scenes.iter().filter(|scene| holds(scene)).count() as f32 / scenes.len() as f32
+        };
+        let near = |share: f32, stated: f32| (share - stated).abs() < 0.03;
+        let different =
+            |scene: &Scene| scene.objects[0].class != scene.objects[scene.objects.len() - 1].class;
+        assert!(near(share(&|scene| scene.objects.len() == 1), 0.35));
+        assert!(near(share(&|scene| scene.objects.len() == 2 && different(scene)), 0.35));
+        assert!(near(share(&|scene| scene.objects.len() > 1 && !different(scene)), 0.2));
+        assert!(near(share(&|scene| scene.style == Style::Plain), 0.85));
+    }
+
+    #[test]
+    fn scenes_survive_json() {
+        let scene = scene_at(Split::Train, 1, 1);
+        let json = serde_json::to_string(&scene).expect("plain data");
+        assert_eq!(serde_json::from_str::<Scene>(&json).expect("its own JSON"), scene);
+    }
 }

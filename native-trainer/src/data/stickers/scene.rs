@@ -59,7 +59,7 @@ impl Scene {
         boxes
             .iter()
             .enumerate()
-            .all(|(index, a)| inside(a, 0.) && boxes[index + 1..].iter().all(|b| !overlap(a, b, 0.)))
+            .all(|(index, a)| inside(a, -1e-5) && boxes[index + 1..].iter().all(|b| !overlap(a, b, 0.)))
     }
 
     /// The objects by class and visible colour, in the order of first appearance.

@@ -1,0 +1,100 @@
+//! The gated activation and the rotary embedding.
+
+use super::vector::{sigmoid, vectorised};
+use super::{View, rows_per_task, threads};
+use crate::ops::extension::Kernel;
+
+/// See [`crate::ops::swiglu`]. Inputs: `gate`, `up`.
+#[derive(Clone, Copy, Debug)]
+pub struct SwiGlu;
+
+impl Kernel<2> for SwiGlu {
+    fn forward(&self, [gate, up]: [View; 2]) -> (Vec<f32>, Vec<usize>) {
+        let mut y = vec![0.0; gate.data.len()];
+        let chunk = rows_per_task(y.len(), 1);
+        threads::for_each_chunk(&mut y, chunk, |task, y| {
+            let (gate, up) = (&gate.data[task * chunk..], &up.data[task * chunk..]);
+            vectorised(
+                #[inline(always)]
+                || {
+                    for ((y, gate), up) in y.iter_mut().zip(gate).zip(up) {
+                        *y = gate * sigmoid(*gate) * up;
+                    }
+                },
+            );
+        });
+        (y, gate.shape.to_vec())
+    }
+
+    /// With `σ = sigmoid(gate)`: `dgate = g up σ (1 + gate (1 - σ))`, `dup = g gate σ`.
+    fn backward(&self, [gate, up]: [View; 2], grad: &[f32], _: [bool; 2]) -> [Option<Vec<f32>>; 2] {
+        let (mut dgate, mut dup) = (vec![0.0; grad.len()], vec![0.0; grad.len()]);
+        let chunk = rows_per_task(grad.len(), 1);
+        threads::for_each_pair(&mut dgate, chunk, &mut dup, chunk, |task, dgate, dup| {
+            let start = task * chunk;
+            let (gate, up, grad) = (&gate.data[start..], &up.data[start..], &grad[start..]);
+            vectorised(
+                #[inline(always)]
+                || {
+                    let inputs = gate.iter().zip(up).zip(grad);
+                    for ((dgate, dup), ((gate, up), grad)) in dgate.iter_mut().zip(dup).zip(inputs) {
+                        let s = sigmoid(*gate);
+                        *dup = grad * gate * s;
+                        *dgate = grad * up * s * (1.0 + gate * (1.0 - s));
+                    }
+                },
+            );
+        });
+        [Some(dgate), Some(dup)]
+    }
+}
+
+/// See [`crate::ops::rope`]. Inputs: `x`, `cos`, `sin`.
+#[derive(Clone, Copy, Debug)]
+pub struct Rope;
+
+impl Kernel<3> for Rope {
+    fn forward(&self, [x, cos, sin]: [View; 3]) -> (Vec<f32>, Vec<usize>) {
+        (rotate(x.data, x.shape, cos.data, sin.data, 1.0), x.shape.to_vec())
+    }
+
+    /// The inverse rotation.
+    fn backward(&self, [x, cos, sin]: [View; 3], grad: &[f32], _: [bool; 3]) -> [Option<Vec<f32>>; 3] {
+        [Some(rotate(grad, x.shape, cos.data, sin.data, -1.0)), None, None]
+    }
+}
+
+/// Rotates the pairs `(x[i], x[i + head_dim / 2])` of each head by the angles of its token, times `sign`.
+fn rotate(x: &[f32], shape: &[usize], cos: &[f32], sin: &[f32], sign: f32) -> Vec<f32> {
+    let &[tokens, heads, width] = shape else {
+        panic!("rope wants [tokens, heads, head_dim], got {shape:?}")
+    };
+    assert!(width % 2 == 0 && cos.len() == tokens * width / 2 && sin.len() == cos.len());
+    let mut y = vec![0.0; x.len()];
+    if y.is_empty() {
+        return y;
+    }
+    let (half, row) = (width / 2, heads * width);
+    let per_task = rows_per_task(tokens, row);
+    threads::for_each_chunk(&mut y, per_task * row, |task, y| {
+        vectorised(
+            #[inline(always)]
+            || {
+                for (token, y) in (task * per_task..).zip(y.chunks_exact_mut(row)) {
+                    let angles = token * half..(token + 1) * half;
+                    let (cos, sin) = (&cos[angles.clone()], &sin[angles]);
+                    let x = x[token * row..(token + 1) * row].chunks_exact(width);
+                    for (x, y) in x.zip(y.chunks_exact_mut(width)) {
+                        let ((x_low, x_high), (y_low, y_high)) = (x.split_at(half), y.split_at_mut(half));
+                        for i in 0..half {
+                            let (cos, sin) = (cos[i], sign * sin[i]);
+                            y_low[i] = x_low[i] * cos - x_high[i] * sin;
+                            y_high[i] = x_high[i] * cos + x_low[i] * sin;
+                        }
+                    }
+                }
+            },
+        );
+    });
+    y
+}

@@ -1,0 +1,159 @@
+//! Every kernel against its portable twin, forward and backward.
+
+use super::cpu::{MatmulPrecision, matmul_precision, set_matmul_precision};
+use super::{AttentionRows, portable};
+use burn::tensor::{Device, Distribution, Tensor};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The precision of products is one for the process: tests that rely on it take turns.
+static PRECISION: Mutex<()> = Mutex::new(());
+
+fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
+    let device = Device::flex().autodiff();
+    Tensor::random(shape, Distribution::Normal(0.0, 1.0), &device).require_grad()
+}
+
+fn assert_close<const D: usize>(name: &str, got: Tensor<D>, want: Tensor<D>, tolerance: f32) {
+    assert_eq!(got.dims(), want.dims(), "{name}");
+    let [got, want] = [got, want].map(|x| x.into_data().to_vec::<f32>().unwrap());
+    let size = (want.iter().map(|x| x * x).sum::<f32>() / want.len().max(1) as f32).sqrt().max(1e-3);
+    for (i, (got, want)) in got.iter().zip(&want).enumerate() {
+        let bound = tolerance * (want.abs() + 4.0 * size);
+        assert!((got - want).abs() <= bound, "{name}[{i}]: {got}, want {want}");
+    }
+}
+
+/// Compares `$fused` with `$plain`, both functions of the tensors `$x`, and the gradients of all of them.
+macro_rules! compare {
+    ($tolerance:expr, [$($x:ident),*], $fused:expr, $plain:expr) => {{
+        let (fused, plain) = ($fused, $plain);
+        let weight = Tensor::random(plain.dims(), Distribution::Normal(0.0, 1.0), &plain.device());
+        let fused_grads = (fused.clone() * weight.clone()).sum().backward();
+        let plain_grads = (plain.clone() * weight).sum().backward();
+        assert_close("output", fused.inner(), plain.inner(), $tolerance);
+        $(assert_close(
+            stringify!($x),
+            $x.grad(&fused_grads).unwrap(),
+            $x.grad(&plain_grads).unwrap(),
+            $tolerance,
+        );)*
+    }};
+}
+
+/// Runs `check(tolerance)` with `f32` and, where the processor has it, `bf16` products.
+fn in_both_precisions(check: impl Fn(f32)) {
+    let _turn = PRECISION.lock().unwrap_or_else(PoisonError::into_inner);
+    set_matmul_precision(MatmulPrecision::F32);
+    check(1e-4);
+    set_matmul_precision(MatmulPrecision::Bf16);
+    if matmul_precision() == MatmulPrecision::Bf16 {
+        check(2e-2);
+    }
+    set_matmul_precision(MatmulPrecision::F32);
+}
+
+#[test]
+fn linear_is_its_twin() {
+    in_both_precisions(|tolerance| {
+        for [rows, inputs, outputs] in [[1, 1, 1], [3, 5, 7], [70, 33, 129], [180, 256, 96]] {
+            let (x, w, b) = (random([2, rows, inputs]), random([outputs, inputs]), random([outputs]));
+            let plain = portable::linear(x.clone(), w.clone(), Some(b.clone()));
+            compare!(tolerance, [x, w, b], super::linear(x.clone(), w.clone(), Some(b.clone())), plain);
+            let x = random([rows, inputs]);
+            let plain = portable::linear(x.clone(), w.clone(), None);
+            compare!(tolerance, [x, w], super::linear(x.clone(), w.clone(), None), plain);
+        }
+    });
+}
+
+#[test]
+fn linear_takes_any_layout_and_constants() {
+    let _turn = PRECISION.lock().unwrap_or_else(PoisonError::into_inner);
+    let (x, w) = (random([6, 5, 4]), random([3, 6]));
+    let turned = || x.clone().narrow(1, 1, 3).swap_dims(0, 2);
+    compare!(
+        1e-4,
+        [x, w],
+        super::linear(turned(), w.clone(), None),
+        portable::linear(turned(), w.clone(), None)
+    );
+    let constant = w.clone().detach();
+    let (fused, plain) =
+        (super::linear(turned(), constant.clone(), None), portable::linear(turned(), constant.clone(), None));
+    compare!(1e-4, [x], fused, plain);
+    // Without gradients the kernel runs on plain tensors.
+    let (x, w) = (turned().inner(), w.inner());
+    assert_close("plain", super::linear(x.clone(), w.clone(), None), portable::linear(x, w, None), 1e-4);
+}
+
+#[test]
+fn norms_are_their_twins() {
+    for [rows, width] in [[1, 1], [3, 7], [33, 64], [500, 259]] {
+        let (x, w, b) = (random([2, rows, width]), random([width]), random([width]));
+        let plain = portable::rms_norm(x.clone(), w.clone(), 1e-5);
+        compare!(1e-4, [x, w], super::rms_norm(x.clone(), w.clone(), 1e-5), plain);
+        if width > 1 {
+            let plain = portable::layer_norm(x.clone(), w.clone(), b.clone(), 1e-5);
+            compare!(1e-4, [x, w, b], super::layer_norm(x.clone(), w.clone(), b.clone(), 1e-5), plain);
+        }
+    }
+}
+
+#[test]
+fn swiglu_is_its_twin() {
+    for size in [1, 15, 33, 70_001] {
+        let (gate, up) = (random([1, size]) * 8.0, random([1, size]));
+        let (gate, up) = (gate.detach().require_grad(), up);
+        compare!(
+            1e-4,
+            [gate, up],
+            super::swiglu(gate.clone(), up.clone()),
+            portable::swiglu(gate.clone(), up.clone())
+        );
+    }
+}
+
+#[test]
+fn rope_is_its_twin() {
+    for [tokens, heads, width] in [[1, 1, 2], [5, 3, 6], [300, 4, 64]] {
+        let x = random([tokens, heads, width]);
+        let angles = random([tokens, width / 2]).detach();
+        let [cos, sin] = [angles.clone().inner().cos(), angles.inner().sin()].map(Tensor::from_inner);
+        let plain = portable::rope(x.clone(), cos.clone(), sin.clone());
+        compare!(1e-4, [x], super::rope(x.clone(), cos.clone(), sin.clone()), plain);
+    }
+}
+
+#[test]
+fn attention_is_its_twin() {
+    // Two sequences, the first with a bidirectional end and a row that sees nothing.
+    let mut mixed = AttentionRows::causal(&[150, 7]);
+    mixed.visible[100..150].fill([0, 150]);
+    mixed.visible[3] = [2, 2];
+    // Queries that follow cached keys.
+    let cached = AttentionRows { visible: vec![[3, 20], [0, 21], [0, 40]], segments: vec![(0..3, 0..21)] };
+    in_both_precisions(|tolerance| {
+        for (layout, keys, heads, kv_heads, width) in [
+            (AttentionRows::causal(&[1]), 1, 1, 1, 2),
+            (AttentionRows::causal(&[5, 3, 70]), 78, 6, 2, 10),
+            (mixed.clone(), 157, 4, 2, 64),
+            (cached.clone(), 21, 2, 1, 16),
+        ] {
+            let q = random([layout.visible.len(), heads, width]);
+            let (k, v) = (random([keys, kv_heads, width]), random([keys, kv_heads, width]));
+            let plain = portable::attention(q.clone(), k.clone(), v.clone(), &layout);
+            let fused = super::attention(q.clone(), k.clone(), v.clone(), Arc::new(layout));
+            compare!(tolerance, [q, k, v], fused, plain);
+        }
+    });
+}
+
+#[test]
+fn cross_entropy_is_its_twin() {
+    for [rows, classes] in [[1, 1], [3, 7], [50, 259], [9, 8192]] {
+        let logits = (random([rows, classes]) * 5.0).detach().require_grad();
+        let targets: Vec<u32> = (0..rows).map(|row| (row * 31 % classes) as u32).collect();
+        let plain = portable::cross_entropy(logits.clone(), targets.clone());
+        compare!(1e-4, [logits], super::cross_entropy(logits.clone(), targets), plain);
+    }
+}
