@@ -174,8 +174,11 @@ fn cost_report(config: &ModelConfig) -> Result<String> {
     const TEXT: usize = 128;
     let mut text = Cost::of(config, Task::Generate, STEPS, TEXT)?.report();
     if config.vision.is_some() {
-        text += &Cost::of(config, Task::Edit { branches: 3 }, STEPS, TEXT)?.report();
-        text += &Cost::of(config, Task::Describe, STEPS, TEXT)?.report();
+        for task in [Task::Edit { branches: 3 }, Task::Describe] {
+            let report = Cost::of(config, task, STEPS, TEXT)?.report();
+            // The first part is the same table of parameters.
+            text += report.find("\n\n").map_or(&report[..], |end| &report[end + 1..]);
+        }
     }
     Ok(text)
 }

@@ -120,7 +120,7 @@ impl TokenizerConfig {
     /// The rows and columns of tokens of an image of `height` × `width` pixels; fails where they are not whole.
     pub fn grid(&self, height: usize, width: usize) -> Result<[usize; 2]> {
         let f = self.downsampling();
-        if height == 0 || width == 0 || height % f != 0 || width % f != 0 {
+        if height == 0 || width == 0 || !height.is_multiple_of(f) || !width.is_multiple_of(f) {
             return Err(Error::new(
                 ErrorKind::Image,
                 "image",

@@ -304,8 +304,7 @@ pub mod tiles {
         c: *mut f32,
         stride: usize,
         accumulate: bool,
-        rows: usize,
-        cols: usize,
+        [rows, cols]: [usize; 2],
     ) {
         let mut sums = [[0.0_f32; 32]; 32];
         unsafe {
@@ -387,7 +386,7 @@ pub mod tiles {
                                         if rows == 32 && cols == 32 {
                                             multiply(a, b, ks, c, stride, add);
                                         } else {
-                                            multiply_edge(a, b, ks, c, stride, add, rows, cols);
+                                            multiply_edge(a, b, ks, c, stride, add, [rows, cols]);
                                         }
                                     }
                                 }

@@ -385,7 +385,7 @@ fn relocate(rng: &mut impl Rng, scene: &Scene) -> Option<Step> {
     if !scatter_clear(rng, scene, &mut object, Some(index)) {
         return None;
     }
-    let mut named = vec![referent.clone().with(scene, &[index])];
+    let mut named = vec![referent.with(scene, &[index])];
     let (place, along): (String, Option<usize>) = match rng.random_range(0..3) {
         0 => {
             let axis = rng.random_range(0..2);

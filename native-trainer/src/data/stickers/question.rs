@@ -8,8 +8,7 @@ use super::{
     sample::pick,
     scene::Group,
     words::{
-        background_in_full, counted_in_pairs, fill, in_region, noun, number, region, region_is_clear,
-        relation_words, style_words, with_article,
+        counted_in_pairs, fill, in_region, noun, number, region, region_is_clear, relation_words, style_words,
     },
 };
 
