@@ -15,7 +15,7 @@ fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
 
 fn assert_close<const D: usize>(name: &str, got: Tensor<D>, want: Tensor<D>, tolerance: f32) {
     assert_eq!(got.dims(), want.dims(), "{name}");
-    let [got, want] = [got, want].map(|x| x.into_data().to_vec::<f32>().unwrap());
+    let [got, want] = [got, want].map(|x| x.into_data().try_to_vec::<f32>().expect("f32 values"));
     let size = (want.iter().map(|x| x * x).sum::<f32>() / want.len().max(1) as f32).sqrt().max(1e-3);
     for (i, (got, want)) in got.iter().zip(&want).enumerate() {
         let bound = tolerance * (want.abs() + 4.0 * size);

@@ -99,7 +99,7 @@ impl VisionConfig {
                 return fail(key, format!("is {value}"), &format!("must be 1 to {most}"));
             }
         }
-        if self.hidden_size % self.num_attention_heads != 0 {
+        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             let what = format!("{} heads do not divide width {}", self.num_attention_heads, self.hidden_size);
             return fail("num_attention_heads", what, "choose a divisor of hidden_size");
         }
