@@ -2,7 +2,7 @@
 //!
 //! Philox4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
 //! A draw is a pure function of (seed, stream, step, position, lane), so no state has to be kept, saved or
-//! shared between threads, work groups or devices. Everything up to [`unit`] is integer arithmetic.
+//! shared between threads, work groups or devices. Everything up to [`unit()`] is integer arithmetic.
 
 /// Multipliers of the two products of a round (the paper, table 2).
 const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
@@ -28,7 +28,7 @@ pub fn unit(word: u32) -> f32 {
     (2 * (word >> 9) + 1) as f32 / 16_777_216.0
 }
 
-/// A standard Gumbel variable, `-ln(-ln(1 - u))`, from a uniform `u` of [`unit`]; finite, in [-2.9, 16.7].
+/// A standard Gumbel variable, `-ln(-ln(1 - u))`, from a uniform `u` of [`unit()`]; finite, in [-2.9, 16.7].
 ///
 /// The large values, which decide an argmax, come from small `u`. There `-ln(1 - u)` is summed as a series:
 /// a backend's `log` loses its digits next to 1 (WGSL allows an absolute error of 2^-21 there).

@@ -1,5 +1,5 @@
 //! How fused kernels reach burn: one backend extension that runs any [`Kernel`] on the CPU device; its
-//! gradients are in [`super::autodiff`].
+//! gradients are in `autodiff`.
 
 use super::cpu::View;
 use burn::backend::{

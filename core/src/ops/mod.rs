@@ -10,8 +10,6 @@ pub mod conv;
 #[cfg(feature = "cpu")]
 pub mod extension;
 pub mod portable;
-#[cfg(all(test, feature = "cpu", feature = "train"))]
-mod tests;
 
 use burn::tensor::Tensor;
 #[cfg(feature = "cpu")]

@@ -369,3 +369,76 @@ impl Block {
         model.code_logits(hidden).select(0, wanted)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ModelConfig;
+    use crate::sampling::Seeded;
+
+    fn model(groups: Vec<usize>) -> UniGen {
+        let mut config = ModelConfig::preset("nano").unwrap();
+        config.decoder.num_hidden_layers = 2;
+        if groups.len() == 1 {
+            config.text_vocab = 100;
+            config.decoder.vocab_size = 100 + (1 << groups[0]) + 1;
+        }
+        config.code_groups = groups;
+        UniGen::new(&config, &Device::flex())
+    }
+
+    /// A prefix of some tokens, the first `block` of which see one another.
+    fn prefix(model: &UniGen, ids: &[i32], block: usize) -> Prefix {
+        let mut prefix = Prefix::causal(model.llm.embed(Tensor::<1, Int>::from_ints(ids, &Device::flex())));
+        prefix.visible[..block].fill(block);
+        prefix
+    }
+
+    fn decode(model: &UniGen, path: Path, targets: &[Vec<Option<u32>>], seed: u64) -> Result<Vec<Vec<u32>>> {
+        let settings = MaskedDecoding { steps: 4, temperature: 1.0, path };
+        let full = vec![prefix(model, &[1, 5, 9, 7, 2], 3), prefix(model, &[1, 8, 3], 2)];
+        let image = vec![prefix(model, &[1, 5, 9], 3), prefix(model, &[1, 8], 2)];
+        let none = vec![prefix(model, &[1], 1); 2];
+        let branches = edit_guidance(3.0, 1.5, full, image, none);
+        settings.decode(model, &branches, targets.to_vec(), [3, 4], &Seeded { seed }, |_| Flow::Continue)
+    }
+
+    #[test]
+    fn cached_and_naive_paths_draw_the_same() {
+        for groups in [vec![6], vec![3, 4]] {
+            let model = model(groups);
+            // The second image is inpainted: some of its codes are given, so the images' steps differ in size.
+            let mut targets = vec![vec![None; 9]; 2];
+            targets[1][2] = Some(5);
+            targets[1][7] = Some(1);
+            let cached = decode(&model, Path::Cached, &targets, 1).unwrap();
+            assert_eq!(cached, decode(&model, Path::Naive, &targets, 1).unwrap());
+            assert_eq!([cached[1][2], cached[1][7]], [5, 1]);
+            assert_ne!(cached, decode(&model, Path::Cached, &targets, 2).unwrap());
+            assert!(cached.iter().flatten().all(|&c| (c as usize) < model.config().codebook_size()));
+        }
+    }
+
+    #[test]
+    fn a_wholly_given_target_stays() {
+        let targets = vec![(0..9).map(Some).collect::<Vec<_>>(), vec![Some(3); 9]];
+        let given: Vec<Vec<u32>> = targets.iter().map(|t| t.iter().flatten().copied().collect()).collect();
+        assert_eq!(decode(&model(vec![6]), Path::Cached, &targets, 1).unwrap(), given);
+    }
+
+    #[test]
+    fn no_steps_and_cancelling_are_errors() {
+        let model = model(vec![6]);
+        let branches = text_guidance(1.0, vec![prefix(&model, &[1, 2], 0)], vec![]);
+        let run = |steps, flow| {
+            let settings = MaskedDecoding { steps, temperature: 1.0, path: Path::Cached };
+            let targets = vec![vec![None; 4]];
+            settings
+                .decode(&model, &branches, targets, [3, 4], &Seeded { seed: 0 }, |_| flow)
+                .unwrap_err()
+                .kind
+        };
+        assert_eq!(run(0, Flow::Continue), ErrorKind::Config);
+        assert_eq!(run(2, Flow::Cancel), ErrorKind::Cancelled);
+    }
+}

@@ -1,5 +1,5 @@
 //! Matrix products on the CPU: `f32` through the crate `gemm`, `bf16` operands with `f32` sums through
-//! Intel's AMX tiles ([`super::amx`]) where the processor has them.
+//! Intel's AMX tiles (`amx`) where the processor has them.
 
 use super::amx;
 use std::sync::atomic::{AtomicBool, Ordering};

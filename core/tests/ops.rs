@@ -1,9 +1,12 @@
-//! Every kernel against its portable twin, forward and backward.
+//! Every kernel against its portable twin, forward and backward. In a process of their own, as the precision of
+//! matrix products is the process's.
 
-use super::cpu::{MatmulPrecision, matmul_precision, set_matmul_precision};
-use super::{AttentionRows, portable};
+#![cfg(all(feature = "cpu", feature = "train"))]
+
 use burn::tensor::{Device, Distribution, Tensor};
 use std::sync::{Arc, Mutex, PoisonError};
+use unigen_core::ops::cpu::{MatmulPrecision, matmul_precision, set_matmul_precision};
+use unigen_core::ops::{self, AttentionRows, portable};
 
 /// The precision of products is one for the process: tests that rely on it take turns.
 static PRECISION: Mutex<()> = Mutex::new(());
@@ -16,7 +19,8 @@ fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
 fn assert_close<const D: usize>(name: &str, got: Tensor<D>, want: Tensor<D>, tolerance: f32) {
     assert_eq!(got.dims(), want.dims(), "{name}");
     let [got, want] = [got, want].map(|x| x.into_data().try_to_vec::<f32>().expect("f32 values"));
-    let size = (want.iter().map(|x| x * x).sum::<f32>() / want.len().max(1) as f32).sqrt().max(1e-3);
+    // Inputs are of size 1: a gradient that cancels to nearly nothing keeps the rounding of its terms.
+    let size = (want.iter().map(|x| x * x).sum::<f32>() / want.len().max(1) as f32).sqrt().max(1e-2);
     for (i, (got, want)) in got.iter().zip(&want).enumerate() {
         let bound = tolerance * (want.abs() + 4.0 * size);
         assert!((got - want).abs() <= bound, "{name}[{i}]: {got}, want {want}");
@@ -58,10 +62,10 @@ fn linear_is_its_twin() {
         for [rows, inputs, outputs] in [[1, 1, 1], [3, 5, 7], [70, 33, 129], [180, 256, 96]] {
             let (x, w, b) = (random([2, rows, inputs]), random([outputs, inputs]), random([outputs]));
             let plain = portable::linear(x.clone(), w.clone(), Some(b.clone()));
-            compare!(tolerance, [x, w, b], super::linear(x.clone(), w.clone(), Some(b.clone())), plain);
+            compare!(tolerance, [x, w, b], ops::linear(x.clone(), w.clone(), Some(b.clone())), plain);
             let x = random([rows, inputs]);
             let plain = portable::linear(x.clone(), w.clone(), None);
-            compare!(tolerance, [x, w], super::linear(x.clone(), w.clone(), None), plain);
+            compare!(tolerance, [x, w], ops::linear(x.clone(), w.clone(), None), plain);
         }
     });
 }
@@ -74,16 +78,16 @@ fn linear_takes_any_layout_and_constants() {
     compare!(
         1e-4,
         [x, w],
-        super::linear(turned(), w.clone(), None),
+        ops::linear(turned(), w.clone(), None),
         portable::linear(turned(), w.clone(), None)
     );
     let constant = w.clone().detach();
     let (fused, plain) =
-        (super::linear(turned(), constant.clone(), None), portable::linear(turned(), constant.clone(), None));
+        (ops::linear(turned(), constant.clone(), None), portable::linear(turned(), constant.clone(), None));
     compare!(1e-4, [x], fused, plain);
     // Without gradients the kernel runs on plain tensors.
     let (x, w) = (turned().inner(), w.inner());
-    assert_close("plain", super::linear(x.clone(), w.clone(), None), portable::linear(x, w, None), 1e-4);
+    assert_close("plain", ops::linear(x.clone(), w.clone(), None), portable::linear(x, w, None), 1e-4);
 }
 
 #[test]
@@ -91,10 +95,10 @@ fn norms_are_their_twins() {
     for [rows, width] in [[1, 1], [3, 7], [33, 64], [500, 259]] {
         let (x, w, b) = (random([2, rows, width]), random([width]), random([width]));
         let plain = portable::rms_norm(x.clone(), w.clone(), 1e-5);
-        compare!(1e-4, [x, w], super::rms_norm(x.clone(), w.clone(), 1e-5), plain);
+        compare!(1e-4, [x, w], ops::rms_norm(x.clone(), w.clone(), 1e-5), plain);
         if width > 1 {
             let plain = portable::layer_norm(x.clone(), w.clone(), b.clone(), 1e-5);
-            compare!(1e-4, [x, w, b], super::layer_norm(x.clone(), w.clone(), b.clone(), 1e-5), plain);
+            compare!(1e-4, [x, w, b], ops::layer_norm(x.clone(), w.clone(), b.clone(), 1e-5), plain);
         }
     }
 }
@@ -107,7 +111,7 @@ fn swiglu_is_its_twin() {
         compare!(
             1e-4,
             [gate, up],
-            super::swiglu(gate.clone(), up.clone()),
+            ops::swiglu(gate.clone(), up.clone()),
             portable::swiglu(gate.clone(), up.clone())
         );
     }
@@ -120,7 +124,7 @@ fn rope_is_its_twin() {
         let angles = random([tokens, width / 2]).detach();
         let [cos, sin] = [angles.clone().inner().cos(), angles.inner().sin()].map(Tensor::from_inner);
         let plain = portable::rope(x.clone(), cos.clone(), sin.clone());
-        compare!(1e-4, [x], super::rope(x.clone(), cos.clone(), sin.clone()), plain);
+        compare!(1e-4, [x], ops::rope(x.clone(), cos.clone(), sin.clone()), plain);
     }
 }
 
@@ -142,7 +146,7 @@ fn attention_is_its_twin() {
             let q = random([layout.visible.len(), heads, width]);
             let (k, v) = (random([keys, kv_heads, width]), random([keys, kv_heads, width]));
             let plain = portable::attention(q.clone(), k.clone(), v.clone(), &layout);
-            let fused = super::attention(q.clone(), k.clone(), v.clone(), Arc::new(layout));
+            let fused = ops::attention(q.clone(), k.clone(), v.clone(), Arc::new(layout));
             compare!(tolerance, [q, k, v], fused, plain);
         }
     });
@@ -154,6 +158,6 @@ fn cross_entropy_is_its_twin() {
         let logits = (random([rows, classes]) * 5.0).detach().require_grad();
         let targets: Vec<u32> = (0..rows).map(|row| (row * 31 % classes) as u32).collect();
         let plain = portable::cross_entropy(logits.clone(), targets.clone());
-        compare!(1e-4, [logits], super::cross_entropy(logits.clone(), targets), plain);
+        compare!(1e-4, [logits], ops::cross_entropy(logits.clone(), targets), plain);
     }
 }
