@@ -1,0 +1,89 @@
+//! Weight files: what is saved comes back, and damaged files give errors.
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use proptest::prelude::*;
+use std::collections::HashMap;
+use std::sync::LazyLock;
+use unigen_core::nn::Linear;
+use unigen_core::weights::{Checkpoint, Precision, keys, load, save};
+
+fn layer() -> Linear {
+    Linear::new(3, 5, true, 1.0, &Device::flex())
+}
+
+fn saved(layer: &Linear, precision: Precision) -> Vec<u8> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("model.safetensors");
+    save(layer, &path, precision, keys::same, HashMap::new()).expect("saves");
+    std::fs::read(path).expect("reads")
+}
+
+static FILE: LazyLock<Vec<u8>> = LazyLock::new(|| saved(&layer(), Precision::F32));
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_to_vec().expect("f32 values")
+}
+
+#[test]
+fn weights_come_back() {
+    let layer = layer();
+    for (precision, bound) in [(Precision::F32, 0.0), (Precision::F16, 2e-3), (Precision::Bf16, 2e-2)] {
+        let checkpoint = Checkpoint::from_bytes(saved(&layer, precision)).expect("opens");
+        let back = load(self::layer(), &checkpoint, keys::same).expect("loads");
+        let pairs = values(layer.weight.val()).into_iter().zip(values(back.weight.val()));
+        assert!(pairs.into_iter().all(|(a, b)| (a - b).abs() <= bound * a.abs().max(1e-2)));
+    }
+}
+
+#[test]
+fn a_wrong_shape_names_the_tensor() {
+    let checkpoint = Checkpoint::from_bytes(FILE.clone()).expect("opens");
+    let wrong = Linear::new(4, 5, true, 1.0, &Device::flex());
+    let error = load(wrong, &checkpoint, keys::same).expect_err("a wrong shape").to_string();
+    assert!(error.contains("weight") && error.contains("[5, 3]") && error.contains("[5, 4]"), "{error}");
+}
+
+#[test]
+fn not_a_number_names_the_tensor() {
+    let broken = layer();
+    let broken = Linear { bias: broken.bias.map(|b| b.map(|b| b * f32::NAN)), ..broken };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("model.safetensors");
+    std::fs::write(&path, &*FILE).expect("writes");
+    let error =
+        save(&broken, &path, Precision::F32, keys::same, HashMap::new()).expect_err("NaN").to_string();
+    assert!(error.contains("bias"), "{error}");
+    assert_eq!(std::fs::read(&path).expect("reads"), *FILE, "the old file is as it was");
+}
+
+/// Reads everything there is to read; only errors may come of it.
+fn read_all(bytes: Vec<u8>) {
+    if let Ok(checkpoint) = Checkpoint::from_bytes(bytes) {
+        let names: Vec<String> = checkpoint.names().map(str::to_owned).collect();
+        for name in names {
+            let _ = checkpoint.tensor(&name);
+            let _ = checkpoint.ints(&name);
+        }
+        let _ = load(layer(), &checkpoint, keys::same).map(Module::no_grad);
+    }
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_are_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+        read_all(bytes);
+    }
+
+    #[test]
+    fn truncated_files_are_errors(length in 0..FILE.len()) {
+        prop_assert!(Checkpoint::from_bytes(FILE[..length].to_vec()).is_err());
+    }
+
+    #[test]
+    fn flipped_bits_are_no_panic(at in 0..FILE.len(), bit in 0_u32..8) {
+        let mut bytes = FILE.clone();
+        bytes[at] ^= 1_u8 << bit;
+        read_all(bytes);
+    }
+}
