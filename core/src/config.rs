@@ -2,6 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 pub use crate::image_tokenizer::TokenizerConfig;
+pub use crate::text::SpecialTokens;
 use crate::weights::write_aside;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -330,27 +331,6 @@ impl Config for TokenizerConfig {
     fn validate(&self) -> Result<()> {
         TokenizerConfig::validate(self)
     }
-}
-
-/// Ids of the tokens that give a sequence its shape.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SpecialTokens {
-    /// `<|endoftext|>`: padding, where there is any.
-    pub endoftext: u32,
-    /// `<|im_start|>`: opens a turn.
-    pub im_start: u32,
-    /// `<|im_end|>`: closes a turn, and ends an answer.
-    pub im_end: u32,
-    /// `<|soi|>`: start of an image.
-    pub soi: u32,
-    /// `<|eoi|>`: end of an image.
-    pub eoi: u32,
-    /// `<|t2i|>`: generate.
-    pub t2i: u32,
-    /// `<|ti2i|>`: edit.
-    pub ti2i: u32,
-    /// `<|mmu|>`: describe.
-    pub mmu: u32,
 }
 
 impl SpecialTokens {

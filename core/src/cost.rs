@@ -117,15 +117,22 @@ impl Cost {
         self.parameters.iter().map(|(_, count)| count).sum()
     }
 
-    /// A table for people.
+    /// [`sizes`](Self::sizes) and [`work`](Self::work), a line between them.
     pub fn report(&self) -> String {
-        let mut out = String::new();
-        // Writing to a string cannot fail.
-        let _ = self.write(&mut out);
-        out
+        format!("{}\n{}", self.sizes(), self.work())
     }
 
-    fn write(&self, out: &mut String) -> std::fmt::Result {
+    /// Parameters and memory by part, as a table for people; the same for every task.
+    pub fn sizes(&self) -> String {
+        text(|out| self.write_sizes(out))
+    }
+
+    /// What the task costs, as a table for people.
+    pub fn work(&self) -> String {
+        text(|out| self.write_work(out))
+    }
+
+    fn write_sizes(&self, out: &mut String) -> std::fmt::Result {
         write!(out, "{:<22}{:>16}", "part", "parameters")?;
         for storage in Storage::ALL {
             write!(out, "{:>12}", format!("{storage:?}").to_lowercase())?;
@@ -138,18 +145,29 @@ impl Cost {
             }
             writeln!(out)?;
         }
+        Ok(())
+    }
+
+    fn write_work(&self, out: &mut String) -> std::fmt::Result {
         let steps = match self.task {
             Task::Generate => format!("generate, {} steps", self.steps),
             Task::Edit { branches } => format!("edit, {branches} branches, {} steps", self.steps),
             Task::Describe => format!("describe, {} tokens", self.steps),
         };
         let Flops { naive, cached, images } = self.flops;
-        writeln!(out, "\n{steps}, {} tokens of text", self.text_tokens)?;
+        writeln!(out, "{steps}, {} tokens of text", self.text_tokens)?;
         writeln!(out, "{:<22}{:>16}", "decoder, naive", operations(naive))?;
         writeln!(out, "{:<22}{:>16}  {:.2}x", "decoder, cached", operations(cached), naive / cached)?;
         writeln!(out, "{:<22}{:>16}", "images in and out", operations(images))?;
         writeln!(out, "{:<22}{:>16}  a token, f16", "keys and values", bytes(self.cache_bytes))
     }
+}
+
+fn text(write: impl FnOnce(&mut String) -> std::fmt::Result) -> String {
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    let _ = write(&mut out);
+    out
 }
 
 /// By part, in the order of the computation.

@@ -175,9 +175,7 @@ fn cost_report(config: &ModelConfig) -> Result<String> {
     let mut text = Cost::of(config, Task::Generate, STEPS, TEXT)?.report();
     if config.vision.is_some() {
         for task in [Task::Edit { branches: 3 }, Task::Describe] {
-            let report = Cost::of(config, task, STEPS, TEXT)?.report();
-            // The first part is the same table of parameters.
-            text += report.find("\n\n").map_or(&report[..], |end| &report[end + 1..]);
+            text += &format!("\n{}", Cost::of(config, task, STEPS, TEXT)?.work());
         }
     }
     Ok(text)

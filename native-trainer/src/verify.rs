@@ -2,17 +2,17 @@
 
 use anyhow::{Context, Result, bail};
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Device, Gradients, Int, Tensor, TensorData, activation};
+use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::path::Path;
 use unigen_core::config::{DecoderConfig, ModelConfig};
 use unigen_core::decoder::Decoder;
 use unigen_core::image_tokenizer::{ImageTokenizer, TokenizerConfig};
 use unigen_core::model::UniGen;
+use unigen_core::ops;
 use unigen_core::sampling::{self, Branch, Flow, MaskedDecoding, Noise, Prefix};
-use unigen_core::sequence::{AttentionLayout, Segment};
+use unigen_core::sequence::AttentionLayout;
 use unigen_core::vision::{Patches, Siglip, Siglip2, VisionConfig};
 use unigen_core::weights::{Checkpoint, keys, load};
 
@@ -141,7 +141,7 @@ impl Case {
         let causal: Vec<i64> =
             (0..batch * length * length).map(|i| (i % length <= i / length % length) as i64).collect();
         let run = |allow: &[i64]| -> Result<Tensor<2>> {
-            Ok(decoder.forward(x.clone(), &positions, &layout(allow, batch, length)?))
+            Ok(decoder.forward(x.clone(), &positions, &layout(allow, length)?))
         };
         let logits = |hidden: Tensor<2>| {
             decoder.logits(hidden, 0..config.vocab_size).reshape([batch, length, config.vocab_size])
@@ -239,25 +239,25 @@ impl Case {
         let (batch, length) = (shape[0], shape[1]);
         let tokens = self.size("num_image_tokens")?;
         let (codes, masked) = (self.io.ints("codes")?.0, self.io.ints("masked")?.0);
-        let layout = layout(&self.io.ints("allow")?.0, batch, length)?;
+        let layout = layout(&self.io.ints("allow")?.0, length)?;
         let picked: Vec<usize> = (0..batch * tokens).filter(|&i| masked[i] == 1).collect();
         let soi = self.size("soi")? as i64;
         let first = ids[..length].iter().position(|&id| id == soi).context("input_ids: no soi")? + 1;
         let rows: Vec<i64> =
             picked.iter().map(|i| (i / tokens * length + first + i % tokens) as i64).collect();
-        let labels: Vec<i64> = picked.iter().map(|&i| codes[i]).collect();
+        let labels: Vec<u32> = picked.iter().map(|&i| codes[i] as u32).collect();
         let places: Vec<usize> = (0..batch * length).map(|r| r % length).collect();
         let hidden = |model: &UniGen| {
             let positions = model.llm.positions(&places, &device);
             let hidden = model.llm.forward(model.llm.embed(int_tensor(&ids, &device)), &positions, &layout);
             hidden.select(0, int_tensor(&rows, &device))
         };
-        let loss = |model: &UniGen| cross_entropy(model.code_logits(hidden(model)), &labels, &device);
+        let loss = |model: &UniGen| ops::cross_entropy(model.code_logits(hidden(model)), labels.clone());
         let scalar = |t: Tensor<1>| -> Result<f64> { Ok(floats(t)?[0] as f64) };
 
         let all = model.llm.logits(hidden(&model), 0..config.decoder.vocab_size);
-        let in_vocabulary: Vec<i64> = labels.iter().map(|l| l + config.text_vocab as i64).collect();
-        let full = scalar(cross_entropy(all, &in_vocabulary, &device))?;
+        let in_vocabulary: Vec<u32> = labels.iter().map(|l| l + config.text_vocab as u32).collect();
+        let full = scalar(ops::cross_entropy(all, in_vocabulary))?;
         let wanted = self.io.tensor("loss_full_vocabulary")?.0[0] as f64;
         self.push("loss_full_vocabulary", (full - wanted).abs(), 1e-5);
 
@@ -415,27 +415,11 @@ impl ModuleVisitor for Named<'_> {
     }
 }
 
-/// The layout of a batch of square `allow` matrices, sequence after sequence.
-fn layout(allow: &[i64], batch: usize, length: usize) -> Result<AttentionLayout> {
-    let mut visible = Vec::with_capacity(batch * length);
-    for (row, allowed) in allow.chunks(length).enumerate() {
-        let start = allowed.iter().position(|&a| a == 1).context("allow: a row sees nothing")?;
-        let end = allowed.iter().rposition(|&a| a == 1).context("allow: a row sees nothing")? + 1;
-        if allowed[start..end].contains(&0) {
-            bail!("allow: row {row} sees no contiguous range");
-        }
-        let base = row / length * length;
-        visible.push([(base + start) as u32, (base + end) as u32]);
-    }
-    let segment = |b: usize| -> Range<usize> { b * length..(b + 1) * length };
-    let segments = (0..batch).map(|b| Segment { queries: segment(b), keys: segment(b) }).collect();
-    Ok(AttentionLayout { visible, segments })
-}
-
-/// Mean cross-entropy of `logits` `[rows, classes]`.
-fn cross_entropy(logits: Tensor<2>, labels: &[i64], device: &Device) -> Tensor<1> {
-    let labels = int_tensor(labels, device).reshape([-1, 1]);
-    activation::log_softmax(logits, 1).gather(1, labels).mean().neg()
+/// The layout of square `allow` matrices of `length` rows, sequence after sequence.
+fn layout(allow: &[i64], length: usize) -> Result<AttentionLayout> {
+    let allow: Vec<bool> = allow.iter().map(|&a| a == 1).collect();
+    let sequences = allow.chunks(length * length).map(|one| AttentionLayout::from_allow(one, length, length));
+    Ok(AttentionLayout::concat(sequences.collect::<unigen_core::Result<Vec<_>>>()?))
 }
 
 fn int_tensor(values: &[i64], device: &Device) -> Tensor<1, Int> {

@@ -231,8 +231,7 @@ mod tests {
     /// same as the full recompute.
     #[test]
     fn prefix_never_sees_the_target() {
-        let special =
-            SpecialTokens { endoftext: 0, im_start: 1, im_end: 2, soi: 3, eoi: 4, t2i: 5, ti2i: 6, mmu: 7 };
+        let special = SpecialTokens::FIRST;
         let template = Template { user: vec![20, 10], assistant: vec![21, 10], newline: vec![10] };
         for opener in [Opener::Prefix, Opener::Block] {
             let layouts = Layouts { special: &special, template: &template, opener };

@@ -196,8 +196,7 @@ mod tests {
     use super::*;
     use crate::sequence::Row;
 
-    const SPECIAL: SpecialTokens =
-        SpecialTokens { endoftext: 0, im_start: 1, im_end: 2, soi: 3, eoi: 4, t2i: 5, ti2i: 6, mmu: 7 };
+    const SPECIAL: SpecialTokens = SpecialTokens::FIRST;
 
     fn template() -> Template {
         Template { user: vec![20, 10], assistant: vec![21, 10], newline: vec![10] }

@@ -1,9 +1,10 @@
 //! The tokens that mark turns, tasks and images, and the words of the chat template.
 
 use crate::{Error, ErrorKind, Result};
+use serde::{Deserialize, Serialize};
 
 /// Ids of the tokens that give a sequence its shape.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpecialTokens {
     /// `<|endoftext|>`: padding, where there is any.
     pub endoftext: u32,
