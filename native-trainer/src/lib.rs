@@ -5,4 +5,5 @@ pub mod data;
 pub mod eval;
 pub mod optimizer;
 pub mod run;
+pub mod train;
 pub mod verify;
