@@ -161,3 +161,53 @@ fn cross_entropy_is_its_twin() {
         compare!(1e-4, [logits], ops::cross_entropy(logits.clone(), targets), plain);
     }
 }
+
+#[test]
+fn conv2d_is_its_twin() {
+    in_both_precisions(|tolerance| {
+        for (batch, [height, width], [c_in, c_out], k, stride, padding) in [
+            (1, [1, 1], [1, 1], 1, 2, [0; 4]),
+            (2, [5, 7], [3, 4], 3, 1, [1; 4]),
+            (1, [12, 12], [33, 65], 3, 1, [1; 4]),
+            (3, [8, 6], [5, 34], 3, 2, [0, 1, 0, 1]),
+            (2, [9, 7], [32, 16], 3, 2, [1; 4]),
+            (2, [11, 9], [8, 8], 5, 3, [2, 1, 0, 2]),
+            (5, [24, 24], [16, 40], 4, 2, [1; 4]),
+            (2, [40, 40], [64, 32], 3, 1, [1; 4]),
+        ] {
+            let x = random([batch, height, width, c_in]);
+            let (w, b) = (random([c_out, c_in, k, k]), random([c_out]));
+            let plain = portable::conv2d(x.clone(), w.clone(), b.clone(), stride, padding);
+            compare!(
+                tolerance,
+                [x, w, b],
+                ops::conv::conv2d(x.clone(), w.clone(), b.clone(), stride, padding),
+                plain
+            );
+        }
+    });
+}
+
+#[test]
+fn group_norm_is_its_twin() {
+    for (batch, [height, width], channels, groups) in
+        [(1, [1, 2], 2, 2), (2, [3, 5], 6, 3), (3, [12, 12], 32, 32), (2, [40, 40], 64, 8)]
+    {
+        let shape = [batch, height, width, channels];
+        let device = Device::flex().autodiff();
+        // A mean far from zero, which must not drown the variance.
+        let x = Tensor::<4>::random(shape, Distribution::Normal(30.0, 1.0), &device).require_grad();
+        let (w, b) = (random([channels]), random([channels]));
+        let plain = || portable::group_norm(x.clone(), w.clone(), b.clone(), groups, 1e-6);
+        let fused = ops::conv::group_norm(x.clone(), w.clone(), b.clone(), groups, 1e-6);
+        compare!(1e-3, [x, w, b], fused, plain());
+        let fused = ops::conv::group_norm_swish(x.clone(), w.clone(), b.clone(), groups, 1e-6);
+        compare!(1e-3, [x, w, b], fused, ops::conv::swish(plain()));
+    }
+}
+
+#[test]
+fn upsample2_is_its_twin() {
+    let x = random([2, 3, 5, 7]);
+    compare!(1e-6, [x], ops::conv::upsample2(x.clone()), portable::upsample2(x.clone()));
+}

@@ -2,7 +2,7 @@
 //! All images are `[batch, height, width, channels]`.
 
 use crate::nn::{normal, ones, zeros};
-use crate::ops::conv::{conv2d, group_norm, swish, upsample2};
+use crate::ops::conv::{conv2d, group_norm, group_norm_swish, upsample2};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, activation::softmax};
 
@@ -61,6 +61,11 @@ impl GroupNorm {
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         group_norm(x, self.weight.val(), self.bias.val(), self.groups, Self::EPS)
     }
+
+    /// [`Self::forward`], then swish.
+    pub fn swish(&self, x: Tensor<4>) -> Tensor<4> {
+        group_norm_swish(x, self.weight.val(), self.bias.val(), self.groups, Self::EPS)
+    }
 }
 
 /// Norm, swish, convolution, twice, around a shortcut.
@@ -88,8 +93,8 @@ impl ResnetBlock {
 
     /// `[b, h, w, c_in]` → `[b, h, w, c_out]`
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let h = self.conv1.forward(swish(self.norm1.forward(x.clone())));
-        let h = self.conv2.forward(swish(self.norm2.forward(h)));
+        let h = self.conv1.forward(self.norm1.swish(x.clone()));
+        let h = self.conv2.forward(self.norm2.swish(h));
         h + match &self.nin_shortcut {
             Some(shortcut) => shortcut.forward(x),
             None => x,

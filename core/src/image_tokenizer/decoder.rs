@@ -2,7 +2,6 @@
 
 use super::TokenizerConfig;
 use super::blocks::{Conv2d, GroupNorm, Mid, ResnetBlock, Upsample};
-use crate::ops::conv::swish;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
@@ -60,6 +59,6 @@ impl Decoder {
                 h = upsample.forward(h);
             }
         }
-        self.conv_out.forward(swish(self.norm_out.forward(h)))
+        self.conv_out.forward(self.norm_out.swish(h))
     }
 }

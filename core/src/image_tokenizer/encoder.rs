@@ -2,7 +2,6 @@
 
 use super::TokenizerConfig;
 use super::blocks::{Conv2d, Downsample, GroupNorm, Mid, ResnetBlock};
-use crate::ops::conv::swish;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
@@ -60,7 +59,7 @@ impl Encoder {
                 h = downsample.forward(h);
             }
         }
-        h = swish(self.norm_out.forward(self.mid.forward(h)));
+        h = self.norm_out.swish(self.mid.forward(h));
         self.quant_conv.forward(self.conv_out.forward(h))
     }
 }

@@ -1,8 +1,14 @@
-//! Convolution and its companions on channels-last images `[batch, height, width, channels]`, as matrix
-//! products: the channels of a pixel are one row of a matrix, so a kernel tap is a product with a slice.
+//! Convolution and its companions on channels-last images `[batch, height, width, channels]`: the channels of a
+//! pixel are one row of a matrix, so a kernel tap is a product with shifted rows.
 
+use super::portable;
+#[cfg(feature = "cpu")]
+use super::{
+    cpu,
+    extension::{Inputs, on_cpu},
+};
 use crate::ops;
-use burn::tensor::{Slice, Tensor, activation, ops::PadMode, s};
+use burn::tensor::{Tensor, activation};
 
 /// Two-dimensional cross-correlation, zero-padded.
 ///
@@ -24,56 +30,40 @@ pub fn conv2d(
     if k == 1 && stride == 1 && padding == [0; 4] {
         return ops::linear(x, weight.reshape([c_out, c_in]), Some(bias));
     }
-    let [top, bottom, left, right] = padding;
-    let x = x.pad([(top, bottom), (left, right), (0, 0)], PadMode::Constant(0.0));
-    let [batch, height, width, _] = x.dims();
-    let [rows, columns] = [height, width].map(|side| (side - k) / stride + 1);
-
-    let taps = weight.permute([2, 3, 1, 0]).reshape([k * k, c_in, c_out]);
-    // Sums over the taps, given the pixels `[n, c_in]` under the tap at row dy and column dx of the kernel.
-    let sum = |under: &dyn Fn(usize, usize) -> Tensor<2>| {
-        let product = |t| under(t / k, t % k).matmul(taps.clone().slice(s![t..t + 1]).reshape([c_in, c_out]));
-        (1..k * k).fold(product(0) + bias.clone().unsqueeze(), |y, t| y + product(t))
-    };
-    if stride == 1 {
-        // A tap is a shift of the flattened image, one contiguous slice. Where the shift runs over the right or
-        // lower edge the sum means nothing; those pixels are cut off.
-        let pixels = batch * height * width;
-        let reach = (k - 1) * (width + 1);
-        let x = x.reshape([pixels, c_in]);
-        let y = sum(&|dy, dx| {
-            let shift = dy * width + dx;
-            x.clone().slice(s![shift..shift + pixels - reach])
-        });
-        let y = y.pad([(0, reach), (0, 0)], PadMode::Constant(0.0)).reshape([batch, height, width, c_out]);
-        y.slice(s![.., ..rows, ..columns, ..])
-    } else {
-        let every = |from: usize, n: usize| {
-            Slice::new(from as isize, Some((from + (n - 1) * stride + 1) as isize), stride as isize)
-        };
-        let y = sum(&|dy, dx| {
-            let under = x.clone().slice(s![.., every(dy, rows), every(dx, columns), ..]);
-            under.reshape([batch * rows * columns, c_in])
-        });
-        y.reshape([batch, rows, columns, c_out])
+    #[cfg(feature = "cpu")]
+    if on_cpu(&x) {
+        let inputs = [x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()];
+        return inputs.apply(cpu::Conv2d { stride, padding });
     }
+    portable::conv2d(x, weight, bias, stride, padding)
 }
 
 /// Group normalisation (Wu & He 2018) over the pixels and the channels of each of `groups` equal groups:
 /// `x` `[batch, height, width, channels]`, `weight` and `bias` `[channels]`.
 /// Panics where `groups` does not divide the channels.
 pub fn group_norm(x: Tensor<4>, weight: Tensor<1>, bias: Tensor<1>, groups: usize, eps: f64) -> Tensor<4> {
-    let [batch, height, width, channels] = x.dims();
-    let per_group = channels / groups;
-    // The mean over a group, spread over its channels again; pixels first, so that the rest is tiny.
-    let mean = |x: Tensor<3>| {
-        let means = x.mean_dim(1).reshape([batch, groups, per_group]).mean_dim(2);
-        means.repeat_dim(2, per_group).reshape([batch, 1, channels])
-    };
-    let x = x.reshape([batch, height * width, channels]);
-    let centred = x.clone() - mean(x);
-    let scale = (mean(centred.clone().square()) + eps).sqrt().recip() * weight.unsqueeze();
-    (centred * scale + bias.unsqueeze()).reshape([batch, height, width, channels])
+    #[cfg(feature = "cpu")]
+    if on_cpu(&x) {
+        let inputs = [x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()];
+        return inputs.apply(cpu::GroupNorm { groups, eps, swish: false });
+    }
+    portable::group_norm(x, weight, bias, groups, eps)
+}
+
+/// [`group_norm`], then [`swish`].
+pub fn group_norm_swish(
+    x: Tensor<4>,
+    weight: Tensor<1>,
+    bias: Tensor<1>,
+    groups: usize,
+    eps: f64,
+) -> Tensor<4> {
+    #[cfg(feature = "cpu")]
+    if on_cpu(&x) {
+        let inputs = [x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()];
+        return inputs.apply(cpu::GroupNorm { groups, eps, swish: true });
+    }
+    swish(portable::group_norm(x, weight, bias, groups, eps))
 }
 
 /// `x · sigmoid(x)` (Ramachandran et al. 2017).
@@ -83,8 +73,9 @@ pub fn swish<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 
 /// Nearest-neighbour enlargement: `[batch, height, width, channels]` → `[batch, 2 height, 2 width, channels]`.
 pub fn upsample2(x: Tensor<4>) -> Tensor<4> {
-    let [batch, height, width, channels] = x.dims();
-    x.reshape([batch, height, 1, width, 1, channels])
-        .expand([batch, height, 2, width, 2, channels])
-        .reshape([batch, 2 * height, 2 * width, channels])
+    #[cfg(feature = "cpu")]
+    if on_cpu(&x) {
+        return [x.into_dispatch()].apply(cpu::Upsample2);
+    }
+    portable::upsample2(x)
 }

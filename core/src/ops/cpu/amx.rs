@@ -17,7 +17,54 @@ pub fn matmul(_: Mat, _: Mat, _: MatMut, _: bool, _: bool) {
 }
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub use rows::Rows;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub use tiles::{available, matmul};
+
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+pub use absent::Rows;
+
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+mod absent {
+    use std::ops::Range;
+
+    /// Never made, as there is no AMX.
+    pub enum Rows {}
+
+    impl Rows {
+        pub fn zeros(_: usize, _: usize) -> Self {
+            unreachable!("guarded by available()")
+        }
+
+        pub fn fill<'a, I: Iterator<Item = (usize, &'a [f32])>>(
+            &mut self,
+            _: usize,
+            _: usize,
+            _: impl Fn(usize) -> Option<I> + Sync + Send,
+        ) {
+            match *self {}
+        }
+
+        pub fn correlate(
+            &self,
+            _: usize,
+            _: &[usize],
+            _: &[f32],
+            _: usize,
+            _: &(dyn Fn(usize, Range<usize>, &[f32]) + Sync),
+        ) {
+            match *self {}
+        }
+
+        pub fn outer(&self, _: usize, _: &[usize], _: usize, _: &Self) -> Vec<f32> {
+            match *self {}
+        }
+    }
+}
+
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[path = "amx_rows.rs"]
+mod rows;
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub mod tiles {
@@ -29,7 +76,7 @@ pub mod tiles {
     use std::sync::OnceLock;
 
     /// Items (`u16`) of one tile.
-    const TILE: usize = 512;
+    pub const TILE: usize = 512;
     /// Inner values per packed block: a 32-wide panel of it is 64 KiB.
     const INNER_BLOCK: usize = 1024;
 
@@ -60,7 +107,7 @@ pub mod tiles {
     /// Cache-line-aligned scratch memory for packed tiles.
     #[repr(C, align(64))]
     #[derive(Clone, Copy)]
-    pub struct Line([u16; 32]);
+    pub struct Line(pub [u16; 32]);
 
     /// Lends `body` memory for `tiles` tiles, with what was last in it.
     pub fn with_scratch<R>(tiles: usize, body: impl FnOnce(&mut [u16]) -> R) -> R {
@@ -106,7 +153,7 @@ pub mod tiles {
 
     /// Which tile layout a packed operand has.
     #[derive(Clone, Copy, PartialEq)]
-    enum Side {
+    pub enum Side {
         /// 16 rows (outer) x 32 inner values.
         Left,
         /// 16 inner pairs x 16 columns (outer).
@@ -115,12 +162,12 @@ pub mod tiles {
 
     /// An operand seen from the product: `outer` is the row of the left or the column of the right matrix.
     #[derive(Clone, Copy)]
-    struct Operand<'a> {
-        data: &'a [f32],
-        outer: usize,
-        inner: usize,
-        outer_stride: usize,
-        inner_stride: usize,
+    pub struct Operand<'a> {
+        pub data: &'a [f32],
+        pub outer: usize,
+        pub inner: usize,
+        pub outer_stride: usize,
+        pub inner_stride: usize,
     }
 
     impl Operand<'_> {
@@ -129,7 +176,7 @@ pub mod tiles {
         /// # Safety
         /// AVX-512 with BF16 is there and `out` holds the tiles.
         #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-        unsafe fn pack_panel(&self, side: Side, o0: usize, k0: usize, k: usize, out: &mut [u16]) {
+        pub unsafe fn pack_panel(&self, side: Side, o0: usize, k0: usize, k: usize, out: &mut [u16]) {
             let steps = k.div_ceil(32);
             debug_assert!(out.len() >= steps * 2 * TILE);
             for step in 0..steps {
@@ -189,13 +236,13 @@ pub mod tiles {
         }
     }
 
-    fn mask(items: usize) -> __mmask16 {
+    pub fn mask(items: usize) -> __mmask16 {
         if items >= 16 { u16::MAX } else { (1 << items) - 1 }
     }
 
     /// 32 `bf16`: `a` in the low half, `b` in the high half.
     #[target_feature(enable = "avx512f,avx512bf16")]
-    fn round_pair(a: __m512, b: __m512) -> __m512i {
+    pub fn round_pair(a: __m512, b: __m512) -> __m512i {
         // SAFETY: both are 512 bits of plain data.
         unsafe { std::mem::transmute(_mm512_cvtne2ps_pbh(b, a)) }
     }
@@ -214,7 +261,7 @@ pub mod tiles {
 
     /// Transposes 16 x 16 items of 32 bits (pairs of `bf16`).
     #[target_feature(enable = "avx512f")]
-    fn transpose(rows: &mut [__m512i; 16]) {
+    pub fn transpose(rows: &mut [__m512i; 16]) {
         let mut t = [_mm512_setzero_si512(); 16];
         for i in 0..8 {
             t[2 * i] = _mm512_unpacklo_epi32(rows[2 * i], rows[2 * i + 1]);

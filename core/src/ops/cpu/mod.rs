@@ -2,20 +2,26 @@
 
 mod amx;
 mod attention;
+mod conv;
 mod cross_entropy;
+mod group_norm;
 mod linear;
 pub mod matmul;
 mod norm;
 mod pointwise;
 mod threads;
+mod upsample;
 mod vector;
 
 pub use attention::Attention;
+pub use conv::Conv2d;
 pub use cross_entropy::CrossEntropy;
+pub use group_norm::GroupNorm;
 pub use linear::Linear;
 pub use matmul::{MatmulPrecision, matmul_precision, set_matmul_precision};
 pub use norm::{LayerNorm, RmsNorm};
 pub use pointwise::{Rope, SwiGlu};
+pub use upsample::Upsample2;
 
 /// A dense tensor as kernels see it.
 #[derive(Clone, Copy, Debug)]

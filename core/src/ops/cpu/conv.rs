@@ -1,0 +1,323 @@
+//! Two-dimensional convolution on channels-last images, forward and backward, as one kind of product.
+//!
+//! The zero-padded image is laid out as rows of pixels, each a row of channels, so that a tap of the kernel is the
+//! same rows shifted by a fixed number: an output row is `Σ_taps x[row + shift] W_tap`, with nothing unfolded. Where
+//! a shift runs over the edge of the image the sum means nothing and is not stored. With a stride the image is cut
+//! into `stride²` planes first, pixels with the same remainders together, so that inside a plane taps are shifts
+//! again.
+//!
+//! The gradient of the image is the same product with the kernel turned around, once for each plane; the gradient of
+//! the kernel multiplies each shifted plane, transposed, with the gradient of the result.
+
+use super::linear::column_sums;
+use super::matmul::{Mat, MatMut, MatmulPrecision, matmul, matmul_precision, matmul_serial};
+use super::threads::{self, Shared};
+use super::{View, amx};
+use crate::ops::extension::Kernel;
+
+/// See [`crate::ops::conv::conv2d`]. Inputs: `x`, `weight`, `bias`.
+#[derive(Clone, Copy, Debug)]
+pub struct Conv2d {
+    pub stride: usize,
+    /// Top, bottom, left, right.
+    pub padding: [usize; 4],
+}
+
+/// The sizes of one convolution.
+struct Sizes {
+    batch: usize,
+    /// Rows and columns of the image.
+    image: [usize; 2],
+    /// Rows and columns of the result.
+    result: [usize; 2],
+    c_in: usize,
+    c_out: usize,
+    k: usize,
+}
+
+impl Conv2d {
+    fn sizes(&self, x: &[usize], weight: &[usize]) -> Sizes {
+        let (&[batch, height, width, c_in], &[c_out, _, k, _]) = (x, weight) else {
+            panic!("conv2d wants four dimensions, got {x:?} and {weight:?}")
+        };
+        let [top, bottom, left, right] = self.padding;
+        let result = [height + top + bottom, width + left + right].map(|side| (side - k) / self.stride + 1);
+        Sizes { batch, image: [height, width], result, c_in, c_out, k }
+    }
+
+    /// How many rows and columns of a plane a tap can shift.
+    fn reach(&self, sizes: &Sizes) -> usize {
+        (sizes.k - 1) / self.stride
+    }
+
+    /// The planes' grid in the forward pass: what the taps touch of the padded image.
+    fn grid(&self, sizes: &Sizes) -> [usize; 2] {
+        sizes.result.map(|side| side + self.reach(sizes))
+    }
+
+    fn planes(&self, sizes: &Sizes, x: &[f32]) -> Planes {
+        let [top, _, left, _] = self.padding;
+        let place =
+            Place { stride: self.stride, start: [-(top as isize), -(left as isize)], size: sizes.image };
+        Planes::spread(x, sizes.batch, sizes.c_in, self.grid(sizes), self.reach(sizes), place)
+    }
+
+    /// For each tap, by rows: the first pixel row of its plane that it touches.
+    fn taps(&self, sizes: &Sizes, planes: &Planes) -> Vec<usize> {
+        let (k, s) = (sizes.k, self.stride);
+        let tap = |t: usize| {
+            let (dy, dx) = (t / k, t % k);
+            ((dy % s) * s + dx % s) * planes.pixels + (dy / s) * planes.grid[1] + dx / s
+        };
+        (0..k * k).map(tap).collect()
+    }
+
+    fn gradient_of_image(&self, sizes: &Sizes, weight: &[f32], grad: &[f32]) -> Vec<f32> {
+        let &Sizes { batch, image: [height, width], result, c_in, c_out, k } = sizes;
+        let (s, [top, _, left, _]) = (self.stride, self.padding);
+        let reach = self.reach(sizes);
+        // Pixel `s i + phase` of the padded image gets `Σ grad[i - d] W[s d + phase]ᵀ`; `reach` rows and columns of
+        // zeros come first, so that no index is negative.
+        let side =
+            |image: usize, padding: usize, result: usize| (image + padding).div_ceil(s).max(result) + reach;
+        let grid = [side(height, top, result[0]), side(width, left, result[1])];
+        let start = [-(reach as isize); 2];
+        let planes =
+            Planes::spread(grad, batch, c_out, grid, reach, Place { stride: 1, start, size: result });
+        let mut dx = vec![0.0; batch * height * width * c_in];
+        for phase in 0..s * s {
+            let (py, px) = (phase / s, phase % s);
+            let steps = |p: usize| (0..=reach).filter(move |d| s * d + p < k);
+            let taps: Vec<_> = steps(py).flat_map(|dy| steps(px).map(move |dx| [dy, dx])).collect();
+            if taps.is_empty() {
+                continue;
+            }
+            let starts: Vec<_> = taps.iter().map(|[dy, dx]| (reach - dy) * grid[1] + reach - dx).collect();
+            let mut kernel = Vec::with_capacity(taps.len() * c_out * c_in);
+            for [dy, dx] in &taps {
+                let t = (s * dy + py) * k + s * dx + px;
+                let of = |i: usize| (0..c_in).map(move |c| weight[(i * c_in + c) * k * k + t]);
+                (0..c_out).for_each(|i| kernel.extend(of(i)));
+            }
+            let start = [py as isize - top as isize, px as isize - left as isize];
+            let place = Place { stride: s, start, size: sizes.image };
+            planes.correlate(&starts, &kernel, None, c_in, place, &mut dx);
+        }
+        dx
+    }
+
+    fn gradient_of_weight(&self, sizes: &Sizes, x: &[f32], grad: &[f32]) -> Vec<f32> {
+        let &Sizes { batch, c_in, c_out, k, .. } = sizes;
+        let planes = self.planes(sizes, x);
+        let place = Place { stride: 1, start: [0; 2], size: sizes.result };
+        let grad = Planes::spread(grad, batch, c_out, planes.grid, 0, place);
+        let by_tap = planes.outer(&self.taps(sizes, &planes), self.reach(sizes), &grad);
+        let mut dweight = vec![0.0; by_tap.len()];
+        for (t, tap) in by_tap.chunks_exact(c_in * c_out).enumerate() {
+            for (i, row) in tap.chunks_exact(c_out).enumerate() {
+                for (o, value) in row.iter().enumerate() {
+                    dweight[(o * c_in + i) * k * k + t] = *value;
+                }
+            }
+        }
+        dweight
+    }
+}
+
+impl Kernel<3> for Conv2d {
+    fn forward(&self, [x, weight, bias]: [View; 3]) -> (Vec<f32>, Vec<usize>) {
+        let sizes = self.sizes(x.shape, weight.shape);
+        let &Sizes { batch, result: [rows, columns], c_in, c_out, k, .. } = &sizes;
+        let planes = self.planes(&sizes, x.data);
+        let mut kernel = Vec::with_capacity(weight.data.len());
+        for t in 0..k * k {
+            for i in 0..c_in {
+                kernel.extend((0..c_out).map(|o| weight.data[(o * c_in + i) * k * k + t]));
+            }
+        }
+        let place = Place { stride: 1, start: [0; 2], size: sizes.result };
+        let mut y = vec![0.0; batch * rows * columns * c_out];
+        planes.correlate(&self.taps(&sizes, &planes), &kernel, Some(bias.data), c_out, place, &mut y);
+        (y, vec![batch, rows, columns, c_out])
+    }
+
+    fn backward(
+        &self,
+        [x, weight, bias]: [View; 3],
+        grad: &[f32],
+        wanted: [bool; 3],
+    ) -> [Option<Vec<f32>>; 3] {
+        let sizes = self.sizes(x.shape, weight.shape);
+        [
+            wanted[0].then(|| self.gradient_of_image(&sizes, weight.data, grad)),
+            wanted[1].then(|| self.gradient_of_weight(&sizes, x.data, grad)),
+            wanted[2].then(|| column_sums(grad, bias.width())),
+        ]
+    }
+}
+
+/// Where cell `[i, j]` of a plane lies in an image: pixel `stride [i, j] + start`, if there is one.
+#[derive(Clone, Copy)]
+struct Place {
+    stride: usize,
+    start: [isize; 2],
+    /// Rows and columns of the image.
+    size: [usize; 2],
+}
+
+impl Place {
+    /// The pixel of `cell` along `axis`.
+    fn pixel(&self, axis: usize, cell: usize) -> Option<usize> {
+        let at = (self.stride * cell) as isize + self.start[axis];
+        (0..self.size[axis] as isize).contains(&at).then_some(at as usize)
+    }
+
+    /// This place seen from plane number `phase`.
+    fn phase(self, phase: usize) -> Self {
+        let [row, column] = self.start;
+        let (py, px) = (phase / self.stride, phase % self.stride);
+        Self { start: [row + py as isize, column + px as isize], ..self }
+    }
+}
+
+/// Images on zero-padded grids, channels last, one plane after another.
+struct Planes {
+    values: Values,
+    batch: usize,
+    /// Rows and columns of an image in a plane.
+    grid: [usize; 2],
+    /// Pixel rows of a plane, all images together.
+    pixels: usize,
+    channels: usize,
+}
+
+enum Values {
+    F32(Vec<f32>),
+    /// Channels padded to whole tiles.
+    Bf16(amx::Rows),
+}
+
+impl Planes {
+    /// Lays images out on planes, with room for shifts by `reach` rows and columns.
+    fn spread(
+        image: &[f32],
+        batch: usize,
+        channels: usize,
+        grid: [usize; 2],
+        reach: usize,
+        place: Place,
+    ) -> Self {
+        let pixels = batch * grid[0] * grid[1];
+        let planes = place.stride * place.stride;
+        // What a shift reads beyond the last plane is never used, but must be there.
+        let slack = reach * (grid[1] + 1);
+        let rows = planes * batch * grid[0];
+        // The cells of grid row `row` that have a pixel, and the items of the image that belong there.
+        let source = |row: usize| {
+            let (plane, row) = (row / (batch * grid[0]), row % (batch * grid[0]));
+            let place = place.phase(plane);
+            place.pixel(0, row % grid[0]).map(|y| {
+                let start = (row / grid[0] * place.size[0] + y) * place.size[1] * channels;
+                let line = &image[start..start + place.size[1] * channels];
+                (0..grid[1]).filter_map(move |cell| {
+                    let x = place.pixel(1, cell)?;
+                    Some((cell, &line[x * channels..(x + 1) * channels]))
+                })
+            })
+        };
+        let values = match matmul_precision() {
+            MatmulPrecision::F32 => {
+                let mut values = vec![0.0; (planes * pixels + slack) * channels];
+                let line = grid[1] * channels;
+                threads::for_each_chunk(&mut values[..rows * line], line, |row, line| {
+                    for (cell, pixel) in source(row).into_iter().flatten() {
+                        line[cell * channels..(cell + 1) * channels].copy_from_slice(pixel);
+                    }
+                });
+                Values::F32(values)
+            }
+            MatmulPrecision::Bf16 => {
+                let mut values = amx::Rows::zeros(planes * pixels + slack, channels);
+                values.fill(rows, grid[1], source);
+                Values::Bf16(values)
+            }
+        };
+        Self { values, batch, grid, pixels, channels }
+    }
+
+    /// The index of the pixel where grid row `row` goes, if anywhere.
+    fn target(&self, place: &Place, row: usize) -> Option<usize> {
+        let (line, column) = (row / self.grid[1], row % self.grid[1]);
+        let y = place.pixel(0, line % self.grid[0])?;
+        let x = place.pixel(1, column)?;
+        Some((line / self.grid[0] * place.size[0] + y) * place.size[1] + x)
+    }
+
+    /// For each pixel row `Σ_t self[starts[t] + row] kernel[t] + bias`, stored at its place in `out`.
+    /// `kernel` is `[taps, channels, c_out]`.
+    fn correlate(
+        &self,
+        starts: &[usize],
+        kernel: &[f32],
+        bias: Option<&[f32]>,
+        c_out: usize,
+        place: Place,
+        out: &mut [f32],
+    ) {
+        /// Rows a task sums up, in parts of [`GROUP`].
+        const BAND: usize = 512;
+        let total = self.batch * self.grid[0] * self.grid[1];
+        let out = Shared::new(out);
+        let store = |row: usize, columns: std::ops::Range<usize>, sums: &[f32]| {
+            let Some(pixel) = self.target(&place, row) else { return };
+            // SAFETY: no other row has this pixel.
+            let to = unsafe { out.slice(pixel * c_out + columns.start, columns.len()) };
+            match bias {
+                Some(bias) => {
+                    for ((to, sum), bias) in to.iter_mut().zip(sums).zip(&bias[columns]) {
+                        *to = sum + bias;
+                    }
+                }
+                None => to.copy_from_slice(&sums[..columns.len()]),
+            }
+        };
+        match &self.values {
+            Values::F32(values) => {
+                let c = self.channels;
+                threads::for_each(total.div_ceil(BAND), |band| {
+                    let first = band * BAND;
+                    let rows = BAND.min(total - first);
+                    let mut sums = vec![0.0; rows * c_out];
+                    for (t, start) in starts.iter().enumerate() {
+                        let under = Mat::new(&values[(start + first) * c..], rows, c);
+                        let tap = Mat::new(&kernel[t * c * c_out..(t + 1) * c * c_out], c, c_out);
+                        matmul_serial(under, tap, MatMut { data: &mut sums, row_stride: c_out }, t > 0);
+                    }
+                    for (row, sums) in sums.chunks_exact(c_out).enumerate() {
+                        store(first + row, 0..c_out, sums);
+                    }
+                });
+            }
+            Values::Bf16(values) => values.correlate(total, starts, kernel, c_out, &store),
+        }
+    }
+
+    /// For each tap `Σ_row self[start + row]ᵀ other[row]`: `[taps, channels, other.channels]`.
+    fn outer(&self, starts: &[usize], reach: usize, other: &Self) -> Vec<f32> {
+        let (c, d) = (self.channels, other.channels);
+        match (&self.values, &other.values) {
+            (Values::F32(values), Values::F32(others)) => {
+                let mut sums = vec![0.0; starts.len() * c * d];
+                for (start, sums) in starts.iter().zip(sums.chunks_exact_mut(c * d)) {
+                    let under = Mat::new(&values[start * c..], self.pixels, c);
+                    matmul(under.t(), Mat::new(others, self.pixels, d), sums, false);
+                }
+                sums
+            }
+            (Values::Bf16(values), Values::Bf16(others)) => {
+                values.outer(self.pixels, starts, reach * (self.grid[1] + 1), others)
+            }
+            _ => unreachable!("both are spread in one backward pass"),
+        }
+    }
+}
