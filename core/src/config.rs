@@ -429,11 +429,12 @@ impl ModelConfig {
                 hidden_act: "gelu_pytorch_tanh".into(),
             }),
             image_tokenizer: TokenizerConfig {
-                ch: 32,
-                encoder_ch_mult: vec![1, 2, 4, 4],
-                encoder_num_res_blocks: vec![1, 2, 2, 2],
-                decoder_ch_mult: vec![1, 2, 4, 4],
-                decoder_num_res_blocks: vec![2, 2, 2, 2],
+                ch: 16,
+                encoder_ch_mult: vec![1, 4, 8, 8],
+                encoder_num_res_blocks: vec![1, 1, 2, 2],
+                decoder_ch_mult: vec![2, 4, 8, 8],
+                decoder_num_res_blocks: vec![1, 2, 2, 2],
+                norm_groups: 8,
                 z_channels: 16,
                 code_groups: vec![8, 8],
                 ..TokenizerConfig::default()

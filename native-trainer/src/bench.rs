@@ -1,10 +1,11 @@
 //! Speed of whole jobs, measured: `unigen bench`.
 
 use anyhow::Result;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Distribution, Int, Tensor};
 use std::time::{Duration, Instant};
-use unigen_core::config::ModelConfig;
+use unigen_core::config::{ModelConfig, TokenizerConfig};
 use unigen_core::decoder::Decoder;
+use unigen_core::image_tokenizer::{ImageTokenizer, lfq};
 use unigen_core::ops::{self, cpu::MatmulPrecision};
 use unigen_core::sequence::{AttentionLayout, Segment};
 use unigen_core::weights::parameters;
@@ -12,18 +13,18 @@ use unigen_core::weights::parameters;
 /// How long each measurement runs at least.
 const SPAN: Duration = Duration::from_secs(5);
 
-/// One measured training step of the nano decoder.
+/// One measured training step.
 pub struct TrainingStep {
     /// What the multiplies round to.
     pub precision: MatmulPrecision,
-    /// Sequences a second.
-    pub sequences: f64,
-    /// `6 x parameters x rows` a second, in GFLOP/s.
+    /// Samples a second.
+    pub samples: f64,
+    /// Work a second, in GFLOP/s: `6 x parameters x rows` for the decoder, three forward passes for the tokenizer.
     pub gflops: f64,
 }
 
 /// Forward, loss and backward of the nano decoder on `batch` sequences of `rows` rows each, on the CPU device.
-pub fn training_step(batch: usize, rows: usize) -> Result<Vec<TrainingStep>> {
+pub fn decoder_step(batch: usize, rows: usize) -> Result<Vec<TrainingStep>> {
     let device = Device::flex().autodiff();
     let config = ModelConfig::preset("nano")?.decoder;
     let decoder = Decoder::new(&config, &device);
@@ -35,14 +36,67 @@ pub fn training_step(batch: usize, rows: usize) -> Result<Vec<TrainingStep>> {
         segments: (0..batch).map(|i| Segment { queries: sequence(i), keys: sequence(i) }).collect(),
     };
     let targets: Vec<u32> = ids.iter().map(|&id| id as u32).collect();
-    let step = || -> Result<()> {
+    let flops = 6.0 * parameters(&decoder) as f64 * rows as f64;
+    measure(batch, flops, || {
         let x = decoder.embed(Tensor::<1, Int>::from_ints(ids.as_slice(), &device));
         let hidden = decoder.forward(x, &decoder.positions(&places, &device), &layout);
         let loss = ops::cross_entropy(decoder.logits(hidden, 0..config.vocab_size), targets.clone());
         loss.backward();
         Ok(device.sync()?)
+    })
+}
+
+/// Encoding, straight-through quantisation, decoding, squared error and backward of the nano image tokenizer, on
+/// `batch` images, on the CPU device.
+pub fn tokenizer_step(batch: usize) -> Result<Vec<TrainingStep>> {
+    let device = Device::flex().autodiff();
+    let config = ModelConfig::preset("nano")?;
+    let (side, config) = (config.image_size, config.image_tokenizer);
+    let tokenizer = ImageTokenizer::new(&config, &device)?;
+    let images = Tensor::<4>::random([batch, side, side, 3], Distribution::Uniform(-1.0, 1.0), &device);
+    let flops = 3.0 * tokenizer_work(&config, side);
+    measure(batch, flops, || {
+        let bits = lfq::straight_through(tokenizer.latent(images.clone()));
+        (tokenizer.decode_bits(bits) - images.clone()).square().mean().backward();
+        Ok(device.sync()?)
+    })
+}
+
+/// Floating-point operations of the convolutions of one image, forward.
+fn tokenizer_work(config: &TokenizerConfig, side: usize) -> f64 {
+    let conv =
+        |side: usize, c_in: usize, c_out: usize, k: usize| (2 * side * side * c_in * c_out * k * k) as f64;
+    let block = |side: usize, c_in: usize, c_out: usize| {
+        let shortcut = if c_in == c_out { 0.0 } else { conv(side, c_in, c_out, 1) };
+        conv(side, c_in, c_out, 3) + conv(side, c_out, c_out, 3) + shortcut
     };
-    let flops = 6.0 * parameters(&decoder) as f64 * (batch * rows) as f64;
+    let mid = |side: usize, c: usize| 2.0 * block(side, c, c) + 4.0 * conv(side, c, c, 1);
+    let (levels, z) = (config.encoder_ch_mult.len(), config.z_channels);
+    let small = side >> (levels - 1);
+    let mut work = conv(side, config.in_ch, config.ch, 3) + 2.0 * conv(small, z, z, 1);
+    let mut channels = config.ch;
+    for level in 0..levels {
+        let (side, next) = (side >> level, config.ch * config.encoder_ch_mult[level]);
+        work += block(side, channels, next);
+        work += (config.encoder_num_res_blocks[level] - 1) as f64 * block(side, next, next);
+        work += if level + 1 < levels { conv(side / 2, next, next, 3) } else { 0.0 };
+        channels = next;
+    }
+    work += mid(small, channels) + conv(small, channels, z, 3);
+    channels = config.ch * config.decoder_ch_mult[levels - 1];
+    work += conv(small, z, channels, 3) + mid(small, channels);
+    for level in (0..levels).rev() {
+        let (side, next) = (side >> level, config.ch * config.decoder_ch_mult[level]);
+        work += block(side, channels, next);
+        work += (config.decoder_num_res_blocks[level] - 1) as f64 * block(side, next, next);
+        work += if level > 0 { conv(side * 2, next, next, 3) } else { 0.0 };
+        channels = next;
+    }
+    work + conv(side, channels, config.out_ch, 3)
+}
+
+/// Times `step`, which works on `batch` samples of `flops` each, in both precisions.
+fn measure(batch: usize, flops: f64, step: impl Fn() -> Result<()>) -> Result<Vec<TrainingStep>> {
     let mut measured = Vec::new();
     for precision in [MatmulPrecision::F32, MatmulPrecision::Bf16] {
         ops::cpu::set_matmul_precision(precision);
@@ -55,9 +109,8 @@ pub fn training_step(batch: usize, rows: usize) -> Result<Vec<TrainingStep>> {
             step()?;
             steps += 1;
         }
-        let seconds = start.elapsed().as_secs_f64() / f64::from(steps);
-        let (sequences, gflops) = (batch as f64 / seconds, flops / seconds / 1e9);
-        measured.push(TrainingStep { precision, sequences, gflops });
+        let samples = f64::from(steps) * batch as f64 / start.elapsed().as_secs_f64();
+        measured.push(TrainingStep { precision, samples, gflops: samples * flops / 1e9 });
     }
     ops::cpu::set_matmul_precision(MatmulPrecision::F32);
     Ok(measured)

@@ -34,7 +34,7 @@ enum Command {
         /// A model folder, a config.json, or a preset: nano, unigen-1.5b, unigen15-7b
         model: String,
     },
-    /// Speed of a training step of the nano decoder on the processor
+    /// Speed of training steps of the nano decoder and the nano image tokenizer on the processor
     Bench {
         /// Sequences a step
         #[arg(long, default_value_t = 32)]
@@ -105,9 +105,15 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Verify { folders, device } => verify_all(&folders, &device.device()),
         Command::Info { model } => info(&model),
         Command::Bench { batch, rows } => {
-            for step in bench::training_step(batch.max(1), rows.max(1))? {
-                let precision = format!("{:?}", step.precision).to_lowercase();
-                println!("{precision}: {:.1} sequences/s, {:.0} GFLOP/s", step.sequences, step.gflops);
+            let (batch, rows) = (batch.max(1), rows.max(1));
+            for (job, steps) in [
+                ("decoder", bench::decoder_step(batch, rows)?),
+                ("image tokenizer", bench::tokenizer_step(batch.min(8))?),
+            ] {
+                for step in steps {
+                    let precision = format!("{:?}", step.precision).to_lowercase();
+                    println!("{job}, {precision}: {:.1} samples/s, {:.0} GFLOP/s", step.samples, step.gflops);
+                }
             }
             Ok(ExitCode::SUCCESS)
         }

@@ -47,10 +47,7 @@ impl GroupNorm {
         let mut partial = vec![0.0; bands.len() * size];
         threads::for_each_chunk(&mut partial, size, |band, sums| {
             let (image, items) = bands[band].clone();
-            vectorised(
-                #[inline(always)]
-                || body(image, items, sums),
-            );
+            body(image, items, sums);
         });
         let per_image = bands.len() / x.shape[0].max(1);
         partial.chunks(per_image * size).flat_map(|image| add_rows(image, size)).collect()
@@ -63,13 +60,19 @@ impl GroupNorm {
         let sums = Self::sums_by_image(x, 2 * channels, |image, items, sums| {
             let pivot = &x.data[image * pixels * channels..][..channels];
             let (first, second) = sums.split_at_mut(channels);
-            for row in x.data[items].chunks_exact(channels) {
-                for c in 0..channels {
-                    let centred = row[c] - pivot[c];
-                    first[c] += centred;
-                    second[c] += centred * centred;
-                }
-            }
+            vectorised(
+                #[inline(always)]
+                || {
+                    for row in x.data[items].chunks_exact(channels) {
+                        let sums = first.iter_mut().zip(&mut *second);
+                        for ((x, pivot), (first, second)) in row.iter().zip(pivot).zip(sums) {
+                            let centred = x - pivot;
+                            *first += centred;
+                            *second += centred * centred;
+                        }
+                    }
+                },
+            );
         });
         let (mut mean, mut scale) = (vec![0.0; batch * channels], vec![0.0; batch * channels]);
         let (n, width) = (pixels as f64, channels / self.groups);
@@ -114,9 +117,13 @@ impl Kernel<3> for GroupNorm {
                 || {
                     let rows = x.data[items].chunks_exact(channels);
                     for (x, y) in rows.zip(y.chunks_exact_mut(channels)) {
-                        for c in 0..channels {
-                            let z = x[c] * slope[c] + shift[c];
-                            y[c] = if self.swish { z * sigmoid(z) } else { z };
+                        for ((y, x), (slope, shift)) in y.iter_mut().zip(x).zip(slope.iter().zip(&shift)) {
+                            *y = x * slope + shift;
+                        }
+                        if self.swish {
+                            for z in y {
+                                *z *= sigmoid(*z);
+                            }
                         }
                     }
                 },
@@ -139,20 +146,33 @@ impl Kernel<3> for GroupNorm {
             let (dbias, dweight) = sums.split_at_mut(channels);
             // SAFETY: bands do not overlap.
             let d = unsafe { out.slice(items.start, items.len()) };
-            let rows = x.data[items.clone()].chunks_exact(channels).zip(grad[items].chunks_exact(channels));
-            for ((x, grad), d) in rows.zip(d.chunks_exact_mut(channels)) {
-                for c in 0..channels {
-                    let normal = (x[c] - mean[c]) * scale[c];
-                    d[c] = grad[c];
-                    if self.swish {
-                        let z = normal * weight.data[c] + bias.data[c];
-                        let s = sigmoid(z);
-                        d[c] *= s * (1.0 + z * (1.0 - s));
+            vectorised(
+                #[inline(always)]
+                || {
+                    let rows =
+                        x.data[items.clone()].chunks_exact(channels).zip(grad[items].chunks_exact(channels));
+                    for ((x, grad), d) in rows.zip(d.chunks_exact_mut(channels)) {
+                        let normal =
+                            x.iter().zip(mean).zip(scale).map(|((x, mean), scale)| (x - mean) * scale);
+                        let affine = weight.data.iter().zip(bias.data);
+                        for (((d, grad), normal), (w, b)) in
+                            d.iter_mut().zip(grad).zip(normal.clone()).zip(affine)
+                        {
+                            *d = *grad;
+                            if self.swish {
+                                let z = normal * w + b;
+                                let s = sigmoid(z);
+                                *d *= s * (1.0 + z * (1.0 - s));
+                            }
+                        }
+                        let sums = dbias.iter_mut().zip(&mut *dweight);
+                        for ((d, normal), (dbias, dweight)) in d.iter().zip(normal).zip(sums) {
+                            *dbias += d;
+                            *dweight += d * normal;
+                        }
                     }
-                    dbias[c] += d[c];
-                    dweight[c] += d[c] * normal;
-                }
-            }
+                },
+            );
         });
         // dx = slope d + lean x + shift
         let mut by_item = vec![[0.0_f32; 3]; batch * channels];
@@ -184,8 +204,9 @@ impl Kernel<3> for GroupNorm {
                 || {
                     let rows = x.data[items].chunks_exact(channels);
                     for (x, dx) in rows.zip(dx.chunks_exact_mut(channels)) {
-                        for c in 0..channels {
-                            dx[c] = dx[c] * slope[c] + x[c] * lean[c] + shift[c];
+                        let factors = slope.iter().zip(&lean).zip(&shift);
+                        for ((dx, x), ((slope, lean), shift)) in dx.iter_mut().zip(x).zip(factors) {
+                            *dx = *dx * slope + x * lean + shift;
                         }
                     }
                 },
