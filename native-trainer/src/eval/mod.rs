@@ -1,3 +1,4 @@
 //! Evaluation: judges and scores.
 
+pub mod detector;
 pub mod geneval;

@@ -76,7 +76,7 @@ impl Scene {
     }
 
     /// An object's colour as far as the style lets it be seen.
-    pub(super) fn color_of(&self, object: &Object) -> Option<Color> {
+    pub fn color_of(&self, object: &Object) -> Option<Color> {
         object.color.filter(|_| self.style.shows_color())
     }
 }

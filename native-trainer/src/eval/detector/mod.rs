@@ -1,0 +1,112 @@
+//! The detector that judges pictures: objects as points (Zhou et al. 2019, arXiv 1904.07850), with class and colour.
+//!
+//! It is trained for judging only. A second network of the same kind, from another seed, may teach the tokenizer by its
+//! [features](DetectorNet::features); the judge never does.
+
+mod decode;
+mod distort;
+mod found;
+mod loss;
+mod net;
+mod stage;
+mod truth;
+
+#[cfg(test)]
+mod tests;
+
+pub use decode::decode;
+pub use found::{Found, sprites_found};
+pub use loss::loss;
+pub use net::{DetectorConfig, DetectorNet, Level, MULTIPLE, STRIDE};
+pub use stage::{DetectorStage, Settings};
+pub use truth::Truth;
+
+use anyhow::{Context, Result, ensure};
+use burn::tensor::{Device, Tensor, TensorData};
+use image::RgbImage;
+use std::path::Path;
+use unigen_core::weights::{Checkpoint, keys, load};
+
+use crate::eval::geneval::Detection;
+
+/// Name of the file that [`DetectorStage`] exports.
+pub const FILE: &str = "detector.safetensors";
+/// Keys of its metadata: the config as JSON; the accuracy.
+const CONFIG: &str = "config";
+const ACCURACY: &str = "accuracy";
+/// Pictures looked at together.
+const BATCH: usize = 64;
+
+/// A trained detector.
+#[derive(Debug)]
+pub struct Detector {
+    pub net: DetectorNet,
+    /// The share of sprites in original renders of validation scenes that it finds with their class and colour, 0 to 1.
+    pub accuracy: f64,
+}
+
+impl Detector {
+    /// A detector of known accuracy.
+    pub fn new(net: DetectorNet, accuracy: f64) -> Self {
+        Self { net, accuracy }
+    }
+
+    /// Loads what [`DetectorStage`] exported.
+    ///
+    /// # Errors
+    /// Where the file at `path` is missing, broken or no detector.
+    pub fn open(path: &Path, device: &Device) -> Result<Self> {
+        let checkpoint = Checkpoint::open(path)?;
+        let metadata = |key: &str| {
+            let value = checkpoint.metadata().get(key);
+            value.with_context(|| format!("{} is no detector: its metadata lack \"{key}\"", path.display()))
+        };
+        let config: DetectorConfig = serde_json::from_str(metadata(CONFIG)?)
+            .with_context(|| format!("the detector's config in {}", path.display()))?;
+        let accuracy = metadata(ACCURACY)?
+            .parse()
+            .with_context(|| format!("the detector's accuracy in {}", path.display()))?;
+        let net = load(DetectorNet::new(&config, device)?, &checkpoint, keys::same)?;
+        Ok(Self { net, accuracy })
+    }
+
+    /// What each picture shows, most certain first, boxes in pixels.
+    ///
+    /// # Errors
+    /// Where pictures differ in size, or their sides are no multiples of [`MULTIPLE`].
+    pub fn detect(&self, images: &[RgbImage]) -> Result<Vec<Vec<Detection>>> {
+        let device = self.net.stem.weight.device();
+        let mut found = Vec::with_capacity(images.len());
+        for images in images.chunks(BATCH) {
+            let output = self.net.forward(&pixels(images, &device)?);
+            let [_, rows, columns, channels] = output.dims();
+            let output = output.try_into_data().context("reading the detector's output")?;
+            let output = output.try_into_vec::<f32>().context("reading the detector's output")?;
+            found.extend(output.chunks(rows * columns * channels).map(|one| decode(one, rows, columns)));
+        }
+        Ok(found)
+    }
+
+    /// The activations of pixels `[b, h, w, 3]` in [-1, 1] at three resolutions, see [`DetectorNet::features`].
+    pub fn features(&self, pixels: &Tensor<4>) -> Vec<Tensor<4>> {
+        self.net.features(pixels)
+    }
+}
+
+/// Pictures of one size as `[b, h, w, 3]` in [-1, 1].
+fn pixels(images: &[RgbImage], device: &Device) -> Result<Tensor<4>> {
+    let (width, height) = images.first().map_or((0, 0), RgbImage::dimensions);
+    let whole = |side: u32| side > 0 && (side as usize).is_multiple_of(MULTIPLE);
+    ensure!(
+        whole(width) && whole(height),
+        "the detector cannot look at {width} x {height} pixels; make both sides multiples of {MULTIPLE}"
+    );
+    ensure!(
+        images.iter().all(|image| image.dimensions() == (width, height)),
+        "the detector needs pictures of one size"
+    );
+    let values: Vec<f32> =
+        images.iter().flat_map(|image| image.iter().map(|&value| f32::from(value) / 127.5 - 1.)).collect();
+    let shape = [images.len(), height as usize, width as usize, 3];
+    Ok(Tensor::from_data(TensorData::new(values, shape), device))
+}
