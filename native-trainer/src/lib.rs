@@ -5,5 +5,6 @@ pub mod data;
 pub mod eval;
 pub mod optimizer;
 pub mod run;
+pub mod stages;
 pub mod train;
 pub mod verify;

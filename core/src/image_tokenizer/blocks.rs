@@ -32,6 +32,18 @@ impl Conv2d {
         }
     }
 
+    /// A convolution with a stride; `padding` is top, bottom, left, right.
+    pub fn strided(
+        c_in: usize,
+        c_out: usize,
+        k: usize,
+        stride: usize,
+        padding: [usize; 4],
+        device: &Device,
+    ) -> Self {
+        Self { stride, padding, ..Self::new(c_in, c_out, k, device) }
+    }
+
     /// `[b, h, w, c_in]` → `[b, h', w', c_out]`
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         conv2d(x, self.weight.val(), self.bias.val(), self.stride, self.padding)
@@ -181,9 +193,7 @@ pub struct Downsample {
 impl Downsample {
     /// A halving of `channels`.
     pub fn new(channels: usize, device: &Device) -> Self {
-        Self {
-            conv: Conv2d { stride: 2, padding: [0, 1, 0, 1], ..Conv2d::new(channels, channels, 3, device) },
-        }
+        Self { conv: Conv2d::strided(channels, channels, 3, 2, [0, 1, 0, 1], device) }
     }
 
     /// `[b, h, w, channels]` → `[b, h/2, w/2, channels]`

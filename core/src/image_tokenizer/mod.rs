@@ -189,6 +189,18 @@ impl ImageTokenizer {
     }
 }
 
+/// 8-bit images of one size as pixels `[b, h, w, 3]` in [-1, 1]: `x / 127.5 - 1`. Fails where sizes differ.
+pub fn pixels_from_images(images: &[RgbImage], device: &Device) -> Result<Tensor<4>> {
+    let (width, height) = images.first().map_or((0, 0), RgbImage::dimensions);
+    if let Some(other) = images.iter().find(|image| image.dimensions() != (width, height)) {
+        let what = format!("{}x{} pixels beside {width}x{height}", other.width(), other.height());
+        return Err(Error::new(ErrorKind::Image, "images of a batch", what).fix("give images of one size"));
+    }
+    let pixels: Vec<f32> =
+        images.iter().flat_map(|image| image.as_raw()).map(|&byte| f32::from(byte) / 127.5 - 1.0).collect();
+    Ok(Tensor::from_data(TensorData::new(pixels, [images.len(), height as usize, width as usize, 3]), device))
+}
+
 /// Pixels `[b, h, w, 3]` in [-1, 1], clamped, as 8-bit images: `⌊255 (x + 1) / 2⌋`, the published rounding.
 /// Fails where the data have other dimensions.
 pub fn images_from_data(data: TensorData) -> Result<Vec<RgbImage>> {

@@ -22,9 +22,10 @@ pub use stage::{DetectorStage, Settings};
 pub use truth::Truth;
 
 use anyhow::{Context, Result, ensure};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use image::RgbImage;
 use std::path::Path;
+use unigen_core::image_tokenizer::pixels_from_images;
 use unigen_core::weights::{Checkpoint, keys, load};
 
 use crate::eval::geneval::Detection;
@@ -101,12 +102,5 @@ fn pixels(images: &[RgbImage], device: &Device) -> Result<Tensor<4>> {
         whole(width) && whole(height),
         "the detector cannot look at {width} x {height} pixels; make both sides multiples of {MULTIPLE}"
     );
-    ensure!(
-        images.iter().all(|image| image.dimensions() == (width, height)),
-        "the detector needs pictures of one size"
-    );
-    let values: Vec<f32> =
-        images.iter().flat_map(|image| image.iter().map(|&value| f32::from(value) / 127.5 - 1.)).collect();
-    let shape = [images.len(), height as usize, width as usize, 3];
-    Ok(Tensor::from_data(TensorData::new(values, shape), device))
+    Ok(pixels_from_images(images, device)?)
 }
