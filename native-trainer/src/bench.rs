@@ -10,6 +10,8 @@ use unigen_core::ops::{self, cpu::MatmulPrecision};
 use unigen_core::sequence::{AttentionLayout, Segment};
 use unigen_core::weights::parameters;
 
+use crate::optimizer::{AdamW, HostGradients, Step};
+
 /// How long each measurement runs at least.
 const SPAN: Duration = Duration::from_secs(5);
 
@@ -114,4 +116,33 @@ fn measure(batch: usize, flops: f64, step: impl Fn() -> Result<()>) -> Result<Ve
     }
     ops::cpu::set_matmul_precision(MatmulPrecision::F32);
     Ok(measured)
+}
+
+/// Milliseconds that one update of the nano decoder on the CPU device takes: reading gradients, their norm, AdamW and
+/// the averaged weights.
+pub fn optimizer_step() -> Result<f64> {
+    const STEPS: u32 = 50;
+    let device = Device::flex().autodiff();
+    let config = ModelConfig::preset("nano")?.decoder;
+    let mut decoder = Decoder::new(&config, &device);
+    let mut optimizer = AdamW::new([0.9, 0.95], 1e-8, 0.01);
+    let layout =
+        AttentionLayout { visible: vec![[0, 1]], segments: vec![Segment { queries: 0..1, keys: 0..1 }] };
+    let mut spent = Duration::ZERO;
+    for step in 0..=STEPS {
+        let x = decoder.embed(Tensor::<1, Int>::from_ints([0], &device));
+        let hidden = decoder.forward(x, &decoder.positions(&[0], &device), &layout);
+        let loss = ops::cross_entropy(decoder.logits(hidden, 0..config.vocab_size), vec![1]);
+        let gradients = loss.backward();
+        let start = Instant::now();
+        let gradients = HostGradients::read(&decoder, gradients)?;
+        let change =
+            Step { learning_rate: 1e-3, gradient_scale: 1.0 / gradients.norm().max(1.0), ema_decay: 0.999 };
+        decoder = optimizer.step(decoder, gradients, change)?;
+        // The first step allocates.
+        if step > 0 {
+            spent += start.elapsed();
+        }
+    }
+    Ok(spent.as_secs_f64() * 1e3 / f64::from(STEPS))
 }

@@ -1,14 +1,18 @@
-//! `unigen`: verify, describe and make data for unified multimodal models.
+//! `unigen`: train, verify, describe and make data for unified multimodal models.
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, DeviceKind};
+use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use unigen_core::config::{Config, ModelConfig};
 use unigen_core::cost::{Cost, Task};
-use unigen_trainer::{bench, data, verify};
+use unigen_trainer::eval::detector::DetectorStage;
+use unigen_trainer::stages::TokenizerStage;
+use unigen_trainer::train::Stage;
+use unigen_trainer::{bench, data, train, verify};
 
 /// A unified multimodal model that understands, generates and edits images.
 #[derive(Parser)]
@@ -34,7 +38,7 @@ enum Command {
         /// A model folder, a config.json, or a preset: nano, unigen-1.5b, unigen15-7b
         model: String,
     },
-    /// Speed of training steps of the nano decoder and the nano image tokenizer on the processor
+    /// Speed of training steps of the nano decoder and the nano image tokenizer, and of an update, on the processor
     Bench {
         /// Sequences a step
         #[arg(long, default_value_t = 32)]
@@ -43,10 +47,24 @@ enum Command {
         #[arg(long, default_value_t = 180)]
         rows: usize,
     },
+    /// Train one stage of the model
+    Train {
+        /// What to train
+        #[arg(value_parser = PossibleValuesParser::new(STAGES.iter().map(|&(name, _)| name)))]
+        stage: String,
+        #[command(flatten)]
+        options: train::Options,
+    },
     /// Make training data
     #[command(subcommand)]
     Data(DataCommand),
 }
+
+/// The stages of training: name and [`train::command`] of each.
+const STAGES: &[(&str, train::Command)] = &[
+    (DetectorStage::NAME, train::command::<DetectorStage>),
+    (TokenizerStage::NAME, train::command::<TokenizerStage>),
+];
 
 #[derive(Subcommand)]
 enum DataCommand {
@@ -115,6 +133,13 @@ fn run(command: Command) -> Result<ExitCode> {
                     println!("{job}, {precision}: {:.1} samples/s, {:.0} GFLOP/s", step.samples, step.gflops);
                 }
             }
+            println!("optimizer: {:.1} ms a step", bench::optimizer_step()?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Train { stage, options } => {
+            let known = STAGES.iter().find(|(name, _)| *name == stage);
+            let (_, command) = known.with_context(|| format!("there is no stage {stage}"))?;
+            command(&options)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Data(DataCommand::Stickers { out, count, seed, size }) => {

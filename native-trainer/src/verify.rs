@@ -16,7 +16,7 @@ use unigen_core::sequence::AttentionLayout;
 use unigen_core::vision::{Patches, Siglip, Siglip2, VisionConfig};
 use unigen_core::weights::{Checkpoint, keys, load};
 
-use crate::optimizer::AdamW;
+use crate::optimizer::{AdamW, HostGradients, Step, floats};
 
 /// One compared tensor.
 pub struct Comparison {
@@ -278,7 +278,9 @@ impl Case {
                 self.push("loss_code_columns", (value - wanted).abs(), 1e-5);
                 self.compare_parameters(&model, "grad", Some(&gradients))?;
             }
-            model = optimizer.step(model, &gradients, learning_rate);
+            let gradients = HostGradients::read(&model, gradients)?;
+            let step = Step { learning_rate, gradient_scale: 1.0, ema_decay: 0.0 };
+            model = optimizer.step(model, gradients, step)?;
         }
         self.push("loss_history", worst, 1e-5);
         self.compare_parameters(&model, "after", None)
@@ -425,8 +427,4 @@ fn layout(allow: &[i64], length: usize) -> Result<AttentionLayout> {
 fn int_tensor(values: &[i64], device: &Device) -> Tensor<1, Int> {
     let values: Vec<i32> = values.iter().map(|&v| v as i32).collect();
     Tensor::from_ints(values.as_slice(), device)
-}
-
-fn floats<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
-    tensor.into_data().try_to_vec().map_err(|e| anyhow::anyhow!("cannot read a tensor: {e:?}"))
 }

@@ -7,6 +7,7 @@ use ::safetensors::tensor::{Metadata, TensorInfo};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor, TensorData};
 use half::{bf16, f16};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::File;
@@ -154,9 +155,23 @@ pub fn save<M: Module>(
     key: impl Fn(&str) -> Option<String>,
     metadata: HashMap<String, String>,
 ) -> Result<()> {
+    write_tensors(path, dtype, tensors(module, key), metadata)
+}
+
+/// The floating-point parameters of `module` under the names that `key` gives, as in [`save`].
+pub fn tensors<'a, M: Module>(module: &M, key: impl Fn(&str) -> Option<String>) -> Vec<NamedTensor<'a>> {
     let mut saver = Saver { key, path: vec![], found: vec![] };
     module.visit(&mut saver);
-    let mut found = saver.found;
+    saver.found
+}
+
+/// Writes tensors to the safetensors file `path`, whole or not at all. Errors are those of [`save`].
+pub fn write_tensors(
+    path: &Path,
+    dtype: Precision,
+    mut found: Vec<NamedTensor<'_>>,
+    metadata: HashMap<String, String>,
+) -> Result<()> {
     found.sort_by(|a, b| a.name.cmp(&b.name));
     let error = |name: &str, what: String| {
         Error::new(ErrorKind::Weights, format!("{}: {name}", path.display()), what)
@@ -203,20 +218,23 @@ pub fn save<M: Module>(
     }
 }
 
-/// A parameter and how to read it.
-struct Found {
-    name: String,
-    shape: Vec<usize>,
-    values: Box<dyn Fn() -> std::result::Result<Vec<f32>, String>>,
+/// A tensor for a weight file.
+pub struct NamedTensor<'a> {
+    /// Name in the file.
+    pub name: String,
+    /// Sizes of the dimensions.
+    pub shape: Vec<usize>,
+    /// Reads the values, row-major, or says why it cannot.
+    pub values: Box<dyn Fn() -> std::result::Result<Cow<'a, [f32]>, String> + 'a>,
 }
 
-struct Saver<K> {
+struct Saver<'a, K> {
     key: K,
     path: Vec<String>,
-    found: Vec<Found>,
+    found: Vec<NamedTensor<'a>>,
 }
 
-impl<K: Fn(&str) -> Option<String>> ModuleVisitor for Saver<K> {
+impl<K: Fn(&str) -> Option<String>> ModuleVisitor for Saver<'_, K> {
     fn enter_module(&mut self, name: &str, _container: &str) {
         self.path.push(name.into());
     }
@@ -233,9 +251,9 @@ impl<K: Fn(&str) -> Option<String>> ModuleVisitor for Saver<K> {
         let shape = tensor.dims().to_vec();
         let values = Box::new(move || {
             let data = tensor.clone().try_into_data().map_err(|e| format!("{e:?}"))?;
-            data.convert_dtype(DType::F32).try_into_vec::<f32>().map_err(|e| format!("{e:?}"))
+            data.convert_dtype(DType::F32).try_into_vec::<f32>().map(Cow::Owned).map_err(|e| format!("{e:?}"))
         });
-        self.found.push(Found { name, shape, values });
+        self.found.push(NamedTensor { name, shape, values });
     }
 }
 

@@ -1,7 +1,16 @@
 //! Training: one loop over any [`Stage`].
 
+mod checkpoint;
+mod command;
+mod settings;
 mod stage;
+#[cfg(test)]
+mod tests;
+mod trainer;
 mod training;
 
+pub use command::{Command, Options, command};
+pub use settings::settings;
 pub use stage::{Evaluation, Loss, Stage};
+pub use trainer::{export, run};
 pub use training::Training;

@@ -1,5 +1,6 @@
 //! Settings of the training loop.
 
+use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
 /// The section `[training]` of every stage's configuration.
@@ -26,11 +27,11 @@ pub struct Training {
     pub ema_decay: f64,
     /// What the data are drawn from.
     pub seed: u64,
-    /// Steps between two lines of the log.
+    /// Steps between two lines of the log; 0: only one, at the end.
     pub log_every: u64,
-    /// Steps between two validations.
+    /// Steps between two validations; 0: only one, at the end.
     pub evaluate_every: u64,
-    /// Steps between two checkpoints.
+    /// Steps between two checkpoints; 0: only at the start and the end.
     pub save_every: u64,
 }
 
@@ -51,5 +52,104 @@ impl Default for Training {
             evaluate_every: 1000,
             save_every: 500,
         }
+    }
+}
+
+impl Training {
+    /// Learning rate of `step`, counted from 0: linear warm-up, then a cosine down to `final_rate * learning_rate`.
+    pub fn rate(&self, step: u64) -> f64 {
+        if step < self.warmup_steps {
+            return self.learning_rate * (step + 1) as f64 / self.warmup_steps as f64;
+        }
+        let length = self.steps.saturating_sub(self.warmup_steps).max(1);
+        let progress = ((step - self.warmup_steps) as f64 / length as f64).min(1.0);
+        let cosine = (1.0 + (std::f64::consts::PI * progress).cos()) / 2.0;
+        self.learning_rate * (self.final_rate + (1.0 - self.final_rate) * cosine)
+    }
+
+    /// Decay of the averaged weights at `step`, counted from 0.
+    pub fn average_decay(&self, step: u64) -> f64 {
+        self.ema_decay.min((1 + step) as f64 / (10 + step) as f64)
+    }
+
+    /// What gradients of this norm are multiplied by, so that it is at most `clip_norm`.
+    pub fn clip(&self, norm: f64) -> f64 {
+        if norm > self.clip_norm { self.clip_norm / norm } else { 1.0 }
+    }
+
+    /// Refuses settings that cannot train.
+    ///
+    /// # Errors
+    /// Name the setting, its value and what is allowed.
+    pub fn check(&self) -> Result<()> {
+        let decay = |x: f64| (0.0..1.0).contains(&x);
+        let some = |x: f64| x.is_finite() && x >= 0.0;
+        let [beta1, beta2] = self.betas;
+        ensure!(self.steps > 0, "training.steps is 0; train for 1 step at least");
+        ensure!(self.batch > 0, "training.batch is 0; a step needs 1 sample at least");
+        for (name, value, ok, allowed) in [
+            ("learning_rate", self.learning_rate, some(self.learning_rate), "a number from 0 on"),
+            ("final_rate", self.final_rate, some(self.final_rate), "a number from 0 on"),
+            ("weight_decay", self.weight_decay, some(self.weight_decay), "a number from 0 on"),
+            ("clip_norm", self.clip_norm, self.clip_norm > 0.0, "a number above 0, or inf"),
+            ("betas", beta1, decay(beta1), "two numbers from 0 to below 1"),
+            ("betas", beta2, decay(beta2), "two numbers from 0 to below 1"),
+            ("ema_decay", self.ema_decay, decay(self.ema_decay), "a number from 0 to below 1"),
+        ] {
+            ensure!(ok, "training.{name} is {value}; it must be {allowed}");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_learning_rate_warms_up_and_falls() {
+        let training = Training {
+            steps: 110,
+            warmup_steps: 10,
+            learning_rate: 2.0,
+            final_rate: 0.1,
+            ..Training::default()
+        };
+        let close = |step: u64, wanted: f64| {
+            assert!((training.rate(step) - wanted).abs() < 1e-12, "{step}: {}", training.rate(step));
+        };
+        close(0, 0.2);
+        close(9, 2.0);
+        close(10, 2.0);
+        close(60, 1.1);
+        close(110, 0.2);
+        close(500, 0.2);
+        assert_eq!(Training { warmup_steps: 0, ..training.clone() }.rate(0), 2.0);
+        let short = Training { steps: 5, ..training };
+        assert!(short.rate(4) == 1.0 && short.rate(30).is_finite());
+    }
+
+    #[test]
+    fn gradients_are_clipped_to_the_norm() {
+        let training = Training { clip_norm: 0.5, ..Training::default() };
+        assert_eq!((training.clip(0.4), training.clip(2.0)), (1.0, 0.25));
+    }
+
+    #[test]
+    fn the_average_starts_young() {
+        let training = Training { ema_decay: 0.9, ..Training::default() };
+        assert_eq!((training.average_decay(0), training.average_decay(1_000)), (0.1, 0.9));
+    }
+
+    #[test]
+    fn names_what_cannot_train() {
+        Training::default().check().unwrap();
+        let fails = |training: Training| training.check().unwrap_err().to_string();
+        assert!(fails(Training { steps: 0, ..Training::default() }).contains("training.steps"));
+        assert!(
+            fails(Training { clip_norm: 0.0, ..Training::default() }).contains("training.clip_norm is 0")
+        );
+        assert!(fails(Training { learning_rate: f64::NAN, ..Training::default() }).contains("NaN"));
+        assert!(fails(Training { betas: [0.9, 1.0], ..Training::default() }).contains("training.betas is 1"));
     }
 }

@@ -1,0 +1,64 @@
+//! `unigen train STAGE`.
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+use unigen_core::ops::cpu::{MatmulPrecision, set_matmul_precision};
+
+use super::{Stage, export, run, settings};
+use crate::run::RunFolder;
+
+/// What a stage of training takes from the command line.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Settings as TOML; what it leaves out keeps its default
+    #[arg(long, conflicts_with = "resume")]
+    config: Option<PathBuf>,
+    /// Folder of the run: settings, log, checkpoints and, at the end, the export
+    #[arg(long)]
+    out: PathBuf,
+    /// One setting, such as training.steps=1000; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Go on with the run in the folder, with its settings
+    #[arg(long)]
+    resume: bool,
+    /// Weights to start from, a safetensors file
+    #[arg(long, conflicts_with = "resume")]
+    init: Option<PathBuf>,
+    /// Train nothing: write the run's last checkpoint into this folder as the end of training would
+    #[arg(long, conflicts_with_all = ["config", "set", "resume", "init"])]
+    export: Option<PathBuf>,
+    /// Matrix products in f32, or in bf16 with f32 sums where the processor has them (AMX)
+    #[arg(long, default_value = "bf16")]
+    precision: Precision,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Precision {
+    Bf16,
+    F32,
+}
+
+/// [`command`] of some stage.
+pub type Command = fn(&Options) -> Result<()>;
+
+/// Runs `unigen train` for the stage `S`; sets the precision of matrix products for the whole process.
+///
+/// # Errors
+/// Those of [`settings`], [`run`] and [`export`].
+pub fn command<S: Stage>(options: &Options) -> Result<()> {
+    set_matmul_precision(match options.precision {
+        Precision::Bf16 => MatmulPrecision::Bf16,
+        Precision::F32 => MatmulPrecision::F32,
+    });
+    if let Some(folder) = &options.export {
+        return export::<S>(&options.out, folder);
+    }
+    let config = match options.resume {
+        true => Some(RunFolder::open(&options.out)?.config()),
+        false => options.config.clone(),
+    };
+    let settings = settings(config.as_deref(), &options.set)?;
+    run::<S>(settings, &options.out, options.resume, options.init.as_deref())
+}
