@@ -1,3 +1,6 @@
 //! Evaluation: judges and scores.
 
 pub mod geneval;
+mod run;
+
+pub use run::{BATCH, Detect, Evaluation, Judged, MIN_ACCURACY};
