@@ -153,8 +153,7 @@ impl Engine {
 
     /// Everything before the live block of `generate`: text, every row of which sees what is before it.
     fn prefix(&self, text: &[u32]) -> Prefix {
-        let layouts = Layouts { opener: Opener::Block, ..Layouts::new(&self.text) };
-        let plan = layouts.generate(text, self.config.image_tokens());
+        let plan = layouts(&self.text).generate(text, self.config.image_tokens());
         let ids = plan.rows().take(plan.prefix_len).filter_map(|row| match row {
             Row::Token(id) => Some(id as i32),
             _ => None,
@@ -162,6 +161,11 @@ impl Engine {
         let ids: Vec<i32> = ids.collect();
         Prefix::causal(self.model.llm.embed(Tensor::<1, Int>::from_ints(ids.as_slice(), &self.device)))
     }
+}
+
+/// The sequences that [`MaskedDecoding`] completes, with `soi` in the live block: a model must be trained on these.
+pub fn layouts(text: &TextTokenizer) -> Layouts<'_> {
+    Layouts { opener: Opener::Block, ..Layouts::new(text) }
 }
 
 /// Whether pictures of this kind can be drawn.
@@ -209,4 +213,49 @@ fn load_image_tokenizer(
 
 fn within(file: &str, e: Error) -> Error {
     Error { place: format!("{file}: {}", e.place), ..e }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sequence::AttentionLayout;
+    use crate::text::train_bpe;
+
+    /// Decoding sees the rows, positions and attention of the sequence that training sees.
+    #[test]
+    fn decoding_completes_the_sequences_of_training() {
+        let (mut config, device) = (ModelConfig::preset("nano").unwrap(), Device::flex());
+        (config.decoder.num_hidden_layers, config.image_size) = (2, 32);
+        let bpe = train_bpe(["a photo of a red apple".to_owned()], 300).unwrap();
+        let engine = Engine {
+            generation: GenerationConfig::of(16),
+            text: TextTokenizer::from_bytes(&bpe).unwrap(),
+            model: UniGen::new(&config, &device),
+            image_tokenizer: ImageTokenizer::new(&config.image_tokenizer, &device).unwrap(),
+            device: device.clone(),
+            config,
+        };
+        let (llm, prompt) = (&engine.model.llm, engine.prompt("a red apple", 128).unwrap());
+
+        let trained = |layouts: Layouts| {
+            let plan = layouts.generate(&prompt, 16);
+            let rows = plan.rows().map(|row| match row {
+                Row::Token(id) => llm.embed(Tensor::<1, Int>::from_ints([id as i32], &device)),
+                _ => engine.model.embed_codes(&[None], &device),
+            });
+            let positions = llm.positions(&(0..plan.len()).collect::<Vec<_>>(), &device);
+            let layout = AttentionLayout::full([&plan]);
+            let hidden = llm.forward(Tensor::cat(rows.collect(), 0), &positions, &layout);
+            engine.model.code_logits(hidden.slice([plan.target.clone()]))
+        };
+
+        let branches = text_guidance(1.0, vec![engine.prefix(&prompt)], vec![]);
+        let decoding = MaskedDecoding { steps: 1, temperature: 0.0, path: Path::Cached };
+        let special = engine.text.special();
+        let targets = [vec![None; 16]];
+        let decoded = decoding.first_logits(&engine.model, &branches, &targets, [special.soi, special.eoi]);
+        let difference = |layouts| (trained(layouts) - decoded.clone()).abs().max().into_scalar::<f32>();
+        let (same, other) = (difference(layouts(&engine.text)), difference(Layouts::new(&engine.text)));
+        assert!(same < 1e-6 && other > 10.0 * same, "{same} {other}");
+    }
 }
