@@ -26,7 +26,7 @@ pub trait Config: Serialize + DeserializeOwned {
     fn from_json(json: &str, place: &str) -> Result<Self> {
         let error = |e| {
             Error::new(ErrorKind::Config, place, format!("not a configuration: {e}"))
-                .fix("take the config.json that belongs to the weights")
+                .fix("take the file that belongs to the weights")
         };
         let value: Value = serde_json::from_str(json).map_err(error)?;
         let config: Self = serde_json::from_value(Self::part(value)).map_err(error)?;
@@ -331,6 +331,13 @@ impl Config for TokenizerConfig {
     fn validate(&self) -> Result<()> {
         TokenizerConfig::validate(self)
     }
+
+    fn part(mut document: Value) -> Value {
+        match document.get_mut("image_tokenizer") {
+            Some(tokenizer) => tokenizer.take(),
+            None => document,
+        }
+    }
 }
 
 impl SpecialTokens {
@@ -593,6 +600,52 @@ impl Config for ModelConfig {
             }
         }
         Ok(())
+    }
+}
+
+/// How images are drawn unless the user says otherwise: a model's generation.json.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GenerationConfig {
+    /// Classifier-free guidance: `uncond + guidance_scale (cond - uncond)`, 0 to 100; 1 is none.
+    pub guidance_scale: f32,
+    /// Decoding steps, 1 to the codes of an image.
+    pub steps: usize,
+    /// Noise on the choice of codes that are kept at first, 0 to 100; it decays to none.
+    pub temperature: f32,
+    /// The longest prompt, in tokens; UniGen trains with 128.
+    pub max_prompt_tokens: usize,
+}
+
+impl Default for GenerationConfig {
+    fn default() -> Self {
+        Self { guidance_scale: 4.0, steps: 12, temperature: 3.0, max_prompt_tokens: 128 }
+    }
+}
+
+impl GenerationConfig {
+    /// The defaults for images of `tokens` codes, which may be fewer than the usual steps.
+    pub fn of(tokens: usize) -> Self {
+        let usual = Self::default();
+        Self { steps: usual.steps.min(tokens), ..usual }
+    }
+
+    /// [`validate`](Config::validate), and fails where there are more steps than the `tokens` codes of an image.
+    pub fn check(&self, tokens: usize) -> Result<()> {
+        self.validate()?;
+        size("steps", self.steps, tokens)
+    }
+}
+
+impl Config for GenerationConfig {
+    fn validate(&self) -> Result<()> {
+        for (key, value) in [("guidance_scale", self.guidance_scale), ("temperature", self.temperature)] {
+            if !(0.0..=100.0).contains(&value) {
+                return Err(wrong(key, format!("is {value}")).fix("choose 0 to 100"));
+            }
+        }
+        size("steps", self.steps, MAX_SIZE)?;
+        size("max_prompt_tokens", self.max_prompt_tokens, 1 << 12)
     }
 }
 

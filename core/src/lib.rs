@@ -7,6 +7,7 @@
 pub mod config;
 pub mod cost;
 pub mod decoder;
+pub mod engine;
 pub mod error;
 pub mod image_tokenizer;
 pub mod model;

@@ -1,22 +1,32 @@
 //! The layers that all models share, with the parameter names and layouts of published PyTorch checkpoints.
 
 use crate::ops;
-use burn::module::{Module, Param};
+use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Distribution, Int, Tensor};
+
+/// A parameter that `init` makes at its first use; one that is loaded before is never made.
+fn lazy<const D: usize>(
+    shape: [usize; D],
+    device: &Device,
+    init: impl FnOnce(&Device) -> Tensor<D> + Send + Sync + 'static,
+) -> Param<Tensor<D>> {
+    let init = move |device: &Device, grad| init(device).set_require_grad(grad);
+    Param::uninitialized(ParamId::new(), init, device.clone(), true, shape.into())
+}
 
 /// A parameter drawn from a normal distribution with standard deviation `std`.
 pub fn normal<const D: usize>(shape: [usize; D], std: f64, device: &Device) -> Param<Tensor<D>> {
-    Param::from_tensor(Tensor::random(shape, Distribution::Normal(0.0, std), device))
+    lazy(shape, device, move |device| Tensor::random(shape, Distribution::Normal(0.0, std), device))
 }
 
 /// A parameter of zeros.
 pub fn zeros<const D: usize>(shape: [usize; D], device: &Device) -> Param<Tensor<D>> {
-    Param::from_tensor(Tensor::zeros(shape, device))
+    lazy(shape, device, move |device| Tensor::zeros(shape, device))
 }
 
 /// A parameter of ones.
 pub fn ones<const D: usize>(shape: [usize; D], device: &Device) -> Param<Tensor<D>> {
-    Param::from_tensor(Tensor::ones(shape, device))
+    lazy(shape, device, move |device| Tensor::ones(shape, device))
 }
 
 /// `y = x weightᵀ + bias`.

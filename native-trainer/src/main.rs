@@ -1,15 +1,19 @@
-//! `unigen`: train, verify, describe and make data for unified multimodal models.
+//! `unigen`: generate with, train, evaluate, verify, describe and make data for unified multimodal models.
+
+mod cli;
 
 use anyhow::{Context, Result, bail};
-use burn::tensor::{Device, DeviceKind};
+use burn::tensor::Device;
 use clap::builder::PossibleValuesParser;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
+use cli::{DeviceChoice, Generate, Geneval};
 use indicatif::{ProgressBar, ProgressStyle};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use unigen_core::config::{Config, ModelConfig};
 use unigen_core::cost::{Cost, Task};
-use unigen_trainer::eval::detector::DetectorStage;
+use unigen_trainer::eval::Detect;
+use unigen_trainer::eval::detector::{Detector, DetectorStage};
 use unigen_trainer::stages::TokenizerStage;
 use unigen_trainer::train::Stage;
 use unigen_trainer::{bench, data, train, verify};
@@ -24,6 +28,11 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Draw images from a prompt
+    Generate(Generate),
+    /// Score a model
+    #[command(subcommand)]
+    Eval(EvalCommand),
     /// Compare this implementation with published models, from parity folders
     Verify {
         /// Folders with config.json, model.safetensors and io.safetensors
@@ -67,6 +76,12 @@ const STAGES: &[(&str, train::Command)] = &[
 ];
 
 #[derive(Subcommand)]
+enum EvalCommand {
+    /// GenEval: whether images show the objects, numbers, colours and places that their prompts ask for
+    Geneval(Geneval),
+}
+
+#[derive(Subcommand)]
 enum DataCommand {
     /// Scenes of the sticker world as WebDataset shards with a preview sheet
     Stickers {
@@ -85,29 +100,6 @@ enum DataCommand {
     },
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum DeviceChoice {
-    /// The processor
-    Cpu,
-    /// A GPU through Vulkan, Metal or DX12
-    Wgpu,
-    /// A real GPU where there is one, else the processor
-    Auto,
-}
-
-impl DeviceChoice {
-    fn device(self) -> Device {
-        match self {
-            DeviceChoice::Cpu => Device::flex(),
-            DeviceChoice::Wgpu => Device::wgpu(DeviceKind::DefaultDevice),
-            DeviceChoice::Auto => match Device::enumerate_physical().first() {
-                Some(_) => Device::wgpu(DeviceKind::DefaultDevice),
-                None => Device::flex(),
-            },
-        }
-    }
-}
-
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
         Ok(code) => code,
@@ -120,6 +112,8 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<ExitCode> {
     match command {
+        Command::Generate(generate) => generate.run(),
+        Command::Eval(EvalCommand::Geneval(geneval)) => geneval.run(detector),
         Command::Verify { folders, device } => verify_all(&folders, &device.device()),
         Command::Info { model } => info(&model),
         Command::Bench { batch, rows } => {
@@ -151,6 +145,11 @@ fn run(command: Command) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// The judge at `path`.
+fn detector(path: &Path, device: &Device) -> Result<Box<dyn Detect>> {
+    Ok(Box::new(Detector::open(path, device)?))
 }
 
 fn verify_all(folders: &[PathBuf], device: &Device) -> Result<ExitCode> {

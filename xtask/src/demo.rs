@@ -5,6 +5,17 @@ use anyhow::{Result, bail};
 use crate::Workspace;
 use crate::steps::checked;
 
+const PROMPTS: [&str; 8] = [
+    "a photo of a red apple",
+    "a photo of two dogs",
+    "a photo of a blue car and a yellow umbrella",
+    "a photo of a cat left of a clock",
+    "a photo of three bananas",
+    "a photo of a green cup",
+    "a photo of a bird above a bench",
+    "a photo of a purple chair and an orange book",
+];
+
 /// Builds `unigen` and draws a sheet with `models/nano`; an error while the repository ships no model.
 pub fn run(workspace: &Workspace) -> Result<()> {
     let model = workspace.root.join("models/nano");
@@ -18,7 +29,9 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     checked(&mut workspace.cargo(&["build", "--release", "--workspace", "--bins"]))?;
     let sheet = workspace.target.join("demo/sheet.png");
     std::fs::create_dir_all(workspace.target.join("demo"))?;
-    checked(workspace.unigen().args(["generate", "--sheet", "--model"]).arg(&model).arg("-o").arg(&sheet))?;
+    let mut generate = workspace.unigen();
+    generate.arg("generate").args(PROMPTS).args(["--sheet", "--model"]).arg(&model).arg("-o").arg(&sheet);
+    checked(&mut generate)?;
     println!("The sheet is in {}", sheet.display());
     Ok(())
 }

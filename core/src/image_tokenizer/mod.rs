@@ -67,7 +67,8 @@ impl TokenizerConfig {
     /// Fails, naming the key, where no network has these sizes.
     pub fn validate(&self) -> Result<()> {
         let check = |good: bool, key: &str, what: String| {
-            if good { Ok(()) } else { Err(Error::new(ErrorKind::Config, format!("tokenizer {key}"), what)) }
+            let error = || Error::new(ErrorKind::Config, key, what);
+            if good { Ok(()) } else { Err(error().fix("choose sizes as a published MAGVITv2 has them")) }
         };
         for (key, size) in [
             ("ch", self.ch),
@@ -97,6 +98,7 @@ impl TokenizerConfig {
         let groups = self.norm_groups;
         for mult in self.encoder_ch_mult.iter().chain(&self.decoder_ch_mult).chain([&1]) {
             let channels = self.ch * mult;
+            check(channels <= 1 << 16, "ch", format!("makes {channels} channels, more than 65536"))?;
             let what = format!("is {groups}, which does not divide {channels} channels");
             check(channels.is_multiple_of(groups), "norm_groups", what)?;
         }

@@ -6,6 +6,6 @@ mod schedule;
 mod text;
 
 pub use masked::{Branch, Flow, MaskedDecoding, Path, Prefix, StepReport, edit_guidance, text_guidance};
-pub use noise::{Noise, Seeded};
+pub use noise::{Noise, Seeded, Seeds};
 pub use schedule::still_masked;
 pub use text::{TextDecoding, decode_text};

@@ -34,3 +34,17 @@ impl Noise for Seeded {
         )
     }
 }
+
+/// Noise for images that each have a seed of their own, by [`Seeded`].
+#[derive(Debug, Clone)]
+pub struct Seeds(pub Vec<u64>);
+
+impl Noise for Seeds {
+    fn token(&self, step: usize, image: usize, position: usize, class: usize) -> f32 {
+        Seeded { seed: self.0[image] }.token(step, 0, position, class)
+    }
+
+    fn confidence(&self, step: usize, image: usize, position: usize) -> f32 {
+        Seeded { seed: self.0[image] }.confidence(step, 0, position)
+    }
+}

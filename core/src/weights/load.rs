@@ -124,11 +124,10 @@ impl<K: Fn(&str) -> Option<String>> ModuleMapper for Loader<'_, K> {
                 match self.checkpoint.tensor(&name) {
                     Err(error) => self.unreadable = Some(error),
                     Ok((values, shape)) => {
-                        let (id, old, mapper) = param.consume();
-                        let options = (&old.device(), old.dtype());
-                        let new = Tensor::from_data(TensorData::new(values, shape), options);
-                        let new = new.set_require_grad(old.is_require_grad());
-                        return Param::from_mapped_value(id, new, mapper);
+                        let (id, device) = (param.id, param.lazy_device());
+                        let dtype = if param.is_initialized() { param.dtype() } else { DType::F32 };
+                        let new = Tensor::from_data(TensorData::new(values, shape), (&device, dtype));
+                        return param.transform_for_load(new, id);
                     }
                 }
             }

@@ -3,7 +3,7 @@
 
 use std::{fmt, io::BufRead};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use thiserror::Error;
 
 use crate::data::stickers::{Class, Color, Relation, relations};
@@ -231,8 +231,8 @@ fn judge_clause(
     Ok(())
 }
 
-/// How often pictures were right, task by task.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// How often pictures were right, task by task. Serialises as `{"single_object": {"score": .., "images": ..}, ..}`.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scores {
     /// Right and all pictures of each tag in [`Tag::ALL`]'s order.
     counts: [(usize, usize); 6],
@@ -266,6 +266,18 @@ impl Scores {
     /// How many pictures were judged.
     pub fn all_images(&self) -> usize {
         self.counts.iter().map(|(_, all)| all).sum()
+    }
+}
+
+impl Serialize for Scores {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Score {
+            score: Option<f64>,
+            images: usize,
+        }
+        let score = |tag| (tag, Score { score: self.tag(tag), images: self.images(tag) });
+        serializer.collect_map(Tag::ALL.map(score))
     }
 }
 

@@ -2,3 +2,6 @@
 
 pub mod detector;
 pub mod geneval;
+mod run;
+
+pub use run::{BATCH, Detect, Evaluation, Judged, MIN_ACCURACY};

@@ -28,7 +28,7 @@ use std::path::Path;
 use unigen_core::image_tokenizer::pixels_from_images;
 use unigen_core::weights::{Checkpoint, keys, load};
 
-use crate::eval::geneval::Detection;
+use crate::eval::{Detect, geneval::Detection};
 
 /// Name of the file that [`DetectorStage`] exports.
 pub const FILE: &str = "detector.safetensors";
@@ -52,11 +52,12 @@ impl Detector {
         Self { net, accuracy }
     }
 
-    /// Loads what [`DetectorStage`] exported.
+    /// Loads what [`DetectorStage`] exported: the file at `path`, or [`FILE`] in the folder there.
     ///
     /// # Errors
-    /// Where the file at `path` is missing, broken or no detector.
+    /// Where the file is missing, broken or no detector.
     pub fn open(path: &Path, device: &Device) -> Result<Self> {
+        let path = &if path.is_dir() { path.join(FILE) } else { path.to_owned() };
         let checkpoint = Checkpoint::open(path)?;
         let metadata = |key: &str| {
             let value = checkpoint.metadata().get(key);
@@ -71,11 +72,22 @@ impl Detector {
         Ok(Self { net, accuracy })
     }
 
+    /// The activations of pixels `[b, h, w, 3]` in [-1, 1] at three resolutions, see [`DetectorNet::features`].
+    pub fn features(&self, pixels: &Tensor<4>) -> Vec<Tensor<4>> {
+        self.net.features(pixels)
+    }
+}
+
+impl Detect for Detector {
+    fn accuracy(&self) -> f64 {
+        self.accuracy
+    }
+
     /// What each picture shows, most certain first, boxes in pixels.
     ///
     /// # Errors
     /// Where pictures differ in size, or their sides are no multiples of [`MULTIPLE`].
-    pub fn detect(&self, images: &[RgbImage]) -> Result<Vec<Vec<Detection>>> {
+    fn detect(&self, images: &[RgbImage]) -> Result<Vec<Vec<Detection>>> {
         let device = self.net.stem.weight.device();
         let mut found = Vec::with_capacity(images.len());
         for images in images.chunks(BATCH) {
@@ -86,11 +98,6 @@ impl Detector {
             found.extend(output.chunks(rows * columns * channels).map(|one| decode(one, rows, columns)));
         }
         Ok(found)
-    }
-
-    /// The activations of pixels `[b, h, w, 3]` in [-1, 1] at three resolutions, see [`DetectorNet::features`].
-    pub fn features(&self, pixels: &Tensor<4>) -> Vec<Tensor<4>> {
-        self.net.features(pixels)
     }
 }
 

@@ -1,0 +1,151 @@
+//! The files of a model.
+
+use super::{check_config, check_text, load_image_tokenizer};
+use crate::config::{Config, GenerationConfig, ModelConfig};
+use crate::error::{Error, ErrorKind, Result};
+use crate::image_tokenizer::{ImageTokenizer, TokenizerConfig};
+use crate::model::UniGen;
+use crate::text::TextTokenizer;
+use crate::weights::{Checkpoint, Precision, keys, save, write_aside};
+use burn::tensor::Device;
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Everything that an [`Engine`](super::Engine) is made of. Headers of weights are read, their data not yet.
+pub struct ModelParts {
+    /// Sizes: `config.json`.
+    pub config: ModelConfig,
+    /// How images are drawn unless told otherwise: `generation.json`.
+    pub generation: GenerationConfig,
+    /// `tokenizer.json`.
+    pub text: TextTokenizer,
+    /// Weights of [`UniGen`] under the published names: `model.safetensors`.
+    pub model: Checkpoint,
+    /// Weights of [`ImageTokenizer`] under the published names: `image_tokenizer.safetensors`.
+    pub image_tokenizer: Checkpoint,
+}
+
+/// A folder in this project's format: the files of [`ModelParts`]. A stage of training writes those that it makes.
+///
+/// Every file is written whole or not at all; errors name the file.
+#[derive(Clone, Debug)]
+pub struct ModelFolder {
+    path: PathBuf,
+}
+
+impl ModelFolder {
+    /// Sizes of the model, or of the image tokenizer alone.
+    pub const CONFIG: &str = "config.json";
+    /// How images are drawn; optional.
+    pub const GENERATION: &str = "generation.json";
+    /// Text tokenizer.
+    pub const TEXT: &str = "tokenizer.json";
+    /// Weights of the model.
+    pub const MODEL: &str = "model.safetensors";
+    /// Names the shards of the weights, where they are sharded.
+    pub const MODEL_INDEX: &str = "model.safetensors.index.json";
+    /// Weights of the image tokenizer.
+    pub const IMAGE_TOKENIZER: &str = "image_tokenizer.safetensors";
+
+    /// The folder at `path`, whether or not there is one.
+    pub fn at(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+
+    /// The folder at `path`, made where there is none.
+    pub fn create(path: &Path) -> Result<Self> {
+        std::fs::create_dir_all(path).map_err(|e| {
+            Error::new(ErrorKind::Io, path.display(), format!("cannot make the folder: {e}"))
+                .fix("choose another place, or allow writing there")
+        })?;
+        Ok(Self::at(path))
+    }
+
+    /// Opens all files. Fails where one is missing (all but generation.json), damaged, or not what it should be.
+    pub fn parts(&self) -> Result<ModelParts> {
+        self.exists()?;
+        let config = ModelConfig::read(&self.file(Self::CONFIG))?;
+        let generation = self.file(Self::GENERATION);
+        let text = self.file(Self::TEXT);
+        let json = std::fs::read(&text).map_err(|e| {
+            Error::new(ErrorKind::Io, text.display(), format!("cannot read it: {e}"))
+                .fix("copy it from where the weights come from")
+        })?;
+        // A large model may come in shards, which the folder's index names.
+        let sharded = self.file(Self::MODEL_INDEX).exists();
+        let model = if sharded { self.path.clone() } else { self.file(Self::MODEL) };
+        Ok(ModelParts {
+            generation: match generation.exists() {
+                true => GenerationConfig::read(&generation)?,
+                false => GenerationConfig::of(config.image_tokens()),
+            },
+            config,
+            text: TextTokenizer::from_bytes(&json)
+                .map_err(|e| Error { place: format!("{}: {}", self.path.display(), e.place), ..e })?,
+            model: Checkpoint::open(&model)?,
+            image_tokenizer: Checkpoint::open(&self.file(Self::IMAGE_TOKENIZER))?,
+        })
+    }
+
+    /// The image tokenizer alone and its sizes, from a whole model's folder or one that holds nothing else.
+    pub fn image_tokenizer(&self, device: &Device) -> Result<(TokenizerConfig, ImageTokenizer)> {
+        self.exists()?;
+        let config = TokenizerConfig::read(&self.file(Self::CONFIG))?;
+        let checkpoint = Checkpoint::open(&self.file(Self::IMAGE_TOKENIZER))?;
+        let tokenizer = load_image_tokenizer(&config, &checkpoint, device)?;
+        Ok((config, tokenizer))
+    }
+
+    /// Writes a whole model, having checked that its parts fit together.
+    pub fn write(
+        &self,
+        tokenizer_json: &[u8],
+        model: &UniGen,
+        image_tokenizer: &ImageTokenizer,
+        generation: &GenerationConfig,
+        precision: Precision,
+    ) -> Result<()> {
+        let config = model.config();
+        check_config(config)?;
+        check_text(config, &TextTokenizer::from_bytes(tokenizer_json)?)?;
+        generation.check(config.image_tokens())?;
+        write_aside(&self.file(Self::TEXT), |out| out.write_all(tokenizer_json))?;
+        self.write_model(model, precision)?;
+        self.write_image_tokenizer_weights(image_tokenizer, precision)?;
+        generation.write(&self.file(Self::GENERATION))?;
+        config.write(&self.file(Self::CONFIG))
+    }
+
+    /// Writes the weights of the model: `model.safetensors`.
+    pub fn write_model(&self, model: &UniGen, precision: Precision) -> Result<()> {
+        save(model, &self.file(Self::MODEL), precision, keys::unigen, HashMap::new())
+    }
+
+    /// Writes an image tokenizer alone: its weights, and its sizes as `config.json`.
+    pub fn write_image_tokenizer(
+        &self,
+        tokenizer: &ImageTokenizer,
+        config: &TokenizerConfig,
+        precision: Precision,
+    ) -> Result<()> {
+        self.write_image_tokenizer_weights(tokenizer, precision)?;
+        config.write(&self.file(Self::CONFIG))
+    }
+
+    fn write_image_tokenizer_weights(&self, tokenizer: &ImageTokenizer, precision: Precision) -> Result<()> {
+        save(tokenizer, &self.file(Self::IMAGE_TOKENIZER), precision, keys::same, HashMap::new())
+    }
+
+    fn exists(&self) -> Result<()> {
+        if self.path.is_dir() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Io, self.path.display(), "there is no such folder")
+            .fix("give the folder of a model, or train one"))
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+}

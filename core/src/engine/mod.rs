@@ -1,0 +1,261 @@
+//! From a model folder to images.
+//!
+//! [`Engine::new`] takes a model's parts wherever they come from, [`Engine::open`] a folder. The steps of making
+//! an image can be called one by one: [`Engine::draw_codes`], then [`Engine::images`].
+
+mod folder;
+
+pub use folder::{ModelFolder, ModelParts};
+
+use crate::config::{Config, GenerationConfig, ModelConfig};
+use crate::error::{Error, ErrorKind, Result};
+use crate::image_tokenizer::lfq::{Codes, codes_to_device};
+use crate::image_tokenizer::{ImageTokenizer, TokenizerConfig};
+use crate::model::UniGen;
+use crate::sampling::{Flow, MaskedDecoding, Path, Prefix, Seeds, StepReport, text_guidance};
+use crate::sequence::{Layouts, Opener, Row};
+use crate::text::TextTokenizer;
+use crate::weights::{Checkpoint, keys, load};
+use burn::tensor::{Device, Int, Tensor};
+use image::RgbImage;
+
+/// The most codes of an image: 1024 x 1024 pixels at 16 pixels a code.
+const MAX_IMAGE_TOKENS: usize = 4096;
+
+/// A picture to be drawn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GenerateRequest {
+    /// What it shows; any language can be read, whatever the model has learned.
+    pub prompt: String,
+    /// One seed gives one picture, alone or in any batch.
+    pub seed: u64,
+}
+
+/// A loaded model.
+pub struct Engine {
+    config: ModelConfig,
+    generation: GenerationConfig,
+    text: TextTokenizer,
+    model: UniGen,
+    image_tokenizer: ImageTokenizer,
+    device: Device,
+}
+
+impl Engine {
+    /// Opens a model folder, see [`ModelFolder`].
+    ///
+    /// Errors name the file, and the tensor or key in it: missing, damaged, of another model, not finite.
+    pub fn open(folder: &std::path::Path, device: &Device) -> Result<Self> {
+        Self::new(ModelFolder::at(folder).parts()?, device)
+    }
+
+    /// Puts a model together on `device`; errors as [`open`](Self::open).
+    pub fn new(parts: ModelParts, device: &Device) -> Result<Self> {
+        let ModelParts { config, generation, text, model, image_tokenizer } = parts;
+        check_config(&config)?;
+        check_text(&config, &text)?;
+        generation.check(config.image_tokens()).map_err(|e| within("generation.json", e))?;
+        Ok(Self {
+            model: load(UniGen::new(&config, device), &model, keys::model(&model))?,
+            image_tokenizer: load_image_tokenizer(&config.image_tokenizer, &image_tokenizer, device)?,
+            config,
+            generation,
+            text,
+            device: device.clone(),
+        })
+    }
+
+    /// Sizes.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// How this model draws unless told otherwise.
+    pub fn generation(&self) -> &GenerationConfig {
+        &self.generation
+    }
+
+    /// Draws one picture, square, of `image_size` pixels a side; `on_step` sees every step and may cancel.
+    ///
+    /// # Errors
+    /// `Text` for an empty prompt or one that is too long; `Config` for settings out of range; `Cancelled`;
+    /// `Device`.
+    pub fn generate(
+        &self,
+        request: &GenerateRequest,
+        settings: &GenerationConfig,
+        on_step: impl FnMut(StepReport) -> Flow,
+    ) -> Result<RgbImage> {
+        let images = self.generate_batch(std::slice::from_ref(request), settings, on_step)?;
+        let missing = || Error::new(ErrorKind::Device, "image", "was not drawn");
+        images.into_iter().next().ok_or_else(missing)
+    }
+
+    /// Draws several pictures at once, each as [`generate`](Self::generate) would draw it alone up to rounding.
+    pub fn generate_batch(
+        &self,
+        requests: &[GenerateRequest],
+        settings: &GenerationConfig,
+        on_step: impl FnMut(StepReport) -> Flow,
+    ) -> Result<Vec<RgbImage>> {
+        self.images(&self.draw_codes(requests, settings, on_step)?)
+    }
+
+    /// The codes of the pictures, row-major; errors as [`generate`](Self::generate).
+    pub fn draw_codes(
+        &self,
+        requests: &[GenerateRequest],
+        settings: &GenerationConfig,
+        on_step: impl FnMut(StepReport) -> Flow,
+    ) -> Result<Vec<Codes>> {
+        let tokens = self.config.image_tokens();
+        settings.check(tokens)?;
+        let prompts = requests.iter().map(|r| self.prompt(&r.prompt, settings.max_prompt_tokens));
+        let cond: Vec<Prefix> = prompts.map(|text| Ok(self.prefix(&text?))).collect::<Result<_>>()?;
+        if cond.is_empty() {
+            return Ok(vec![]);
+        }
+        let uncond = vec![self.prefix(&[]); cond.len()];
+        let branches = text_guidance(settings.guidance_scale, cond, uncond);
+        let decoding =
+            MaskedDecoding { steps: settings.steps, temperature: settings.temperature, path: Path::Cached };
+        let targets = vec![vec![None; tokens]; requests.len()];
+        let delimiters = [self.text.special().soi, self.text.special().eoi];
+        let seeds = Seeds(requests.iter().map(|r| r.seed).collect());
+        decoding.decode(&self.model, &branches, targets, delimiters, &seeds, on_step)
+    }
+
+    /// Codes of whole pictures, row-major, to pixels; fails where they are not `image_tokens` codes of this model.
+    pub fn images(&self, codes: &[Codes]) -> Result<Vec<RgbImage>> {
+        let (tokens, size) = (self.config.image_tokens(), self.config.image_size);
+        let mut images = Vec::with_capacity(codes.len());
+        // One by one: the finest level of a batch would take most of the memory.
+        for codes in codes {
+            if codes.len() != tokens || codes.iter().any(|&c| c as usize >= self.config.codebook_size()) {
+                let what = format!("are not {tokens} codes of {} bits", self.config.code_bits());
+                return Err(Error::new(ErrorKind::Image, "image codes", what));
+            }
+            let codes = codes_to_device(codes, &self.device);
+            images.extend(self.image_tokenizer.to_image(self.image_tokenizer.decode(codes, size, size))?);
+        }
+        Ok(images)
+    }
+
+    /// The tokens of a prompt.
+    fn prompt(&self, prompt: &str, limit: usize) -> Result<Vec<u32>> {
+        let prompt = prompt.trim();
+        if prompt.is_empty() {
+            return Err(Error::new(ErrorKind::Text, "prompt", "is empty")
+                .fix("describe the picture, for example \"a photo of a red apple\""));
+        }
+        self.text.encode_within(prompt, limit).map_err(|e| Error { place: "prompt".into(), ..e })
+    }
+
+    /// Everything before the live block of `generate`: text, every row of which sees what is before it.
+    fn prefix(&self, text: &[u32]) -> Prefix {
+        let plan = layouts(&self.text).generate(text, self.config.image_tokens());
+        let ids = plan.rows().take(plan.prefix_len).filter_map(|row| match row {
+            Row::Token(id) => Some(id as i32),
+            _ => None,
+        });
+        let ids: Vec<i32> = ids.collect();
+        Prefix::causal(self.model.llm.embed(Tensor::<1, Int>::from_ints(ids.as_slice(), &self.device)))
+    }
+}
+
+/// The sequences that [`MaskedDecoding`] completes, with `soi` in the live block: a model must be trained on these.
+pub fn layouts(text: &TextTokenizer) -> Layouts<'_> {
+    Layouts { opener: Opener::Block, ..Layouts::new(text) }
+}
+
+/// Whether pictures of this kind can be drawn.
+fn check_config(config: &ModelConfig) -> Result<()> {
+    config.validate().map_err(|e| within("config.json", e))?;
+    let error = |key: &str, what| Error::new(ErrorKind::Config, format!("config.json: {key}"), what);
+    let (tokens, channels) = (config.image_tokens(), config.image_tokenizer.out_ch);
+    if tokens > MAX_IMAGE_TOKENS {
+        return Err(error("image_size", format!("makes {tokens} codes an image"))
+            .fix(format!("choose a size that makes at most {MAX_IMAGE_TOKENS}")));
+    }
+    if channels != 3 {
+        return Err(error("image_tokenizer.out_ch", format!("is {channels}"))
+            .fix("images are red, green and blue: choose 3"));
+    }
+    Ok(())
+}
+
+/// Whether the text tokenizer and the model count tokens alike.
+fn check_text(config: &ModelConfig, text: &TextTokenizer) -> Result<()> {
+    let error = |what| {
+        Error::new(ErrorKind::Text, "tokenizer.json", what)
+            .fix("take config.json and tokenizer.json from the same model")
+    };
+    if text.vocab_size() > config.text_vocab {
+        let what = format!("has {} tokens, the model {}", text.vocab_size(), config.text_vocab);
+        return Err(error(what));
+    }
+    for ((name, found), (_, wanted)) in text.special().named().into_iter().zip(config.special_tokens.named())
+    {
+        if found != wanted {
+            return Err(error(format!("{name} is token {found}, in config.json {wanted}")));
+        }
+    }
+    Ok(())
+}
+
+fn load_image_tokenizer(
+    config: &TokenizerConfig,
+    checkpoint: &Checkpoint,
+    device: &Device,
+) -> Result<ImageTokenizer> {
+    load(ImageTokenizer::new(config, device)?, checkpoint, keys::same)
+}
+
+fn within(file: &str, e: Error) -> Error {
+    Error { place: format!("{file}: {}", e.place), ..e }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sequence::AttentionLayout;
+    use crate::text::train_bpe;
+
+    /// Decoding sees the rows, positions and attention of the sequence that training sees.
+    #[test]
+    fn decoding_completes_the_sequences_of_training() {
+        let (mut config, device) = (ModelConfig::preset("nano").unwrap(), Device::flex());
+        (config.decoder.num_hidden_layers, config.image_size) = (2, 32);
+        let bpe = train_bpe(["a photo of a red apple".to_owned()], 300).unwrap();
+        let engine = Engine {
+            generation: GenerationConfig::of(16),
+            text: TextTokenizer::from_bytes(&bpe).unwrap(),
+            model: UniGen::new(&config, &device),
+            image_tokenizer: ImageTokenizer::new(&config.image_tokenizer, &device).unwrap(),
+            device: device.clone(),
+            config,
+        };
+        let (llm, prompt) = (&engine.model.llm, engine.prompt("a red apple", 128).unwrap());
+
+        let trained = |layouts: Layouts| {
+            let plan = layouts.generate(&prompt, 16);
+            let rows = plan.rows().map(|row| match row {
+                Row::Token(id) => llm.embed(Tensor::<1, Int>::from_ints([id as i32], &device)),
+                _ => engine.model.embed_codes(&[None], &device),
+            });
+            let positions = llm.positions(&(0..plan.len()).collect::<Vec<_>>(), &device);
+            let layout = AttentionLayout::full([&plan]);
+            let hidden = llm.forward(Tensor::cat(rows.collect(), 0), &positions, &layout);
+            engine.model.code_logits(hidden.slice([plan.target.clone()]))
+        };
+
+        let branches = text_guidance(1.0, vec![engine.prefix(&prompt)], vec![]);
+        let decoding = MaskedDecoding { steps: 1, temperature: 0.0, path: Path::Cached };
+        let special = engine.text.special();
+        let targets = [vec![None; 16]];
+        let decoded = decoding.first_logits(&engine.model, &branches, &targets, [special.soi, special.eoi]);
+        let difference = |layouts| (trained(layouts) - decoded.clone()).abs().max().into_scalar::<f32>();
+        let (same, other) = (difference(layouts(&engine.text)), difference(Layouts::new(&engine.text)));
+        assert!(same < 1e-6 && other > 10.0 * same, "{same} {other}");
+    }
+}

@@ -1,0 +1,100 @@
+//! `unigen generate`.
+
+use super::{Compute, Sampling, flow, image_format, leave, write_image};
+use anyhow::Result;
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use unigen_core::engine::{Engine, GenerateRequest};
+use unigen_trainer::eval::BATCH;
+use unigen_trainer::run::{self, Interrupt};
+
+#[derive(Args)]
+pub struct Generate {
+    /// What the picture shows; several prompts give several pictures
+    #[arg(required = true)]
+    prompts: Vec<String>,
+    /// Folder of the model
+    #[arg(long, default_value = "models/nano")]
+    model: PathBuf,
+    /// Image file to write; several are numbered: out-1.png, out-2.png, ..
+    #[arg(short, long, default_value = "out.png")]
+    out: PathBuf,
+    /// Seed; the same seed gives the same image, and further images have the seeds that follow
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Images a prompt
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    count: u64,
+    /// Put all images on one sheet
+    #[arg(long)]
+    sheet: bool,
+    #[command(flatten)]
+    sampling: Sampling,
+    #[command(flatten)]
+    compute: Compute,
+}
+
+impl Generate {
+    pub fn run(&self) -> Result<ExitCode> {
+        leave(self.draw(Interrupt::install()?))
+    }
+
+    fn draw(&self, interrupt: Interrupt) -> Result<()> {
+        image_format(&self.out)?;
+        let engine = Engine::open(&self.model, &self.compute.device())?;
+        let settings = self.sampling.over(engine.generation());
+        let requests: Vec<GenerateRequest> = self
+            .prompts
+            .iter()
+            .flat_map(|prompt| (0..self.count).map(move |i| (prompt, self.seed.wrapping_add(i))))
+            .map(|(prompt, seed)| GenerateRequest { prompt: prompt.clone(), seed })
+            .collect();
+        let steps = requests.len().div_ceil(BATCH) * settings.steps;
+        let style = ProgressStyle::with_template("{bar:40} step {pos}/{len}, {eta} left")?;
+        let bar = ProgressBar::new(steps as u64).with_style(style);
+        let mut cells = Vec::new();
+        let mut numbers = 1..;
+        for batch in requests.chunks(BATCH) {
+            let images = engine.generate_batch(batch, &settings, |_| {
+                bar.inc(1);
+                flow(interrupt)
+            })?;
+            for ((request, image), number) in batch.iter().zip(images).zip(&mut numbers) {
+                if self.sheet {
+                    cells.push((image, format!("{} (seed {})", request.prompt, request.seed)));
+                } else {
+                    let single = requests.len() == 1;
+                    let path = if single { self.out.clone() } else { numbered(&self.out, number) };
+                    write_image(&path, &image)?;
+                    bar.suspend(|| println!("{}", path.display()));
+                }
+            }
+        }
+        bar.finish_and_clear();
+        if self.sheet {
+            let columns = (cells.len() as f64).sqrt().ceil() as usize;
+            write_image(&self.out, &run::sheet(&cells, columns, 2))?;
+            println!("{}", self.out.display());
+        }
+        Ok(())
+    }
+}
+
+/// `out.png` → `out-3.png`
+fn numbered(path: &Path, number: usize) -> PathBuf {
+    let part = |name: Option<&std::ffi::OsStr>| name.unwrap_or_default().to_string_lossy().into_owned();
+    path.with_file_name(format!("{}-{number}.{}", part(path.file_stem()), part(path.extension())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_come_before_the_ending() {
+        assert_eq!(numbered(Path::new("a.b/out.png"), 3), Path::new("a.b/out-3.png"));
+        assert_eq!(numbered(Path::new("x.y.jpg"), 12), Path::new("x.y-12.jpg"));
+    }
+}

@@ -1,0 +1,130 @@
+//! The commands that have more than a few options.
+
+mod generate;
+mod geneval;
+
+pub use generate::Generate;
+pub use geneval::Geneval;
+
+use anyhow::{Context, Result, ensure};
+use burn::tensor::{Device, DeviceKind};
+use clap::{Args, ValueEnum};
+use image::{ImageFormat, RgbImage};
+use std::io::Cursor;
+use std::path::Path;
+use std::process::ExitCode;
+use unigen_core::config::GenerationConfig;
+use unigen_core::ops::cpu::{MatmulPrecision, set_matmul_precision};
+use unigen_core::sampling::Flow;
+use unigen_core::{Error, ErrorKind};
+use unigen_trainer::run::{Interrupt, write_atomic};
+
+/// Exit code of a program that Ctrl-C ended, by the convention of shells.
+const INTERRUPTED: u8 = 130;
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum DeviceChoice {
+    /// The processor
+    Cpu,
+    /// A GPU through Vulkan, Metal or DX12
+    Wgpu,
+    /// A real GPU where there is one, else the processor
+    Auto,
+}
+
+impl DeviceChoice {
+    pub fn device(self) -> Device {
+        match self {
+            DeviceChoice::Cpu => Device::flex(),
+            DeviceChoice::Wgpu => Device::wgpu(DeviceKind::DefaultDevice),
+            DeviceChoice::Auto => match Device::enumerate_physical().first() {
+                Some(_) => Device::wgpu(DeviceKind::DefaultDevice),
+                None => Device::flex(),
+            },
+        }
+    }
+}
+
+/// Where and how to compute.
+#[derive(Args)]
+struct Compute {
+    /// Where to compute
+    #[arg(long, default_value = "cpu")]
+    device: DeviceChoice,
+    /// Multiply in bf16 on processors with AMX: faster, but the images differ from those in f32
+    #[arg(long)]
+    bf16: bool,
+}
+
+impl Compute {
+    /// The device, with the precision set for the whole process.
+    fn device(&self) -> Device {
+        if self.bf16 {
+            set_matmul_precision(MatmulPrecision::Bf16);
+        }
+        self.device.device()
+    }
+}
+
+/// What may differ from the model's own generation.json.
+#[derive(Args)]
+struct Sampling {
+    /// How strongly the prompt counts: 1 is no guidance [default: the model's]
+    #[arg(long)]
+    guidance_scale: Option<f32>,
+    /// Decoding steps [default: the model's]
+    #[arg(long)]
+    steps: Option<usize>,
+    /// Noise on the order in which codes are fixed [default: the model's]
+    #[arg(long)]
+    temperature: Option<f32>,
+}
+
+impl Sampling {
+    fn over(&self, model: &GenerationConfig) -> GenerationConfig {
+        GenerationConfig {
+            guidance_scale: self.guidance_scale.unwrap_or(model.guidance_scale),
+            steps: self.steps.unwrap_or(model.steps),
+            temperature: self.temperature.unwrap_or(model.temperature),
+            ..model.clone()
+        }
+    }
+}
+
+/// Whether decoding goes on.
+fn flow(interrupt: Interrupt) -> Flow {
+    if interrupt.requested() { Flow::Cancel } else { Flow::Continue }
+}
+
+/// Success, or the exit code of an interrupted program; other errors stay errors.
+fn leave(result: Result<()>) -> Result<ExitCode> {
+    match result {
+        Err(e) if e.downcast_ref().is_some_and(|e: &Error| e.kind == ErrorKind::Cancelled) => {
+            Ok(ExitCode::from(INTERRUPTED))
+        }
+        other => other.map(|()| ExitCode::SUCCESS),
+    }
+}
+
+/// Fails, before any work, where nothing can be written at `path`.
+fn writable(path: &Path) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    ensure!(folder.is_dir(), "{}: there is no folder {}: create it first", path.display(), folder.display());
+    ensure!(!path.is_dir(), "{} is a folder: give the name of a file", path.display());
+    Ok(())
+}
+
+/// The image format that a file's name asks for; fails where nothing can be written there.
+fn image_format(path: &Path) -> Result<ImageFormat> {
+    writable(path)?;
+    let format = ImageFormat::from_path(path).ok().filter(|format| format.writing_enabled());
+    format.with_context(|| format!("{}: give it a name that ends in .png or .jpg", path.display()))
+}
+
+fn write_image(path: &Path, image: &RgbImage) -> Result<()> {
+    let mut file = Cursor::new(Vec::new());
+    image
+        .write_to(&mut file, image_format(path)?)
+        .with_context(|| format!("cannot encode {}", path.display()))?;
+    Ok(write_atomic(path, |out| out.write_all(file.get_ref()))?)
+}

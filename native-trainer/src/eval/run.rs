@@ -1,0 +1,308 @@
+//! GenEval from prompts to scores: draw, detect, judge.
+
+use std::fmt;
+
+use anyhow::{Result, ensure};
+use image::imageops::replace;
+use image::{Rgb, RgbImage};
+use serde::Serialize;
+use unigen_core::engine::GenerateRequest;
+
+use super::geneval::{Detection, Prompt, Scores, Tag, judge};
+use crate::run::sheet;
+
+/// A detector that is right less often than this on original renders may not judge.
+pub const MIN_ACCURACY: f64 = 0.98;
+/// Images drawn at once.
+pub const BATCH: usize = 16;
+/// Images of each tag on the sheet, and columns of the sheet.
+const SHOWN: usize = 24;
+const COLUMNS: usize = 12;
+/// Pixels of the frame around an image on the sheet, and its colours.
+const FRAME: u32 = 4;
+const RIGHT: Rgb<u8> = Rgb([40, 150, 80]);
+const WRONG: Rgb<u8> = Rgb([205, 50, 50]);
+
+/// Finds the objects in pictures.
+pub trait Detect {
+    /// How often it is right on original renders, 0 to 1, measured when it was trained.
+    fn accuracy(&self) -> f64;
+
+    /// The objects in each picture.
+    fn detect(&self, images: &[RgbImage]) -> Result<Vec<Vec<Detection>>>;
+}
+
+/// One picture and what came of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Judged {
+    pub tag: Tag,
+    pub prompt: String,
+    /// `unigen generate` draws the same picture from this seed.
+    pub seed: u64,
+    pub correct: bool,
+    /// What is wrong, one line each.
+    pub reason: String,
+    pub detections: Vec<Detection>,
+    #[serde(skip)]
+    pub image: RgbImage,
+}
+
+/// All pictures of an evaluation.
+#[derive(Clone, Debug, Serialize)]
+pub struct Evaluation {
+    pub detector_accuracy: f64,
+    /// The unweighted mean of the tags, 0 to 1.
+    pub overall: Option<f64>,
+    pub scores: Scores,
+    pub images: Vec<Judged>,
+}
+
+impl Evaluation {
+    /// Draws `samples` pictures of every prompt, with the seeds `seed`, `seed + 1`, .., and has them judged.
+    /// `progress` learns how many pictures are done.
+    ///
+    /// # Errors
+    /// Before anything is drawn where the detector is not accurate enough or there is nothing to draw;
+    /// otherwise those of `draw` and of the detector.
+    pub fn run(
+        prompts: &[Prompt],
+        samples: usize,
+        seed: u64,
+        detector: &dyn Detect,
+        mut draw: impl FnMut(&[GenerateRequest]) -> Result<Vec<RgbImage>>,
+        mut progress: impl FnMut(usize),
+    ) -> Result<Self> {
+        let accuracy = detector.accuracy();
+        ensure!(
+            (MIN_ACCURACY..=1.0).contains(&accuracy),
+            "the detector is right on {accuracy} of original renders; to judge it must be on {MIN_ACCURACY} at least: train it longer"
+        );
+        let wanted: Vec<&Prompt> =
+            prompts.iter().flat_map(|prompt| std::iter::repeat_n(prompt, samples)).collect();
+        ensure!(!wanted.is_empty(), "nothing to draw: give at least one prompt and one sample");
+        let mut images = Vec::with_capacity(wanted.len());
+        for batch in wanted.chunks(BATCH) {
+            let seeds = (images.len() as u64..).map(|index| seed.wrapping_add(index));
+            let requests: Vec<GenerateRequest> = batch
+                .iter()
+                .zip(seeds)
+                .map(|(prompt, seed)| GenerateRequest { prompt: prompt.prompt.clone(), seed })
+                .collect();
+            let drawn = draw(&requests)?;
+            let found = detector.detect(&drawn)?;
+            ensure!(
+                drawn.len() == batch.len() && found.len() == batch.len(),
+                "{} prompts gave {} pictures and {} lists of detections",
+                batch.len(),
+                drawn.len(),
+                found.len()
+            );
+            for (((prompt, request), image), detections) in batch.iter().zip(requests).zip(drawn).zip(found) {
+                let verdict = judge(prompt, &detections);
+                images.push(Judged {
+                    tag: prompt.tag,
+                    prompt: request.prompt,
+                    seed: request.seed,
+                    correct: verdict.correct,
+                    reason: verdict.reason,
+                    detections,
+                    image,
+                });
+            }
+            progress(images.len());
+        }
+        let mut scores = Scores::default();
+        for judged in &images {
+            scores.add(judged.tag, judged.correct);
+        }
+        Ok(Self { detector_accuracy: accuracy, overall: scores.overall(), scores, images })
+    }
+
+    /// Pictures of all tags, evenly spaced among those judged, framed green where right and red where wrong,
+    /// with prompt and reason.
+    pub fn sheet(&self) -> RgbImage {
+        let mut cells = Vec::new();
+        for tag in Tag::ALL {
+            let of_tag: Vec<&Judged> = self.images.iter().filter(|judged| judged.tag == tag).collect();
+            let shown = of_tag.len().min(SHOWN);
+            cells.extend((0..shown).map(|place| cell(of_tag[place * of_tag.len() / shown])));
+        }
+        sheet(&cells, COLUMNS, 2)
+    }
+}
+
+/// A framed picture and its caption.
+fn cell(judged: &Judged) -> (RgbImage, String) {
+    let (width, height) = judged.image.dimensions();
+    let color = if judged.correct { RIGHT } else { WRONG };
+    let mut framed = RgbImage::from_pixel(width + 2 * FRAME, height + 2 * FRAME, color);
+    replace(&mut framed, &judged.image, FRAME.into(), FRAME.into());
+    let caption = match judged.correct {
+        true => format!("right: {}", judged.prompt),
+        false => format!("WRONG: {} - {}", judged.prompt, judged.reason),
+    };
+    (framed, caption)
+}
+
+impl fmt::Display for Evaluation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let score = |score: Option<f64>| score.map_or("-".to_owned(), |score| format!("{score:.4}"));
+        let mut line = |name, value, images| writeln!(f, "{name:<15}{:>8}{images:>8} images", score(value));
+        for tag in Tag::ALL {
+            line(tag.name(), self.scores.tag(tag), self.scores.images(tag))?;
+        }
+        line("overall", self.overall, self.scores.all_images())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::stickers::{
+        Background, Class, Color, Object, Relation, Renderer, Scene, Style, Tint, geneval_prompts,
+    };
+    use crate::eval::geneval::Clause;
+    use std::cell::RefCell;
+
+    /// A scene that a prompt describes: objects in a row, or above one another where it says so.
+    fn scene(prompt: &Prompt) -> Scene {
+        let mut objects = Vec::new();
+        for clause in &prompt.include {
+            let center = match clause.position {
+                None => [0.5, 0.5],
+                Some((Relation::Left, _)) => [0.2, 0.5],
+                Some((Relation::Right, _)) => [0.8, 0.5],
+                Some((Relation::Above, _)) => [0.5, 0.2],
+                Some((Relation::Below, _)) => [0.5, 0.8],
+            };
+            objects.extend((0..clause.count).map(|_| Object {
+                class: clause.class,
+                color: clause.color,
+                center,
+                size: 0.2,
+                flipped: false,
+                rotation: 0.0,
+            }));
+        }
+        Scene { objects, background: Background::Plain(Tint::White), style: Style::Plain }
+    }
+
+    /// Draws what is asked for and remembers it, so that it can say what there is.
+    struct Oracle {
+        accuracy: f64,
+        drawn: RefCell<Vec<Scene>>,
+    }
+
+    impl Detect for Oracle {
+        fn accuracy(&self) -> f64 {
+            self.accuracy
+        }
+
+        fn detect(&self, images: &[RgbImage]) -> Result<Vec<Vec<Detection>>> {
+            let mut drawn = self.drawn.borrow_mut();
+            assert_eq!(drawn.len(), images.len());
+            let objects = |scene: Scene| {
+                scene
+                    .objects
+                    .iter()
+                    .map(|object| Detection {
+                        class: object.class,
+                        score: 0.95,
+                        color: object.color,
+                        bbox: object.bounds(),
+                    })
+                    .collect()
+            };
+            Ok(drawn.drain(..).map(objects).collect())
+        }
+    }
+
+    fn evaluate(
+        prompts: &[Prompt],
+        samples: usize,
+        accuracy: f64,
+        alter: impl Fn(usize, &mut Scene),
+    ) -> Result<Evaluation> {
+        let oracle = Oracle { accuracy, drawn: RefCell::default() };
+        let renderer = Renderer::new();
+        let mut done = 0;
+        let draw = |requests: &[GenerateRequest]| {
+            let images = requests.iter().map(|request| {
+                let prompt = prompts.iter().find(|p| p.prompt == request.prompt).unwrap();
+                let mut scene = scene(prompt);
+                alter(request.seed as usize, &mut scene);
+                let image = renderer.render(&scene, 24, 24);
+                oracle.drawn.borrow_mut().push(scene);
+                image
+            });
+            Ok(images.collect())
+        };
+        let evaluation = Evaluation::run(prompts, samples, 0, &oracle, draw, |images| done = images)?;
+        assert_eq!(done, prompts.len() * samples);
+        Ok(evaluation)
+    }
+
+    #[test]
+    fn true_scenes_are_all_right() {
+        let prompts = geneval_prompts(3);
+        let evaluation = evaluate(&prompts, 1, 0.99, |_, _| ()).unwrap();
+        assert_eq!(evaluation.overall, Some(1.0), "{evaluation}");
+        assert_eq!(evaluation.scores.all_images(), 553);
+        let text = evaluation.to_string();
+        assert!(text.starts_with("single_object    1.0000      80 images\n"), "{text}");
+        assert!(text.ends_with("overall          1.0000     553 images\n"), "{text}");
+    }
+
+    #[test]
+    fn what_is_wrong_counts_and_shows() {
+        let dog = Class::from_name("dog").unwrap();
+        let one = |tag, clause: Clause, words: &str| Prompt {
+            tag,
+            include: vec![clause],
+            exclude: vec![],
+            prompt: words.to_owned(),
+        };
+        let prompts = [
+            one(Tag::SingleObject, Clause::new(dog, 1), "a photo of a dog"),
+            one(
+                Tag::Colors,
+                Clause { color: Some(Color::Red), ..Clause::new(dog, 1) },
+                "a photo of a red dog",
+            ),
+        ];
+        // Of four dogs each, one is no dog and three are blue.
+        let evaluation = evaluate(&prompts, 4, 1.0, |seed, scene| {
+            let object = &mut scene.objects[0];
+            if seed == 2 {
+                object.class = Class::from_name("cat").unwrap();
+            } else if seed > 4 {
+                object.color = Some(Color::Blue);
+            }
+        })
+        .unwrap();
+        assert_eq!(evaluation.scores.tag(Tag::SingleObject), Some(0.75));
+        assert_eq!(evaluation.scores.tag(Tag::Colors), Some(0.25));
+        assert_eq!((evaluation.overall, evaluation.scores.tag(Tag::Counting)), (Some(0.5), None));
+        let seeds: Vec<u64> = evaluation.images.iter().map(|judged| judged.seed).collect();
+        assert_eq!(seeds, [0, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(evaluation.images[2].reason, "expected dog>=1, found 0");
+        let sheet = evaluation.sheet();
+        let framed = |color| sheet.pixels().filter(|pixel| **pixel == color).count();
+        assert_eq!(framed(RIGHT), framed(WRONG), "four right, four wrong");
+        assert!(framed(RIGHT) > 0);
+        let json = serde_json::to_value(&evaluation).unwrap();
+        assert_eq!((&json["overall"], &json["images"][5]["correct"]), (&0.5.into(), &false.into()));
+        assert_eq!(json["scores"]["single_object"]["images"], 4);
+    }
+
+    #[test]
+    fn a_poor_detector_may_not_judge() {
+        let prompts = &geneval_prompts(0)[..1];
+        for accuracy in [0.97, f64::NAN, 1.5] {
+            let error = evaluate(prompts, 1, accuracy, |_, _| ()).unwrap_err().to_string();
+            assert!(error.contains("0.98") && error.contains("train it longer"), "{error}");
+        }
+        assert!(evaluate(prompts, 1, MIN_ACCURACY, |_, _| ()).is_ok());
+        assert!(evaluate(prompts, 0, 1.0, |_, _| ()).unwrap_err().to_string().contains("nothing to draw"));
+    }
+}
