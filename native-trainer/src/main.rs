@@ -14,7 +14,7 @@ use unigen_core::config::{Config, ModelConfig};
 use unigen_core::cost::{Cost, Task};
 use unigen_trainer::eval::Detect;
 use unigen_trainer::eval::detector::{Detector, DetectorStage};
-use unigen_trainer::stages::TokenizerStage;
+use unigen_trainer::stages::{PretrainStage, TokenizerStage};
 use unigen_trainer::train::Stage;
 use unigen_trainer::{bench, data, train, verify};
 
@@ -73,6 +73,7 @@ enum Command {
 const STAGES: &[(&str, train::Command)] = &[
     (DetectorStage::NAME, train::command::<DetectorStage>),
     (TokenizerStage::NAME, train::command::<TokenizerStage>),
+    (PretrainStage::NAME, train::command::<PretrainStage>),
 ];
 
 #[derive(Subcommand)]

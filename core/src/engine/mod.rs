@@ -65,6 +65,20 @@ impl Engine {
         })
     }
 
+    /// An engine of parts in memory, as training has them; errors where they do not fit together.
+    pub fn of(
+        text: TextTokenizer,
+        model: UniGen,
+        image_tokenizer: ImageTokenizer,
+        device: &Device,
+    ) -> Result<Self> {
+        let config = model.config().clone();
+        check_config(&config)?;
+        check_text(&config, &text)?;
+        let generation = GenerationConfig::of(config.image_tokens());
+        Ok(Self { config, generation, text, model, image_tokenizer, device: device.clone() })
+    }
+
     /// Sizes.
     pub fn config(&self) -> &ModelConfig {
         &self.config

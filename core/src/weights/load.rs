@@ -192,7 +192,7 @@ pub fn write_tensors(
         .map_err(|e| error("header", e.to_string()))
         .and_then(|m| serde_json::to_string(&m).map_err(|e| error("header", e.to_string())))?;
     // Spaces align the data to 8 bytes.
-    let header = format!("{header:width$}", width = header.chars().count() + (8 - header.len() % 8) % 8);
+    let header = header.clone() + &" ".repeat((8 - header.len() % 8) % 8);
 
     let mut wrong = None;
     let written = write_aside(path, |out| {

@@ -6,7 +6,7 @@ use std::{
     fs::{self, File},
     io::{self, BufReader, BufWriter, Cursor, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use anyhow::Context;
@@ -218,6 +218,66 @@ impl Iterator for ShardReader {
                 return Some(Err(error));
             }
         }
+    }
+}
+
+/// The samples of shards by number.
+pub struct ShardIndex {
+    shards: Vec<Mutex<OpenShard>>,
+    samples: Vec<Position>,
+}
+
+impl ShardIndex {
+    /// Lists what is in these shards, in this order, without reading it all.
+    ///
+    /// # Errors
+    /// Where one cannot be read to its end.
+    pub fn open(paths: &[PathBuf]) -> Result<Self, ShardError> {
+        let mut index = ShardIndex { shards: Vec::new(), samples: Vec::new() };
+        for path in paths {
+            let error = |source| ShardError::Shard { shard: path.clone(), source };
+            let mut shard = OpenShard::open(Arc::from(path.as_path())).map_err(error)?;
+            if let Some(source) = shard.broken.take() {
+                return Err(error(source));
+            }
+            let number = index.shards.len();
+            index.samples.extend((0..shard.samples.len()).map(|index| Position { shard: number, index }));
+            index.shards.push(Mutex::new(shard));
+        }
+        Ok(index)
+    }
+
+    /// The shards' paths and sizes.
+    pub fn name(&self) -> String {
+        let name = |shard: &Mutex<OpenShard>| {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            format!("{} ({})", shard.path.display(), shard.samples.len())
+        };
+        self.shards.iter().map(name).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Number of samples.
+    pub fn len(&self) -> usize {
+        self.samples.len()
+    }
+
+    /// Whether there are no samples.
+    pub fn is_empty(&self) -> bool {
+        self.samples.is_empty()
+    }
+
+    /// Sample number `index`.
+    ///
+    /// # Errors
+    /// Where it cannot be used.
+    ///
+    /// # Panics
+    /// If there are not as many.
+    pub fn read(&self, index: usize) -> Result<Sample, ShardError> {
+        let Position { shard, index } = self.samples[index];
+        let mut shard = self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner);
+        let OpenShard { path, file, samples, .. } = &mut *shard;
+        read_sample(file, path, &samples[index])
     }
 }
 

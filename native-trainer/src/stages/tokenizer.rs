@@ -7,19 +7,17 @@ use image::RgbImage;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-use unigen_core::config::{Config, ModelConfig, TokenizerConfig};
+use unigen_core::config::{ModelConfig, TokenizerConfig};
+use unigen_core::engine::ModelFolder;
 use unigen_core::image_tokenizer::{Codes, ImageTokenizer, lfq, pixels_from_images};
-use unigen_core::weights::{Precision, keys, save};
+use unigen_core::weights::Precision;
 
 use super::discriminator::Discriminator;
-use crate::data::stickers::{Renderer, Scene, Split, edit_at, scene_at};
+use crate::data::stickers::{Renderer, Scene, Split, scene_at};
+use crate::data::{Source, SourceSettings};
 use crate::eval::detector::{Detector, DetectorNet, sprites_found};
 use crate::run::sheet;
 use crate::train::{Evaluation, Loss, Stage, Training};
-
-/// Name of the exported weights and of their sizes.
-pub const WEIGHTS: &str = "image_tokenizer.safetensors";
-pub const CONFIG: &str = "image_tokenizer.json";
 
 /// Scenes that validation looks at, and what they are drawn from.
 const SCENES: u64 = 192;
@@ -59,6 +57,7 @@ pub struct Settings {
     /// The detector that scores the reconstructions; none: no such score.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub judge: Option<PathBuf>,
+    pub data: SourceSettings,
     pub model: TokenizerConfig,
     pub training: Training,
 }
@@ -79,6 +78,7 @@ impl Default for Settings {
             freeze_encoder: false,
             teacher: None,
             judge: None,
+            data: SourceSettings { seed: 2, ..SourceSettings::default() },
             model: ModelConfig::preset("nano").map(|nano| nano.image_tokenizer).unwrap_or_default(),
             training: Training {
                 steps: 6000,
@@ -90,7 +90,6 @@ impl Default for Settings {
                 betas: [0.9, 0.98],
                 clip_norm: 1.0,
                 ema_decay: 0.998,
-                seed: 2,
                 ..Training::default()
             },
         }
@@ -107,6 +106,7 @@ pub struct Pair {
 /// The stage `tokenizer`.
 pub struct TokenizerStage {
     settings: Settings,
+    source: Source,
     renderer: Renderer,
     teacher: Option<DetectorNet>,
     judge: Option<Detector>,
@@ -114,16 +114,6 @@ pub struct TokenizerStage {
 }
 
 impl TokenizerStage {
-    /// Picture `index` of the training data: of four, three are scenes and one is what an edit makes of a scene.
-    fn picture(&self, index: u64) -> RgbImage {
-        let (seed, size) = (self.settings.training.seed, self.settings.size);
-        let scene = match index % 4 {
-            3 => edit_at(Split::Train, seed, index).after,
-            _ => scene_at(Split::Train, seed, index),
-        };
-        self.renderer.render(&scene, size, size)
-    }
-
     /// The mean error of the teacher's features, each level relative to the size of its activations. Scalar `[1]`.
     fn feature_loss(teacher: &DetectorNet, real: &Tensor<4>, reconstructed: &Tensor<4>) -> Tensor<1> {
         let levels = teacher.features(real).into_iter().zip(teacher.features(reconstructed));
@@ -165,21 +155,19 @@ impl Stage for TokenizerStage {
             tokenizer.encoder = tokenizer.encoder.no_grad();
         }
         let discriminator = Discriminator::new(settings.discriminator_width, device);
-        let stage = Self {
-            settings: settings.clone(),
-            renderer: Renderer::new(),
-            teacher,
-            judge,
-            device: device.clone(),
-        };
+        let (source, renderer) = (Source::open(&settings.data)?, Renderer::new());
+        let stage =
+            Self { settings: settings.clone(), source, renderer, teacher, judge, device: device.clone() };
         Ok((stage, Pair { tokenizer, discriminator }))
     }
 
     fn loss(&self, model: &Pair, step: u64) -> Result<Loss> {
         let settings = &self.settings;
         let batch = settings.training.batch as u64;
-        let pictures: Vec<_> =
-            (step * batch..(step + 1) * batch).into_par_iter().map(|index| self.picture(index)).collect();
+        let pictures: Vec<_> = (step * batch..(step + 1) * batch)
+            .into_par_iter()
+            .map(|index| self.source.picture(index, settings.size))
+            .collect::<Result<_>>()?;
         let real = pixels_from_images(&pictures, &self.device)?;
         let z = model.tokenizer.latent(real.clone());
         let reconstructed = model.tokenizer.decode_bits(lfq::straight_through(z.clone()));
@@ -249,8 +237,8 @@ impl Stage for TokenizerStage {
     }
 
     fn export(&self, model: &Pair, folder: &Path) -> Result<()> {
-        self.settings.model.write(&folder.join(CONFIG))?;
-        Ok(save(&model.tokenizer, &folder.join(WEIGHTS), Precision::F16, keys::same, Default::default())?)
+        let folder = ModelFolder::create(folder)?;
+        Ok(folder.write_image_tokenizer(&model.tokenizer, &self.settings.model, Precision::F16)?)
     }
 }
 

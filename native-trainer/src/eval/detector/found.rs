@@ -5,6 +5,7 @@ use image::RgbImage;
 
 use super::{Detector, truth::Truth};
 use crate::data::stickers::Scene;
+use crate::eval::Detect;
 use crate::eval::geneval::Detection;
 
 /// What was found, as shares of all sprites, 0 to 1 (0 without sprites).

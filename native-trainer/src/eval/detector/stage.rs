@@ -18,6 +18,7 @@ use super::{
     truth::Truth,
 };
 use crate::data::stickers::{Renderer, Scene, Split, rng_at, scene_at};
+use crate::eval::Detect;
 use crate::run::sheet;
 use crate::train::{Evaluation, Loss, Stage, Training};
 

@@ -1,0 +1,123 @@
+//! Image codes, computed once and kept in a file: the tokenizer is frozen in every stage after its own.
+
+use anyhow::{Context, Result, ensure};
+use burn::tensor::Device;
+use indicatif::{ProgressBar, ProgressStyle};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use unigen_core::image_tokenizer::{ImageTokenizer, lfq, pixels_from_images};
+
+use super::{Caption, Source};
+use crate::run::write_atomic;
+
+/// Pictures encoded together.
+const BATCH: u64 = 32;
+
+/// The first pictures of a source as codes, with their captions.
+pub struct CodeCache {
+    tokens: usize,
+    codes: Vec<u32>,
+    captions: Vec<Caption>,
+}
+
+/// What the codes in a file were made from: its first line, as JSON. The codes follow, four bytes each.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Origin {
+    /// Checksum of the tokenizer's weights.
+    tokenizer: u32,
+    source: String,
+    size: u32,
+    tokens: usize,
+    captions: Vec<Caption>,
+}
+
+impl CodeCache {
+    /// The codes of the first `count` pictures of `source`, `size` pixels a side, by the tokenizer whose weights are the
+    /// file `weights`: read from the file `cache` where they are there, else computed and written there.
+    ///
+    /// # Errors
+    /// Where pictures cannot be read or `cache` cannot be written.
+    pub fn open(
+        cache: &Path,
+        source: &Source,
+        count: u64,
+        size: u32,
+        tokenizer: &ImageTokenizer,
+        weights: &Path,
+        device: &Device,
+    ) -> Result<Self> {
+        let count = source.len().map_or(count, |len| len.min(count));
+        ensure!(count > 0, "no pictures are asked for");
+        let bytes = fs::read(weights).with_context(|| format!("cannot read {}", weights.display()))?;
+        let side = size as usize / tokenizer.downsampling();
+        let mut origin = Origin {
+            tokenizer: crc32c::crc32c(&bytes),
+            source: source.name(),
+            size,
+            tokens: side * side,
+            captions: Vec::new(),
+        };
+        if let Some(found) = Self::read(cache, &origin, count) {
+            return Ok(found);
+        }
+        let style = ProgressStyle::with_template("image codes {wide_bar} {pos}/{len}, {eta} left")?;
+        let bar = ProgressBar::new(count).with_style(style);
+        let mut codes = Vec::with_capacity(count as usize * origin.tokens);
+        for first in (0..count).step_by(BATCH as usize) {
+            let batch: Vec<_> = (first..count.min(first + BATCH))
+                .into_par_iter()
+                .map(|index| source.captioned(index, size))
+                .collect::<Result<_>>()?;
+            let (pictures, captions): (Vec<_>, Vec<_>) =
+                batch.into_iter().map(|one| (one.picture, one.caption)).unzip();
+            let encoded = tokenizer.encode(pixels_from_images(&pictures, device)?);
+            for image in lfq::codes_from_data(encoded.try_into_data().context("reading image codes")?)? {
+                codes.extend(image);
+            }
+            origin.captions.extend(captions);
+            bar.set_position(first + BATCH);
+        }
+        bar.finish_and_clear();
+        let header = serde_json::to_string(&origin)?;
+        write_atomic(cache, |out| {
+            writeln!(out, "{header}")?;
+            out.write_all(bytemuck::cast_slice(&codes))
+        })
+        .with_context(|| format!("cannot keep the image codes in {}", cache.display()))?;
+        Ok(Self { tokens: origin.tokens, codes, captions: origin.captions })
+    }
+
+    /// What is in the file, if it is there, whole, and as wanted.
+    fn read(cache: &Path, wanted: &Origin, count: u64) -> Option<Self> {
+        let mut file = BufReader::new(File::open(cache).ok()?);
+        let mut header = String::new();
+        file.read_line(&mut header).ok()?;
+        let found: Origin = serde_json::from_str(&header).ok()?;
+        let captions = found.captions.clone();
+        if captions.len() as u64 != count || (Origin { captions: vec![], ..found }) != *wanted {
+            return None;
+        }
+        let mut codes = vec![0_u32; captions.len() * wanted.tokens];
+        file.read_exact(bytemuck::cast_slice_mut(&mut codes)).ok()?;
+        Some(Self { tokens: wanted.tokens, codes, captions })
+    }
+
+    /// Number of pictures.
+    pub fn len(&self) -> u64 {
+        self.captions.len() as u64
+    }
+
+    /// Whether there are no pictures.
+    pub fn is_empty(&self) -> bool {
+        self.captions.is_empty()
+    }
+
+    /// The codes, row-major, and the caption of picture `index`; beyond the last it begins anew.
+    pub fn get(&self, index: u64) -> (&[u32], &Caption) {
+        let index = (index % self.len()) as usize;
+        (&self.codes[index * self.tokens..(index + 1) * self.tokens], &self.captions[index])
+    }
+}

@@ -1,0 +1,138 @@
+//! Several sequences packed without pads, ready for the decoder.
+
+use anyhow::{Context, Result};
+use burn::tensor::{Device, Int, Tensor};
+use std::ops::Range;
+use unigen_core::image_tokenizer::CodeGroups;
+use unigen_core::model::UniGen;
+use unigen_core::ops;
+use unigen_core::sequence::{AttentionLayout, Row, Sequence};
+
+/// One sequence with its image codes.
+pub struct Example {
+    pub sequence: Sequence,
+    /// Codes of the source image, one a source row.
+    pub source: Vec<u32>,
+    /// Codes of the image to be made, one a target row.
+    pub target: Vec<u32>,
+    /// Which of them are masked.
+    pub masked: Vec<bool>,
+}
+
+/// The final hidden states of a batch of examples.
+pub struct Hidden {
+    /// `[rows, width]`, one example after another.
+    pub rows: Tensor<2>,
+    /// The first row of each example.
+    pub starts: Vec<usize>,
+}
+
+/// Runs the decoder over whole sequences.
+///
+/// # Errors
+/// Where an example lacks codes for its rows.
+pub fn hidden(model: &UniGen, examples: &[Example], device: &Device) -> Result<Hidden> {
+    // Tokens and codes are embedded apart and then put in order.
+    let (mut ids, mut codes) = (Vec::<i32>::new(), Vec::<Option<u32>>::new());
+    let (mut order, mut places, mut starts) = (Vec::<Place>::new(), Vec::new(), Vec::new());
+    for example in examples {
+        starts.push(places.len());
+        for (place, row) in example.sequence.rows().enumerate() {
+            places.push(place);
+            let code = match row {
+                Row::Token(id) => {
+                    order.push(Place::Token(ids.len()));
+                    ids.push(id as i32);
+                    continue;
+                }
+                Row::Source(i) => example.source.get(i).copied().map(Some),
+                Row::Target(i) => {
+                    let masked = example.masked.get(i).copied().unwrap_or(false);
+                    example.target.get(i).map(|&code| (!masked).then_some(code))
+                }
+                Row::Semantic(_) => None,
+            };
+            order.push(Place::Code(codes.len()));
+            codes.push(code.with_context(|| format!("no code for row {place} of a sequence"))?);
+        }
+    }
+    let order: Vec<i32> = order.iter().map(|place| place.index(ids.len()) as i32).collect();
+    let mut parts = vec![model.llm.embed(Tensor::<1, Int>::from_ints(ids.as_slice(), device))];
+    if !codes.is_empty() {
+        parts.push(model.embed_codes(&codes, device));
+    }
+    let x = Tensor::cat(parts, 0).select(0, Tensor::<1, Int>::from_ints(order.as_slice(), device));
+    let layout = AttentionLayout::full(examples.iter().map(|example| &example.sequence));
+    let rows = model.llm.forward(x, &model.llm.positions(&places, device), &layout);
+    Ok(Hidden { rows, starts })
+}
+
+/// Where a row's embedding is before they are put in order.
+enum Place {
+    Token(usize),
+    Code(usize),
+}
+
+impl Place {
+    fn index(&self, tokens: usize) -> usize {
+        match self {
+            Self::Token(index) => *index,
+            Self::Code(index) => tokens + index,
+        }
+    }
+}
+
+impl Hidden {
+    fn pick(&self, rows: &[i32]) -> Tensor<2> {
+        self.rows.clone().select(0, Tensor::<1, Int>::from_ints(rows, &self.rows.device()))
+    }
+
+    /// Cross-entropy of the masked codes of some of the batch's examples: the mean over the codes of the sum over the
+    /// groups. None where nothing is masked.
+    ///
+    /// # Errors
+    /// Where an example's mask does not fit its target.
+    pub fn code_loss(
+        &self,
+        model: &UniGen,
+        examples: &[Example],
+        of: Range<usize>,
+    ) -> Result<Option<Tensor<1>>> {
+        let groups = CodeGroups::new(model.config().code_groups.clone());
+        let (mut rows, mut labels) = (Vec::new(), vec![Vec::new(); groups.bits().len()]);
+        for (example, start) in examples[of.clone()].iter().zip(&self.starts[of]) {
+            let first = example.sequence.target.start;
+            for row in example.sequence.masked_rows(&example.masked)? {
+                rows.push((start + row) as i32);
+                let classes = groups.split_code(example.target[row - first]);
+                labels.iter_mut().zip(classes).for_each(|(labels, class)| labels.push(class));
+            }
+        }
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let logits = model.code_logits(self.pick(&rows));
+        let mut first = 0;
+        let losses = groups.classes().zip(labels).map(|(classes, labels)| {
+            first += classes;
+            ops::cross_entropy(logits.clone().slice([0..rows.len(), first - classes..first]), labels)
+        });
+        Ok(losses.reduce(|a, b| a + b))
+    }
+
+    /// Cross-entropy of the answers' tokens in some of the batch's examples, the mean over them. None without any.
+    pub fn answer_loss(&self, model: &UniGen, examples: &[Example], of: Range<usize>) -> Option<Tensor<1>> {
+        let (mut rows, mut labels) = (Vec::new(), Vec::new());
+        for (example, start) in examples[of.clone()].iter().zip(&self.starts[of]) {
+            for (row, token) in example.sequence.answer_labels() {
+                rows.push((start + row) as i32);
+                labels.push(token);
+            }
+        }
+        if rows.is_empty() {
+            return None;
+        }
+        let logits = model.llm.logits(self.pick(&rows), 0..model.config().text_vocab);
+        Some(ops::cross_entropy(logits, labels))
+    }
+}
