@@ -26,23 +26,21 @@ pub use absent::Rows;
 
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
 mod absent {
+    use crate::ops::cpu::conv::Pixels;
     use std::ops::Range;
 
     /// Never made, as there is no AMX.
     pub enum Rows {}
 
     impl Rows {
-        pub fn zeros(_: usize, _: usize) -> Self {
+        pub fn fill<'a>(
+            _: usize,
+            _: usize,
+            _: usize,
+            _: usize,
+            _: impl Fn(usize) -> Option<Pixels<'a>> + Sync + Send,
+        ) -> Self {
             unreachable!("guarded by available()")
-        }
-
-        pub fn fill<'a, I: Iterator<Item = (usize, &'a [f32])>>(
-            &mut self,
-            _: usize,
-            _: usize,
-            _: impl Fn(usize) -> Option<I> + Sync + Send,
-        ) {
-            match *self {}
         }
 
         pub fn correlate(
@@ -51,7 +49,7 @@ mod absent {
             _: &[usize],
             _: &[f32],
             _: usize,
-            _: &(dyn Fn(usize, Range<usize>, &[f32]) + Sync),
+            _: &(impl Fn(usize, Range<usize>, &[f32]) + Sync),
         ) {
             match *self {}
         }

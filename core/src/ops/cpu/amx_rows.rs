@@ -1,11 +1,13 @@
 //! The products of a convolution on AMX tiles, see `conv`: rows of `bf16` that tiles load where they lie.
 
 use super::tiles::{Line, Operand, Side, TILE, configured, mask, round_pair, transpose, with_scratch};
+use crate::ops::cpu::conv::Pixels;
 use crate::ops::cpu::threads;
 use crate::ops::cpu::vector;
 use std::arch::asm;
 use std::arch::x86_64::*;
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 /// A matrix of `bf16`, its rows padded with zeros to whole cache lines.
 pub struct Rows {
@@ -21,29 +23,28 @@ const SLACK: usize = 64;
 const GROUP: usize = 32;
 
 impl Rows {
-    pub fn zeros(rows: usize, columns: usize) -> Self {
-        let width = columns.div_ceil(32);
-        Self { lines: vec![Line([0; 32]); (rows + SLACK) * width], columns, width }
-    }
-
-    /// Writes rows, in bands of `band`, `bands` of them: `source` gives what goes where in a band, if anything.
-    pub fn fill<'a, I: Iterator<Item = (usize, &'a [f32])>>(
-        &mut self,
+    /// A matrix of `rows` rows, the first of them in `bands` bands of `band`, each with what `source` says and zeros
+    /// elsewhere. The rows after them are zero.
+    pub fn fill<'a>(
+        rows: usize,
+        columns: usize,
         bands: usize,
         band: usize,
-        source: impl Fn(usize) -> Option<I> + Sync + Send,
-    ) {
-        let (columns, width) = (self.columns, self.width);
+        source: impl Fn(usize) -> Option<Pixels<'a>> + Sync + Send,
+    ) -> Self {
+        let width = columns.div_ceil(32);
+        let mut lines = take((rows + SLACK) * width);
         let items = band * width;
-        threads::for_each_chunk(&mut self.lines[..bands * items], items, |index, band| {
-            for (row, values) in source(index).into_iter().flatten() {
-                assert_eq!(values.len(), columns);
-                for (line, values) in band[row * width..].iter_mut().zip(values.chunks(32)) {
-                    // SAFETY: AVX-512 is there, see `available`; the masks keep to `values`.
-                    unsafe { round(values, line) };
-                }
-            }
+        let (filled, rest) = lines[..(rows + SLACK) * width].split_at_mut(bands * items);
+        rest.fill(Line([0; 32]));
+        threads::for_each_chunk(filled, items, |index, band| {
+            let Some(Pixels { cells, pixels, step }) = source(index) else { return band.fill(Line([0; 32])) };
+            band[..cells.start * width].fill(Line([0; 32]));
+            band[cells.end * width..].fill(Line([0; 32]));
+            // SAFETY: AVX-512 is there, see `available`.
+            unsafe { round(pixels, columns, step, &mut band[cells.start * width..cells.end * width]) };
         });
+        Self { lines, columns, width }
     }
 
     /// For each of `total` rows `Σ_t self[starts[t] + row] kernel[t]`, handed to `store` with the row and the columns
@@ -237,19 +238,54 @@ impl Rows {
     }
 }
 
-/// Rounds up to 32 values; the rest of the line is zero.
+/// Rounds every `step`th pixel of `columns` values into whole cache lines, padded with zeros.
 ///
 /// # Safety
 /// AVX-512 with BF16 is there.
 #[target_feature(enable = "avx512f,avx512bf16")]
-unsafe fn round(values: &[f32], line: &mut Line) {
-    let (low, high) = (mask(values.len()), mask(values.len().saturating_sub(16)));
-    let from = values.as_ptr();
-    // SAFETY: the masks keep to `values`.
-    unsafe {
-        let pair =
-            round_pair(_mm512_maskz_loadu_ps(low, from), _mm512_maskz_loadu_ps(high, from.wrapping_add(16)));
-        _mm512_store_si512(line.0.as_mut_ptr().cast(), pair);
+unsafe fn round(pixels: &[f32], columns: usize, step: usize, lines: &mut [Line]) {
+    let width = columns.div_ceil(32);
+    for (lines, pixel) in lines.chunks_exact_mut(width).zip(pixels.chunks(columns).step_by(step)) {
+        for (line, values) in lines.iter_mut().zip(pixel.chunks(32)) {
+            let (low, high) = (mask(values.len()), mask(values.len().saturating_sub(16)));
+            let from = values.as_ptr();
+            // SAFETY: the masks keep to `values`.
+            unsafe {
+                let [low, high] =
+                    [_mm512_maskz_loadu_ps(low, from), _mm512_maskz_loadu_ps(high, from.wrapping_add(16))];
+                _mm512_store_si512(line.0.as_mut_ptr().cast(), round_pair(low, high));
+            }
+        }
+    }
+}
+
+/// Matrices that are not in use any more, to be written over: fresh pages cost more than the work in them.
+static SPARE: Mutex<Vec<Vec<Line>>> = Mutex::new(Vec::new());
+
+/// Spare matrices kept.
+const SPARES: usize = 4;
+
+/// Memory for `lines` lines, with what was last in it.
+fn take(lines: usize) -> Vec<Line> {
+    let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+    let best = (0..spare.len()).filter(|&i| spare[i].len() >= lines).min_by_key(|&i| spare[i].len());
+    match best.or_else(|| (0..spare.len()).max_by_key(|&i| spare[i].len())) {
+        Some(index) => {
+            let mut found = spare.swap_remove(index);
+            drop(spare);
+            found.resize(lines.max(found.len()), Line([0; 32]));
+            found
+        }
+        None => vec![Line([0; 32]); lines],
+    }
+}
+
+impl Drop for Rows {
+    fn drop(&mut self) {
+        let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < SPARES {
+            spare.push(std::mem::take(&mut self.lines));
+        }
     }
 }
 

@@ -12,8 +12,9 @@
 use super::linear::column_sums;
 use super::matmul::{Mat, MatMut, MatmulPrecision, matmul, matmul_precision, matmul_serial};
 use super::threads::{self, Shared};
-use super::{View, amx};
+use super::{View, amx, unwritten};
 use crate::ops::extension::Kernel;
+use std::ops::Range;
 
 /// See [`crate::ops::conv::conv2d`]. Inputs: `x`, `weight`, `bias`.
 #[derive(Clone, Copy, Debug)]
@@ -84,7 +85,10 @@ impl Conv2d {
         let start = [-(reach as isize); 2];
         let planes =
             Planes::spread(grad, batch, c_out, grid, reach, Place { stride: 1, start, size: result });
-        let mut dx = vec![0.0; batch * height * width * c_in];
+        // A stride beyond the kernel leaves pixels out; otherwise every one gets a sum.
+        let size = batch * height * width * c_in;
+        // SAFETY: as said.
+        let mut dx = if s > k { vec![0.0; size] } else { unsafe { unwritten(size) } };
         for phase in 0..s * s {
             let (py, px) = (phase / s, phase % s);
             let steps = |p: usize| (0..=reach).filter(move |d| s * d + p < k);
@@ -136,7 +140,8 @@ impl Kernel<3> for Conv2d {
             }
         }
         let place = Place { stride: 1, start: [0; 2], size: sizes.result };
-        let mut y = vec![0.0; batch * rows * columns * c_out];
+        // SAFETY: every pixel of the result gets a sum.
+        let mut y = unsafe { unwritten(batch * rows * columns * c_out) };
         planes.correlate(&self.taps(&sizes, &planes), &kernel, Some(bias.data), c_out, place, &mut y);
         (y, vec![batch, rows, columns, c_out])
     }
@@ -180,6 +185,13 @@ impl Place {
     }
 }
 
+/// Pixels for some cells of a grid row: the first, and every `step`th after it.
+pub struct Pixels<'a> {
+    pub cells: Range<usize>,
+    pub pixels: &'a [f32],
+    pub step: usize,
+}
+
 /// Images on zero-padded grids, channels last, one plane after another.
 struct Planes {
     values: Values,
@@ -212,34 +224,33 @@ impl Planes {
         // What a shift reads beyond the last plane is never used, but must be there.
         let slack = reach * (grid[1] + 1);
         let rows = planes * batch * grid[0];
-        // The cells of grid row `row` that have a pixel, and the items of the image that belong there.
+        // What belongs on grid row `row`, if anything.
         let source = |row: usize| {
             let (plane, row) = (row / (batch * grid[0]), row % (batch * grid[0]));
             let place = place.phase(plane);
-            place.pixel(0, row % grid[0]).map(|y| {
-                let start = (row / grid[0] * place.size[0] + y) * place.size[1] * channels;
-                let line = &image[start..start + place.size[1] * channels];
-                (0..grid[1]).filter_map(move |cell| {
-                    let x = place.pixel(1, cell)?;
-                    Some((cell, &line[x * channels..(x + 1) * channels]))
-                })
-            })
+            let y = place.pixel(0, row % grid[0])?;
+            let start = (row / grid[0] * place.size[0] + y) * place.size[1] * channels;
+            let cells = (0..grid[1]).position(|cell| place.pixel(1, cell).is_some())?;
+            let cells = cells..(0..grid[1]).rposition(|cell| place.pixel(1, cell).is_some())? + 1;
+            let x = place.pixel(1, cells.start)?;
+            let line = &image[start + x * channels..start + place.size[1] * channels];
+            Some(Pixels { cells, pixels: line, step: place.stride })
         };
         let values = match matmul_precision() {
             MatmulPrecision::F32 => {
                 let mut values = vec![0.0; (planes * pixels + slack) * channels];
                 let line = grid[1] * channels;
                 threads::for_each_chunk(&mut values[..rows * line], line, |row, line| {
-                    for (cell, pixel) in source(row).into_iter().flatten() {
-                        line[cell * channels..(cell + 1) * channels].copy_from_slice(pixel);
+                    let Some(Pixels { cells, pixels, step }) = source(row) else { return };
+                    let cells = line[cells.start * channels..cells.end * channels].chunks_exact_mut(channels);
+                    for (cell, pixel) in cells.zip(pixels.chunks(channels).step_by(step)) {
+                        cell.copy_from_slice(pixel);
                     }
                 });
                 Values::F32(values)
             }
             MatmulPrecision::Bf16 => {
-                let mut values = amx::Rows::zeros(planes * pixels + slack, channels);
-                values.fill(rows, grid[1], source);
-                Values::Bf16(values)
+                Values::Bf16(amx::Rows::fill(planes * pixels + slack, channels, rows, grid[1], source))
             }
         };
         Self { values, batch, grid, pixels, channels }
@@ -268,7 +279,7 @@ impl Planes {
         const BAND: usize = 512;
         let total = self.batch * self.grid[0] * self.grid[1];
         let out = Shared::new(out);
-        let store = |row: usize, columns: std::ops::Range<usize>, sums: &[f32]| {
+        let store = |row: usize, columns: Range<usize>, sums: &[f32]| {
             let Some(pixel) = self.target(&place, row) else { return };
             // SAFETY: no other row has this pixel.
             let to = unsafe { out.slice(pixel * c_out + columns.start, columns.len()) };
@@ -287,7 +298,8 @@ impl Planes {
                 threads::for_each(total.div_ceil(BAND), |band| {
                     let first = band * BAND;
                     let rows = BAND.min(total - first);
-                    let mut sums = vec![0.0; rows * c_out];
+                    // SAFETY: the first tap's product is written everywhere.
+                    let mut sums = unsafe { unwritten(rows * c_out) };
                     for (t, start) in starts.iter().enumerate() {
                         let under = Mat::new(&values[(start + first) * c..], rows, c);
                         let tap = Mat::new(&kernel[t * c * c_out..(t + 1) * c * c_out], c, c_out);

@@ -3,7 +3,7 @@
 use super::linear::add_rows;
 use super::threads::{self, Shared};
 use super::vector::{sigmoid, vectorised};
-use super::{View, rows_per_task};
+use super::{View, rows_per_task, unwritten};
 use crate::ops::extension::Kernel;
 use std::ops::Range;
 
@@ -102,7 +102,8 @@ impl Kernel<3> for GroupNorm {
     fn forward(&self, [x, weight, bias]: [View; 3]) -> (Vec<f32>, Vec<usize>) {
         let channels = x.width();
         let Statistics { mean, scale } = self.statistics(&x);
-        let mut y = vec![0.0; x.data.len()];
+        // SAFETY: the bands cover all of it.
+        let mut y = unsafe { unwritten(x.data.len()) };
         let (out, bands) = (Shared::new(&mut y), bands(&x));
         threads::for_each(bands.len(), |band| {
             let (image, items) = bands[band].clone();
@@ -139,7 +140,8 @@ impl Kernel<3> for GroupNorm {
         let items_per_group = (x.rows() / batch.max(1) * (channels / self.groups)) as f32;
         let Statistics { mean, scale } = self.statistics(&x);
         let of = |image: usize| image * channels..(image + 1) * channels;
-        let mut dx = vec![0.0; x.data.len()];
+        // SAFETY: the bands cover all of it.
+        let mut dx = unsafe { unwritten(x.data.len()) };
         let out = Shared::new(&mut dx);
         let sums = Self::sums_by_image(&x, 2 * channels, |image, items, sums| {
             let (mean, scale) = (&mean[of(image)], &scale[of(image)]);

@@ -1,7 +1,7 @@
 //! `y = x wᵀ + b`.
 
 use super::matmul::{Mat, matmul};
-use super::{View, rows_per_task, threads, vector};
+use super::{View, rows_per_task, threads, unwritten, vector};
 use crate::ops::extension::Kernel;
 
 /// See [`crate::ops::linear`]. Two inputs, `x` and `weight`, or a third, `bias`.
@@ -36,10 +36,14 @@ impl Kernel<3> for Linear {
 
 fn forward(x: View, weight: View, bias: Option<&[f32]>) -> (Vec<f32>, Vec<usize>) {
     let (rows, outputs, inputs) = (x.rows(), weight.rows(), weight.width());
-    let mut y = match bias {
-        Some(bias) => bias.repeat(rows),
-        None => vec![0.0; rows * outputs],
-    };
+    // SAFETY: the bias or, without one, the product is written everywhere.
+    let mut y = unsafe { unwritten(rows * outputs) };
+    if let Some(bias) = bias {
+        let chunk = rows_per_task(rows, outputs) * outputs;
+        threads::for_each_chunk(&mut y, chunk.max(1), |_, y| {
+            y.chunks_exact_mut(outputs).for_each(|row| row.copy_from_slice(bias));
+        });
+    }
     let (x_mat, w_mat) = (Mat::new(x.data, rows, inputs), Mat::new(weight.data, outputs, inputs));
     matmul(x_mat, w_mat.t(), &mut y, bias.is_some());
     let mut shape = x.shape.to_vec();
@@ -53,7 +57,8 @@ fn backward(x: View, weight: View, grad: &[f32], wanted: [bool; 2]) -> [Option<V
     let (rows, outputs, inputs) = (x.rows(), weight.rows(), weight.width());
     let grad = Mat::new(grad, rows, outputs);
     let product = |a: Mat, b: Mat| {
-        let mut c = vec![0.0; a.rows * b.cols];
+        // SAFETY: the product is written everywhere.
+        let mut c = unsafe { unwritten(a.rows * b.cols) };
         matmul(a, b, &mut c, false);
         c
     };

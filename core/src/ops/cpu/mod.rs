@@ -44,6 +44,18 @@ impl View<'_> {
     }
 }
 
+/// Memory for `len` values, not zeroed: zeroing a large tensor on one thread costs as much as filling it on all.
+///
+/// # Safety
+/// Every value is written before it is read.
+#[allow(clippy::uninit_vec)]
+unsafe fn unwritten(len: usize) -> Vec<f32> {
+    let mut values = Vec::with_capacity(len);
+    // SAFETY: as demanded of the caller; every bit pattern is an `f32`.
+    unsafe { values.set_len(len) };
+    values
+}
+
 /// How many of `rows` rows one task takes: some tasks for each thread, none of them tiny.
 fn rows_per_task(rows: usize, width: usize) -> usize {
     rows.div_ceil(4 * threads::count()).max(4096 / width.max(1)).max(1)

@@ -1,7 +1,7 @@
 //! The gated activation and the rotary embedding.
 
 use super::vector::{sigmoid, vectorised};
-use super::{View, rows_per_task, threads};
+use super::{View, rows_per_task, threads, unwritten};
 use crate::ops::extension::Kernel;
 
 /// See [`crate::ops::swiglu`]. Inputs: `gate`, `up`.
@@ -10,7 +10,8 @@ pub struct SwiGlu;
 
 impl Kernel<2> for SwiGlu {
     fn forward(&self, [gate, up]: [View; 2]) -> (Vec<f32>, Vec<usize>) {
-        let mut y = vec![0.0; gate.data.len()];
+        // SAFETY: every value is written below.
+        let mut y = unsafe { unwritten(gate.data.len()) };
         let chunk = rows_per_task(y.len(), 1);
         threads::for_each_chunk(&mut y, chunk, |task, y| {
             let (gate, up) = (&gate.data[task * chunk..], &up.data[task * chunk..]);
@@ -28,7 +29,8 @@ impl Kernel<2> for SwiGlu {
 
     /// With `σ = sigmoid(gate)`: `dgate = g up σ (1 + gate (1 - σ))`, `dup = g gate σ`.
     fn backward(&self, [gate, up]: [View; 2], grad: &[f32], _: [bool; 2]) -> [Option<Vec<f32>>; 2] {
-        let (mut dgate, mut dup) = (vec![0.0; grad.len()], vec![0.0; grad.len()]);
+        // SAFETY: every value is written below.
+        let (mut dgate, mut dup) = unsafe { (unwritten(grad.len()), unwritten(grad.len())) };
         let chunk = rows_per_task(grad.len(), 1);
         threads::for_each_pair(&mut dgate, chunk, &mut dup, chunk, |task, dgate, dup| {
             let start = task * chunk;
@@ -70,7 +72,8 @@ fn rotate(x: &[f32], shape: &[usize], cos: &[f32], sin: &[f32], sign: f32) -> Ve
         panic!("rope wants [tokens, heads, head_dim], got {shape:?}")
     };
     assert!(width % 2 == 0 && cos.len() == tokens * width / 2 && sin.len() == cos.len());
-    let mut y = vec![0.0; x.len()];
+    // SAFETY: every value is written below.
+    let mut y = unsafe { unwritten(x.len()) };
     if y.is_empty() {
         return y;
     }
