@@ -1,13 +1,12 @@
 //! Sizes of models: presets, published Hugging Face config.json in, ours out.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::files::write_atomic;
 pub use crate::image_tokenizer::TokenizerConfig;
 pub use crate::text::SpecialTokens;
-use crate::weights::write_aside;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::io::Write;
 use std::path::Path;
 
 /// The largest size of anything: a width, a vocabulary.
@@ -53,7 +52,7 @@ pub trait Config: Serialize + DeserializeOwned {
     fn write(&self, path: &Path) -> Result<()> {
         let json = serde_json::to_string_pretty(self)
             .map_err(|e| Error::new(ErrorKind::Config, path.display(), e))?;
-        write_aside(path, |out| writeln!(out, "{json}"))
+        write_atomic(path, |out| writeln!(out, "{json}"))
     }
 }
 

@@ -9,6 +9,7 @@ pub mod cost;
 pub mod decoder;
 pub mod engine;
 pub mod error;
+pub mod files;
 pub mod image_tokenizer;
 pub mod model;
 pub mod nn;

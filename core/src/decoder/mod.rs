@@ -198,6 +198,22 @@ impl Decoder {
         self.norm.forward(x)
     }
 
+    /// [`Self::forward`] for the rows that carry a loss: the last layer computes no others. → `[wanted rows, width]`
+    pub fn forward_wanted(
+        &self,
+        x: Tensor<2>,
+        positions: &Positions,
+        layout: &AttentionLayout,
+        wanted: &Wanted,
+    ) -> Tensor<2> {
+        let layout = &attention_rows(layout);
+        let last = self.layers.len() - 1;
+        let x = self.layers.iter().enumerate().fold(x, |x, (i, layer)| {
+            layer.forward(x, positions, layout, None, Some(wanted).filter(|_| i == last)).0
+        });
+        self.norm.forward(x)
+    }
+
     /// [`Self::forward`] that also returns every layer's keys and values.
     pub fn prefill(
         &self,

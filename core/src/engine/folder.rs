@@ -3,13 +3,13 @@
 use super::{check_config, check_text, load_image_tokenizer};
 use crate::config::{Config, GenerationConfig, ModelConfig};
 use crate::error::{Error, ErrorKind, Result};
+use crate::files::write_atomic;
 use crate::image_tokenizer::{ImageTokenizer, TokenizerConfig};
 use crate::model::UniGen;
 use crate::text::TextTokenizer;
-use crate::weights::{Checkpoint, Precision, keys, save, write_aside};
+use crate::weights::{Checkpoint, Precision, keys, save};
 use burn::tensor::Device;
 use std::collections::HashMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Everything that an [`Engine`](super::Engine) is made of. Headers of weights are read, their data not yet.
@@ -110,7 +110,7 @@ impl ModelFolder {
         check_config(config)?;
         check_text(config, &TextTokenizer::from_bytes(tokenizer_json)?)?;
         generation.check(config.image_tokens())?;
-        write_aside(&self.file(Self::TEXT), |out| out.write_all(tokenizer_json))?;
+        write_atomic(&self.file(Self::TEXT), |out| out.write_all(tokenizer_json))?;
         self.write_model(model, precision)?;
         self.write_image_tokenizer_weights(image_tokenizer, precision)?;
         generation.write(&self.file(Self::GENERATION))?;

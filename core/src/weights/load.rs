@@ -2,6 +2,7 @@
 
 use super::Checkpoint;
 use crate::error::{Error, ErrorKind, Result};
+use crate::files::write_atomic;
 use ::safetensors::Dtype;
 use ::safetensors::tensor::{Metadata, TensorInfo};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
@@ -9,10 +10,8 @@ use burn::tensor::{DType, Tensor, TensorData};
 use half::{bf16, f16};
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 
 /// How many problems an error lists before it only counts.
 const LISTED: usize = 5;
@@ -195,7 +194,7 @@ pub fn write_tensors(
     let header = header.clone() + &" ".repeat((8 - header.len() % 8) % 8);
 
     let mut wrong = None;
-    let written = write_aside(path, |out| {
+    let written = write_atomic(path, |out| {
         out.write_all(&(header.len() as u64).to_le_bytes())?;
         out.write_all(header.as_bytes())?;
         for parameter in &found {
@@ -254,35 +253,4 @@ impl<K: Fn(&str) -> Option<String>> ModuleVisitor for Saver<'_, K> {
         });
         self.found.push(NamedTensor { name, shape, values });
     }
-}
-
-/// Writes a file whole or not at all: to `path` + `.part`, flushed to the disk, then renamed to `path`.
-///
-/// When anything fails, an old file at `path` stays as it was.
-pub fn write_aside(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> Result<()> {
-    let mut part = OsString::from(path);
-    part.push(".part");
-    let part = PathBuf::from(part);
-    let attempt = || {
-        let mut out = BufWriter::with_capacity(1 << 20, File::create(&part)?);
-        write(&mut out)?;
-        let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
-        file.sync_all()?;
-        drop(file);
-        std::fs::rename(&part, path)
-    };
-    attempt().map_err(|e| {
-        // The failure is what counts; a leftover is overwritten next time.
-        let _ = std::fs::remove_file(&part);
-        let fix = match e.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free some space and try again",
-            _ => "check that the folder exists and can be written to",
-        };
-        let what = format!("cannot write it: {e}; an old file stays as it was");
-        Error::new(ErrorKind::Io, path.display(), what).fix(fix)
-    })?;
-    // The rename itself lasts once the folder is on the disk; not every system can open folders.
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let _ = File::open(folder).and_then(|folder| folder.sync_all());
-    Ok(())
 }

@@ -11,10 +11,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use unigen_core::config::GenerationConfig;
 use unigen_core::engine::Engine;
+use unigen_core::files::write_atomic;
 use unigen_trainer::data::stickers::geneval_prompts;
 use unigen_trainer::eval::geneval::{Prompt, read_prompts};
 use unigen_trainer::eval::{Detect, Evaluation};
-use unigen_trainer::run::{Interrupt, Progress, write_atomic};
+use unigen_trainer::run::{Interrupt, Progress};
 
 #[derive(Args)]
 pub struct Geneval {

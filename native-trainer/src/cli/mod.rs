@@ -14,10 +14,11 @@ use std::io::Cursor;
 use std::path::Path;
 use std::process::ExitCode;
 use unigen_core::config::GenerationConfig;
+use unigen_core::files::write_atomic;
 use unigen_core::ops::cpu::{MatmulPrecision, set_matmul_precision};
 use unigen_core::sampling::Flow;
 use unigen_core::{Error, ErrorKind};
-use unigen_trainer::run::{Interrupt, write_atomic};
+use unigen_trainer::run::Interrupt;
 
 /// Exit code of a program that Ctrl-C ended, by the convention of shells.
 const INTERRUPTED: u8 = 130;

@@ -11,7 +11,7 @@ use std::path::Path;
 use unigen_core::image_tokenizer::{ImageTokenizer, lfq, pixels_from_images};
 
 use super::{Caption, Source};
-use crate::run::write_atomic;
+use unigen_core::files::write_atomic;
 
 /// Pictures encoded together.
 const BATCH: u64 = 32;

@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::write_atomic;
+use unigen_core::files::write_atomic;
 
 /// The folder of one training run:
 /// - `config.toml`: every setting,

@@ -10,8 +10,9 @@ use image::{ImageFormat, RgbImage};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::RunFolder;
 use super::tensorboard::{self, EventWriter};
-use super::{RunFolder, write_atomic};
+use unigen_core::files::write_atomic;
 
 /// The open log of a run.
 pub struct RunLog {
@@ -130,7 +131,7 @@ pub fn sheets(folder: &RunFolder) -> io::Result<Vec<Sheet>> {
 }
 
 /// Rewrites the log with only the lines whose step is kept, dropping also a line that a crash cut short.
-fn keep_lines(path: &Path, keep: impl Fn(u64) -> bool) -> io::Result<()> {
+fn keep_lines(path: &Path, keep: impl Fn(u64) -> bool) -> Result<()> {
     let all = lines(path)?;
     if all.is_empty() {
         return Ok(());
@@ -141,7 +142,8 @@ fn keep_lines(path: &Path, keep: impl Fn(u64) -> bool) -> io::Result<()> {
             writeln!(out, "{line}")?;
         }
         Ok(())
-    })
+    })?;
+    Ok(())
 }
 
 /// The lines of a file that a crash may have cut anywhere, even within a character.

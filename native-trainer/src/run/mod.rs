@@ -1,6 +1,5 @@
 //! What surrounds a training loop: its folder, its log and curves, its progress bar, and a clean way out.
 
-mod atomic;
 mod folder;
 mod html;
 mod interrupt;
@@ -9,7 +8,6 @@ mod progress;
 mod sheet;
 mod tensorboard;
 
-pub use atomic::write_atomic;
 pub use folder::{RunFolder, RunInfo, Session};
 pub use html::runs_page;
 pub use interrupt::Interrupt;

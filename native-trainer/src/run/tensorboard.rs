@@ -1,11 +1,12 @@
 //! TensorBoard event files, written by hand: TFRecord frames (tensorflow/core/lib/io/record_writer.h) around the
 //! protobuf messages `Event` and `Summary` (tensorflow/core/util/event.proto, framework/summary.proto).
 
+use anyhow::Result;
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
-use super::write_atomic;
+use unigen_core::files::write_atomic;
 
 /// Appends events to a new event file; every call ends flushed, so that a live TensorBoard sees it.
 pub struct EventWriter {
@@ -61,7 +62,7 @@ impl EventWriter {
 ///
 /// # Errors
 /// When the folder cannot be read or written.
-pub fn keep_events(folder: &Path, keep: impl Fn(u64) -> bool) -> io::Result<()> {
+pub fn keep_events(folder: &Path, keep: impl Fn(u64) -> bool) -> Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.extension().is_none_or(|extension| extension != "unigen") {

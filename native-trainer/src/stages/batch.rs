@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use burn::tensor::{Device, Int, Tensor};
 use std::ops::Range;
+use unigen_core::decoder::Wanted;
 use unigen_core::image_tokenizer::CodeGroups;
 use unigen_core::model::UniGen;
 use unigen_core::ops;
@@ -19,24 +20,39 @@ pub struct Example {
     pub masked: Vec<bool>,
 }
 
-/// The final hidden states of a batch of examples.
+impl Example {
+    /// The rows that predict something: those of masked codes, or those before the answer's tokens.
+    ///
+    /// # Errors
+    /// Where the mask does not fit the target.
+    fn loss_rows(&self) -> Result<Vec<usize>> {
+        let mut rows = self.sequence.masked_rows(&self.masked)?;
+        rows.extend(self.sequence.answer_labels().iter().map(|(row, _)| row));
+        Ok(rows)
+    }
+}
+
+/// The final hidden states of the rows of a batch that predict something.
 pub struct Hidden {
     /// `[rows, width]`, one example after another.
     pub rows: Tensor<2>,
-    /// The first row of each example.
+    /// The first row of each example, and the number of all.
     pub starts: Vec<usize>,
 }
 
 /// Runs the decoder over whole sequences.
 ///
 /// # Errors
-/// Where an example lacks codes for its rows.
+/// Where an example lacks codes for its rows, or its mask does not fit them.
 pub fn hidden(model: &UniGen, examples: &[Example], device: &Device) -> Result<Hidden> {
     // Tokens and codes are embedded apart and then put in order.
     let (mut ids, mut codes) = (Vec::<i32>::new(), Vec::<Option<u32>>::new());
-    let (mut order, mut places, mut starts) = (Vec::<Place>::new(), Vec::new(), Vec::new());
+    let (mut order, mut places) = (Vec::<Place>::new(), Vec::new());
+    let (mut wanted, mut starts) = (Vec::new(), vec![0]);
     for example in examples {
-        starts.push(places.len());
+        let first = places.len();
+        wanted.extend(example.loss_rows()?.iter().map(|row| first + row));
+        starts.push(wanted.len());
         for (place, row) in example.sequence.rows().enumerate() {
             places.push(place);
             let code = match row {
@@ -63,8 +79,9 @@ pub fn hidden(model: &UniGen, examples: &[Example], device: &Device) -> Result<H
     }
     let x = Tensor::cat(parts, 0).select(0, Tensor::<1, Int>::from_ints(order.as_slice(), device));
     let layout = AttentionLayout::full(examples.iter().map(|example| &example.sequence));
-    let rows = model.llm.forward(x, &model.llm.positions(&places, device), &layout);
-    Ok(Hidden { rows, starts })
+    let positions = model.llm.positions(&places, device);
+    let wanted = Wanted::new(&wanted, &positions, &layout, device);
+    Ok(Hidden { rows: model.llm.forward_wanted(x, &positions, &layout, &wanted), starts })
 }
 
 /// Where a row's embedding is before they are put in order.
@@ -83,56 +100,38 @@ impl Place {
 }
 
 impl Hidden {
-    fn pick(&self, rows: &[i32]) -> Tensor<2> {
-        self.rows.clone().select(0, Tensor::<1, Int>::from_ints(rows, &self.rows.device()))
+    fn of(&self, examples: Range<usize>) -> Option<Tensor<2>> {
+        let rows = self.starts[examples.start]..self.starts[examples.end];
+        (!rows.is_empty()).then(|| self.rows.clone().slice([rows]))
     }
 
     /// Cross-entropy of the masked codes of some of the batch's examples: the mean over the codes of the sum over the
     /// groups. None where nothing is masked.
-    ///
-    /// # Errors
-    /// Where an example's mask does not fit its target.
-    pub fn code_loss(
-        &self,
-        model: &UniGen,
-        examples: &[Example],
-        of: Range<usize>,
-    ) -> Result<Option<Tensor<1>>> {
+    pub fn code_loss(&self, model: &UniGen, examples: &[Example], of: Range<usize>) -> Option<Tensor<1>> {
+        let rows = self.of(of.clone())?;
         let groups = CodeGroups::new(model.config().code_groups.clone());
-        let (mut rows, mut labels) = (Vec::new(), vec![Vec::new(); groups.bits().len()]);
-        for (example, start) in examples[of.clone()].iter().zip(&self.starts[of]) {
-            let first = example.sequence.target.start;
-            for row in example.sequence.masked_rows(&example.masked)? {
-                rows.push((start + row) as i32);
-                let classes = groups.split_code(example.target[row - first]);
+        let mut labels = vec![Vec::new(); groups.bits().len()];
+        for example in &examples[of] {
+            for (&code, _) in example.target.iter().zip(&example.masked).filter(|(_, masked)| **masked) {
+                let classes = groups.split_code(code);
                 labels.iter_mut().zip(classes).for_each(|(labels, class)| labels.push(class));
             }
         }
-        if rows.is_empty() {
-            return Ok(None);
-        }
-        let logits = model.code_logits(self.pick(&rows));
+        let logits = model.code_logits(rows);
+        let [count, _] = logits.dims();
         let mut first = 0;
         let losses = groups.classes().zip(labels).map(|(classes, labels)| {
             first += classes;
-            ops::cross_entropy(logits.clone().slice([0..rows.len(), first - classes..first]), labels)
+            ops::cross_entropy(logits.clone().slice([0..count, first - classes..first]), labels)
         });
-        Ok(losses.reduce(|a, b| a + b))
+        losses.reduce(|a, b| a + b)
     }
 
     /// Cross-entropy of the answers' tokens in some of the batch's examples, the mean over them. None without any.
     pub fn answer_loss(&self, model: &UniGen, examples: &[Example], of: Range<usize>) -> Option<Tensor<1>> {
-        let (mut rows, mut labels) = (Vec::new(), Vec::new());
-        for (example, start) in examples[of.clone()].iter().zip(&self.starts[of]) {
-            for (row, token) in example.sequence.answer_labels() {
-                rows.push((start + row) as i32);
-                labels.push(token);
-            }
-        }
-        if rows.is_empty() {
-            return None;
-        }
-        let logits = model.llm.logits(self.pick(&rows), 0..model.config().text_vocab);
-        Some(ops::cross_entropy(logits, labels))
+        let rows = self.of(of.clone())?;
+        let answers = examples[of].iter().flat_map(|example| example.sequence.answer_labels());
+        let labels = answers.map(|(_, token)| token).collect();
+        Some(ops::cross_entropy(model.llm.logits(rows, 0..model.config().text_vocab), labels))
     }
 }

@@ -15,6 +15,8 @@ pub struct Discriminator {
 }
 
 impl Discriminator {
+    /// The smallest side of a picture that it can look at, in pixels.
+    pub const MIN_SIZE: usize = 8;
     /// Groups of the normalisations.
     const GROUPS: usize = 8;
 

@@ -190,7 +190,7 @@ impl PretrainStage {
         let hidden = hidden(model, &examples, device)?;
         let all = generate + describe + text;
         Ok([
-            hidden.code_loss(model, &examples, 0..generate)?,
+            hidden.code_loss(model, &examples, 0..generate),
             hidden.answer_loss(model, &examples, generate..generate + describe),
             hidden.answer_loss(model, &examples, generate + describe..all),
         ])

@@ -144,7 +144,12 @@ impl Stage for TokenizerStage {
 
     fn open(settings: &Settings, device: &Device) -> Result<(Self, Pair)> {
         settings.model.grid(settings.size as usize, settings.size as usize).context("size")?;
-        ensure!(settings.training.batch > 0, "training.batch is 0");
+        ensure!(
+            settings.size as usize >= Discriminator::MIN_SIZE,
+            "size is {}; choose at least {}",
+            settings.size,
+            Discriminator::MIN_SIZE
+        );
         let open = |path: &Option<PathBuf>, device: &Device| {
             path.as_ref().map(|path| Detector::open(path, device)).transpose()
         };

@@ -5,10 +5,11 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use std::path::Path;
 use std::time::Instant;
+use unigen_core::files::write_atomic;
 
 use super::{Loss, Stage, Training, checkpoint, settings};
 use crate::optimizer::{AdamW, HostGradients, Step, floats};
-use crate::run::{Interrupt, Progress, RunFolder, RunLog, write_atomic};
+use crate::run::{Interrupt, Progress, RunFolder, RunLog};
 
 /// Added to AdamW's denominator.
 const EPS: f64 = 1e-8;

@@ -42,7 +42,12 @@ impl Conv2d {
             panic!("conv2d wants four dimensions, got {x:?} and {weight:?}")
         };
         let [top, bottom, left, right] = self.padding;
-        let result = [height + top + bottom, width + left + right].map(|side| (side - k) / self.stride + 1);
+        let padded = [height + top + bottom, width + left + right];
+        assert!(
+            padded.iter().all(|&side| side >= k),
+            "an image of {padded:?} is smaller than the kernel, {k}"
+        );
+        let result = padded.map(|side| (side - k) / self.stride + 1);
         Sizes { batch, image: [height, width], result, c_in, c_out, k }
     }
 

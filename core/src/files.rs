@@ -1,5 +1,6 @@
 //! Files that are either the old version or the new one, never half of it.
 
+use crate::error::{Error, ErrorKind, Result};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -8,9 +9,9 @@ use std::path::{Path, PathBuf};
 /// place and syncs the folder, so that a crash or a full disk leaves the old file or the new one, whole.
 ///
 /// # Errors
-/// Whatever `write` or the file system reports, with the same kind. The message names the file, the bytes that
-/// had reached it and the remedy; the part is removed and a previous `path` keeps its content.
-pub fn write_atomic(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+/// `Io` for whatever `write` or the file system reports, with the bytes that had reached the file and the remedy; the
+/// part is removed and a previous `path` keeps its content.
+pub fn write_atomic(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
     let part = part_of(path);
     let mut bytes = 0;
     fill(&part, &mut bytes, write).and_then(|()| fs::rename(&part, path)).map_err(|error| {
@@ -48,7 +49,7 @@ fn sync_folder(path: &Path) {
     }
 }
 
-fn explain(path: &Path, bytes: u64, error: &io::Error) -> io::Error {
+fn explain(path: &Path, bytes: u64, error: &io::Error) -> Error {
     let remedy = match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free some disk space",
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => "make the folder writable",
@@ -56,13 +57,9 @@ fn explain(path: &Path, bytes: u64, error: &io::Error) -> io::Error {
         _ => "check the disk",
     };
     let kept = if path.exists() { "the previous version is untouched" } else { "nothing was left behind" };
-    io::Error::new(
-        error.kind(),
-        format!(
-            "cannot write {}: {error} (after {bytes} bytes; {kept}); {remedy} or choose another place, then try again",
-            path.display()
-        ),
-    )
+    let what = format!("cannot be written: {error}, after {bytes} bytes; {kept}");
+    Error::new(ErrorKind::Io, path.display(), what)
+        .fix(format!("{remedy} or choose another place, then try again"))
 }
 
 /// A file that counts the bytes it took.
@@ -108,7 +105,7 @@ mod tests {
             Err(io::Error::new(io::ErrorKind::StorageFull, "no room"))
         })
         .unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(error.kind, ErrorKind::Io);
         let message = error.to_string();
         for part in ["weights", "no room", "100000 bytes", "untouched", "free some disk space"] {
             assert!(message.contains(part), "{message}");
@@ -133,8 +130,8 @@ mod tests {
         // The part lands on a device that is always full.
         std::os::unix::fs::symlink("/dev/full", part_of(&path)).unwrap();
         let error = write_atomic(&path, |out| out.write_all(&[7; 1000])).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
         assert!(error.to_string().contains("after 0 bytes"), "{error}");
+        assert!(error.fix.contains("free some disk space"), "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "old");
         assert!(part_of(&path).symlink_metadata().is_err());
     }
