@@ -102,12 +102,14 @@ impl Conv2d {
                 continue;
             }
             let starts: Vec<_> = taps.iter().map(|[dy, dx]| (reach - dy) * grid[1] + reach - dx).collect();
-            let mut kernel = Vec::with_capacity(taps.len() * c_out * c_in);
-            for [dy, dx] in &taps {
+            let mut kernel = vec![0.0; taps.len() * c_out * c_in];
+            threads::for_each_chunk(&mut kernel, c_out * c_in, |tap, kernel| {
+                let [dy, dx] = taps[tap];
                 let t = (s * dy + py) * k + s * dx + px;
-                let of = |i: usize| (0..c_in).map(move |c| weight[(i * c_in + c) * k * k + t]);
-                (0..c_out).for_each(|i| kernel.extend(of(i)));
-            }
+                for (value, weight) in kernel.iter_mut().zip(weight.chunks_exact(k * k)) {
+                    *value = weight[t];
+                }
+            });
             let start = [py as isize - top as isize, px as isize - left as isize];
             let place = Place { stride: s, start, size: sizes.image };
             planes.correlate(&starts, &kernel, None, c_in, place, &mut dx);
@@ -122,13 +124,13 @@ impl Conv2d {
         let grad = Planes::spread(grad, batch, c_out, planes.grid, 0, place);
         let by_tap = planes.outer(&self.taps(sizes, &planes), self.reach(sizes), &grad);
         let mut dweight = vec![0.0; by_tap.len()];
-        for (t, tap) in by_tap.chunks_exact(c_in * c_out).enumerate() {
-            for (i, row) in tap.chunks_exact(c_out).enumerate() {
-                for (o, value) in row.iter().enumerate() {
-                    dweight[(o * c_in + i) * k * k + t] = *value;
+        threads::for_each_chunk(&mut dweight, c_in * k * k, |o, dweight| {
+            for (i, taps) in dweight.chunks_exact_mut(k * k).enumerate() {
+                for (t, value) in taps.iter_mut().enumerate() {
+                    *value = by_tap[(t * c_in + i) * c_out + o];
                 }
             }
-        }
+        });
         dweight
     }
 }
@@ -138,12 +140,14 @@ impl Kernel<3> for Conv2d {
         let sizes = self.sizes(x.shape, weight.shape);
         let &Sizes { batch, result: [rows, columns], c_in, c_out, k, .. } = &sizes;
         let planes = self.planes(&sizes, x.data);
-        let mut kernel = Vec::with_capacity(weight.data.len());
-        for t in 0..k * k {
-            for i in 0..c_in {
-                kernel.extend((0..c_out).map(|o| weight.data[(o * c_in + i) * k * k + t]));
+        let mut kernel = vec![0.0; weight.data.len()];
+        threads::for_each_chunk(&mut kernel, c_in * c_out, |t, kernel| {
+            for (i, row) in kernel.chunks_exact_mut(c_out).enumerate() {
+                for (o, value) in row.iter_mut().enumerate() {
+                    *value = weight.data[(o * c_in + i) * k * k + t];
+                }
             }
-        }
+        });
         let place = Place { stride: 1, start: [0; 2], size: sizes.result };
         // SAFETY: every pixel of the result gets a sum.
         let mut y = unsafe { unwritten(batch * rows * columns * c_out) };
