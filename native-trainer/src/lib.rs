@@ -2,9 +2,12 @@
 
 pub mod bench;
 pub mod data;
+mod device;
 pub mod eval;
 pub mod optimizer;
 pub mod run;
 pub mod stages;
 pub mod train;
 pub mod verify;
+
+pub use device::DeviceChoice;

@@ -7,8 +7,8 @@ pub use generate::Generate;
 pub use geneval::Geneval;
 
 use anyhow::{Context, Result, ensure};
-use burn::tensor::{Device, DeviceKind};
-use clap::{Args, ValueEnum};
+use burn::tensor::Device;
+use clap::Args;
 use image::{ImageFormat, RgbImage};
 use std::io::Cursor;
 use std::path::Path;
@@ -18,33 +18,11 @@ use unigen_core::files::write_atomic;
 use unigen_core::ops::cpu::{MatmulPrecision, set_matmul_precision};
 use unigen_core::sampling::Flow;
 use unigen_core::{Error, ErrorKind};
+use unigen_trainer::DeviceChoice;
 use unigen_trainer::run::Interrupt;
 
 /// Exit code of a program that Ctrl-C ended, by the convention of shells.
 const INTERRUPTED: u8 = 130;
-
-#[derive(Clone, Copy, ValueEnum)]
-pub enum DeviceChoice {
-    /// The processor
-    Cpu,
-    /// A GPU through Vulkan, Metal or DX12
-    Wgpu,
-    /// A real GPU where there is one, else the processor
-    Auto,
-}
-
-impl DeviceChoice {
-    pub fn device(self) -> Device {
-        match self {
-            DeviceChoice::Cpu => Device::flex(),
-            DeviceChoice::Wgpu => Device::wgpu(DeviceKind::DefaultDevice),
-            DeviceChoice::Auto => match Device::enumerate_physical().first() {
-                Some(_) => Device::wgpu(DeviceKind::DefaultDevice),
-                None => Device::flex(),
-            },
-        }
-    }
-}
 
 /// Where and how to compute.
 #[derive(Args)]

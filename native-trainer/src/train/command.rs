@@ -5,7 +5,8 @@ use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use unigen_core::ops::cpu::{MatmulPrecision, set_matmul_precision};
 
-use super::{Stage, export, run, settings};
+use super::{Stage, Start, export, run, settings};
+use crate::DeviceChoice;
 use crate::run::RunFolder;
 
 /// What a stage of training takes from the command line.
@@ -29,6 +30,9 @@ pub struct Options {
     /// Train nothing: write the run's last checkpoint into this folder as the end of training would
     #[arg(long, conflicts_with_all = ["config", "set", "resume", "init"])]
     export: Option<PathBuf>,
+    /// Where to compute
+    #[arg(long, default_value = "cpu")]
+    device: DeviceChoice,
     /// Matrix products in f32, or in bf16 with f32 sums where the processor has them (AMX)
     #[arg(long, default_value = "bf16")]
     precision: Precision,
@@ -52,13 +56,19 @@ pub fn command<S: Stage>(options: &Options) -> Result<()> {
         Precision::Bf16 => MatmulPrecision::Bf16,
         Precision::F32 => MatmulPrecision::F32,
     });
+    let device = options.device.device();
     if let Some(folder) = &options.export {
-        return export::<S>(&options.out, folder);
+        return export::<S>(&options.out, folder, &device);
     }
     let config = match options.resume {
         true => Some(RunFolder::open(&options.out)?.config()),
         false => options.config.clone(),
     };
     let settings = settings(config.as_deref(), &options.set)?;
-    run::<S>(settings, &options.out, options.resume, options.init.as_deref())
+    let start = match &options.init {
+        Some(weights) => Start::From(weights),
+        None if options.resume => Start::Resume,
+        None => Start::New,
+    };
+    run::<S>(settings, &options.out, start, &device)
 }

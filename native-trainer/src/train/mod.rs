@@ -12,5 +12,5 @@ mod training;
 pub use command::{Command, Options, command};
 pub use settings::settings;
 pub use stage::{Evaluation, Loss, Stage};
-pub use trainer::{export, run};
+pub use trainer::{Start, export, run};
 pub use training::Training;

@@ -14,7 +14,7 @@ use image::RgbImage;
 use serde::{Deserialize, Serialize};
 use unigen_core::weights::{Checkpoint, Precision, save};
 
-use super::trainer::train;
+use super::trainer::{Start, train};
 use super::{Evaluation, Loss, Options, Stage, Training, command, export, run, settings};
 use crate::run::RunFolder;
 
@@ -129,26 +129,26 @@ fn logged(out: &Path, name: &str) -> Vec<f64> {
 }
 
 /// Trains until `steps` steps of this call are done, which must not be all; the error.
-fn stopped(settings: Settings, out: &Path, resume: bool, steps: u32) -> String {
+fn stopped(settings: Settings, out: &Path, start: Start, steps: u32) -> String {
     let asked = Cell::new(0);
     let stop = || {
         asked.set(asked.get() + 1);
         asked.get() == steps
     };
-    train::<Toy>(settings, out, resume, None, &stop).unwrap_err().to_string()
+    train::<Toy>(settings, out, start, &Device::flex(), &stop).unwrap_err().to_string()
 }
 
 #[test]
 fn a_stopped_and_resumed_run_has_the_same_bits() {
     let place = tempfile::tempdir().unwrap();
     let (whole, parts) = (place.path().join("whole"), place.path().join("parts"));
-    run::<Toy>(Settings::default(), &whole, false, None).unwrap();
-    let message = stopped(Settings::default(), &parts, false, 10);
+    run::<Toy>(Settings::default(), &whole, Start::New, &Device::flex()).unwrap();
+    let message = stopped(Settings::default(), &parts, Start::New, 10);
     assert!(message.contains("step 10") && message.contains("unigen train toy --out"), "{message}");
     assert!(!parts.join("export").exists());
-    stopped(Settings::default(), &parts, true, 3);
+    stopped(Settings::default(), &parts, Start::Resume, 3);
     assert_eq!(metadata(&parts, "step"), "13");
-    run::<Toy>(Settings::default(), &parts, true, None).unwrap();
+    run::<Toy>(Settings::default(), &parts, Start::Resume, &Device::flex()).unwrap();
 
     let trained = values(&last(&whole));
     assert_eq!(trained, values(&last(&parts)));
@@ -183,10 +183,10 @@ fn a_stopped_and_resumed_run_has_the_same_bits() {
 fn it_learns_and_resuming_takes_new_settings() {
     let place = tempfile::tempdir().unwrap();
     let out = place.path().join("run");
-    run::<Toy>(Settings::default(), &out, false, None).unwrap();
+    run::<Toy>(Settings::default(), &out, Start::New, &Device::flex()).unwrap();
     let config = RunFolder::open(&out).unwrap().config();
     let longer: Settings = settings(Some(&config), &["training.steps=150".into()]).unwrap();
-    run::<Toy>(longer, &out, true, None).unwrap();
+    run::<Toy>(longer, &out, Start::Resume, &Device::flex()).unwrap();
     let losses = logged(&out, "loss");
     assert!(losses.len() == 150 && losses[149] < losses[0] / 50.0, "{losses:?}");
     assert!(fs::read_to_string(config).unwrap().contains("steps = 150"));
@@ -197,7 +197,7 @@ fn bad_steps_are_skipped_and_counted() {
     let place = tempfile::tempdir().unwrap();
     let out = place.path().join("run");
     let settings = Settings { bad_loss: 2..5, bad_gradient: 9..11, ..Settings::default() };
-    run::<Toy>(settings, &out, false, None).unwrap();
+    run::<Toy>(settings, &out, Start::New, &Device::flex()).unwrap();
     assert_eq!((metadata(&out, "step").as_str(), metadata(&out, "updates").as_str()), ("20", "15"));
     assert_eq!(logged(&out, "skipped_steps").iter().sum::<f64>(), 5.0);
     assert!(logged(&out, "loss")[2].is_nan() && logged(&out, "gradient_norm")[9].is_nan());
@@ -209,7 +209,7 @@ fn ten_bad_steps_in_a_row_end_the_run() {
     let place = tempfile::tempdir().unwrap();
     let out = place.path().join("run");
     let settings = Settings { bad_loss: 6..16, ..Settings::default() };
-    let message = run::<Toy>(settings, &out, false, None).unwrap_err().to_string();
+    let message = run::<Toy>(settings, &out, Start::New, &Device::flex()).unwrap_err().to_string();
     for part in [
         "step 16",
         "10 steps in a row",
@@ -225,15 +225,16 @@ fn ten_bad_steps_in_a_row_end_the_run() {
 fn a_full_disk_leaves_the_last_checkpoint() {
     let place = tempfile::tempdir().unwrap();
     let (whole, full) = (place.path().join("whole"), place.path().join("full"));
-    run::<Toy>(Settings::default(), &whole, false, None).unwrap();
-    stopped(Settings::default(), &full, false, 10);
+    run::<Toy>(Settings::default(), &whole, Start::New, &Device::flex()).unwrap();
+    stopped(Settings::default(), &full, Start::New, 10);
     let before = fs::read(last(&full)).unwrap();
     // What is written aside lands on a device that is always full.
     std::os::unix::fs::symlink("/dev/full", full.join("checkpoints/last.safetensors.part")).unwrap();
-    let message = run::<Toy>(Settings::default(), &full, true, None).unwrap_err().to_string();
+    let message =
+        run::<Toy>(Settings::default(), &full, Start::Resume, &Device::flex()).unwrap_err().to_string();
     assert!(message.contains("last.safetensors") && message.contains("free some space"), "{message}");
     assert_eq!(fs::read(last(&full)).unwrap(), before);
-    run::<Toy>(Settings::default(), &full, true, None).unwrap();
+    run::<Toy>(Settings::default(), &full, Start::Resume, &Device::flex()).unwrap();
     assert_eq!(values(&last(&whole)), values(&last(&full)));
 }
 
@@ -241,35 +242,38 @@ fn a_full_disk_leaves_the_last_checkpoint() {
 fn an_unfinished_run_can_be_exported() {
     let place = tempfile::tempdir().unwrap();
     let (out, folder) = (place.path().join("run"), place.path().join("try/it"));
-    stopped(Settings::default(), &out, false, 10);
-    export::<Toy>(&out, &folder).unwrap();
+    stopped(Settings::default(), &out, Start::New, 10);
+    export::<Toy>(&out, &folder, &Device::flex()).unwrap();
     let (saved, exported) = (values(&last(&out)), values(&folder.join("model.safetensors")));
     assert_eq!(exported["weight"], saved["ema.weight"]);
-    assert!(export::<Toy>(place.path(), &folder).unwrap_err().to_string().contains("no run"));
+    assert!(export::<Toy>(place.path(), &folder, &Device::flex()).unwrap_err().to_string().contains("no run"));
 }
 
 #[test]
 fn runs_start_from_given_weights() {
     let place = tempfile::tempdir().unwrap();
     let path = |name: &str| place.path().join(name);
-    run::<Toy>(Settings::default(), &path("first"), false, None).unwrap();
+    run::<Toy>(Settings::default(), &path("first"), Start::New, &Device::flex()).unwrap();
     let averaged = values(&last(&path("first")))["ema.weight"].clone();
     for (name, file) in [("a", last(&path("first"))), ("b", path("first/export"))] {
         let nothing = Settings {
             training: Training { learning_rate: 0.0, ..Settings::default().training },
             ..Settings::default()
         };
-        run::<Toy>(nothing, &path(name), false, Some(&file)).unwrap();
+        run::<Toy>(nothing, &path(name), Start::From(&file), &Device::flex()).unwrap();
         assert_eq!(values(&last(&path(name)))["model.weight"], averaged);
     }
     let (_, model) = Toy::open(&Settings::default(), &Device::flex()).unwrap();
     let partial = |name: &str| (name != "bias").then(|| name.to_owned());
     save(&model, &path("partial.safetensors"), Precision::F32, partial, HashMap::new()).unwrap();
-    let error = run::<Toy>(Settings::default(), &path("c"), false, Some(&path("partial.safetensors")));
+    let error = run::<Toy>(
+        Settings::default(),
+        &path("c"),
+        Start::From(&path("partial.safetensors")),
+        &Device::flex(),
+    );
     assert!(error.unwrap_err().to_string().contains("bias is missing"));
     assert!(!path("c").exists());
-    let both = run::<Toy>(Settings::default(), &path("first"), true, Some(&path("first/export")));
-    assert!(both.unwrap_err().to_string().contains("--init"));
 }
 
 #[derive(Parser)]

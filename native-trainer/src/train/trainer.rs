@@ -16,28 +16,37 @@ const EPS: f64 = 1e-8;
 /// Steps in a row without a finite gradient after which a run gives up.
 const PATIENCE: u64 = 10;
 
-/// Trains a stage in the run folder `out` on the CPU device, and exports it into `out/export` at the end.
-///
-/// With `resume` it goes on from the last checkpoint in `out`, with these `settings`, which replace those of the
-/// folder. A run that was stopped and resumed ends with the same bits as one that was not, in the same precision of
-/// matrix products. `init` gives the weights to start from: a safetensors file with names `ema.*` or plain paths.
+/// How a run begins.
+#[derive(Debug, Clone, Copy)]
+pub enum Start<'a> {
+    /// From random weights.
+    New,
+    /// From the weights in a safetensors file, with names `ema.*` or plain paths.
+    From(&'a Path),
+    /// From the last checkpoint of the run in the folder. A run that was stopped and resumed ends with the same bits as
+    /// one that was not, in the same precision of matrix products.
+    Resume,
+}
+
+/// Trains a stage in the run folder `out` on `device`, and exports it into `out/export` at the end. The `settings` of a
+/// resumed run replace those of the folder.
 ///
 /// # Errors
 /// When settings, data or weights cannot be used; when writing fails; when ten steps in a row have no finite gradient;
 /// and after Ctrl-C, once the checkpoint is saved: the message says how to go on.
-pub fn run<S: Stage>(settings: S::Settings, out: &Path, resume: bool, init: Option<&Path>) -> Result<()> {
+pub fn run<S: Stage>(settings: S::Settings, out: &Path, start: Start, device: &Device) -> Result<()> {
     let interrupt = Interrupt::install()?;
-    train::<S>(settings, out, resume, init, &|| interrupt.requested())
+    train::<S>(settings, out, start, device, &|| interrupt.requested())
 }
 
 /// Exports the averaged weights of the last checkpoint of the run in `out`, finished or not, into `folder`.
 ///
 /// # Errors
 /// When there is no run or checkpoint, or what the stage's export reports.
-pub fn export<S: Stage>(out: &Path, folder: &Path) -> Result<()> {
+pub fn export<S: Stage>(out: &Path, folder: &Path, device: &Device) -> Result<()> {
     let run = RunFolder::open(out)?;
     let settings = settings::settings(Some(&run.config()), &[])?;
-    let (stage, model) = S::open(&settings, &Device::flex().autodiff())?;
+    let (stage, model) = S::open(&settings, &device.clone().autodiff())?;
     let model = checkpoint::initial(&run.checkpoint(checkpoint::LAST), model.valid())?;
     write_export(&stage, &model, folder)
 }
@@ -51,33 +60,36 @@ fn write_export<S: Stage>(stage: &S, model: &S::Model, folder: &Path) -> Result<
 pub(super) fn train<S: Stage>(
     settings: S::Settings,
     out: &Path,
-    resume: bool,
-    init: Option<&Path>,
+    start: Start,
+    device: &Device,
     stop: &dyn Fn() -> bool,
 ) -> Result<()> {
-    ensure!(!resume || init.is_none(), "a resumed run has its weights: leave out --init or --resume");
     let training = S::training(&settings).clone();
     training.check()?;
     let config = toml::to_string_pretty(&settings)?;
-    let device = Device::flex().autodiff();
+    let device = device.clone().autodiff();
     device.seed(training.seed);
     let (stage, mut model) = S::open(&settings, &device)?;
     let mut optimizer = AdamW::new(training.betas, EPS, training.weight_decay);
 
     let command = std::env::args().collect::<Vec<_>>().join(" ");
-    let (folder, done) = if resume {
-        let path = RunFolder::open(out)?.checkpoint(checkpoint::LAST);
-        let done;
-        (model, done) = checkpoint::restore(&path, model, &mut optimizer)?;
-        let folder = RunFolder::resume(out, &command)?;
-        write_atomic(&folder.config(), |file| file.write_all(config.as_bytes()))?;
-        (folder, done)
-    } else {
-        if let Some(path) = init {
-            model = checkpoint::initial(path, model)?;
+    let (folder, done) = match start {
+        Start::Resume => {
+            let path = RunFolder::open(out)?.checkpoint(checkpoint::LAST);
+            let done;
+            (model, done) = checkpoint::restore(&path, model, &mut optimizer)?;
+            let folder = RunFolder::resume(out, &command)?;
+            write_atomic(&folder.config(), |file| file.write_all(config.as_bytes()))?;
+            (folder, done)
         }
-        (RunFolder::create(out, &config, &command)?, 0)
+        Start::New | Start::From(_) => {
+            if let Start::From(path) = start {
+                model = checkpoint::initial(path, model)?;
+            }
+            (RunFolder::create(out, &config, &command)?, 0)
+        }
     };
+    let resume = matches!(start, Start::Resume);
     let log = RunLog::open(&folder, resume.then_some(done))?;
     let progress = Progress::new(S::NAME, done, training.steps);
     let mut trainer = Trainer {
