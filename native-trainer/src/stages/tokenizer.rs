@@ -49,6 +49,9 @@ pub struct Settings {
     pub adversarial_start: f64,
     /// Channels of the discriminator's first convolution.
     pub discriminator_width: usize,
+    /// Folder of a trained image tokenizer to start from; none: random weights. Its sizes replace `model`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<PathBuf>,
     /// Train the decoder only, so that codes stay what they are.
     pub freeze_encoder: bool,
     /// A detector whose features the reconstructions should keep; none: no feature loss.
@@ -75,6 +78,7 @@ impl Default for Settings {
             adversarial: 0.05,
             adversarial_start: 0.6,
             discriminator_width: 32,
+            start: None,
             freeze_encoder: false,
             teacher: None,
             judge: None,
@@ -143,6 +147,15 @@ impl Stage for TokenizerStage {
     }
 
     fn open(settings: &Settings, device: &Device) -> Result<(Self, Pair)> {
+        let mut settings = settings.clone();
+        let mut tokenizer = match &settings.start {
+            Some(folder) => {
+                let (config, tokenizer) = ModelFolder::at(folder).image_tokenizer(device)?;
+                settings.model = config;
+                tokenizer
+            }
+            None => ImageTokenizer::new(&settings.model, device)?,
+        };
         settings.model.grid(settings.size as usize, settings.size as usize).context("size")?;
         ensure!(
             settings.size as usize >= Discriminator::MIN_SIZE,
@@ -155,14 +168,12 @@ impl Stage for TokenizerStage {
         };
         let teacher = open(&settings.teacher, device)?.map(|detector| detector.net.no_grad());
         let judge = open(&settings.judge, &device.clone().without_autodiff())?;
-        let mut tokenizer = ImageTokenizer::new(&settings.model, device)?;
         if settings.freeze_encoder {
             tokenizer.encoder = tokenizer.encoder.no_grad();
         }
         let discriminator = Discriminator::new(settings.discriminator_width, device);
         let (source, renderer) = (Source::open(&settings.data)?, Renderer::new());
-        let stage =
-            Self { settings: settings.clone(), source, renderer, teacher, judge, device: device.clone() };
+        let stage = Self { settings, source, renderer, teacher, judge, device: device.clone() };
         Ok((stage, Pair { tokenizer, discriminator }))
     }
 

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use burn::module::Module;
 use std::path::Path;
-use unigen_core::weights::{Checkpoint, Precision, load, tensors, write_tensors};
+use unigen_core::weights::{Checkpoint, Precision, keys, load, tensors, write_tensors};
 
 use crate::optimizer::{AdamW, EMA};
 
@@ -47,12 +47,17 @@ pub fn restore<M: Module>(path: &Path, model: M, optimizer: &mut AdamW) -> Resul
 }
 
 /// `model` with the weights of the safetensors file or folder `path`: those called `ema.*` where it has such, otherwise
-/// those of the parameters' own names.
+/// those of the published names ([`keys::unigen`]) where it has such, otherwise those of the parameters' own names.
 ///
 /// # Errors
 /// Name every parameter that is missing or of another shape.
 pub fn initial<M: Module>(path: &Path, model: M) -> Result<M> {
     let checkpoint = Checkpoint::open(path)?;
-    let prefix = if checkpoint.names().any(|name| name.starts_with(EMA)) { EMA } else { "" };
-    Ok(load(model, &checkpoint, |name| Some(format!("{prefix}{name}")))?)
+    let has = |prefix: &str| checkpoint.names().any(|name| name.starts_with(prefix));
+    let (averaged, published) = (has(EMA), has("llm.model."));
+    Ok(load(model, &checkpoint, |name| match (averaged, published) {
+        (true, _) => Some(format!("{EMA}{name}")),
+        (false, true) => keys::unigen(name),
+        (false, false) => keys::same(name),
+    })?)
 }

@@ -246,7 +246,9 @@ fn an_unfinished_run_can_be_exported() {
     export::<Toy>(&out, &folder, &Device::flex()).unwrap();
     let (saved, exported) = (values(&last(&out)), values(&folder.join("model.safetensors")));
     assert_eq!(exported["weight"], saved["ema.weight"]);
-    assert!(export::<Toy>(place.path(), &folder, &Device::flex()).unwrap_err().to_string().contains("no run"));
+    assert!(
+        export::<Toy>(place.path(), &folder, &Device::flex()).unwrap_err().to_string().contains("no run")
+    );
 }
 
 #[test]
