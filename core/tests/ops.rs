@@ -207,6 +207,22 @@ fn group_norm_is_its_twin() {
 }
 
 #[test]
+fn upsample2_conv2d_is_its_twin() {
+    in_both_precisions(|tolerance| {
+        for (batch, [height, width], [c_in, c_out]) in
+            [(1, [1, 1], [1, 1]), (2, [3, 5], [3, 4]), (3, [12, 10], [33, 40]), (2, [24, 24], [64, 32])]
+        {
+            let x = random([batch, height, width, c_in]);
+            let (w, b) = (random([c_out, c_in, 3, 3]), random([c_out]));
+            let large = portable::upsample2(x.clone());
+            let plain = portable::conv2d(large, w.clone(), b.clone(), 1, [1; 4]);
+            let fused = ops::conv::upsample2_conv2d(x.clone(), w.clone(), b.clone());
+            compare!(tolerance, [x, w, b], fused, plain);
+        }
+    });
+}
+
+#[test]
 fn upsample2_is_its_twin() {
     let x = random([2, 3, 5, 7]);
     compare!(1e-6, [x], ops::conv::upsample2(x.clone()), portable::upsample2(x.clone()));

@@ -79,3 +79,14 @@ pub fn upsample2(x: Tensor<4>) -> Tensor<4> {
     }
     portable::upsample2(x)
 }
+
+/// [`upsample2`], then a 3 x 3 [`conv2d`] that keeps the size: `[batch, height, width, c_in]` →
+/// `[batch, 2 height, 2 width, c_out]`. Panics where the kernel is not 3 x 3.
+pub fn upsample2_conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> Tensor<4> {
+    assert_eq!(weight.dims()[2..], [3, 3], "an enlargement is followed by a 3 x 3 convolution");
+    #[cfg(feature = "cpu")]
+    if on_cpu(&x) {
+        return [x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()].apply(cpu::UpsampleConv2d);
+    }
+    portable::conv2d(portable::upsample2(x), weight, bias, 1, [1; 4])
+}

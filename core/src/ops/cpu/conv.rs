@@ -65,7 +65,7 @@ impl Conv2d {
         let [top, _, left, _] = self.padding;
         let place =
             Place { stride: self.stride, start: [-(top as isize), -(left as isize)], size: sizes.image };
-        Planes::spread(x, sizes.batch, sizes.c_in, self.grid(sizes), self.reach(sizes), place)
+        Planes::spread(x, sizes.batch, sizes.c_in, self.grid(sizes), self.reach(sizes), &place.phases())
     }
 
     /// For each tap, by rows: the first pixel row of its plane that it touches.
@@ -89,7 +89,7 @@ impl Conv2d {
         let grid = [side(height, top, result[0]), side(width, left, result[1])];
         let start = [-(reach as isize); 2];
         let planes =
-            Planes::spread(grad, batch, c_out, grid, reach, Place { stride: 1, start, size: result });
+            Planes::spread(grad, batch, c_out, grid, reach, &[Place { stride: 1, start, size: result }]);
         // A stride beyond the kernel leaves pixels out; otherwise every one gets a sum.
         let size = batch * height * width * c_in;
         // SAFETY: as said.
@@ -121,7 +121,7 @@ impl Conv2d {
         let &Sizes { batch, c_in, c_out, k, .. } = sizes;
         let planes = self.planes(sizes, x);
         let place = Place { stride: 1, start: [0; 2], size: sizes.result };
-        let grad = Planes::spread(grad, batch, c_out, planes.grid, 0, place);
+        let grad = Planes::spread(grad, batch, c_out, planes.grid, 0, &[place]);
         let by_tap = planes.outer(&self.taps(sizes, &planes), self.reach(sizes), &grad);
         let mut dweight = vec![0.0; by_tap.len()];
         threads::for_each_chunk(&mut dweight, c_in * k * k, |o, dweight| {
@@ -170,6 +170,153 @@ impl Kernel<3> for Conv2d {
     }
 }
 
+/// See [`crate::ops::conv::upsample2_conv2d`]. Inputs: `x`, `weight` (3 x 3), `bias`.
+///
+/// The pixels of the result with the same remainders of row and column by two see 2 x 2 pixels of the small image: some
+/// of the nine taps fall on one pixel, and their weights add up. So four products of four taps on the small image do the
+/// work of nine on the large one.
+#[derive(Clone, Copy, Debug)]
+pub struct UpsampleConv2d;
+
+impl UpsampleConv2d {
+    /// Which of two rows (or columns) of the small image tap `d` of three falls on, where the result's row has the
+    /// remainder `phase`.
+    fn side(phase: usize, d: usize) -> usize {
+        (phase + d).div_ceil(2) - phase
+    }
+
+    fn sizes(x: &[usize], weight: &[usize]) -> Sizes {
+        let (&[batch, height, width, c_in], &[c_out, _, 3, 3]) = (x, weight) else {
+            panic!("upsample2_conv2d wants an image and a 3 x 3 kernel, got {x:?} and {weight:?}")
+        };
+        Sizes { batch, image: [height, width], result: [2 * height, 2 * width], c_in, c_out, k: 3 }
+    }
+
+    /// The result's four phases in the result.
+    fn places(sizes: &Sizes) -> Vec<Place> {
+        Place { stride: 2, start: [0; 2], size: sizes.result }.phases()
+    }
+
+    /// The small image in a frame of zeros.
+    fn framed(sizes: &Sizes, x: &[f32]) -> Planes {
+        let place = Place { stride: 1, start: [-1; 2], size: sizes.image };
+        Planes::spread(x, sizes.batch, sizes.c_in, sizes.image.map(|side| side + 2), 2, &[place])
+    }
+
+    /// For each of the four taps of `phase`, row-major, the first row of the framed image that it touches.
+    fn starts(phase: usize, columns: usize) -> [usize; 4] {
+        let (py, px) = (phase / 2, phase % 2);
+        [0, 1, 2, 3].map(|tap| (py + tap / 2) * columns + px + tap % 2)
+    }
+
+    /// The tap of `phase` that tap `t` of nine is part of.
+    fn tap(phase: usize, t: usize) -> usize {
+        Self::side(phase / 2, t / 3) * 2 + Self::side(phase % 2, t % 3)
+    }
+
+    /// The weights of the four taps of `phase`: `[4, c_out, c_in]`.
+    fn kernel(phase: usize, weight: &[f32]) -> Vec<f32> {
+        let size = weight.len() / 9;
+        let mut kernel = vec![0.0; 4 * size];
+        threads::for_each_chunk(&mut kernel, size, |tap, kernel| {
+            for (value, taps) in kernel.iter_mut().zip(weight.chunks_exact(9)) {
+                *value = (0..9).filter(|&t| Self::tap(phase, t) == tap).map(|t| taps[t]).sum();
+            }
+        });
+        kernel
+    }
+
+    fn gradient_of_image(sizes: &Sizes, weight: &[f32], grad: &[f32]) -> Vec<f32> {
+        let &Sizes { batch, image: [height, width], c_in, c_out, .. } = sizes;
+        // Tap `a` of a phase took row `i - 1 + a` for row `i`, so row `u` gets from row `u + 1 - a`; a frame of one row
+        // keeps indices from being negative.
+        let grid = sizes.image.map(|side| side + 2);
+        let places: Vec<_> = Place { stride: 2, start: [-2; 2], size: sizes.result }.phases();
+        let planes = Planes::spread(grad, batch, c_out, grid, 2, &places);
+        let (mut starts, mut kernel) = (Vec::new(), Vec::new());
+        for phase in 0..4 {
+            let (py, px) = (phase / 2, phase % 2);
+            starts.extend(
+                [0, 1, 2, 3]
+                    .map(|tap| phase * planes.pixels + (2 - py - tap / 2) * grid[1] + 2 - px - tap % 2),
+            );
+            kernel.extend(Self::kernel(phase, weight));
+        }
+        // SAFETY: every pixel gets a sum.
+        let mut dx = unsafe { unwritten(batch * height * width * c_in) };
+        let place = Place { stride: 1, start: [0; 2], size: sizes.image };
+        planes.correlate(&starts, &kernel, None, c_in, place, &mut dx);
+        dx
+    }
+
+    fn gradient_of_weight(sizes: &Sizes, x: &[f32], grad: &[f32]) -> Vec<f32> {
+        let &Sizes { batch, c_in, c_out, .. } = sizes;
+        let planes = Self::framed(sizes, x);
+        let by_phase: Vec<_> = Self::places(sizes)
+            .into_iter()
+            .enumerate()
+            .map(|(phase, place)| {
+                let grad = Planes::spread(grad, batch, c_out, planes.grid, 0, &[place]);
+                planes.outer(&Self::starts(phase, planes.grid[1]), 2, &grad)
+            })
+            .collect();
+        let mut dweight = vec![0.0; c_out * c_in * 9];
+        threads::for_each_chunk(&mut dweight, c_in * 9, |o, dweight| {
+            for (i, taps) in dweight.chunks_exact_mut(9).enumerate() {
+                for (t, value) in taps.iter_mut().enumerate() {
+                    let part = |phase: usize| by_phase[phase][(Self::tap(phase, t) * c_in + i) * c_out + o];
+                    *value = (0..4).map(part).sum();
+                }
+            }
+        });
+        dweight
+    }
+}
+
+impl Kernel<3> for UpsampleConv2d {
+    fn forward(&self, [x, weight, bias]: [View; 3]) -> (Vec<f32>, Vec<usize>) {
+        let sizes = Self::sizes(x.shape, weight.shape);
+        let &Sizes { batch, result: [rows, columns], c_in, c_out, .. } = &sizes;
+        let planes = Self::framed(&sizes, x.data);
+        // SAFETY: the four phases together have every pixel.
+        let mut y = unsafe { unwritten(batch * rows * columns * c_out) };
+        for (phase, place) in Self::places(&sizes).into_iter().enumerate() {
+            let kernel = transposed(&Self::kernel(phase, weight.data), c_out, c_in);
+            let starts = Self::starts(phase, planes.grid[1]);
+            planes.correlate(&starts, &kernel, Some(bias.data), c_out, place, &mut y);
+        }
+        (y, vec![batch, rows, columns, c_out])
+    }
+
+    fn backward(
+        &self,
+        [x, weight, bias]: [View; 3],
+        grad: &[f32],
+        wanted: [bool; 3],
+    ) -> [Option<Vec<f32>>; 3] {
+        let sizes = Self::sizes(x.shape, weight.shape);
+        [
+            wanted[0].then(|| Self::gradient_of_image(&sizes, weight.data, grad)),
+            wanted[1].then(|| Self::gradient_of_weight(&sizes, x.data, grad)),
+            wanted[2].then(|| column_sums(grad, bias.width())),
+        ]
+    }
+}
+
+/// Matrices of `rows` x `columns`, one after another, transposed each.
+fn transposed(matrices: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    let mut result = vec![0.0; matrices.len()];
+    threads::for_each_chunk(&mut result, rows * columns, |index, result| {
+        let matrix = &matrices[index * rows * columns..];
+        for (c, row) in result.chunks_exact_mut(rows).enumerate() {
+            for (r, value) in row.iter_mut().enumerate() {
+                *value = matrix[r * columns + c];
+            }
+        }
+    });
+    result
+}
+
 /// Where cell `[i, j]` of a plane lies in an image: pixel `stride [i, j] + start`, if there is one.
 #[derive(Clone, Copy)]
 struct Place {
@@ -186,11 +333,11 @@ impl Place {
         (0..self.size[axis] as isize).contains(&at).then_some(at as usize)
     }
 
-    /// This place seen from plane number `phase`.
-    fn phase(self, phase: usize) -> Self {
-        let [row, column] = self.start;
-        let (py, px) = (phase / self.stride, phase % self.stride);
-        Self { start: [row + py as isize, column + px as isize], ..self }
+    /// A place for each remainder of rows and columns by the stride, row-major: together they have every pixel.
+    fn phases(self) -> Vec<Self> {
+        let ([row, column], stride) = (self.start, self.stride as isize);
+        let phase = |p: isize| Self { start: [row + p / stride, column + p % stride], ..self };
+        (0..stride * stride).map(phase).collect()
     }
 }
 
@@ -219,24 +366,24 @@ enum Values {
 }
 
 impl Planes {
-    /// Lays images out on planes, with room for shifts by `reach` rows and columns.
+    /// Lays images out on planes, one for each of `places`, with room for shifts by `reach` rows and columns.
     fn spread(
         image: &[f32],
         batch: usize,
         channels: usize,
         grid: [usize; 2],
         reach: usize,
-        place: Place,
+        places: &[Place],
     ) -> Self {
         let pixels = batch * grid[0] * grid[1];
-        let planes = place.stride * place.stride;
+        let planes = places.len();
         // What a shift reads beyond the last plane is never used, but must be there.
         let slack = reach * (grid[1] + 1);
         let rows = planes * batch * grid[0];
         // What belongs on grid row `row`, if anything.
         let source = |row: usize| {
             let (plane, row) = (row / (batch * grid[0]), row % (batch * grid[0]));
-            let place = place.phase(plane);
+            let place = places[plane];
             let y = place.pixel(0, row % grid[0])?;
             let start = (row / grid[0] * place.size[0] + y) * place.size[1] * channels;
             let cells = (0..grid[1]).position(|cell| place.pixel(1, cell).is_some())?;

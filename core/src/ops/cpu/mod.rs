@@ -14,7 +14,7 @@ mod upsample;
 mod vector;
 
 pub use attention::Attention;
-pub use conv::Conv2d;
+pub use conv::{Conv2d, UpsampleConv2d};
 pub use cross_entropy::CrossEntropy;
 pub use group_norm::GroupNorm;
 pub use linear::Linear;
