@@ -14,7 +14,7 @@ use unigen_core::weights::Precision;
 
 use super::discriminator::Discriminator;
 use crate::data::stickers::{Renderer, Scene, Split, scene_at};
-use crate::data::{Source, SourceSettings};
+use crate::data::{MAX_SIDE, Source, SourceSettings};
 use crate::eval::detector::{Detector, DetectorNet, sprites_found};
 use crate::run::sheet;
 use crate::train::{Evaluation, Loss, Stage, Training};
@@ -143,6 +143,8 @@ impl Stage for TokenizerStage {
     }
 
     fn open(settings: &Settings, device: &Device) -> Result<(Self, Pair)> {
+        let sides = Discriminator::MIN_SIDE..=MAX_SIDE;
+        ensure!(sides.contains(&settings.size), "size is {}; choose {sides:?} pixels", settings.size);
         settings.model.grid(settings.size as usize, settings.size as usize).context("size")?;
         ensure!(settings.training.batch > 0, "training.batch is 0");
         let open = |path: &Option<PathBuf>, device: &Device| {
@@ -154,7 +156,7 @@ impl Stage for TokenizerStage {
         if settings.freeze_encoder {
             tokenizer.encoder = tokenizer.encoder.no_grad();
         }
-        let discriminator = Discriminator::new(settings.discriminator_width, device);
+        let discriminator = Discriminator::new(settings.discriminator_width, device)?;
         let (source, renderer) = (Source::open(&settings.data)?, Renderer::new());
         let stage =
             Self { settings: settings.clone(), source, renderer, teacher, judge, device: device.clone() };
