@@ -41,7 +41,7 @@ impl Source {
             return Ok(Self::Stickers { renderer: Renderer::new(), seed: settings.seed });
         }
         let index = ShardIndex::open(&settings.shards)?;
-        ensure!(index.len() > 0, "the shards have no samples; check data.shards");
+        ensure!(!index.is_empty(), "the shards have no samples; check data.shards");
         Ok(Self::Shards(index))
     }
 
@@ -165,7 +165,7 @@ impl Caption {
 }
 
 /// One of `from`, drawn for `visit`.
-pub fn pick_at<'a, T>(from: &'a [T], visit: u64) -> &'a T {
+pub fn pick_at<T>(from: &[T], visit: u64) -> &T {
     &from[rng_at(0x5EED_91C4, visit).random_range(0..from.len())]
 }
 
