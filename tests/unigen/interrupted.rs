@@ -86,3 +86,24 @@ fn a_disk_that_fills_up_leaves_the_old_checkpoint() {
     assert_eq!(names(&folder.path().join("run/checkpoints")), ["last.safetensors"]);
     assert!(resume(folder.path(), "detector", &[]).succeeds().contains("trained 2 steps"));
 }
+
+#[test]
+fn a_damaged_checkpoint_is_named() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    train(folder.path(), "detector", "run", &[DETECTOR, &["training.steps=2"]]).succeeds();
+    let last = folder.path().join("run/checkpoints/last.safetensors");
+    let whole = fs::read(&last).expect("a checkpoint");
+    let more = ["--set", "training.steps=4"];
+    fs::write(&last, &whole[..whole.len() - 4]).expect("writes");
+    resume(folder.path(), "detector", &more).fails(&["last.safetensors", "truncated"]);
+    fs::remove_file(&last).expect("removes");
+    resume(folder.path(), "detector", &more).fails(&["last.safetensors", "cannot open"]);
+    fs::write(&last, &whole).expect("writes");
+    edit_weights(&last, |header, _| header["__metadata__"]["step"] = "many".into());
+    resume(folder.path(), "detector", &more).fails(&["last.safetensors", "no number step"]);
+    fs::write(&last, &whole).expect("writes");
+    resume(folder.path(), "detector", &["--set", "model.head=16"])
+        .fails(&["head.weight", "wanted [16, 8, 3, 3]"]);
+    assert_eq!(fs::read(&last).expect("a checkpoint"), whole);
+    resume(folder.path(), "detector", &more).succeeds();
+}
