@@ -16,6 +16,9 @@ const MAX_LAYERS: usize = 1 << 12;
 /// The most parameters that a part may have: 2^40, a thousand billion.
 const MAX_PARAMETERS: u128 = 1 << 40;
 
+/// The most codes of an image: 1024 x 1024 pixels at 16 pixels a code.
+const MAX_IMAGE_TOKENS: usize = 4096;
+
 /// A configuration that lives in a JSON file and knows whether it can work.
 pub trait Config: Serialize + DeserializeOwned {
     /// Fails, naming the key, where no model has these sizes.
@@ -560,6 +563,12 @@ impl Config for ModelConfig {
         if !self.image_size.is_multiple_of(pixels) {
             return Err(wrong("image_size", format!("is {}, not a multiple of {pixels}", self.image_size))
                 .fix("the image tokenizer halves images once a level after the first"));
+        }
+        if self.image_tokens() > MAX_IMAGE_TOKENS {
+            let what = format!("is {}, which makes {} codes an image", self.image_size, self.image_tokens());
+            return Err(
+                wrong("image_size", what).fix(format!("choose a size that makes at most {MAX_IMAGE_TOKENS}"))
+            );
         }
         size("code_groups", self.code_groups.len(), 64)?;
         for &bits in &self.code_groups {

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 use unigen_core::nn::Linear;
-use unigen_core::weights::{Checkpoint, Precision, keys, load, save};
+use unigen_core::weights::{Checkpoint, NamedTensor, Precision, keys, load, save, write_tensors};
 
 fn layer() -> Linear {
     Linear::new(3, 5, true, 1.0, &Device::flex())
@@ -55,6 +55,42 @@ fn not_a_number_names_the_tensor() {
         save(&broken, &path, Precision::F32, keys::same, HashMap::new()).expect_err("NaN").to_string();
     assert!(error.contains("bias"), "{error}");
     assert_eq!(std::fs::read(&path).expect("reads"), *FILE, "the old file is as it was");
+}
+
+/// 1500 tensors of one value, whose names alone take more than 65,535 bytes.
+#[test]
+fn long_headers_are_written() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("model.safetensors");
+    let name = |i: usize| format!("layers.{i}.a_long_name_of_some_module.weight");
+    let tensors = (0..1500).map(|i| NamedTensor {
+        name: name(i),
+        shape: vec![1],
+        values: Box::new(move || Ok(vec![i as f32].into())),
+    });
+    write_tensors(&path, Precision::F32, tensors.collect(), HashMap::new()).expect("writes");
+    let bytes = std::fs::read(&path).expect("reads");
+    let header = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes"));
+    assert!(header > 65_535 && header.is_multiple_of(8), "{header}");
+    let checkpoint = Checkpoint::open(&path).expect("opens");
+    assert_eq!(checkpoint.names().count(), 1500);
+    for i in [0, 1, 777, 1499] {
+        assert_eq!(checkpoint.tensor(&name(i)).expect("there"), (vec![i as f32], vec![1]));
+    }
+}
+
+#[test]
+fn the_same_content_gives_the_same_bytes() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (layer, path) = (layer(), folder.path().join("model.safetensors"));
+    let metadata = || (0..20).map(|i| (format!("key {i}"), format!("value {i}"))).collect();
+    let written = || {
+        save(&layer, &path, Precision::F32, keys::same, metadata()).expect("saves");
+        std::fs::read(&path).expect("reads")
+    };
+    let first = written();
+    assert!((0..5).all(|_| written() == first));
+    assert_eq!(Checkpoint::open(&path).expect("opens").metadata(), &metadata());
 }
 
 /// Reads everything there is to read; only errors may come of it.

@@ -15,18 +15,29 @@ use crate::optimizer::{AdamW, HostGradients, Step};
 /// How long each measurement runs at least.
 const SPAN: Duration = Duration::from_secs(5);
 
+/// A training step to be timed.
+pub struct Job {
+    pub name: &'static str,
+    /// Samples a step.
+    pub batch: usize,
+    /// Floating-point operations of a sample: `6 x parameters x rows` for the decoder, three forward passes for the
+    /// tokenizer.
+    pub flops: f64,
+    step: Box<dyn Fn() -> Result<()>>,
+}
+
 /// One measured training step.
 pub struct TrainingStep {
     /// What the multiplies round to.
     pub precision: MatmulPrecision,
     /// Samples a second.
     pub samples: f64,
-    /// Work a second, in GFLOP/s: `6 x parameters x rows` for the decoder, three forward passes for the tokenizer.
+    /// Work a second, in GFLOP/s.
     pub gflops: f64,
 }
 
 /// Forward, loss and backward of the nano decoder on `batch` sequences of `rows` rows each, on the CPU device.
-pub fn decoder_step(batch: usize, rows: usize) -> Result<Vec<TrainingStep>> {
+pub fn decoder(batch: usize, rows: usize) -> Result<Job> {
     let device = Device::flex().autodiff();
     let config = ModelConfig::preset("nano")?.decoder;
     let decoder = Decoder::new(&config, &device);
@@ -39,29 +50,59 @@ pub fn decoder_step(batch: usize, rows: usize) -> Result<Vec<TrainingStep>> {
     };
     let targets: Vec<u32> = ids.iter().map(|&id| id as u32).collect();
     let flops = 6.0 * parameters(&decoder) as f64 * rows as f64;
-    measure(batch, flops, || {
+    let step = move || {
         let x = decoder.embed(Tensor::<1, Int>::from_ints(ids.as_slice(), &device));
         let hidden = decoder.forward(x, &decoder.positions(&places, &device), &layout);
         let loss = ops::cross_entropy(decoder.logits(hidden, 0..config.vocab_size), targets.clone());
         loss.backward();
         Ok(device.sync()?)
-    })
+    };
+    Ok(Job { name: "decoder", batch, flops, step: Box::new(step) })
 }
 
 /// Encoding, straight-through quantisation, decoding, squared error and backward of the nano image tokenizer, on
 /// `batch` images, on the CPU device.
-pub fn tokenizer_step(batch: usize) -> Result<Vec<TrainingStep>> {
+pub fn tokenizer(batch: usize) -> Result<Job> {
     let device = Device::flex().autodiff();
     let config = ModelConfig::preset("nano")?;
     let (side, config) = (config.image_size, config.image_tokenizer);
     let tokenizer = ImageTokenizer::new(&config, &device)?;
     let images = Tensor::<4>::random([batch, side, side, 3], Distribution::Uniform(-1.0, 1.0), &device);
     let flops = 3.0 * tokenizer_work(&config, side);
-    measure(batch, flops, || {
+    let step = move || {
         let bits = lfq::straight_through(tokenizer.latent(images.clone()));
         (tokenizer.decode_bits(bits) - images.clone()).square().mean().backward();
         Ok(device.sync()?)
-    })
+    };
+    Ok(Job { name: "image tokenizer", batch, flops, step: Box::new(step) })
+}
+
+impl Job {
+    /// One step.
+    pub fn step(&self) -> Result<()> {
+        (self.step)()
+    }
+
+    /// Times the step in every precision that the processor has.
+    pub fn measure(&self) -> Result<Vec<TrainingStep>> {
+        let mut measured = Vec::new();
+        for precision in [MatmulPrecision::F32, MatmulPrecision::Bf16] {
+            ops::cpu::set_matmul_precision(precision);
+            if ops::cpu::matmul_precision() != precision {
+                continue;
+            }
+            self.step()?;
+            let (start, mut steps) = (Instant::now(), 0);
+            while start.elapsed() < SPAN {
+                self.step()?;
+                steps += 1;
+            }
+            let samples = f64::from(steps) * self.batch as f64 / start.elapsed().as_secs_f64();
+            measured.push(TrainingStep { precision, samples, gflops: samples * self.flops / 1e9 });
+        }
+        ops::cpu::set_matmul_precision(MatmulPrecision::F32);
+        Ok(measured)
+    }
 }
 
 /// Floating-point operations of the convolutions of one image, forward.
@@ -95,27 +136,6 @@ fn tokenizer_work(config: &TokenizerConfig, side: usize) -> f64 {
         channels = next;
     }
     work + conv(side, channels, config.out_ch, 3)
-}
-
-/// Times `step`, which works on `batch` samples of `flops` each, in both precisions.
-fn measure(batch: usize, flops: f64, step: impl Fn() -> Result<()>) -> Result<Vec<TrainingStep>> {
-    let mut measured = Vec::new();
-    for precision in [MatmulPrecision::F32, MatmulPrecision::Bf16] {
-        ops::cpu::set_matmul_precision(precision);
-        if ops::cpu::matmul_precision() != precision {
-            continue;
-        }
-        step()?;
-        let (start, mut steps) = (Instant::now(), 0);
-        while start.elapsed() < SPAN {
-            step()?;
-            steps += 1;
-        }
-        let samples = f64::from(steps) * batch as f64 / start.elapsed().as_secs_f64();
-        measured.push(TrainingStep { precision, samples, gflops: samples * flops / 1e9 });
-    }
-    ops::cpu::set_matmul_precision(MatmulPrecision::F32);
-    Ok(measured)
 }
 
 /// Milliseconds that one update of the nano decoder on the CPU device takes: reading gradients, their norm, AdamW and

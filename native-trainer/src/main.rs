@@ -120,13 +120,10 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Info { model } => info(&model),
         Command::Bench { batch, rows } => {
             let (batch, rows) = (batch.max(1), rows.max(1));
-            for (job, steps) in [
-                ("decoder", bench::decoder_step(batch, rows)?),
-                ("image tokenizer", bench::tokenizer_step(batch.min(8))?),
-            ] {
-                for step in steps {
-                    let precision = format!("{:?}", step.precision).to_lowercase();
-                    println!("{job}, {precision}: {:.1} samples/s, {:.0} GFLOP/s", step.samples, step.gflops);
+            for job in [bench::decoder(batch, rows)?, bench::tokenizer(batch.min(8))?] {
+                for bench::TrainingStep { precision, samples, gflops } in job.measure()? {
+                    let precision = format!("{precision:?}").to_lowercase();
+                    println!("{}, {precision}: {samples:.1} samples/s, {gflops:.0} GFLOP/s", job.name);
                 }
             }
             println!("optimizer: {:.1} ms a step", bench::optimizer_step()?);

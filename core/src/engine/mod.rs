@@ -19,9 +19,6 @@ use crate::weights::{Checkpoint, keys, load};
 use burn::tensor::{Device, Int, Tensor};
 use image::RgbImage;
 
-/// The most codes of an image: 1024 x 1024 pixels at 16 pixels a code.
-const MAX_IMAGE_TOKENS: usize = 4096;
-
 /// A picture to be drawn.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GenerateRequest {
@@ -184,18 +181,7 @@ pub fn layouts(text: &TextTokenizer) -> Layouts<'_> {
 
 /// Whether pictures of this kind can be drawn.
 fn check_config(config: &ModelConfig) -> Result<()> {
-    config.validate().map_err(|e| within("config.json", e))?;
-    let error = |key: &str, what| Error::new(ErrorKind::Config, format!("config.json: {key}"), what);
-    let (tokens, channels) = (config.image_tokens(), config.image_tokenizer.out_ch);
-    if tokens > MAX_IMAGE_TOKENS {
-        return Err(error("image_size", format!("makes {tokens} codes an image"))
-            .fix(format!("choose a size that makes at most {MAX_IMAGE_TOKENS}")));
-    }
-    if channels != 3 {
-        return Err(error("image_tokenizer.out_ch", format!("is {channels}"))
-            .fix("images are red, green and blue: choose 3"));
-    }
-    Ok(())
+    config.validate().map_err(|e| within("config.json", e))
 }
 
 /// Whether the text tokenizer and the model count tokens alike.

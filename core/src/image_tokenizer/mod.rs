@@ -70,13 +70,11 @@ impl TokenizerConfig {
             let error = || Error::new(ErrorKind::Config, key, what);
             if good { Ok(()) } else { Err(error().fix("choose sizes as a published MAGVITv2 has them")) }
         };
-        for (key, size) in [
-            ("ch", self.ch),
-            ("in_ch", self.in_ch),
-            ("out_ch", self.out_ch),
-            ("norm_groups", self.norm_groups),
-        ] {
+        for (key, size) in [("ch", self.ch), ("norm_groups", self.norm_groups)] {
             check((1..=1 << 16).contains(&size), key, format!("is {size}, not 1 to 65536"))?;
+        }
+        for (key, channels) in [("in_ch", self.in_ch), ("out_ch", self.out_ch)] {
+            check(channels == 3, key, format!("is {channels}, but images are red, green and blue: 3"))?;
         }
         let z = self.z_channels;
         check((1..=lfq::MAX_BITS).contains(&z), "z_channels", format!("is {z}, not 1 to {}", lfq::MAX_BITS))?;

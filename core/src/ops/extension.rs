@@ -6,7 +6,9 @@ use burn::backend::{
     Backend, Dispatch, DispatchDevice, DispatchTensor, Flex, backend_extension, tensor::FloatTensor,
 };
 use burn::tensor::{DType, Tensor, TensorData};
-use std::{fmt::Debug, sync::Arc};
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The tensor of burn's CPU device.
 pub type CpuTensor = FloatTensor<Flex>;
@@ -84,8 +86,19 @@ fn view(tensor: &CpuTensor) -> View<'_> {
     View { data: &tensor.storage()[start..start + shape.iter().product::<usize>()], shape }
 }
 
-/// Whether kernels can take `x`: it lies on the CPU device, in `f32`.
+static KERNELS: AtomicBool = AtomicBool::new(true);
+
+/// Whether the CPU device runs kernels, as it does at first, or the portable operations, to compare the two. Set for
+/// the whole process.
+pub fn use_kernels(on: bool) {
+    KERNELS.store(on, Ordering::Relaxed);
+}
+
+/// Whether kernels are to take `x`: it lies on the CPU device, in `f32`.
 pub fn on_cpu<const D: usize>(x: &Tensor<D>) -> bool {
+    if !KERNELS.load(Ordering::Relaxed) {
+        return false;
+    }
     let device = x.device().without_autodiff();
     #[allow(irrefutable_let_patterns, reason = "the only device of some builds")]
     let flex = matches!(device.as_dispatch(), DispatchDevice::Flex(_));

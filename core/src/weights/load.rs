@@ -8,6 +8,7 @@ use ::safetensors::tensor::{Metadata, TensorInfo};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Tensor, TensorData};
 use half::{bf16, f16};
+use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io;
@@ -187,10 +188,15 @@ pub fn write_tensors(
         (parameter.name.clone(), info)
     });
     let metadata = Some(metadata).filter(|m| !m.is_empty());
-    let header = Metadata::new(metadata, infos.collect())
+    let mut header = Metadata::new(metadata, infos.collect())
         .map_err(|e| error("header", e.to_string()))
-        .and_then(|m| serde_json::to_string(&m).map_err(|e| error("header", e.to_string())))?;
+        .and_then(|m| serde_json::to_value(&m).map_err(|e| error("header", e.to_string())))?;
+    // The same content gives the same bytes, whatever the order of the map in memory.
+    if let Some(metadata) = header.get_mut("__metadata__").and_then(Value::as_object_mut) {
+        metadata.sort_keys();
+    }
     // Spaces align the data to 8 bytes.
+    let header = header.to_string();
     let header = header.clone() + &" ".repeat((8 - header.len() % 8) % 8);
 
     let mut wrong = None;

@@ -63,6 +63,11 @@ impl CodeCache {
         if let Some(found) = Self::read(cache, &origin, count) {
             return Ok(found);
         }
+        // Before the work, not after it.
+        if let Some(folder) = cache.parent() {
+            fs::create_dir_all(folder)
+                .with_context(|| format!("cannot make the folder {} for image codes", folder.display()))?;
+        }
         let style = ProgressStyle::with_template("image codes {wide_bar} {pos}/{len}, {eta} left")?;
         let bar = ProgressBar::new(count).with_style(style);
         let mut codes = Vec::with_capacity(count as usize * origin.tokens);
@@ -119,5 +124,104 @@ impl CodeCache {
     pub fn get(&self, index: u64) -> (&[u32], &Caption) {
         let index = (index % self.len()) as usize;
         (&self.codes[index * self.tokens..(index + 1) * self.tokens], &self.captions[index])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::source::tests::shard;
+    use super::*;
+    use std::path::PathBuf;
+    use tempfile::TempDir;
+    use unigen_core::image_tokenizer::TokenizerConfig;
+
+    /// Three pictures of 2 x 2 codes, one of them broken, and a tokenizer.
+    struct Setting {
+        folder: TempDir,
+        source: Source,
+        tokenizer: ImageTokenizer,
+        weights: PathBuf,
+    }
+
+    impl Setting {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let source = Source::open(&shard(folder.path(), &[Some(10), None, Some(200)])).unwrap();
+            let config = TokenizerConfig {
+                ch: 4,
+                encoder_ch_mult: vec![1, 1, 1],
+                encoder_num_res_blocks: vec![1; 3],
+                decoder_ch_mult: vec![1, 1, 1],
+                decoder_num_res_blocks: vec![1; 3],
+                norm_groups: 2,
+                z_channels: 6,
+                ..TokenizerConfig::default()
+            };
+            let tokenizer = ImageTokenizer::new(&config, &Device::flex()).unwrap();
+            let weights = folder.path().join("weights");
+            fs::write(&weights, "the first tokenizer").unwrap();
+            Self { folder, source, tokenizer, weights }
+        }
+
+        fn cache(&self) -> PathBuf {
+            self.folder.path().join("a/new/folder/codes")
+        }
+
+        fn open(&self, count: u64) -> CodeCache {
+            let (tokenizer, device) = (&self.tokenizer, Device::flex());
+            CodeCache::open(&self.cache(), &self.source, count, 8, tokenizer, &self.weights, &device).unwrap()
+        }
+
+        /// The codes of the last picture, which a changed byte at the end of the file changes.
+        fn last(&self) -> Vec<u32> {
+            self.open(10).get(2).0.to_vec()
+        }
+
+        fn damage(&self) {
+            let mut bytes = fs::read(self.cache()).unwrap();
+            let end = bytes.len();
+            bytes[end - 4..].copy_from_slice(&77_u32.to_ne_bytes());
+            fs::write(self.cache(), bytes).unwrap();
+        }
+    }
+
+    #[test]
+    fn codes_are_those_of_the_pictures_and_begin_anew() {
+        let setting = Setting::new();
+        let codes = setting.open(10);
+        assert_eq!((codes.len(), codes.is_empty()), (3, false));
+        for index in 0..3 {
+            let picture = setting.source.captioned(index, 8).unwrap();
+            let pixels = pixels_from_images(&[picture.picture], &Device::flex()).unwrap();
+            let alone = lfq::codes_from_data(setting.tokenizer.encode(pixels).into_data()).unwrap();
+            assert_eq!(codes.get(index), (&alone[0][..], &picture.caption));
+            assert_eq!(codes.get(index), codes.get(index + 3_000_000));
+        }
+        assert_eq!(codes.get(1), codes.get(2), "the broken picture is passed over");
+    }
+
+    #[test]
+    fn a_file_is_used_again_until_the_tokenizer_changes() {
+        let setting = Setting::new();
+        let first = setting.last();
+        setting.damage();
+        assert_eq!(setting.last()[3], 77, "read from the file");
+        fs::write(&setting.weights, "the second tokenizer").unwrap();
+        assert_eq!(setting.last(), first, "made anew");
+        setting.damage();
+        assert_eq!(setting.open(2).len(), 2);
+        assert_eq!(setting.last(), first, "made anew for other pictures");
+    }
+
+    #[test]
+    fn a_truncated_file_is_made_anew() {
+        let setting = Setting::new();
+        let first = setting.last();
+        let whole = fs::read(setting.cache()).unwrap();
+        for length in [0, 5, whole.len() - 1] {
+            fs::write(setting.cache(), &whole[..length]).unwrap();
+            assert_eq!(setting.last(), first);
+            assert_eq!(fs::read(setting.cache()).unwrap(), whole);
+        }
     }
 }

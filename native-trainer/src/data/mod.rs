@@ -5,4 +5,7 @@ pub mod shards;
 mod source;
 pub mod stickers;
 
+/// The largest side of a picture to train on, in pixels: a batch of larger ones would fit no memory.
+pub const MAX_SIDE: u32 = 1024;
+
 pub use source::{Caption, Captioned, Source, SourceSettings, pick_at};

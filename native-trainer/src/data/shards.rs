@@ -15,6 +15,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::MAX_SIDE;
 use super::stickers::{Renderer, Scene, Split, contact_sheet, description, example_at};
 
 /// Samples a shard of the sticker world.
@@ -30,12 +31,12 @@ const PICTURES: [&str; 5] = ["png", "jpg", "jpeg", "webp", "bmp"];
 /// Why a sample or a shard cannot be used. Reading goes on after it.
 #[derive(Debug, Error)]
 pub enum ShardError {
-    #[error("shard {shard}: cannot be read: {source}; is it a whole tar file?")]
-    Shard { shard: PathBuf, source: io::Error },
+    #[error("shard {shard}: cannot be read: {cause}; is it a whole tar file?")]
+    Shard { shard: PathBuf, cause: io::Error },
     #[error("shard {shard}, sample \"{key}\": has no .{missing} file")]
     Missing { shard: PathBuf, key: String, missing: &'static str },
-    #[error("shard {shard}, sample \"{key}\": the picture cannot be decoded: {source}")]
-    Picture { shard: PathBuf, key: String, source: image::ImageError },
+    #[error("shard {shard}, sample \"{key}\": the picture cannot be decoded: {cause}")]
+    Picture { shard: PathBuf, key: String, cause: image::ImageError },
     #[error("shard {shard}, sample \"{key}\": the .{part} file is broken: {what}")]
     Text { shard: PathBuf, key: String, part: &'static str, what: String },
 }
@@ -197,9 +198,9 @@ impl Iterator for ShardReader {
                     let path = self.paths.get(self.position.shard)?.clone();
                     match OpenShard::open(path.clone()) {
                         Ok(shard) => none.insert(shard),
-                        Err(source) => {
+                        Err(cause) => {
                             self.position = Position { shard: self.position.shard + 1, index: 0 };
-                            return Some(Err(ShardError::Shard { shard: path.to_path_buf(), source }));
+                            return Some(Err(ShardError::Shard { shard: path.to_path_buf(), cause }));
                         }
                     }
                 }
@@ -208,10 +209,8 @@ impl Iterator for ShardReader {
                 self.position.index += 1;
                 return Some(read_sample(&mut shard.file, &shard.path, entry));
             }
-            let broken = shard
-                .broken
-                .take()
-                .map(|source| ShardError::Shard { shard: shard.path.to_path_buf(), source });
+            let broken =
+                shard.broken.take().map(|cause| ShardError::Shard { shard: shard.path.to_path_buf(), cause });
             self.open = None;
             self.position = Position { shard: self.position.shard + 1, index: 0 };
             if let Some(error) = broken {
@@ -235,10 +234,10 @@ impl ShardIndex {
     pub fn open(paths: &[PathBuf]) -> Result<Self, ShardError> {
         let mut index = ShardIndex { shards: Vec::new(), samples: Vec::new() };
         for path in paths {
-            let error = |source| ShardError::Shard { shard: path.clone(), source };
+            let error = |cause| ShardError::Shard { shard: path.clone(), cause };
             let mut shard = OpenShard::open(Arc::from(path.as_path())).map_err(error)?;
-            if let Some(source) = shard.broken.take() {
-                return Err(error(source));
+            if let Some(cause) = shard.broken.take() {
+                return Err(error(cause));
             }
             let number = index.shards.len();
             index.samples.extend((0..shard.samples.len()).map(|index| Position { shard: number, index }));
@@ -321,7 +320,7 @@ fn read_sample(file: &mut BufReader<File>, shard: &Path, entry: &Entry) -> Resul
         let mut bytes = Vec::new();
         file.seek(SeekFrom::Start(offset))
             .and_then(|_| file.take(length).read_to_end(&mut bytes))
-            .map_err(|source| ShardError::Shard { shard: shard.to_owned(), source })?;
+            .map_err(|cause| ShardError::Shard { shard: shard.to_owned(), cause })?;
         Ok(Some(bytes))
     };
     let missing = |missing| ShardError::Missing { shard: shard.to_owned(), key: key(), missing };
@@ -331,7 +330,7 @@ fn read_sample(file: &mut BufReader<File>, shard: &Path, entry: &Entry) -> Resul
     let caption = read(&["txt"])?.ok_or_else(|| missing("txt"))?;
     let json = read(&["json"])?;
     let image = image::load_from_memory(&picture)
-        .map_err(|source| ShardError::Picture { shard: shard.to_owned(), key: key(), source })?
+        .map_err(|cause| ShardError::Picture { shard: shard.to_owned(), key: key(), cause })?
         .into_rgb8();
     let caption =
         String::from_utf8(caption).map_err(|error| broken("txt", error.to_string()))?.trim().to_owned();
@@ -357,7 +356,7 @@ pub struct StickerRecord {
 /// and `preview.png`, a sheet of the first ones. Calls `progress` with the number of samples written so far.
 ///
 /// # Errors
-/// If the disk does not take them or `size` is 0.
+/// If the disk does not take them or `size` is not 1 to [`MAX_SIDE`].
 pub fn write_stickers(
     out: &Path,
     count: u64,
@@ -365,7 +364,10 @@ pub fn write_stickers(
     size: u32,
     mut progress: impl FnMut(u64),
 ) -> anyhow::Result<()> {
-    anyhow::ensure!(size > 0, "the size of the pictures is 0; choose at least 1 pixel, such as 96");
+    anyhow::ensure!(
+        (1..=MAX_SIDE).contains(&size),
+        "the size of the pictures is {size}; choose 1 to {MAX_SIDE} pixels, such as 96"
+    );
     let renderer = Renderer::new();
     let mut writer = ShardWriter::create(out, "stickers", STICKERS_PER_SHARD)
         .with_context(|| format!("cannot make the folder {}", out.display()))?;

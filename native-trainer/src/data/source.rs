@@ -5,6 +5,7 @@ use image::{RgbImage, imageops};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use unigen_core::text::MAX_TEXT_BYTES;
 
 use super::shards::ShardIndex;
 use super::stickers::{Renderer, Scene, Split, caption, edit_at, questions, rng_at, scene_at};
@@ -40,7 +41,7 @@ impl Source {
             return Ok(Self::Stickers { renderer: Renderer::new(), seed: settings.seed });
         }
         let index = ShardIndex::open(&settings.shards)?;
-        ensure!(index.len() > 0, "the shards have no samples; check data.shards");
+        ensure!(!index.is_empty(), "the shards have no samples; check data.shards");
         Ok(Self::Shards(index))
     }
 
@@ -95,7 +96,9 @@ impl Source {
                 for index in index..index + PATIENCE {
                     match shards.read((index % shards.len() as u64) as usize) {
                         Ok(sample) => {
-                            let (picture, caption) = (square(&sample.image, size), sample.caption);
+                            let (picture, mut caption) = (square(&sample.image, size), sample.caption);
+                            // No model reads so far.
+                            caption.truncate(caption.floor_char_boundary(MAX_TEXT_BYTES));
                             return Ok(Captioned { picture, caption: Caption::Text(caption) });
                         }
                         Err(error) => _ = first.get_or_insert(error),
@@ -162,7 +165,7 @@ impl Caption {
 }
 
 /// One of `from`, drawn for `visit`.
-pub fn pick_at<'a, T>(from: &'a [T], visit: u64) -> &'a T {
+pub fn pick_at<T>(from: &[T], visit: u64) -> &T {
     &from[rng_at(0x5EED_91C4, visit).random_range(0..from.len())]
 }
 
@@ -175,5 +178,89 @@ fn square(image: &RgbImage, size: u32) -> RgbImage {
         middle
     } else {
         imageops::resize(&middle, size, size, imageops::FilterType::CatmullRom)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::shards::ShardWriter;
+    use super::*;
+    use std::path::Path;
+
+    /// A shard in `folder` of grey pictures, 12 x 8 pixels, captioned by their number; `None` is a broken one.
+    pub fn shard(folder: &Path, pictures: &[Option<u8>]) -> SourceSettings {
+        let mut writer = ShardWriter::create(folder, "own", 100).unwrap();
+        for (number, picture) in pictures.iter().enumerate() {
+            let mut png = std::io::Cursor::new(Vec::new());
+            let image = RgbImage::from_pixel(12, 8, image::Rgb([picture.unwrap_or(0); 3]));
+            image.write_to(&mut png, image::ImageFormat::Png).unwrap();
+            let mut png = png.into_inner();
+            png.truncate(if picture.is_some() { png.len() } else { 20 });
+            writer.write(&format!("{number:03}"), &png, &format!("picture {number}"), &()).unwrap();
+        }
+        writer.finish().unwrap();
+        SourceSettings { shards: vec![folder.join("own-000000.tar")], seed: 0 }
+    }
+
+    fn seen(source: &Source, index: u64) -> (u8, String) {
+        let Captioned { picture, caption } = source.captioned(index, 8).unwrap();
+        assert_eq!(picture.dimensions(), (8, 8));
+        assert_eq!(source.picture(index, 8).unwrap(), picture);
+        (picture.get_pixel(4, 4)[0], caption.text(index))
+    }
+
+    #[test]
+    fn an_index_beyond_the_last_begins_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = Source::open(&shard(folder.path(), &[Some(10), Some(20), Some(30)])).unwrap();
+        assert_eq!((source.len(), source.is_empty()), (Some(3), false));
+        for index in [1, 4, 3_000_001] {
+            assert_eq!(seen(&source, index), (20, "picture 1".into()));
+        }
+        assert_eq!(source.texts(100).unwrap(), ["picture 0", "picture 1", "picture 2"]);
+        assert_eq!(Source::open(&SourceSettings::default()).unwrap().len(), None);
+    }
+
+    #[test]
+    fn a_bad_sample_is_passed_over_for_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = Source::open(&shard(folder.path(), &[Some(10), None, None, Some(40), None])).unwrap();
+        for (index, wanted) in [(0, 0), (1, 3), (2, 3), (3, 3), (4, 0), (6, 3)] {
+            assert_eq!(seen(&source, index).1, format!("picture {wanted}"), "{index}");
+        }
+        assert_eq!(source.texts(100).unwrap(), ["picture 0", "picture 3"]);
+        let broken = tempfile::tempdir().unwrap();
+        let source = Source::open(&shard(broken.path(), &[None, None])).unwrap();
+        let error = format!("{:#}", source.captioned(1, 8).err().unwrap());
+        for part in ["samples in a row", "own-000000.tar", "\"001\"", "cannot be decoded"] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn shards_without_samples_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("empty.tar");
+        std::fs::write(&path, [0; 1024]).unwrap();
+        let error = Source::open(&SourceSettings { shards: vec![path], seed: 0 }).err().unwrap();
+        assert!(error.to_string().contains("data.shards"), "{error}");
+    }
+
+    #[test]
+    fn a_caption_is_cut_where_no_model_reads_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = shard(folder.path(), &[Some(1)]);
+        let png = {
+            let mut png = std::io::Cursor::new(Vec::new());
+            RgbImage::new(8, 8).write_to(&mut png, image::ImageFormat::Png).unwrap();
+            png.into_inner()
+        };
+        let mut writer = ShardWriter::create(folder.path(), "long", 1).unwrap();
+        // Not a whole number of these fits.
+        writer.write("a", &png, &"果".repeat(MAX_TEXT_BYTES), &()).unwrap();
+        writer.finish().unwrap();
+        settings.shards = vec![folder.path().join("long-000000.tar")];
+        let caption = Source::open(&settings).unwrap().captioned(0, 8).unwrap().caption.text(0);
+        assert_eq!(caption, "果".repeat(MAX_TEXT_BYTES / 3));
     }
 }

@@ -84,10 +84,10 @@ pub struct Prompt {
 /// Why a file of prompts cannot be used.
 #[derive(Debug, Error)]
 pub enum PromptError {
-    #[error("line {line} of the GenEval prompts cannot be read: {source}")]
-    Read { line: usize, source: std::io::Error },
-    #[error("line {line} of the GenEval prompts is not a GenEval prompt: {source}")]
-    Parse { line: usize, source: serde_json::Error },
+    #[error("line {line} of the GenEval prompts cannot be read: {cause}")]
+    Read { line: usize, cause: std::io::Error },
+    #[error("line {line} of the GenEval prompts is not a GenEval prompt: {cause}")]
+    Parse { line: usize, cause: serde_json::Error },
     #[error("line {line} of the GenEval prompts: {what}")]
     Invalid { line: usize, what: String },
     #[error(
@@ -103,13 +103,13 @@ pub enum PromptError {
 pub fn read_prompts(reader: impl BufRead) -> Result<Vec<Prompt>, PromptError> {
     let mut prompts = Vec::new();
     for (line, text) in (1..).zip(reader.lines()) {
-        let text = text.map_err(|source| PromptError::Read { line, source })?;
+        let text = text.map_err(|cause| PromptError::Read { line, cause })?;
         let text = text.trim_start_matches('\u{feff}').trim();
         if text.is_empty() {
             continue;
         }
         let prompt: Prompt =
-            serde_json::from_str(text).map_err(|source| PromptError::Parse { line, source })?;
+            serde_json::from_str(text).map_err(|cause| PromptError::Parse { line, cause })?;
         prompt.check().map_err(|what| PromptError::Invalid { line, what })?;
         prompts.push(prompt);
     }

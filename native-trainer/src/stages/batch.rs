@@ -135,3 +135,116 @@ impl Hidden {
         Some(ops::cross_entropy(model.llm.logits(rows, 0..model.config().text_vocab), labels))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use unigen_core::config::{ModelConfig, SpecialTokens};
+    use unigen_core::sequence::{ImageRows, Layouts, Opener};
+    use unigen_core::text::Template;
+
+    fn model() -> UniGen {
+        let mut config = ModelConfig::preset("nano").unwrap();
+        config.decoder.num_hidden_layers = 2;
+        UniGen::new(&config, &Device::flex())
+    }
+
+    /// Two images to make with 3 and 1 codes masked, two captions, two texts.
+    fn examples() -> Vec<Example> {
+        let special = SpecialTokens::FIRST;
+        let template = Template { user: vec![20, 10], assistant: vec![21, 10], newline: vec![10] };
+        let layouts = Layouts { special: &special, template: &template, opener: Opener::Block };
+        let generate = |text: &[u32], masked: [bool; 4]| Example {
+            sequence: layouts.generate(text, 4),
+            source: vec![],
+            target: vec![7, 65_535, 300, 4096],
+            masked: masked.to_vec(),
+        };
+        let plain = |sequence, source: &[u32]| Example {
+            sequence,
+            source: source.to_vec(),
+            target: vec![],
+            masked: vec![],
+        };
+        vec![
+            generate(&[30, 31, 32], [true, false, true, true]),
+            generate(&[], [false, false, false, true]),
+            plain(layouts.describe(ImageRows::Codes(3), &[40], Some(&[50, 51])), &[1, 2, 60_000]),
+            plain(layouts.describe(ImageRows::Codes(3), &[41, 42], Some(&[52])), &[9, 8, 7]),
+            plain(layouts.text(&[60, 61, 62]), &[]),
+            plain(layouts.text(&[]), &[]),
+        ]
+    }
+
+    fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+        tensor.into_data().try_to_vec().unwrap()
+    }
+
+    fn close(found: &[f32], wanted: &[f32]) {
+        assert_eq!(found.len(), wanted.len());
+        let worst = found.iter().zip(wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst < 1e-4, "{worst}");
+    }
+
+    #[test]
+    fn rows_are_in_the_order_of_their_sequence() {
+        let (model, device, examples) = (model(), Device::flex(), examples());
+        let batch = hidden(&model, &examples, &device).unwrap();
+        for (example, start) in examples.iter().zip(&batch.starts) {
+            let rows = example.sequence.rows().map(|row| match row {
+                Row::Token(id) => model.llm.embed(Tensor::<1, Int>::from_ints([id as i32], &device)),
+                Row::Source(i) => model.embed_codes(&[Some(example.source[i])], &device),
+                Row::Target(i) => {
+                    let code = (!example.masked[i]).then_some(example.target[i]);
+                    model.embed_codes(&[code], &device)
+                }
+                Row::Semantic(_) => panic!("there are none"),
+            });
+            let x = Tensor::cat(rows.collect(), 0);
+            let length = example.sequence.len();
+            let positions = model.llm.positions(&(0..length).collect::<Vec<_>>(), &device);
+            let layout = AttentionLayout::full([&example.sequence]);
+            let alone = model.llm.forward(x, &positions, &layout);
+            close(&values(batch.rows.clone().slice([*start..start + length])), &values(alone));
+        }
+    }
+
+    #[test]
+    fn a_loss_is_the_mean_over_all_that_is_predicted() {
+        let (model, device, examples) = (model(), Device::flex(), examples());
+        let batch = hidden(&model, &examples, &device).unwrap();
+        let alone: Vec<Hidden> =
+            examples.iter().map(|one| hidden(&model, std::slice::from_ref(one), &device).unwrap()).collect();
+        let mean = |losses: Vec<(Tensor<1>, usize)>| {
+            let count: usize = losses.iter().map(|(_, count)| count).sum();
+            let sum: f32 = losses.into_iter().map(|(loss, n)| values(loss)[0] * n as f32).sum();
+            [sum / count as f32]
+        };
+        let codes = (0..2).map(|i| {
+            let one = std::slice::from_ref(&examples[i]);
+            let masked = examples[i].masked.iter().filter(|&&masked| masked).count();
+            (alone[i].code_loss(&model, one, 0..1).unwrap().unwrap(), masked)
+        });
+        let together = batch.code_loss(&model, &examples, 0..2).unwrap().unwrap();
+        close(&values(together), &mean(codes.collect()));
+        for of in [2..4, 4..6] {
+            let answers = of.clone().map(|i| {
+                let one = std::slice::from_ref(&examples[i]);
+                let count = examples[i].sequence.answer_labels().len();
+                (alone[i].answer_loss(&model, one, 0..1).unwrap(), count)
+            });
+            let together = batch.answer_loss(&model, &examples, of.clone()).unwrap();
+            close(&values(together), &mean(answers.collect()));
+        }
+        assert!(batch.code_loss(&model, &examples, 2..6).unwrap().is_none());
+        assert!(batch.answer_loss(&model, &examples, 0..2).is_none());
+    }
+
+    #[test]
+    fn missing_codes_are_an_error() {
+        let mut examples = examples();
+        examples[2].source.pop();
+        let error = hidden(&model(), &examples, &Device::flex()).err().unwrap();
+        assert!(error.to_string().contains("no code for row 5"), "{error}");
+    }
+}

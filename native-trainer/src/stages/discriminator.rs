@@ -1,6 +1,7 @@
 //! A small patch discriminator (Isola et al. 2017, arXiv 1611.07004) with the hinge loss (Lim & Ye 2017), which gives
 //! reconstructions the edges that pixel losses blur.
 
+use anyhow::{Result, ensure};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, activation::relu};
 use unigen_core::image_tokenizer::blocks::{Conv2d, GroupNorm};
@@ -15,20 +16,28 @@ pub struct Discriminator {
 }
 
 impl Discriminator {
-    /// The smallest side of a picture that it can look at, in pixels.
-    pub const MIN_SIZE: usize = 8;
     /// Groups of the normalisations.
     const GROUPS: usize = 8;
+    /// The smallest side of pictures in pixels: it is halved three times.
+    pub const MIN_SIDE: u32 = 8;
 
     /// A discriminator of `width` channels after the first convolution, twice as many after each of three halvings.
-    pub fn new(width: usize, device: &Device) -> Self {
+    ///
+    /// # Errors
+    /// Where `width` does not fit the groups of the normalisations.
+    pub fn new(width: usize, device: &Device) -> Result<Self> {
+        let multiple = Self::GROUPS / 2;
+        ensure!(
+            (1..=1024).contains(&width) && width.is_multiple_of(multiple),
+            "discriminator_width is {width}; choose a multiple of {multiple} up to 1024"
+        );
         let widths = [width, 2 * width, 4 * width];
-        Self {
+        Ok(Self {
             conv_in: Conv2d::strided(3, width, 4, 2, [1; 4], device),
             down: (0..2).map(|i| Conv2d::strided(widths[i], widths[i + 1], 4, 2, [1; 4], device)).collect(),
             norm: (0..2).map(|i| GroupNorm::new(widths[i + 1], Self::GROUPS, device)).collect(),
             conv_out: Conv2d::new(widths[2], 1, 3, device),
-        }
+        })
     }
 
     /// Pixels `[b, h, w, 3]` in [-1, 1] → `[b, h/8, w/8, 1]`, positive where they look real.

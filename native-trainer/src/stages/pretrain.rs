@@ -120,26 +120,11 @@ enum Task {
 }
 
 impl PretrainStage {
-    /// The task of sample `index`: the shares of the mix, spread evenly.
-    fn task(&self, index: u64) -> Task {
-        let [generate, describe, text] = self.settings.mix;
-        let total = generate + describe + text;
-        // A step that has no divisor in common with the total visits every place once.
-        let place = index * coprime(total) % total;
-        if place < generate {
-            Task::Generate
-        } else if place < generate + describe {
-            Task::Describe
-        } else {
-            Task::Text
-        }
-    }
-
     /// Sample `index`.
     fn example(&self, index: u64) -> Result<Example> {
         let mut rng = rng_at(self.settings.training.seed, index);
         let (codes, caption) = self.codes.get(index);
-        self.teach(self.task(index), codes, caption, index, &mut rng)
+        self.teach(task(self.settings.mix, index), codes, caption, index, &mut rng)
     }
 
     fn teach(
@@ -226,6 +211,20 @@ impl PretrainStage {
     }
 }
 
+/// The task of sample `index`: the shares of the mix, spread evenly.
+fn task([generate, describe, text]: [u64; 3], index: u64) -> Task {
+    let total = generate + describe + text;
+    // A step that has no divisor in common with the total visits every place once.
+    let place = index * coprime(total) % total;
+    if place < generate {
+        Task::Generate
+    } else if place < generate + describe {
+        Task::Describe
+    } else {
+        Task::Text
+    }
+}
+
 /// The smallest number above 1 without a common divisor with `total`; 1 where `total` is small.
 fn coprime(total: u64) -> u64 {
     fn divisor(a: u64, b: u64) -> u64 {
@@ -294,7 +293,7 @@ impl Stage for PretrainStage {
         let count = self.settings.training.batch as u64;
         let mut batch: [Vec<Example>; 3] = Default::default();
         for index in step * count..(step + 1) * count {
-            batch[self.task(index) as usize].push(self.example(index)?);
+            batch[task(self.settings.mix, index) as usize].push(self.example(index)?);
         }
         let names = ["generate", "describe", "text"];
         let losses = self.losses(model, batch, &self.device)?;
@@ -317,5 +316,40 @@ impl Stage for PretrainStage {
         let folder = ModelFolder::create(folder)?;
         let generation = GenerationConfig::of(model.config().image_tokens());
         Ok(folder.write(&self.text_json, model, &self.image_tokenizer, &generation, Precision::F16)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_window_has_the_shares_of_the_mix() {
+        for mix in [[3, 2, 1], [1, 1, 0], [0, 0, 1], [5, 0, 2], [10, 4, 1]] {
+            let window: u64 = mix.iter().sum();
+            for start in 0..3 * window {
+                let mut counts = [0; 3];
+                (start..start + window).for_each(|index| counts[task(mix, index) as usize] += 1);
+                assert_eq!(counts, mix, "from {start}");
+            }
+        }
+    }
+
+    #[test]
+    fn masks_hide_one_code_at_least_and_the_cosine_share_on_average() {
+        for codes in [1, 2, 144] {
+            let mut hidden = 0;
+            for index in 0..2000 {
+                let masked = mask(codes, &mut rng_at(1, index));
+                let count = masked.iter().filter(|&&masked| masked).count();
+                assert!(masked.len() == codes && (1..=codes).contains(&count), "{count} of {codes}");
+                hidden += count;
+            }
+            // The mean of cos(π u / 2) is 2 / π; rounding up adds half a code.
+            let mean = hidden as f64 / 2000.0;
+            let wanted = codes as f64 * std::f64::consts::FRAC_2_PI;
+            assert!(mean > wanted - 2.0 && mean < wanted + 3.0, "{mean}, wanted {wanted}");
+        }
+        assert!(mask(0, &mut rng_at(1, 0)).is_empty());
     }
 }

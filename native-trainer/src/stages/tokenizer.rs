@@ -14,7 +14,7 @@ use unigen_core::weights::Precision;
 
 use super::discriminator::Discriminator;
 use crate::data::stickers::{Renderer, Scene, Split, scene_at};
-use crate::data::{Source, SourceSettings};
+use crate::data::{MAX_SIDE, Source, SourceSettings};
 use crate::eval::detector::{Detector, DetectorNet, sprites_found};
 use crate::run::sheet;
 use crate::train::{Evaluation, Loss, Stage, Training};
@@ -147,6 +147,8 @@ impl Stage for TokenizerStage {
     }
 
     fn open(settings: &Settings, device: &Device) -> Result<(Self, Pair)> {
+        let sides = Discriminator::MIN_SIDE..=MAX_SIDE;
+        ensure!(sides.contains(&settings.size), "size is {}; choose {sides:?} pixels", settings.size);
         let mut settings = settings.clone();
         let mut tokenizer = match &settings.start {
             Some(folder) => {
@@ -157,12 +159,6 @@ impl Stage for TokenizerStage {
             None => ImageTokenizer::new(&settings.model, device)?,
         };
         settings.model.grid(settings.size as usize, settings.size as usize).context("size")?;
-        ensure!(
-            settings.size as usize >= Discriminator::MIN_SIZE,
-            "size is {}; choose at least {}",
-            settings.size,
-            Discriminator::MIN_SIZE
-        );
         let open = |path: &Option<PathBuf>, device: &Device| {
             path.as_ref().map(|path| Detector::open(path, device)).transpose()
         };
@@ -171,7 +167,7 @@ impl Stage for TokenizerStage {
         if settings.freeze_encoder {
             tokenizer.encoder = tokenizer.encoder.no_grad();
         }
-        let discriminator = Discriminator::new(settings.discriminator_width, device);
+        let discriminator = Discriminator::new(settings.discriminator_width, device)?;
         let (source, renderer) = (Source::open(&settings.data)?, Renderer::new());
         let stage = Self { settings, source, renderer, teacher, judge, device: device.clone() };
         Ok((stage, Pair { tokenizer, discriminator }))

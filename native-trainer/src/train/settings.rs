@@ -5,8 +5,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::path::Path;
 use toml::{Table, Value};
 
-/// The settings of the TOML file `file`, or the defaults without one, then changed by `overrides`, each
-/// `section.key=value`. A value that is not TOML is taken as a string.
+/// The defaults, changed by the TOML file `file` where there is one, then by `overrides`, each `section.key=value`. A
+/// value that is not TOML is taken as a string.
 ///
 /// # Errors
 /// When the file cannot be read, or when a key is unknown (the error lists the section's keys) or has a value of
@@ -15,26 +15,66 @@ pub fn settings<T: Serialize + DeserializeOwned + Default>(
     file: Option<&Path>,
     overrides: &[String],
 ) -> Result<T> {
-    let mut settings = match file {
-        None => T::default(),
-        Some(file) => {
-            let text = std::fs::read_to_string(file)
-                .with_context(|| format!("cannot read the settings {}", file.display()))?;
-            toml::from_str(&text).with_context(|| format!("the settings {} are wrong", file.display()))?
-        }
-    };
-    for text in overrides {
-        settings = changed(&settings, text).with_context(|| format!("--set {text}"))?;
+    let mut table = Table::try_from(T::default())?;
+    if let Some(file) = file {
+        let text = std::fs::read_to_string(file)
+            .with_context(|| format!("cannot read the settings {}", file.display()))?;
+        let changed = text.parse::<Table>().map_err(plain).and_then(|own| {
+            merge(&mut table, own);
+            checked::<T>(&table)
+        });
+        table = changed.with_context(|| format!("the settings {} are wrong", file.display()))?;
     }
-    Ok(settings)
+    for text in overrides {
+        table = changed::<T>(table, text).with_context(|| format!("--set {text}"))?;
+    }
+    table.try_into().map_err(plain)
 }
 
-fn changed<T: Serialize + DeserializeOwned>(settings: &T, text: &str) -> Result<T> {
+fn changed<T: Serialize + DeserializeOwned>(mut table: Table, text: &str) -> Result<Table> {
     let (key, value) = text.split_once('=').context("write it as section.key=value")?;
-    let (key, value) = (key.trim(), value.trim());
-    let mut table = Table::try_from(settings)?;
-    insert(&mut table, key, parse(value))?;
-    table.try_into().map_err(|e: toml::de::Error| anyhow!("{}", e.to_string().trim_end()))
+    insert(&mut table, key.trim(), parse(value.trim()))?;
+    checked::<T>(&table)
+}
+
+/// `table` as the settings write it; fails where they have no such key, or no such value there.
+fn checked<T: Serialize + DeserializeOwned>(table: &Table) -> Result<Table> {
+    let settings: T = table.clone().try_into().map_err(plain)?;
+    let known = Table::try_from(&settings)?;
+    // Sizes of models are read from published files too, so they let unknown keys pass.
+    match unknown(table, &known) {
+        Some(error) => bail!(error),
+        None => Ok(known),
+    }
+}
+
+/// What is wrong with a key of `table` that `known` lacks, if there is one.
+fn unknown(table: &Table, known: &Table) -> Option<String> {
+    table.iter().find_map(|(key, value)| match (value, known.get(key)) {
+        (Value::Table(inner), Some(Value::Table(known))) => {
+            unknown(inner, known).map(|error| format!("{error}\nin `{key}`"))
+        }
+        (Value::Array(items), None) if items.is_empty() => None,
+        (_, None) => {
+            let keys: Vec<_> = known.keys().map(|key| format!("`{key}`")).collect();
+            Some(format!("unknown field `{key}`, expected one of {}", keys.join(", ")))
+        }
+        _ => None,
+    })
+}
+
+fn plain(error: toml::de::Error) -> anyhow::Error {
+    anyhow!("{}", error.to_string().trim_end())
+}
+
+/// Puts the values of `own` into `table`, section by section.
+fn merge(table: &mut Table, own: Table) {
+    for (key, value) in own {
+        match (table.entry(key).or_insert_with(|| Table::new().into()), value) {
+            (Value::Table(inner), Value::Table(own)) => merge(inner, own),
+            (place, value) => *place = value,
+        }
+    }
 }
 
 fn parse(text: &str) -> Value {
@@ -114,6 +154,31 @@ mod tests {
             let message = fails(text);
             assert!(parts.iter().all(|part| message.contains(part)), "{message}");
         }
+    }
+
+    /// Sizes of models are nested, and have other defaults of their own.
+    #[test]
+    fn sections_of_sizes() {
+        use crate::stages::{pretrain, tokenizer};
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.toml");
+        std::fs::write(&file, "[model]\nch = 8\n").unwrap();
+        let mut wanted = tokenizer::Settings::default();
+        wanted.model.ch = 8;
+        assert_eq!(settings::<tokenizer::Settings>(Some(&file), &[]).unwrap(), wanted);
+        std::fs::write(&file, "[model.decoder]\nnum_hidden_layers = 2\n").unwrap();
+        let mut wanted = pretrain::Settings::default();
+        wanted.model.decoder.num_hidden_layers = 2;
+        assert_eq!(settings::<pretrain::Settings>(Some(&file), &[]).unwrap(), wanted);
+        std::fs::write(&file, "[model.decoder]\nlayers = 2\n").unwrap();
+        let message = format!("{:#}", settings::<pretrain::Settings>(Some(&file), &[]).unwrap_err());
+        for part in ["a.toml", "unknown field `layers`", "`num_hidden_layers`", "in `decoder`", "in `model`"]
+        {
+            assert!(message.contains(part), "{message}");
+        }
+        let set = |text: &str| settings::<tokenizer::Settings>(None, &[text.to_owned()]);
+        assert!(set("model.chh=8").unwrap_err().root_cause().to_string().contains("unknown field `chh`"));
+        assert_eq!(set("model.code_groups=[]").unwrap().model.code_groups, [0_usize; 0]);
     }
 
     #[test]

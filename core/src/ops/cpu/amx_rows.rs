@@ -188,11 +188,12 @@ impl Rows {
         for block in 0..rows.div_ceil(32) {
             for line in 0..self.width {
                 let mut halves = [[_mm512_setzero_si512(); 16]; 2];
-                for p in 0..16 {
-                    let row = first + block * 32 + 2 * p;
+                let [lows, highs] = &mut halves;
+                for (pair, (low_half, high_half)) in lows.iter_mut().zip(highs).enumerate() {
+                    let row = first + block * 32 + 2 * pair;
                     let [a, b] = [self.line(row, line), self.line(row + 1, line)];
-                    halves[0][p] = _mm512_permutex2var_epi16(a, low, b);
-                    halves[1][p] = _mm512_permutex2var_epi16(a, high, b);
+                    *low_half = _mm512_permutex2var_epi16(a, low, b);
+                    *high_half = _mm512_permutex2var_epi16(a, high, b);
                 }
                 for (half, rows) in halves.iter_mut().enumerate() {
                     transpose(rows);

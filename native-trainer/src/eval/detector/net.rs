@@ -27,6 +27,11 @@ pub(super) const COLOR: Range<usize> = CLASS.end..CLASS.end + Color::ALL.len() +
 /// All output channels.
 pub(super) const CHANNELS: usize = COLOR.end;
 
+/// The most channels of a layer.
+const MAX_WIDTH: usize = 4096;
+/// The most residual blocks of a level.
+const MAX_BLOCKS: usize = 64;
+
 /// Sizes of the network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -53,12 +58,16 @@ impl DetectorConfig {
         ensure!(self.groups > 0, "detector groups is 0");
         for (key, width) in self.widths.iter().map(|width| ("widths", width)).chain([("head", &self.head)]) {
             ensure!(
-                *width > 0 && width.is_multiple_of(self.groups),
-                "detector {key}: {width} channels are not a multiple of groups = {}",
+                (1..=MAX_WIDTH).contains(width) && width.is_multiple_of(self.groups),
+                "detector {key}: {width} channels are not a multiple of groups = {} up to {MAX_WIDTH}",
                 self.groups
             );
         }
-        ensure!(!self.blocks.contains(&0), "detector blocks: every level needs one");
+        ensure!(
+            self.blocks.iter().all(|blocks| (1..=MAX_BLOCKS).contains(blocks)),
+            "detector blocks: {:?} are not 1 to {MAX_BLOCKS} a level",
+            self.blocks
+        );
         Ok(())
     }
 

@@ -17,6 +17,7 @@ use super::{
     loss, pixels,
     truth::Truth,
 };
+use crate::data::MAX_SIDE;
 use crate::data::stickers::{Renderer, Scene, Split, rng_at, scene_at};
 use crate::eval::Detect;
 use crate::run::sheet;
@@ -113,7 +114,10 @@ impl Stage for DetectorStage {
 
     fn open(settings: &Settings, device: &Device) -> Result<(Self, DetectorNet)> {
         let size = settings.size as usize;
-        ensure!(size > 0 && size.is_multiple_of(MULTIPLE), "size is {size}, not a multiple of {MULTIPLE}");
+        ensure!(
+            (1..=MAX_SIDE as usize).contains(&size) && size.is_multiple_of(MULTIPLE),
+            "size is {size}, not a multiple of {MULTIPLE} up to {MAX_SIDE}"
+        );
         ensure!(!settings.splits.is_empty(), "splits is empty, so there is nothing to train on");
         ensure!(settings.training.batch > 0, "batch is 0");
         device.seed(settings.seed);

@@ -1,0 +1,35 @@
+//! The nano models' training steps with fused kernels, in f32 and bf16, and of portable operations.
+
+use anyhow::Result;
+use std::time::Instant;
+use unigen_core::ops::cpu::{MatmulPrecision, matmul_precision, set_matmul_precision};
+use unigen_core::ops::extension::use_kernels;
+use unigen_trainer::bench::{self, Job};
+
+/// Measured steps, after one that is not.
+const STEPS: u32 = 5;
+
+fn main() -> Result<()> {
+    for job in [bench::decoder(32, 180)?, bench::tokenizer(8)?] {
+        use_kernels(false);
+        let portable = gflops(&job)?;
+        println!("{}, portable f32: {portable:.1} GFLOP/s", job.name);
+        use_kernels(true);
+        for precision in [MatmulPrecision::F32, MatmulPrecision::Bf16] {
+            set_matmul_precision(precision);
+            if matmul_precision() == precision {
+                let (fused, name) = (gflops(&job)?, format!("{precision:?}").to_lowercase());
+                println!("{}, fused {name}: {fused:.1} GFLOP/s, {:.2}x portable", job.name, fused / portable);
+            }
+        }
+        set_matmul_precision(MatmulPrecision::F32);
+    }
+    Ok(())
+}
+
+fn gflops(job: &Job) -> Result<f64> {
+    job.step()?;
+    let start = Instant::now();
+    (0..STEPS).try_for_each(|_| job.step())?;
+    Ok(f64::from(STEPS) * job.batch as f64 * job.flops / 1e9 / start.elapsed().as_secs_f64())
+}

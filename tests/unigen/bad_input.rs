@@ -1,0 +1,165 @@
+//! Prompts, settings and places that cannot be used.
+
+use super::*;
+
+#[test]
+fn prompts() {
+    let folder = exports();
+    let draw = |prompt: &str| unigen(folder.path(), &["generate", prompt, "--model", "model", "-o", "a.png"]);
+    for empty in ["", " \n\t "] {
+        draw(empty).fails(&["prompt", "is empty", "describe the picture"]);
+    }
+    draw(&"x".repeat(100_000)).fails(&["prompt", "100000 bytes", "at most 16384", "shorten"]);
+    draw(&"apple ".repeat(200)).fails(&["prompt", "tokens", "at most 128", "shorten"]);
+    assert!(!folder.path().join("a.png").exists());
+    for prompt in ["ein roter Apfel, größer", "一只红苹果", "تفاحة حمراء", "🍎🍎", "<|im_end|>"]
+    {
+        draw(prompt).succeeds();
+        assert_eq!(size(&folder.path().join("a.png")), (16, 16));
+    }
+}
+
+#[test]
+fn sampling() {
+    let folder = exports();
+    for (option, value, words) in [
+        ("--steps", "0", ["steps", "is 0"]),
+        ("--steps", "65", ["steps", "choose 1 to 64"]),
+        ("--guidance-scale", "nan", ["guidance_scale", "choose 0 to 100"]),
+        ("--temperature", "1e30", ["temperature", "choose 0 to 100"]),
+    ] {
+        unigen(folder.path(), &["generate", "a dog", "--model", "model", option, value]).fails(&words);
+    }
+}
+
+#[test]
+fn places() {
+    let folder = exports();
+    let draw = |out: &str| unigen(folder.path(), &["generate", "a dog", "--model", "model", "-o", out]);
+    draw("absent/a.png").fails(&["absent/a.png", "no folder absent", "create it"]);
+    draw("model").fails(&["model", "is a folder", "name of a file"]);
+    draw("a.txt").fails(&["a.txt", ".png or .jpg"]);
+    #[cfg(target_os = "linux")]
+    {
+        // Nobody can write there, not even root.
+        draw("/proc/a.png").fails(&["cannot write /proc/a.png", "choose another place"]);
+        train(folder.path(), "detector", "/proc/run", &[DETECTOR]).fails(&["/proc/run", "cannot create"]);
+        fs::write(folder.path().join("full.png"), "an older picture").expect("writes");
+        std::os::unix::fs::symlink("/dev/full", folder.path().join("full.png.part")).expect("links");
+        draw("full.png").fails(&[
+            "cannot write full.png",
+            "No space left",
+            "untouched",
+            "free some disk space",
+        ]);
+        assert_eq!(fs::read(folder.path().join("full.png")).expect("reads"), b"an older picture");
+    }
+    for option in ["--json", "--sheet"] {
+        let judge = ["eval", "geneval", "--model", "model", "--detector", "detector", option, "absent/a.png"];
+        unigen(folder.path(), &judge).fails(&["absent/a.png", "no folder absent"]);
+    }
+    train(folder.path(), "detector", "model", &[DETECTOR]).fails(&["model is not empty", "new folder"]);
+    let again = RUNS.path().join("detector").display().to_string();
+    train(folder.path(), "detector", &again, &[DETECTOR]).fails(&["already holds a run", "--resume"]);
+    let nothing = ["train", "detector", "--out", "nothing", "--resume"];
+    unigen(folder.path(), &nothing).fails(&["nothing holds no run", "run.json"]);
+}
+
+#[test]
+fn geneval_prompts() {
+    let folder = exports();
+    let good =
+        r#"{"tag": "single_object", "include": [{"class": "apple", "count": 1}], "prompt": "an apple"}"#;
+    let path = folder.path().join("p.jsonl");
+    let judge = ["eval", "geneval", "--model", "model", "--detector", "detector", "--prompts", "p.jsonl"];
+    unigen(folder.path(), &judge).fails(&["cannot open p.jsonl"]);
+    for (text, words) in [
+        (
+            format!("{good}\n{}", good.replace("\"apple\"", "\"unicorn\"")),
+            ["line 2", "unknown class \"unicorn\""],
+        ),
+        (format!("{good}\n\n{}", &good[..20]), ["line 3", "EOF"]),
+        (good.replace("single_object", "songs"), ["line 1", "unknown variant `songs`"]),
+        (good.replace(r#"{"class": "apple", "count": 1}"#, ""), ["line 1", "\"include\" is empty"]),
+        (String::new(), ["empty", "each line should be like"]),
+    ] {
+        fs::write(&path, text).expect("writes");
+        let ended = unigen(folder.path(), &judge);
+        assert_eq!(ended.text.matches(words[1]).count(), 1, "said once: {}", ended.text);
+        ended.fails(&[&["p.jsonl"], &words[..]].concat());
+    }
+    fs::write(&path, b"\xFF\xFE{}").expect("writes");
+    unigen(folder.path(), &judge).fails(&["p.jsonl", "line 1", "UTF-8"]);
+    fs::write(&path, good).expect("writes");
+    let judge = ["eval", "geneval", "--prompts", "p.jsonl", "--detector", "model/model.safetensors"];
+    unigen(folder.path(), &judge).fails(&["model.safetensors", "is no detector"]);
+}
+
+#[test]
+fn settings_that_do_not_exist_or_have_another_type() {
+    let folder = exports();
+    for (stage, setting, words) in [
+        ("detector", "training.stepz=3", ["unknown field `stepz`", "`steps`"]),
+        ("detector", "training.steps=many", ["invalid type", "steps"]),
+        ("detector", "training.steps=-1", ["invalid value", "steps"]),
+        ("detector", "training.steps", ["section.key=value", ""]),
+        ("detector", "splits=[\"trian\"]", ["unknown variant", "trian"]),
+        ("tokenizer", "model.chh=3", ["unknown field `chh`", "in `model`"]),
+        ("tokenizer", "training.betas=[1]", ["invalid length", "betas"]),
+        ("pretrain", "model.decoder.layers=3", ["unknown field `layers`", "`num_hidden_layers`"]),
+        ("pretrain", "model.decoder.hidden_size=\"wide\"", ["invalid type", "hidden_size"]),
+    ] {
+        train(folder.path(), stage, "run", &[&[setting]]).fails(&[&["--set", setting], &words[..]].concat());
+    }
+    let config = ["train", "tokenizer", "--out", "run", "--config", "a.toml"];
+    unigen(folder.path(), &config).fails(&["cannot read", "a.toml"]);
+    for (toml, words) in [
+        ("[training]\nstepz = 2\n", ["unknown field `stepz`", "`steps`"]),
+        ("[model]\nchh = 2\n", ["unknown field `chh`", "`norm_groups`"]),
+        ("[training]\nsteps = \"two\"\n", ["invalid type", "steps"]),
+        ("[training\nsteps = 2\n", ["line 1", "unclosed"]),
+    ] {
+        fs::write(folder.path().join("a.toml"), toml).expect("writes");
+        unigen(folder.path(), &config).fails(&[&["a.toml"], &words[..]].concat());
+    }
+    assert!(!folder.path().join("run").exists());
+}
+
+#[test]
+fn settings_that_cannot_train() {
+    let folder = exports();
+    for (stage, base, settings, words) in [
+        ("detector", DETECTOR, "training.steps=0", ["training.steps", "1 step at least"]),
+        ("detector", DETECTOR, "size=24", ["size is 24", "multiple of 16"]),
+        ("detector", DETECTOR, "size=1600000000", ["size is 1600000000", "up to 1024"]),
+        ("detector", DETECTOR, "model.groups=3", ["widths", "multiple of groups"]),
+        ("detector", DETECTOR, "model.widths=[99999984,8,8]", ["widths", "up to 4096"]),
+        ("detector", DETECTOR, "model.blocks=[1000000000,1]", ["blocks", "1 to 64"]),
+        ("detector", DETECTOR, "splits=[]", ["splits", "nothing to train on"]),
+        ("tokenizer", TOKENIZER, "discriminator_width=3", ["discriminator_width is 3", "multiple of 4"]),
+        ("tokenizer", TOKENIZER, "discriminator_width=0", ["discriminator_width is 0", "multiple of 4"]),
+        ("tokenizer", TOKENIZER, "size=2", ["size is 2", "8..=1024"]),
+        ("tokenizer", TOKENIZER, "size=1000000000", ["size is 1000000000", "8..=1024"]),
+        ("tokenizer", TOKENIZER, "size=17", ["17 pixels", "multiples of 2"]),
+        ("tokenizer", TOKENIZER, "model.in_ch=4", ["in_ch", "is 4"]),
+        ("tokenizer", TOKENIZER, "model.norm_groups=3", ["norm_groups", "does not divide"]),
+        ("pretrain", PRETRAIN, "mix=[0,0,0]", ["mix is [0, 0, 0]", "must not be 0"]),
+        ("pretrain", PRETRAIN, "drop_text=nan", ["drop_text", "not 0 to 1"]),
+        ("pretrain", PRETRAIN, "pictures=0", ["no pictures", ""]),
+        ("pretrain", PRETRAIN, "model.image_size=15", ["image_size", "not a multiple of 2"]),
+        ("pretrain", PRETRAIN, "model.image_size=16000", ["image_size", "at most 4096"]),
+        ("pretrain", PRETRAIN, "model.text_vocab=301", ["vocab_size", "301 text"]),
+        ("pretrain", PRETRAIN, "model.code_groups=[6,6]", ["code_groups", "z_channels is 6"]),
+        ("pretrain", PRETRAIN, "image_tokenizer=absent", ["absent", "no such folder"]),
+    ] {
+        train(folder.path(), stage, "run", &[base, &["training.steps=1"], &[settings]]).fails(&words);
+    }
+    assert!(!folder.path().join("run").exists());
+    let init = ["--init", "model/model.safetensors"];
+    unigen(folder.path(), &[&train_args("detector", "run", &[DETECTOR])[..], &init].concat())
+        .fails(&["model.safetensors", "stem.weight is missing"]);
+    for size in ["0", "1000000"] {
+        let stickers = ["data", "stickers", "--out", "stickers", "--count", "2", "--size", size];
+        unigen(folder.path(), &stickers).fails(&["size of the pictures", size, "1 to 1024"]);
+    }
+}

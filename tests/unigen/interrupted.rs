@@ -1,0 +1,109 @@
+//! Runs that are stopped, by hand or by a full disk, and go on.
+
+use super::*;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// Waits for `lines` lines in the log of the run at `run`.
+fn wait_for_log(run: &Path, lines: usize) {
+    let start = Instant::now();
+    while fs::read_to_string(run.join("log.jsonl")).map_or(0, |log| log.lines().count()) < lines {
+        assert!(start.elapsed() < Duration::from_secs(120), "the run does not begin");
+        sleep(Duration::from_millis(5));
+    }
+}
+
+fn resume(folder: &Path, stage: &str, more: &[&str]) -> Ended {
+    let args = ["train", stage, "--precision", "f32", "--out", "run", "--resume"];
+    unigen(folder, &[&args, more].concat())
+}
+
+/// The files of a run's export and its last checkpoint, with their bytes.
+fn results(run: &Path) -> Vec<(String, Vec<u8>)> {
+    let files = [run.join("export"), run.join("checkpoints")].map(|folder| {
+        names(&folder)
+            .into_iter()
+            .map(move |name| (name.clone(), fs::read(folder.join(name)).expect("reads")))
+    });
+    files.into_iter().flatten().collect()
+}
+
+#[test]
+fn ctrl_c_saves_and_a_resumed_run_ends_with_the_same_bits() {
+    let settings: &[&str] = &["training.steps=60", "training.log_every=1", "training.warmup_steps=5"];
+    for (stage, base) in [("detector", DETECTOR), ("tokenizer", TOKENIZER)] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut begun = command(folder.path(), &train_args(stage, "run", &[base, settings]));
+        let begun = begun.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+        wait_for_log(&folder.path().join("run"), 3);
+        assert!(
+            Command::new("kill").args(["-INT", &begun.id().to_string()]).status().expect("kill").success()
+        );
+        let output = begun.wait_with_output().expect("ends");
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        let hint = format!("unigen train {stage} --out run --resume");
+        Ended { code: output.status.code(), text }.fails(&["stopped after step", "everything saved", &hint]);
+        assert!(!folder.path().join("run/export").exists());
+
+        resume(folder.path(), stage, &[]).succeeds();
+        train(folder.path(), stage, "whole", &[base, settings]).succeeds();
+        let [resumed, whole] = ["run", "whole"].map(|run| results(&folder.path().join(run)));
+        assert!(whole.len() >= 2 && resumed == whole, "{stage}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_leaves_the_old_checkpoint() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    train(folder.path(), "detector", "run", &[DETECTOR, &["training.steps=2"]]).succeeds();
+    let last = folder.path().join("run/checkpoints/last.safetensors");
+    let old = fs::read(&last).expect("a checkpoint");
+    std::os::unix::fs::symlink("/dev/full", last.with_extension("safetensors.part")).expect("links");
+    let more = ["--set", "training.steps=4"];
+    resume(folder.path(), "detector", &more).fails(&["last.safetensors", "No space left", "free some space"]);
+    assert_eq!(fs::read(&last).expect("a checkpoint"), old);
+    assert!(resume(folder.path(), "detector", &more).succeeds().contains("trained 4 steps"));
+}
+
+/// The largest file that a process may write stands for a disk that fills up: the first checkpoint fits, the next, with
+/// the optimizer's moments, does not.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_disk_that_fills_up_leaves_the_old_checkpoint() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let whole =
+        fs::metadata(RUNS.path().join("detector/checkpoints/last.safetensors")).expect("a file").len();
+    let blocks = (whole * 3 / 4 / 512).to_string();
+    let args = train_args("detector", "run", &[DETECTOR, &["training.steps=2"]]);
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", r#"trap "" XFSZ; ulimit -f "$1"; shift; exec "$@""#, "sh", &blocks])
+        .arg(program())
+        .args(&args)
+        .current_dir(folder.path());
+    run(shell).fails(&["last.safetensors", "File too large", "an old file stays as it was"]);
+    assert_eq!(names(&folder.path().join("run/checkpoints")), ["last.safetensors"]);
+    assert!(resume(folder.path(), "detector", &[]).succeeds().contains("trained 2 steps"));
+}
+
+#[test]
+fn a_damaged_checkpoint_is_named() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    train(folder.path(), "detector", "run", &[DETECTOR, &["training.steps=2"]]).succeeds();
+    let last = folder.path().join("run/checkpoints/last.safetensors");
+    let whole = fs::read(&last).expect("a checkpoint");
+    let more = ["--set", "training.steps=4"];
+    fs::write(&last, &whole[..whole.len() - 4]).expect("writes");
+    resume(folder.path(), "detector", &more).fails(&["last.safetensors", "truncated"]);
+    fs::remove_file(&last).expect("removes");
+    resume(folder.path(), "detector", &more).fails(&["last.safetensors", "cannot open"]);
+    fs::write(&last, &whole).expect("writes");
+    edit_weights(&last, |header, _| header["__metadata__"]["step"] = "many".into());
+    resume(folder.path(), "detector", &more).fails(&["last.safetensors", "no number step"]);
+    fs::write(&last, &whole).expect("writes");
+    resume(folder.path(), "detector", &["--set", "model.head=16"])
+        .fails(&["head.weight", "wanted [16, 8, 3, 3]"]);
+    assert_eq!(fs::read(&last).expect("a checkpoint"), whole);
+    resume(folder.path(), "detector", &more).succeeds();
+}

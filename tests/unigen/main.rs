@@ -1,0 +1,156 @@
+//! The binary `unigen` as its user runs it: real files, tiny models. `cargo xtask test` builds it first.
+
+mod bad_input;
+mod broken_models;
+#[cfg(unix)]
+mod interrupted;
+mod pipeline;
+
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+use tempfile::TempDir;
+
+/// Settings of a tiny model of each stage.
+const DETECTOR: &[&str] =
+    &["size=32", "model.widths=[8,8,8]", "model.head=8", "model.groups=2", "training.batch=2"];
+const TOKENIZER: &[&str] = &[
+    "size=16",
+    "model.ch=4",
+    "model.encoder_ch_mult=[1,2]",
+    "model.encoder_num_res_blocks=[1,1]",
+    "model.decoder_ch_mult=[1,2]",
+    "model.decoder_num_res_blocks=[1,1]",
+    "model.norm_groups=2",
+    "model.z_channels=6",
+    "model.code_groups=[3,3]",
+    "discriminator_width=4",
+    "training.batch=4",
+];
+const PRETRAIN: &[&str] = &[
+    "image_tokenizer=tokenizer/export",
+    "codes=codes",
+    "pictures=8",
+    "model.image_size=16",
+    "model.code_groups=[3,3]",
+    "model.text_vocab=300",
+    "model.decoder.vocab_size=300",
+    "model.decoder.hidden_size=32",
+    "model.decoder.intermediate_size=48",
+    "model.decoder.num_hidden_layers=2",
+    "training.batch=6",
+];
+
+/// The binary, which lies two folders above this test.
+fn program() -> PathBuf {
+    let test = std::env::current_exe().expect("this test has a path");
+    let folder = test.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
+    let program = folder.join(format!("unigen{}", std::env::consts::EXE_SUFFIX));
+    assert!(
+        program.is_file(),
+        "{} is missing. Build it first: cargo build --release --workspace --bins (cargo xtask test does)",
+        program.display()
+    );
+    program
+}
+
+/// `unigen ARGS` in `folder`, to be run.
+fn command(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(program());
+    command.args(args).current_dir(folder).stdin(Stdio::null());
+    command
+}
+
+/// The arguments of `unigen train STAGE --out OUT`, in the precision in which runs are the same to the bit.
+fn train_args<'a>(stage: &'a str, out: &'a str, settings: &[&[&'a str]]) -> Vec<&'a str> {
+    let set = settings.concat().into_iter().flat_map(|setting| ["--set", setting]);
+    ["train", stage, "--precision", "f32", "--out", out].into_iter().chain(set).collect()
+}
+
+/// How a run ended and all that it said.
+struct Ended {
+    code: Option<i32>,
+    text: String,
+}
+
+fn run(mut command: Command) -> Ended {
+    let output = command.output().expect("the program starts");
+    let text = [output.stdout, output.stderr].concat();
+    Ended { code: output.status.code(), text: String::from_utf8_lossy(&text).into_owned() }
+}
+
+fn unigen(folder: &Path, args: &[&str]) -> Ended {
+    run(command(folder, args))
+}
+
+fn train(folder: &Path, stage: &str, out: &str, settings: &[&[&str]]) -> Ended {
+    unigen(folder, &train_args(stage, out, settings))
+}
+
+impl Ended {
+    /// What was said by a run that did what it should.
+    #[track_caller]
+    fn succeeds(self) -> String {
+        assert_eq!(self.code, Some(0), "{}", self.text);
+        self.text
+    }
+
+    /// A run that ends in one message with all of `words`, and no panic.
+    #[track_caller]
+    fn fails(self, words: &[&str]) {
+        let Self { code, text } = self;
+        assert_eq!(code, Some(1), "{text}");
+        assert!(!text.contains("panicked") && text.matches("error: ").count() == 1, "{text}");
+        for word in words {
+            assert!(text.contains(word), "no {word:?} in: {text}");
+        }
+    }
+}
+
+/// A folder with finished runs: `detector`, `tokenizer` and `model`, each with its `export`. Not to be changed.
+static RUNS: LazyLock<TempDir> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let steps: &[&str] = &["training.steps=3"];
+    train(folder.path(), "detector", "detector", &[DETECTOR, steps]).succeeds();
+    train(folder.path(), "tokenizer", "tokenizer", &[TOKENIZER, steps, &["adversarial_start=0"]]).succeeds();
+    train(folder.path(), "pretrain", "model", &[PRETRAIN, steps]).succeeds();
+    folder
+});
+
+/// A folder of one test's own with copies of the exports: `detector`, `tokenizer/export` and `model`.
+fn exports() -> TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for (from, to) in [("detector", "detector"), ("tokenizer", "tokenizer/export"), ("model", "model")] {
+        let to = folder.path().join(to);
+        fs::create_dir_all(&to).expect("makes a folder");
+        for file in fs::read_dir(RUNS.path().join(from).join("export")).expect("an export").flatten() {
+            fs::copy(file.path(), to.join(file.file_name())).expect("copies");
+        }
+    }
+    folder
+}
+
+fn size(path: &Path) -> (u32, u32) {
+    image::image_dimensions(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("a folder").flatten();
+    let mut names: Vec<_> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// Changes the header and the data of a safetensors file.
+fn edit_weights(path: &Path, edit: impl FnOnce(&mut Value, &mut Vec<u8>)) {
+    let bytes = fs::read(path).expect("weights");
+    let length = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes")) as usize;
+    let mut header = serde_json::from_slice(&bytes[8..8 + length]).expect("a JSON header");
+    let mut data = bytes[8 + length..].to_vec();
+    edit(&mut header, &mut data);
+    let header = header.to_string();
+    let length = (header.len() as u64).to_le_bytes();
+    fs::write(path, [&length, header.as_bytes(), &data].concat()).expect("writes");
+}

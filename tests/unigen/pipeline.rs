@@ -1,0 +1,156 @@
+//! From data to pictures and scores.
+
+use super::*;
+use std::fs::File;
+
+#[test]
+fn stages_build_on_each_other_up_to_pictures() {
+    let folder = exports();
+    let draw = |more: &[&str]| unigen(folder.path(), &[&["generate", "--model", "model"], more].concat());
+    assert_eq!(draw(&["a red apple", "-o", "a.png"]).succeeds().trim(), "a.png");
+    assert_eq!(size(&folder.path().join("a.png")), (16, 16));
+    let read = |name: &str| fs::read(folder.path().join(name)).expect("a picture");
+    draw(&["a red apple", "-o", "again.png"]).succeeds();
+    assert_eq!(read("a.png"), read("again.png"));
+    draw(&["a red apple", "a blue dog", "--count", "2", "-o", "b.png"]).succeeds();
+    for name in ["b-1.png", "b-2.png", "b-3.png", "b-4.png"] {
+        assert_eq!(size(&folder.path().join(name)), (16, 16));
+    }
+    assert_ne!(read("b-1.png"), read("b-2.png"));
+    draw(&["a red apple", "--count", "4", "--sheet", "-o", "sheet.jpg"]).succeeds();
+    assert!(size(&folder.path().join("sheet.jpg")).0 > 16);
+    assert!(unigen(folder.path(), &["info", "model"]).succeeds().contains("token table"));
+
+    let run = RUNS.path().join("model");
+    assert_eq!(names(&run.join("checkpoints")), ["last.safetensors"]);
+    assert_eq!(names(&run.join("sheets")), ["samples-0000003.png"]);
+    let log = fs::read_to_string(run.join("log.jsonl")).expect("a log");
+    let last: Value = serde_json::from_str(log.lines().last().expect("a line")).expect("JSON");
+    assert!(last["loss"].as_f64().is_some_and(f64::is_finite), "{last}");
+}
+
+#[test]
+fn an_export_can_be_made_again_from_the_checkpoint() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let to = folder.path().join("made").display().to_string();
+    let run = RUNS.path().join("detector").display().to_string();
+    unigen(folder.path(), &["train", "detector", "--precision", "f32", "--out", &run, "--export", &to])
+        .succeeds();
+    let [made, first] = [Path::new(&to), &RUNS.path().join("detector/export")]
+        .map(|export| fs::read(export.join("detector.safetensors")).expect("a detector"));
+    assert_eq!(made, first);
+}
+
+/// Two prompts in GenEval's format.
+const PROMPTS: &str = r#"{"tag": "single_object", "include": [{"class": "apple", "count": 1}], "prompt": "a photo of an apple"}
+{"tag": "colors", "include": [{"class": "dog", "count": 1, "color": "blue"}], "prompt": "a photo of a blue dog"}
+"#;
+
+fn geneval(folder: &Path, more: &[&str]) -> Ended {
+    let start = [
+        "eval",
+        "geneval",
+        "--model",
+        "model",
+        "--detector",
+        "detector",
+        "--prompts",
+        "p.jsonl",
+        "--samples",
+        "2",
+    ];
+    unigen(folder, &[&start, more].concat())
+}
+
+/// Makes the detector say that it is right on this share.
+fn claim(folder: &Path, accuracy: &str) {
+    edit_weights(&folder.join("detector/detector.safetensors"), |header, _| {
+        header["__metadata__"]["accuracy"] = accuracy.into();
+    });
+}
+
+#[test]
+fn a_detector_that_is_often_wrong_may_not_judge() {
+    let folder = exports();
+    fs::write(folder.path().join("p.jsonl"), PROMPTS).expect("writes");
+    geneval(folder.path(), &["--json", "scores.json"]).fails(&["detector", "0.98", "train it longer"]);
+    for accuracy in ["0.9799", "NaN"] {
+        claim(folder.path(), accuracy);
+        geneval(folder.path(), &["--json", "scores.json"]).fails(&["detector", accuracy, "0.98"]);
+    }
+    assert!(!folder.path().join("scores.json").exists());
+    claim(folder.path(), "very");
+    geneval(folder.path(), &[]).fails(&["detector.safetensors", "accuracy"]);
+    let judge = &["judge=detector", "training.steps=1"];
+    claim(folder.path(), "0.5");
+    train(folder.path(), "pretrain", "run", &[PRETRAIN, judge]).fails(&["judge", "0.5", "0.98"]);
+}
+
+#[test]
+fn prompts_become_scores() {
+    let folder = exports();
+    claim(folder.path(), "0.99");
+    fs::write(folder.path().join("p.jsonl"), PROMPTS).expect("writes");
+    let text = geneval(folder.path(), &["--json", "scores.json", "--sheet", "sheet.png"]).succeeds();
+    assert!(text.contains("0.9900") && text.contains("single_object") && text.contains("colors"), "{text}");
+    let scores = fs::read(folder.path().join("scores.json")).expect("scores");
+    let scores: Value = serde_json::from_slice(&scores).expect("JSON");
+    assert_eq!(scores["samples"], 2);
+    assert!(size(&folder.path().join("sheet.png")).0 > 16);
+
+    // A prompt of a megabyte, more than a command line holds.
+    let huge = PROMPTS.replace("a photo of an apple", &"apple ".repeat(1 << 18));
+    fs::write(folder.path().join("p.jsonl"), huge).expect("writes");
+    geneval(folder.path(), &[]).fails(&["prompt", "bytes", "at most 16384", "shorten"]);
+}
+
+/// A shard of pictures, `None` a broken one.
+fn shard(path: &Path, pictures: &[Option<u8>]) {
+    let mut tar = tar::Builder::new(File::create(path).expect("a file"));
+    for (number, picture) in pictures.iter().enumerate() {
+        let mut png = std::io::Cursor::new(Vec::new());
+        let color = image::Rgb([picture.unwrap_or(0), 100, 200]);
+        let image = image::RgbImage::from_pixel(40, 30, color);
+        image.write_to(&mut png, image::ImageFormat::Png).expect("encodes");
+        let mut png = png.into_inner();
+        png.truncate(if picture.is_some() { png.len() } else { 30 });
+        let caption = format!("my picture number {number}");
+        for (ending, bytes) in [("png", &png[..]), ("txt", caption.as_bytes())] {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(bytes.len() as u64);
+            header.set_mode(0o644);
+            tar.append_data(&mut header, format!("{number:03}.{ending}"), bytes).expect("writes");
+        }
+    }
+    tar.finish().expect("writes");
+}
+
+#[test]
+fn shards_of_ones_own_are_data_too() {
+    let folder = exports();
+    let path = folder.path();
+    unigen(path, &["data", "stickers", "--out", "stickers", "--count", "5", "--size", "16"]).succeeds();
+    assert_eq!(names(&path.join("stickers")), ["preview.png", "stickers-000000.tar"]);
+    shard(&path.join("own.tar"), &[Some(10), None, Some(90)]);
+    let shards = r#"data.shards=["stickers/stickers-000000.tar", "own.tar"]"#;
+    // Every sample is seen.
+    let settings = &[shards, "training.steps=4"];
+    train(path, "tokenizer", "run-tokenizer", &[TOKENIZER, settings]).succeeds();
+    train(path, "pretrain", "run", &[PRETRAIN, settings, &["image_tokenizer=run-tokenizer/export"]])
+        .succeeds();
+    unigen(path, &["generate", "my picture", "--model", "run/export", "-o", "a.png"]).succeeds();
+    assert_eq!(size(&path.join("a.png")), (16, 16));
+
+    shard(&path.join("broken.tar"), &[None, None]);
+    let broken = &[r#"data.shards=["broken.tar"]"#, "training.steps=1"];
+    let words = ["samples in a row", "broken.tar", "cannot be decoded"];
+    train(path, "tokenizer", "run-broken", &[TOKENIZER, broken]).fails(&words);
+    fs::write(path.join("cut.tar"), &fs::read(path.join("own.tar")).expect("a shard")[..1124])
+        .expect("writes");
+    for (name, words) in
+        [("cut.tar", ["cut.tar", "whole tar file"]), ("absent.tar", ["absent.tar", "cannot be read"])]
+    {
+        let shards = format!("data.shards=[\"{name}\"]");
+        train(path, "tokenizer", "run-cut", &[TOKENIZER, &[&shards]]).fails(&words);
+    }
+}
