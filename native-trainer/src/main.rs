@@ -102,8 +102,15 @@ enum DataCommand {
     },
 }
 
+/// Bytes of a thread's stack, as the main thread has them.
+const STACK: usize = 8 << 20;
+
 fn main() -> ExitCode {
-    match run(Cli::parse().command) {
+    let command = Cli::parse().command;
+    // On a thread of the pool, so that a kernel's tasks start on the thread that asks for them: waking others first
+    // costs as much as a small kernel takes.
+    let pool = rayon::ThreadPoolBuilder::new().stack_size(STACK).build_global();
+    match pool.map_err(Into::into).and_then(|()| rayon::scope(|_| run(command))) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
