@@ -54,7 +54,7 @@ mod absent {
             match *self {}
         }
 
-        pub fn outer(&self, _: usize, _: &[usize], _: usize, _: &Self) -> Vec<f32> {
+        pub fn outer(&self, _: usize, _: &[usize], _: usize, _: &Self, _: usize) -> Vec<f32> {
             match *self {}
         }
     }

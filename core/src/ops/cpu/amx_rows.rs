@@ -101,9 +101,17 @@ impl Rows {
         });
     }
 
-    /// For each tap `Σ_row self[start + row]ᵀ other[row]` over `rows` rows: `[taps, columns, other.columns]`. A start is
-    /// a multiple of `rows`, the plane, plus a shift of at most `reach`. Rows of `other` beyond `rows` are zero.
-    pub fn outer(&self, rows: usize, starts: &[usize], reach: usize, other: &Self) -> Vec<f32> {
+    /// For each tap `Σ_row self[start + row]ᵀ other[offset + row]` over `rows` rows: `[taps, columns, other.columns]`.
+    /// A start is a multiple of `rows`, the plane, plus a shift of at most `reach`. Beyond `rows`, up to the next multiple
+    /// of 32, one of the two is zero.
+    pub fn outer(
+        &self,
+        rows: usize,
+        starts: &[usize],
+        reach: usize,
+        other: &Self,
+        offset: usize,
+    ) -> Vec<f32> {
         let (c, d) = (self.columns, other.columns);
         let size = starts.len() * c * d;
         let planes = starts.iter().map(|start| start / rows + 1).max().unwrap_or(1);
@@ -116,7 +124,7 @@ impl Rows {
             let end = rows.min((task + 1) * share);
             for first in (task * share..end).step_by(chunk) {
                 let here = first..end.min(first + chunk);
-                self.outer_chunk(rows, here, starts, reach, planes, other, sums);
+                self.outer_chunk(rows, here, starts, reach, planes, (other, offset), sums);
             }
         });
         let mut parts = partial.chunks_exact(size);
@@ -134,7 +142,7 @@ impl Rows {
         starts: &[usize],
         reach: usize,
         planes: usize,
-        other: &Self,
+        (other, offset): (&Self, usize),
         sums: &mut [f32],
     ) {
         let (c, d) = (self.columns, other.columns);
@@ -152,7 +160,7 @@ impl Rows {
                     let to = &mut turned[plane * plane_lines * 32..][..plane_lines * 32];
                     self.turn(plane * rows + here.start, steps * 32 + reach, pitch, to);
                 }
-                other.pair(here.start, steps, paired);
+                other.pair(offset + here.start, steps, paired);
             }
             configured(|| {
                 for (tap, start) in sums.chunks_exact_mut(c * d).zip(starts) {

@@ -61,11 +61,27 @@ impl Conv2d {
         sizes.result.map(|side| side + self.reach(sizes))
     }
 
-    fn planes(&self, sizes: &Sizes, x: &[f32]) -> Planes {
+    /// The planes' grid in the backward pass: every pixel of the image and of the result, after `reach` rows and
+    /// columns of zeros.
+    fn backward_grid(&self, sizes: &Sizes) -> [usize; 2] {
+        let ([height, width], [top, _, left, _]) = (sizes.image, self.padding);
+        let side = |image: usize, result: usize| image.div_ceil(self.stride).max(result) + self.reach(sizes);
+        [side(height + top, sizes.result[0]), side(width + left, sizes.result[1])]
+    }
+
+    /// The image on planes of `grid`.
+    fn planes(&self, sizes: &Sizes, x: &[f32], grid: [usize; 2]) -> Planes {
         let [top, _, left, _] = self.padding;
-        let place =
-            Place { stride: self.stride, start: [-(top as isize), -(left as isize)], size: sizes.image };
-        Planes::spread(x, sizes.batch, sizes.c_in, self.grid(sizes), self.reach(sizes), &place.phases())
+        let start = [-(top as isize), -(left as isize)];
+        let place = Place { stride: self.stride, start, size: sizes.image };
+        Planes::spread(x, sizes.batch, sizes.c_in, grid, self.reach(sizes), &place.phases())
+    }
+
+    /// The gradient of the result on one plane of the [backward grid](Self::backward_grid).
+    fn gradient_planes(&self, sizes: &Sizes, grad: &[f32]) -> Planes {
+        let reach = self.reach(sizes);
+        let place = Place { stride: 1, start: [-(reach as isize); 2], size: sizes.result };
+        Planes::spread(grad, sizes.batch, sizes.c_out, self.backward_grid(sizes), reach, &[place])
     }
 
     /// For each tap, by rows: the first pixel row of its plane that it touches.
@@ -78,18 +94,11 @@ impl Conv2d {
         (0..k * k).map(tap).collect()
     }
 
-    fn gradient_of_image(&self, sizes: &Sizes, weight: &[f32], grad: &[f32]) -> Vec<f32> {
-        let &Sizes { batch, image: [height, width], result, c_in, c_out, k } = sizes;
+    /// Pixel `s i + phase` of the padded image gets `Σ grad[i - d] W[s d + phase]ᵀ`.
+    fn gradient_of_image(&self, sizes: &Sizes, weight: &[f32], grad: &Planes) -> Vec<f32> {
+        let &Sizes { batch, image: [height, width], c_in, c_out, k, .. } = sizes;
         let (s, [top, _, left, _]) = (self.stride, self.padding);
-        let reach = self.reach(sizes);
-        // Pixel `s i + phase` of the padded image gets `Σ grad[i - d] W[s d + phase]ᵀ`; `reach` rows and columns of
-        // zeros come first, so that no index is negative.
-        let side =
-            |image: usize, padding: usize, result: usize| (image + padding).div_ceil(s).max(result) + reach;
-        let grid = [side(height, top, result[0]), side(width, left, result[1])];
-        let start = [-(reach as isize); 2];
-        let planes =
-            Planes::spread(grad, batch, c_out, grid, reach, &[Place { stride: 1, start, size: result }]);
+        let (reach, grid) = (self.reach(sizes), grad.grid);
         // A stride beyond the kernel leaves pixels out; otherwise every one gets a sum.
         let size = batch * height * width * c_in;
         // SAFETY: as said.
@@ -112,17 +121,15 @@ impl Conv2d {
             });
             let start = [py as isize - top as isize, px as isize - left as isize];
             let place = Place { stride: s, start, size: sizes.image };
-            planes.correlate(&starts, &kernel, None, c_in, place, &mut dx);
+            grad.correlate(&starts, &kernel, None, c_in, place, &mut dx);
         }
         dx
     }
 
-    fn gradient_of_weight(&self, sizes: &Sizes, x: &[f32], grad: &[f32]) -> Vec<f32> {
-        let &Sizes { batch, c_in, c_out, k, .. } = sizes;
-        let planes = self.planes(sizes, x);
-        let place = Place { stride: 1, start: [0; 2], size: sizes.result };
-        let grad = Planes::spread(grad, batch, c_out, planes.grid, 0, &[place]);
-        let by_tap = planes.outer(&self.taps(sizes, &planes), self.reach(sizes), &grad);
+    fn gradient_of_weight(&self, sizes: &Sizes, x: &[f32], grad: &Planes) -> Vec<f32> {
+        let &Sizes { c_in, c_out, k, .. } = sizes;
+        let (planes, reach) = (self.planes(sizes, x, grad.grid), self.reach(sizes));
+        let by_tap = planes.outer(&self.taps(sizes, &planes), reach, grad, reach * (grad.grid[1] + 1));
         let mut dweight = vec![0.0; by_tap.len()];
         threads::for_each_chunk(&mut dweight, c_in * k * k, |o, dweight| {
             for (i, taps) in dweight.chunks_exact_mut(k * k).enumerate() {
@@ -139,7 +146,7 @@ impl Kernel<3> for Conv2d {
     fn forward(&self, [x, weight, bias]: [View; 3]) -> (Vec<f32>, Vec<usize>) {
         let sizes = self.sizes(x.shape, weight.shape);
         let &Sizes { batch, result: [rows, columns], c_in, c_out, k, .. } = &sizes;
-        let planes = self.planes(&sizes, x.data);
+        let planes = self.planes(&sizes, x.data, self.grid(&sizes));
         let mut kernel = vec![0.0; weight.data.len()];
         threads::for_each_chunk(&mut kernel, c_in * c_out, |t, kernel| {
             for (i, row) in kernel.chunks_exact_mut(c_out).enumerate() {
@@ -162,9 +169,10 @@ impl Kernel<3> for Conv2d {
         wanted: [bool; 3],
     ) -> [Option<Vec<f32>>; 3] {
         let sizes = self.sizes(x.shape, weight.shape);
+        let planes = self.gradient_planes(&sizes, grad);
         [
-            wanted[0].then(|| self.gradient_of_image(&sizes, weight.data, grad)),
-            wanted[1].then(|| self.gradient_of_weight(&sizes, x.data, grad)),
+            wanted[0].then(|| self.gradient_of_image(&sizes, weight.data, &planes)),
+            wanted[1].then(|| self.gradient_of_weight(&sizes, x.data, &planes)),
             wanted[2].then(|| column_sums(grad, bias.width())),
         ]
     }
@@ -226,40 +234,37 @@ impl UpsampleConv2d {
         kernel
     }
 
-    fn gradient_of_image(sizes: &Sizes, weight: &[f32], grad: &[f32]) -> Vec<f32> {
-        let &Sizes { batch, image: [height, width], c_in, c_out, .. } = sizes;
-        // Tap `a` of a phase took row `i - 1 + a` for row `i`, so row `u` gets from row `u + 1 - a`; a frame of one row
-        // keeps indices from being negative.
-        let grid = sizes.image.map(|side| side + 2);
-        let places: Vec<_> = Place { stride: 2, start: [-2; 2], size: sizes.result }.phases();
-        let planes = Planes::spread(grad, batch, c_out, grid, 2, &places);
+    /// The gradient of the result, a plane for each phase, after a row and a column of zeros.
+    fn gradient_planes(sizes: &Sizes, grad: &[f32]) -> Planes {
+        let places = Place { stride: 2, start: [-2; 2], size: sizes.result }.phases();
+        Planes::spread(grad, sizes.batch, sizes.c_out, sizes.image.map(|side| side + 2), 2, &places)
+    }
+
+    /// Tap `a` of a phase took row `i - 1 + a` for row `i`, so row `u` gets from row `u + 1 - a`.
+    fn gradient_of_image(sizes: &Sizes, weight: &[f32], grad: &Planes) -> Vec<f32> {
+        let &Sizes { batch, image: [height, width], c_in, .. } = sizes;
         let (mut starts, mut kernel) = (Vec::new(), Vec::new());
         for phase in 0..4 {
             let (py, px) = (phase / 2, phase % 2);
             starts.extend(
                 [0, 1, 2, 3]
-                    .map(|tap| phase * planes.pixels + (2 - py - tap / 2) * grid[1] + 2 - px - tap % 2),
+                    .map(|tap| phase * grad.pixels + (2 - py - tap / 2) * grad.grid[1] + 2 - px - tap % 2),
             );
             kernel.extend(Self::kernel(phase, weight));
         }
         // SAFETY: every pixel gets a sum.
         let mut dx = unsafe { unwritten(batch * height * width * c_in) };
         let place = Place { stride: 1, start: [0; 2], size: sizes.image };
-        planes.correlate(&starts, &kernel, None, c_in, place, &mut dx);
+        grad.correlate(&starts, &kernel, None, c_in, place, &mut dx);
         dx
     }
 
-    fn gradient_of_weight(sizes: &Sizes, x: &[f32], grad: &[f32]) -> Vec<f32> {
-        let &Sizes { batch, c_in, c_out, .. } = sizes;
-        let planes = Self::framed(sizes, x);
-        let by_phase: Vec<_> = Self::places(sizes)
-            .into_iter()
-            .enumerate()
-            .map(|(phase, place)| {
-                let grad = Planes::spread(grad, batch, c_out, planes.grid, 0, &[place]);
-                planes.outer(&Self::starts(phase, planes.grid[1]), 2, &grad)
-            })
-            .collect();
+    fn gradient_of_weight(sizes: &Sizes, x: &[f32], grad: &Planes) -> Vec<f32> {
+        let &Sizes { c_in, c_out, .. } = sizes;
+        let (planes, columns) = (Self::framed(sizes, x), grad.grid[1]);
+        let by_phase = [0, 1, 2, 3].map(|phase| {
+            planes.outer(&Self::starts(phase, columns), 2, grad, phase * grad.pixels + columns + 1)
+        });
         let mut dweight = vec![0.0; c_out * c_in * 9];
         threads::for_each_chunk(&mut dweight, c_in * 9, |o, dweight| {
             for (i, taps) in dweight.chunks_exact_mut(9).enumerate() {
@@ -295,9 +300,10 @@ impl Kernel<3> for UpsampleConv2d {
         wanted: [bool; 3],
     ) -> [Option<Vec<f32>>; 3] {
         let sizes = Self::sizes(x.shape, weight.shape);
+        let planes = Self::gradient_planes(&sizes, grad);
         [
-            wanted[0].then(|| Self::gradient_of_image(&sizes, weight.data, grad)),
-            wanted[1].then(|| Self::gradient_of_weight(&sizes, x.data, grad)),
+            wanted[0].then(|| Self::gradient_of_image(&sizes, weight.data, &planes)),
+            wanted[1].then(|| Self::gradient_of_weight(&sizes, x.data, &planes)),
             wanted[2].then(|| column_sums(grad, bias.width())),
         ]
     }
@@ -470,20 +476,20 @@ impl Planes {
         }
     }
 
-    /// For each tap `Σ_row self[start + row]ᵀ other[row]`: `[taps, channels, other.channels]`.
-    fn outer(&self, starts: &[usize], reach: usize, other: &Self) -> Vec<f32> {
+    /// For each tap `Σ_row self[start + row]ᵀ other[first + row]`: `[taps, channels, other.channels]`.
+    fn outer(&self, starts: &[usize], reach: usize, other: &Self, first: usize) -> Vec<f32> {
         let (c, d) = (self.channels, other.channels);
         match (&self.values, &other.values) {
             (Values::F32(values), Values::F32(others)) => {
                 let mut sums = vec![0.0; starts.len() * c * d];
                 for (start, sums) in starts.iter().zip(sums.chunks_exact_mut(c * d)) {
                     let under = Mat::new(&values[start * c..], self.pixels, c);
-                    matmul(under.t(), Mat::new(others, self.pixels, d), sums, false);
+                    matmul(under.t(), Mat::new(&others[first * d..], self.pixels, d), sums, false);
                 }
                 sums
             }
             (Values::Bf16(values), Values::Bf16(others)) => {
-                values.outer(self.pixels, starts, reach * (self.grid[1] + 1), others)
+                values.outer(self.pixels, starts, reach * (self.grid[1] + 1), others, first)
             }
             _ => unreachable!("both are spread in one backward pass"),
         }
