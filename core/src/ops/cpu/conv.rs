@@ -9,8 +9,8 @@
 //! The gradient of the image is the same product with the kernel turned around, once for each plane; the gradient of
 //! the kernel multiplies each shifted plane, transposed, with the gradient of the result.
 
-use super::linear::column_sums;
-use super::matmul::{Mat, MatMut, MatmulPrecision, matmul, matmul_precision, matmul_serial};
+use super::linear::{add_rows, column_sums};
+use super::matmul::{Mat, MatMut, MatmulPrecision, matmul_precision, matmul_serial};
 use super::threads::{self, Shared};
 use super::{View, amx, unwritten};
 use crate::ops::extension::Kernel;
@@ -478,15 +478,29 @@ impl Planes {
 
     /// For each tap `Σ_row self[start + row]ᵀ other[first + row]`: `[taps, channels, other.channels]`.
     fn outer(&self, starts: &[usize], reach: usize, other: &Self, first: usize) -> Vec<f32> {
+        /// Rows multiplied at once.
+        const PART: usize = 1024;
         let (c, d) = (self.channels, other.channels);
         match (&self.values, &other.values) {
             (Values::F32(values), Values::F32(others)) => {
-                let mut sums = vec![0.0; starts.len() * c * d];
-                for (start, sums) in starts.iter().zip(sums.chunks_exact_mut(c * d)) {
-                    let under = Mat::new(&values[start * c..], self.pixels, c);
-                    matmul(under.t(), Mat::new(&others[first * d..], self.pixels, d), sums, false);
-                }
-                sums
+                // The sums are small and the rows many: each task takes a share of the rows, in parts that stay in
+                // the cache for all taps.
+                let size = starts.len() * c * d;
+                let tasks = threads::count().min(self.pixels.div_ceil(PART));
+                let share = self.pixels.div_ceil(tasks);
+                let mut partial = vec![0.0; tasks * size];
+                threads::for_each_chunk(&mut partial, size, |task, sums| {
+                    let end = self.pixels.min((task + 1) * share);
+                    for row in (task * share..end).step_by(PART) {
+                        let rows = PART.min(end - row);
+                        let other = Mat::new(&others[(first + row) * d..], rows, d);
+                        for (start, sums) in starts.iter().zip(sums.chunks_exact_mut(c * d)) {
+                            let under = Mat::new(&values[(start + row) * c..], rows, c);
+                            matmul_serial(under.t(), other, MatMut { data: sums, row_stride: d }, true);
+                        }
+                    }
+                });
+                add_rows(&partial, size)
             }
             (Values::Bf16(values), Values::Bf16(others)) => {
                 values.outer(self.pixels, starts, reach * (self.grid[1] + 1), others, first)
