@@ -42,12 +42,12 @@ fn places() {
     #[cfg(target_os = "linux")]
     {
         // Nobody can write there, not even root.
-        draw("/proc/a.png").fails(&["cannot write /proc/a.png", "choose another place"]);
+        draw("/proc/a.png").fails(&["/proc/a.png: cannot be written", "choose another place"]);
         train(folder.path(), "detector", "/proc/run", &[DETECTOR]).fails(&["/proc/run", "cannot create"]);
         fs::write(folder.path().join("full.png"), "an older picture").expect("writes");
         std::os::unix::fs::symlink("/dev/full", folder.path().join("full.png.part")).expect("links");
         draw("full.png").fails(&[
-            "cannot write full.png",
+            "full.png: cannot be written",
             "No space left",
             "untouched",
             "free some disk space",

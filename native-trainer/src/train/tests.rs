@@ -232,7 +232,7 @@ fn a_full_disk_leaves_the_last_checkpoint() {
     std::os::unix::fs::symlink("/dev/full", full.join("checkpoints/last.safetensors.part")).unwrap();
     let message =
         run::<Toy>(Settings::default(), &full, Start::Resume, &Device::flex()).unwrap_err().to_string();
-    assert!(message.contains("last.safetensors") && message.contains("free some space"), "{message}");
+    assert!(message.contains("last.safetensors") && message.contains("free some disk space"), "{message}");
     assert_eq!(fs::read(last(&full)).unwrap(), before);
     run::<Toy>(Settings::default(), &full, Start::Resume, &Device::flex()).unwrap();
     assert_eq!(values(&last(&whole)), values(&last(&full)));

@@ -160,7 +160,7 @@ impl Stage for DetectorStage {
             (CONFIG.to_owned(), serde_json::to_string(&self.settings.model)?),
             (ACCURACY.to_owned(), compare(&seen).both.to_string()),
         ]);
-        Ok(save(model, &folder.join(FILE), Precision::F32, keys::same, metadata)?)
+        Ok(save(model, &folder.join(FILE), Precision::F16, keys::same, metadata)?)
     }
 }
 

@@ -69,7 +69,10 @@ fn a_saved_detector_detects_the_same() {
     assert_eq!(read.accuracy, evaluation.scalars[4].1);
     let images = vec![RgbImage::from_fn(32, 48, |x, y| image::Rgb([x as u8 * 7, y as u8 * 5, 90])); 3];
     let batch = pixels(&images, &device).expect("pictures of one size");
-    assert_eq!(read.net.forward(&batch).into_data(), net.forward(&batch).into_data());
+    // Weights are kept in half precision.
+    let (kept, whole) = (read.net.forward(&batch), net.forward(&batch));
+    let apart = (kept - whole.clone()).abs().max().into_scalar::<f32>();
+    assert!(apart < 0.01 * whole.abs().max().into_scalar::<f32>(), "{apart}");
     let sizes: Vec<_> = read.features(&batch).iter().map(Tensor::dims).collect();
     assert_eq!(sizes, [[3, 12, 8, 16], [3, 6, 4, 24], [3, 3, 2, 32]]);
 
