@@ -2,7 +2,6 @@
 
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
-use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -11,6 +10,7 @@ use std::path::Path;
 use unigen_core::image_tokenizer::{ImageTokenizer, lfq, pixels_from_images};
 
 use super::{Caption, Source};
+use crate::run::Progress;
 use unigen_core::files::write_atomic;
 
 /// Pictures encoded together.
@@ -68,8 +68,7 @@ impl CodeCache {
             fs::create_dir_all(folder)
                 .with_context(|| format!("cannot make the folder {} for image codes", folder.display()))?;
         }
-        let style = ProgressStyle::with_template("image codes {wide_bar} {pos}/{len}, {eta} left")?;
-        let bar = ProgressBar::new(count).with_style(style);
+        let mut progress = Progress::new("image codes", 0, count);
         let mut codes = Vec::with_capacity(count as usize * origin.tokens);
         for first in (0..count).step_by(BATCH as usize) {
             let batch: Vec<_> = (first..count.min(first + BATCH))
@@ -83,9 +82,10 @@ impl CodeCache {
                 codes.extend(image);
             }
             origin.captions.extend(captions);
-            bar.set_position(first + BATCH);
+            let done = count.min(first + BATCH);
+            progress.step(done, done - first, f64::NAN);
         }
-        bar.finish_and_clear();
+        progress.finish();
         let header = serde_json::to_string(&origin)?;
         write_atomic(cache, |out| {
             writeln!(out, "{header}")?;
