@@ -79,10 +79,10 @@ impl Default for Settings {
             data: SourceSettings { seed: 3, ..SourceSettings::default() },
             model: nano(),
             training: Training {
-                steps: 8000,
+                steps: 20_000,
                 batch: 30,
-                learning_rate: 1e-3,
-                warmup_steps: 200,
+                learning_rate: 1.5e-3,
+                warmup_steps: 300,
                 final_rate: 0.05,
                 weight_decay: 0.05,
                 betas: [0.9, 0.98],

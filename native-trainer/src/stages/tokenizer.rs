@@ -69,14 +69,14 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             size: 96,
-            l1: 1.0,
+            l1: 2.0,
             l2: 1.0,
-            feature: 0.5,
-            entropy: 0.02,
+            feature: 0.7,
+            entropy: 0.005,
             temperature: 1.0,
-            commitment: 0.05,
+            commitment: 0.02,
             adversarial: 0.05,
-            adversarial_start: 0.6,
+            adversarial_start: 0.8,
             discriminator_width: 32,
             start: None,
             freeze_encoder: false,
@@ -85,7 +85,7 @@ impl Default for Settings {
             data: SourceSettings { seed: 2, ..SourceSettings::default() },
             model: ModelConfig::preset("nano").map(|nano| nano.image_tokenizer).unwrap_or_default(),
             training: Training {
-                steps: 6000,
+                steps: 10_000,
                 batch: 8,
                 learning_rate: 1e-3,
                 warmup_steps: 200,

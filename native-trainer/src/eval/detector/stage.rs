@@ -59,7 +59,7 @@ impl Default for Settings {
             splits: vec![Split::Train, Split::Validation, Split::Test],
             model: DetectorConfig::default(),
             training: Training {
-                steps: 6000,
+                steps: 10_000,
                 batch: 32,
                 learning_rate: 2e-3,
                 warmup_steps: 100,
