@@ -82,6 +82,9 @@ impl ModelFolder {
         // A large model may come in shards, which the folder's index names.
         let sharded = self.file(Self::MODEL_INDEX).exists();
         let model = if sharded { self.path.clone() } else { self.file(Self::MODEL) };
+        let text = TextTokenizer::from_bytes(&json)
+            .and_then(|text| check_text(&config, &text).map(|()| text))
+            .map_err(|e| Error { place: format!("{}: {}", self.path.display(), e.place), ..e })?;
         let vision = self.file(Self::VISION);
         let sees = config.vision.is_some() && vision.exists();
         Ok(ModelParts {
@@ -90,8 +93,7 @@ impl ModelFolder {
                 false => GenerationConfig::of(config.image_tokens()),
             },
             config,
-            text: TextTokenizer::from_bytes(&json)
-                .map_err(|e| Error { place: format!("{}: {}", self.path.display(), e.place), ..e })?,
+            text,
             model: Checkpoint::open(&model)?,
             image_tokenizer: Checkpoint::open(&self.file(Self::IMAGE_TOKENIZER))?,
             vision: sees.then(|| Checkpoint::open(&vision)).transpose()?,
