@@ -36,16 +36,16 @@ pub struct Lesson {
 }
 
 impl Base {
-    /// The parts in the model folder `model`, with the understanding encoder of the folder `vision` or, without one, the
-    /// model's own; and the model itself, on `device`. Where the model has had no encoder, its projector begins anew.
+    /// The parts in the model folder `model`, with the understanding encoder of the folder `vision` (which may be the same);
+    /// and the model itself, on `device`. Where the model has had no encoder, its projector begins anew.
     ///
     /// # Errors
     /// Name the file that is missing, damaged, or does not fit the others.
-    pub fn open(model: &Path, vision: Option<&Path>, device: &Device) -> Result<(Self, UniGen)> {
+    pub fn open(model: &Path, vision: &Path, device: &Device) -> Result<(Self, UniGen)> {
         let plain = device.clone().without_autodiff();
         let folder = ModelFolder::at(model);
         let parts = folder.parts()?;
-        let (sizes, tower) = vision.map_or(folder.clone(), ModelFolder::at).vision(&plain)?;
+        let (sizes, tower) = ModelFolder::at(vision).vision(&plain)?;
         let config = ModelConfig { vision: Some(sizes), ..parts.config };
         config.validate()?;
         let (key, saw) = (keys::model(&parts.model), parts.vision.is_some());

@@ -31,9 +31,8 @@ const MEASURED: u64 = 64;
 pub struct Settings {
     /// Folder of the model to start from, as the stage `pretrain` exports it.
     pub model: PathBuf,
-    /// Folder of the understanding encoder, as the stage `vision` exports it; none: the model's own.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub vision: Option<PathBuf>,
+    /// Folder of the understanding encoder, as the stage `vision` exports it, or of a model that has one.
+    pub vision: PathBuf,
     /// File where the codes of the pictures are kept, as in `pretrain`; made where it is missing.
     pub codes: PathBuf,
     /// Different pictures to generate.
@@ -61,7 +60,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             model: "runs/pretrain/export".into(),
-            vision: Some("runs/vision/export".into()),
+            vision: "runs/vision/export".into(),
             codes: "runs/codes".into(),
             pictures: 65_536,
             edit_codes: "runs/edit-codes".into(),
@@ -292,7 +291,7 @@ impl Stage for SftStage {
         ] {
             ensure!((0.0..=1.0).contains(&share), "{name} is {share}, not 0 to 1");
         }
-        let (base, model) = Base::open(&settings.model, settings.vision.as_deref(), device)?;
+        let (base, model) = Base::open(&settings.model, &settings.vision, device)?;
         let (training, held_out) = (Material::of_training(settings, &base)?, Material::held_out(&base)?);
         let (settings, device) = (settings.clone(), device.clone());
         Ok((Self { settings, base, training, held_out, device }, model))
