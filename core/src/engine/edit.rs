@@ -77,6 +77,10 @@ impl Engine {
         if requests.is_empty() {
             return Ok(vec![]);
         }
+        if requests.iter().any(|r| r.image.is_empty()) {
+            return Err(Error::new(ErrorKind::Image, "image", "has no pixels")
+                .fix("give an image of at least 1 x 1 pixels"));
+        }
         let size = self.config.image_size as u32;
         let pictures: Vec<_> = requests.iter().map(|r| Picture::square(&r.image, size)).collect();
         let layouts = layouts(&self.text);
