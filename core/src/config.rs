@@ -183,7 +183,7 @@ impl Config for DecoderConfig {
 
 /// Sizes of a SigLIP or SigLIP2 vision tower, in the names of its published config.
 ///
-/// Reads the published config.json of the tower, or of the whole model with its `vision_config`.
+/// Reads the published config.json of the tower, of the whole model with its `vision_config`, or ours with its `vision`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(from = "PublishedVision")]
 pub struct VisionConfig {
@@ -266,6 +266,11 @@ impl VisionConfig {
         }
     }
 
+    /// The most features of a picture: as many as there are positions. Published NaFlex towers take 256.
+    pub fn max_tokens(&self) -> usize {
+        self.position_grid().pow(2)
+    }
+
     /// Features of a square image of `image_size` pixels a side; a tower with a fixed resolution scales it.
     pub fn tokens(&self, image_size: usize) -> usize {
         let side =
@@ -322,7 +327,8 @@ impl Config for VisionConfig {
     }
 
     fn part(mut document: Value) -> Value {
-        match document.get_mut("vision_config") {
+        let key = ["vision_config", "vision"].into_iter().find(|key| document.get(key).is_some());
+        match key.and_then(|key| document.get_mut(key)) {
             Some(vision) => vision.take(),
             None => document,
         }
@@ -617,6 +623,10 @@ impl Config for ModelConfig {
 pub struct GenerationConfig {
     /// Classifier-free guidance: `uncond + guidance_scale (cond - uncond)`, 0 to 100; 1 is none.
     pub guidance_scale: f32,
+    /// `s_T` of editing, 0 to 100: `none + s_I (image - none) + s_T (full - image)`. UniGen-1.5 edits with 3.
+    pub edit_guidance_scale: f32,
+    /// `s_I` of editing, 0 to 100. UniGen-1.5 edits with 1.5.
+    pub image_guidance_scale: f32,
     /// Decoding steps, 1 to the codes of an image.
     pub steps: usize,
     /// Noise on the choice of codes that are kept at first, 0 to 100; it decays to none.
@@ -627,7 +637,14 @@ pub struct GenerationConfig {
 
 impl Default for GenerationConfig {
     fn default() -> Self {
-        Self { guidance_scale: 4.0, steps: 12, temperature: 3.0, max_prompt_tokens: 128 }
+        Self {
+            guidance_scale: 4.0,
+            edit_guidance_scale: 3.0,
+            image_guidance_scale: 1.5,
+            steps: 12,
+            temperature: 3.0,
+            max_prompt_tokens: 128,
+        }
     }
 }
 
@@ -647,7 +664,12 @@ impl GenerationConfig {
 
 impl Config for GenerationConfig {
     fn validate(&self) -> Result<()> {
-        for (key, value) in [("guidance_scale", self.guidance_scale), ("temperature", self.temperature)] {
+        for (key, value) in [
+            ("guidance_scale", self.guidance_scale),
+            ("edit_guidance_scale", self.edit_guidance_scale),
+            ("image_guidance_scale", self.image_guidance_scale),
+            ("temperature", self.temperature),
+        ] {
             if !(0.0..=100.0).contains(&value) {
                 return Err(wrong(key, format!("is {value}")).fix("choose 0 to 100"));
             }

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use image::error::{ImageError, LimitErrorKind};
+use image::imageops::{self, FilterType};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 use std::io::Cursor;
 
@@ -59,6 +60,15 @@ impl Picture {
         let mut picture = DynamicImage::from_decoder(decoder).map_err(explain)?;
         picture.apply_orientation(orientation);
         Ok(over_white(picture))
+    }
+
+    /// The largest square in the middle of a picture, `size` pixels a side.
+    pub fn square(picture: &RgbImage, size: u32) -> RgbImage {
+        let (width, height) = picture.dimensions();
+        let side = width.min(height);
+        let (left, top) = ((width - side) / 2, (height - side) / 2);
+        let middle = imageops::crop_imm(picture, left, top, side, side).to_image();
+        if side == size { middle } else { imageops::resize(&middle, size, size, FilterType::CatmullRom) }
     }
 }
 

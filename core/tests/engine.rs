@@ -70,7 +70,7 @@ static GOOD: LazyLock<TempDir> = LazyLock::new(|| {
         .and_then(|folder| {
             let generation =
                 GenerationConfig { guidance_scale: 2.0, steps: 5, ..GenerationConfig::default() };
-            folder.write(&bpe(), &model(), &image_tokenizer(), &generation, Precision::F32)
+            folder.write(&bpe(), &model(), &image_tokenizer(), None, &generation, Precision::F32)
         })
         .expect("writes");
     temporary
@@ -328,7 +328,7 @@ fn stages_write_their_own_files() {
     folder.write_model(&model(), Precision::F16).expect("writes");
     // A text tokenizer that does not fit is refused before anything is written.
     let generation = GenerationConfig::default();
-    let written = folder.write(&large_bpe(), &model(), &tokenizer, &generation, Precision::F32);
+    let written = folder.write(&large_bpe(), &model(), &tokenizer, None, &generation, Precision::F32);
     assert_says(&written.expect_err("too many tokens"), &["tokenizer.json"]);
     assert!(!temporary.path().join("tokenizer.json").exists());
     let blocked = ModelFolder::create(&temporary.path().join("config.json/x"));
@@ -341,7 +341,7 @@ fn half_precision_is_enough() {
     let folder = ModelFolder::create(temporary.path()).expect("there");
     for precision in [Precision::F16, Precision::Bf16] {
         let generation = GenerationConfig::of(16);
-        folder.write(&bpe(), &model(), &image_tokenizer(), &generation, precision).expect("writes");
+        folder.write(&bpe(), &model(), &image_tokenizer(), None, &generation, precision).expect("writes");
         let engine = open(temporary.path()).expect("opens");
         engine.generate(&request("a dog", 1), &generation, |_| Flow::Continue).expect("draws");
     }

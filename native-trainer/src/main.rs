@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand};
-use cli::{Generate, Geneval};
+use cli::{Describe, Edit, Generate, Geneval};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -15,7 +15,7 @@ use unigen_core::cost::{Cost, Task};
 use unigen_trainer::DeviceChoice;
 use unigen_trainer::eval::Detect;
 use unigen_trainer::eval::detector::{Detector, DetectorStage};
-use unigen_trainer::stages::{PretrainStage, TokenizerStage};
+use unigen_trainer::stages::{AlignStage, PretrainStage, SftStage, TokenizerStage, VisionStage};
 use unigen_trainer::train::Stage;
 use unigen_trainer::{bench, data, train, verify};
 
@@ -31,6 +31,10 @@ struct Cli {
 enum Command {
     /// Draw images from a prompt
     Generate(Generate),
+    /// Change a picture as an instruction says
+    Edit(Edit),
+    /// Say what a picture shows, or answer a question about it
+    Describe(Describe),
     /// Score a model
     #[command(subcommand)]
     Eval(EvalCommand),
@@ -74,7 +78,10 @@ enum Command {
 const STAGES: &[(&str, train::Command)] = &[
     (DetectorStage::NAME, train::command::<DetectorStage>),
     (TokenizerStage::NAME, train::command::<TokenizerStage>),
+    (VisionStage::NAME, train::command::<VisionStage>),
     (PretrainStage::NAME, train::command::<PretrainStage>),
+    (SftStage::NAME, train::command::<SftStage>),
+    (AlignStage::NAME, train::command::<AlignStage>),
 ];
 
 #[derive(Subcommand)]
@@ -122,6 +129,8 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Generate(generate) => generate.run(),
+        Command::Edit(edit) => edit.run(),
+        Command::Describe(describe) => describe.run(),
         Command::Eval(EvalCommand::Geneval(geneval)) => geneval.run(detector),
         Command::Verify { folders, device } => verify_all(&folders, &device.device()),
         Command::Info { model } => info(&model),

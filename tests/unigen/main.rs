@@ -43,6 +43,33 @@ const PRETRAIN: &[&str] = &[
     "training.batch=6",
 ];
 
+const VISION: &[&str] = &[
+    "size=16",
+    "vision.hidden_size=16",
+    "vision.intermediate_size=24",
+    "vision.num_hidden_layers=2",
+    "vision.num_attention_heads=2",
+    "vision.num_patches=16",
+    "vision.patch_size=4",
+    "text.hidden_size=16",
+    "text.intermediate_size=24",
+    "text.num_hidden_layers=1",
+    "text.num_attention_heads=2",
+    "text.num_key_value_heads=2",
+    "text.vocab_size=300",
+    "training.batch=4",
+];
+const SFT: &[&str] = &[
+    "model=model/export",
+    "vision=vision/export",
+    "codes=codes",
+    "pictures=8",
+    "edit_codes=edit-codes",
+    "edits=8",
+    "training.batch=8",
+];
+const ALIGN: &[&str] = &["model=sft/export", "training.batch=4"];
+
 /// The binary, which lies two folders above this test.
 fn program() -> PathBuf {
     let test = std::env::current_exe().expect("this test has a path");

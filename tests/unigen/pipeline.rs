@@ -29,6 +29,132 @@ fn stages_build_on_each_other_up_to_pictures() {
     assert!(last["loss"].as_f64().is_some_and(f64::is_finite), "{last}");
 }
 
+/// A folder with all of [`RUNS`] and the supervised stages after them: `vision`, `sft` and `align`.
+static SEEING: LazyLock<TempDir> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let steps: &[&str] = &["training.steps=2"];
+    let model = RUNS.path().join("model/export").display().to_string();
+    let model = format!("model={model}");
+    train(folder.path(), "vision", "vision", &[VISION, steps]).succeeds();
+    train(folder.path(), "sft", "sft", &[SFT, steps, &[&model]]).succeeds();
+    train(folder.path(), "align", "align", &[ALIGN, steps]).succeeds();
+    folder
+});
+
+#[test]
+fn supervised_stages_build_on_each_other_up_to_edits_and_answers() {
+    let folder = SEEING.path();
+    assert_eq!(names(&folder.join("vision/export")), ["config.json", "vision.safetensors"]);
+    let whole = [
+        "config.json",
+        "generation.json",
+        "image_tokenizer.safetensors",
+        "model.safetensors",
+        "tokenizer.json",
+        "vision.safetensors",
+    ];
+    for (stage, numbers) in [
+        ("sft", &["answers right", "held-out generate", "held-out edit", "held-out describe"][..]),
+        ("align", &["answers right", "held-out description"]),
+    ] {
+        assert_eq!(names(&folder.join(stage).join("export")), whole);
+        let sheets = ["answers-0000002.png", "edits-0000002.png"];
+        assert_eq!(names(&folder.join(stage).join("sheets")), sheets);
+        let log = fs::read_to_string(folder.join(stage).join("log.jsonl")).expect("a log");
+        for number in numbers {
+            assert!(log.contains(number), "no {number} in {log}");
+        }
+    }
+    // What the stages do not train stays as it was.
+    let read = |file: &str| fs::read(folder.join(file)).expect("a file");
+    for file in ["vision.safetensors", "image_tokenizer.safetensors", "tokenizer.json"] {
+        assert_eq!(read(&format!("sft/export/{file}")), read(&format!("align/export/{file}")), "{file}");
+    }
+    assert_eq!(read("vision/export/vision.safetensors"), read("sft/export/vision.safetensors"));
+    assert_ne!(read("sft/export/model.safetensors"), read("align/export/model.safetensors"));
+}
+
+#[test]
+fn pictures_are_edited_and_described() {
+    let (runs, folder) = (SEEING.path(), tempfile::tempdir().expect("a temporary folder"));
+    let path = folder.path();
+    let model = runs.join("align/export").display().to_string();
+    let save = |name: &str, width, height, level: u8| {
+        let image = image::RgbImage::from_fn(width, height, |x, _| image::Rgb([x as u8 * 9, 80, level]));
+        image.save(path.join(name)).expect("writes");
+    };
+    save("wide.jpg", 40, 20, 200);
+    save("small.png", 3, 5, 10);
+    let edit = |image: &str, more: &[&str]| {
+        unigen(path, &[&["edit", image, "make it red", "--model", &model, "-o", "a.png"], more].concat())
+    };
+    for image in ["wide.jpg", "small.png"] {
+        assert_eq!(edit(image, &[]).succeeds().trim(), "a.png");
+        assert_eq!(size(&path.join("a.png")), (16, 16));
+    }
+    let read = || fs::read(path.join("a.png")).expect("a picture");
+    let first = read();
+    edit("small.png", &["--seed", "0"]).succeeds();
+    assert_eq!(read(), first);
+    edit("small.png", &["--guidance-scale", "1", "--image-guidance-scale", "1", "--steps", "3"]).succeeds();
+    image::RgbImage::from_pixel(3, 5, image::Rgb([255; 3])).save(path.join("mask.png")).expect("writes");
+    edit("small.png", &["--mask", "mask.png"]).succeeds();
+    assert_eq!(read(), first, "all may change");
+    edit("wide.jpg", &["--mask", "mask.png"]).fails(&["mask", "3 x 5", "40 x 20", "over the picture"]);
+    edit("absent.png", &[]).fails(&["cannot read absent.png"]);
+    edit("small.png", &["--image-guidance-scale", "nan"]).fails(&["image_guidance_scale", "0 to 100"]);
+    fs::write(path.join("text.png"), "no picture").expect("writes");
+    edit("text.png", &[]).fails(&["text.png", "format is unknown", "PNG or JPEG"]);
+    unigen(path, &["edit", "small.png", " ", "--model", &model]).fails(&[
+        "instruction",
+        "is empty",
+        "say what",
+    ]);
+
+    let ask = |more: &[&str]| unigen(path, &[&["describe", "wide.jpg", "--model", &model], more].concat());
+    let answer = ask(&["--max-tokens", "5"]).succeeds();
+    assert_eq!(ask(&["describe the picture.", "--max-tokens", "5"]).succeeds(), answer);
+    ask(&[""]).fails(&["question", "is empty", "ask about"]);
+    ask(&["--max-tokens", "0"]).fails(&["max_tokens", "choose 1 to 4096"]);
+
+    // A model from before the supervised stages draws, but does not see.
+    let blind = RUNS.path().join("model/export").display().to_string();
+    for command in [&["edit", "small.png", "x"][..], &["describe", "small.png"]] {
+        unigen(path, &[command, &["--model", &blind]].concat())
+            .fails(&["vision.safetensors", "unigen train sft"]);
+    }
+    // And a model that sees still draws.
+    unigen(path, &["generate", "a dog", "--model", &model, "-o", "b.png"]).succeeds();
+}
+
+#[test]
+fn supervised_stages_refuse_what_cannot_work() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let model = format!("model={}", RUNS.path().join("model/export").display());
+    let encoder = format!("vision={}", SEEING.path().join("vision/export").display());
+    let steps = "training.steps=1";
+    for (stage, settings, words) in [
+        ("sft", &["model=absent"][..], ["absent", "no such folder"]),
+        ("sft", &[&model, "vision=absent"], ["absent", "no such folder"]),
+        ("sft", &[&model, &encoder, "mix=[0,0,0]"], ["mix", "must not be 0"]),
+        ("sft", &[&model, &encoder, "drop_both=0.99"], ["drop_instruction + drop_both", "not 0 to 1"]),
+        ("sft", &[&model, &encoder, "edits=0"], ["no pictures", ""]),
+        ("align", &[&model], ["vision.safetensors", ""]),
+        ("vision", &["vision.num_patches=15"], ["num_patches", "not a square number"]),
+        ("vision", &["vision.num_channels=4"], ["num_channels", "pictures have 3"]),
+        ("vision", &["size=0"], ["size is 0", "1 to 1024"]),
+        ("vision", &["text.vocab_size=100"], ["vocab_size", "must be 264"]),
+    ] {
+        let base = match stage {
+            "sft" => SFT,
+            "align" => ALIGN,
+            _ => VISION,
+        };
+        train(folder.path(), stage, "run", &[base, settings, &[steps]]).fails(&words);
+    }
+    assert!(!folder.path().join("run").exists());
+}
+
 #[test]
 fn an_export_can_be_made_again_from_the_checkpoint() {
     let folder = tempfile::tempdir().expect("a temporary folder");

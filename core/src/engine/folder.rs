@@ -1,12 +1,13 @@
 //! The files of a model.
 
 use super::{check_config, check_text, load_image_tokenizer};
-use crate::config::{Config, GenerationConfig, ModelConfig};
+use crate::config::{Config, GenerationConfig, ModelConfig, VisionConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::write_atomic;
 use crate::image_tokenizer::{ImageTokenizer, TokenizerConfig};
 use crate::model::UniGen;
 use crate::text::TextTokenizer;
+use crate::vision::Tower;
 use crate::weights::{Checkpoint, Precision, keys, save};
 use burn::tensor::Device;
 use std::collections::HashMap;
@@ -24,6 +25,9 @@ pub struct ModelParts {
     pub model: Checkpoint,
     /// Weights of [`ImageTokenizer`] under the published names: `image_tokenizer.safetensors`.
     pub image_tokenizer: Checkpoint,
+    /// Weights of the understanding encoder under the published names: `vision.safetensors`. A model without it draws,
+    /// but sees no pictures.
+    pub vision: Option<Checkpoint>,
 }
 
 /// A folder in this project's format: the files of [`ModelParts`]. A stage of training writes those that it makes.
@@ -47,6 +51,8 @@ impl ModelFolder {
     pub const MODEL_INDEX: &str = "model.safetensors.index.json";
     /// Weights of the image tokenizer.
     pub const IMAGE_TOKENIZER: &str = "image_tokenizer.safetensors";
+    /// Weights of the understanding encoder; optional.
+    pub const VISION: &str = "vision.safetensors";
 
     /// The folder at `path`, whether or not there is one.
     pub fn at(path: &Path) -> Self {
@@ -62,7 +68,8 @@ impl ModelFolder {
         Ok(Self::at(path))
     }
 
-    /// Opens all files. Fails where one is missing (all but generation.json), damaged, or not what it should be.
+    /// Opens all files. Fails where one is missing (all but generation.json and vision.safetensors), damaged, or not what
+    /// it should be.
     pub fn parts(&self) -> Result<ModelParts> {
         self.exists()?;
         let config = ModelConfig::read(&self.file(Self::CONFIG))?;
@@ -75,16 +82,21 @@ impl ModelFolder {
         // A large model may come in shards, which the folder's index names.
         let sharded = self.file(Self::MODEL_INDEX).exists();
         let model = if sharded { self.path.clone() } else { self.file(Self::MODEL) };
+        let text = TextTokenizer::from_bytes(&json)
+            .and_then(|text| check_text(&config, &text).map(|()| text))
+            .map_err(|e| Error { place: format!("{}: {}", self.path.display(), e.place), ..e })?;
+        let vision = self.file(Self::VISION);
+        let sees = config.vision.is_some() && vision.exists();
         Ok(ModelParts {
             generation: match generation.exists() {
                 true => GenerationConfig::read(&generation)?,
                 false => GenerationConfig::of(config.image_tokens()),
             },
             config,
-            text: TextTokenizer::from_bytes(&json)
-                .map_err(|e| Error { place: format!("{}: {}", self.path.display(), e.place), ..e })?,
+            text,
             model: Checkpoint::open(&model)?,
             image_tokenizer: Checkpoint::open(&self.file(Self::IMAGE_TOKENIZER))?,
+            vision: sees.then(|| Checkpoint::open(&vision)).transpose()?,
         })
     }
 
@@ -97,12 +109,21 @@ impl ModelFolder {
         Ok((config, tokenizer))
     }
 
-    /// Writes a whole model, having checked that its parts fit together.
+    /// The understanding encoder alone and its sizes, from a whole model's folder or one that holds nothing else.
+    pub fn vision(&self, device: &Device) -> Result<(VisionConfig, Tower)> {
+        self.exists()?;
+        let config = VisionConfig::read(&self.file(Self::CONFIG))?;
+        let tower = Tower::open(&config, &Checkpoint::open(&self.file(Self::VISION))?, device)?;
+        Ok((config, tower))
+    }
+
+    /// Writes a whole model, with its understanding encoder where it has one, having checked that its parts fit together.
     pub fn write(
         &self,
         tokenizer_json: &[u8],
         model: &UniGen,
         image_tokenizer: &ImageTokenizer,
+        vision: Option<&Tower>,
         generation: &GenerationConfig,
         precision: Precision,
     ) -> Result<()> {
@@ -113,6 +134,9 @@ impl ModelFolder {
         write_atomic(&self.file(Self::TEXT), |out| out.write_all(tokenizer_json))?;
         self.write_model(model, precision)?;
         self.write_image_tokenizer_weights(image_tokenizer, precision)?;
+        if let Some(vision) = vision {
+            vision.save(&self.file(Self::VISION), precision)?;
+        }
         generation.write(&self.file(Self::GENERATION))?;
         config.write(&self.file(Self::CONFIG))
     }
@@ -130,6 +154,12 @@ impl ModelFolder {
         precision: Precision,
     ) -> Result<()> {
         self.write_image_tokenizer_weights(tokenizer, precision)?;
+        config.write(&self.file(Self::CONFIG))
+    }
+
+    /// Writes an understanding encoder alone: its weights, and its sizes as `config.json`.
+    pub fn write_vision(&self, tower: &Tower, config: &VisionConfig, precision: Precision) -> Result<()> {
+        tower.save(&self.file(Self::VISION), precision)?;
         config.write(&self.file(Self::CONFIG))
     }
 

@@ -1,10 +1,14 @@
-//! From a model folder to images.
+//! From a model folder to images and answers.
 //!
 //! [`Engine::new`] takes a model's parts wherever they come from, [`Engine::open`] a folder. The steps of making
-//! an image can be called one by one: [`Engine::draw_codes`], then [`Engine::images`].
+//! an image can be called one by one: [`Engine::draw_codes`] or [`Engine::edit_codes`], then [`Engine::images`].
 
+mod describe;
+mod edit;
 mod folder;
 
+pub use describe::AnswerSettings;
+pub use edit::EditRequest;
 pub use folder::{ModelFolder, ModelParts};
 
 use crate::config::{Config, GenerationConfig, ModelConfig};
@@ -12,9 +16,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::image_tokenizer::lfq::{Codes, codes_to_device};
 use crate::image_tokenizer::{ImageTokenizer, TokenizerConfig};
 use crate::model::UniGen;
-use crate::sampling::{Flow, MaskedDecoding, Path, Prefix, Seeds, StepReport, text_guidance};
-use crate::sequence::{Layouts, Opener, Row};
+use crate::sampling::{Branch, Flow, MaskedDecoding, Path, Prefix, Seeds, StepReport, text_guidance};
+use crate::sequence::{Layouts, Opener, Piece, Sequence};
 use crate::text::TextTokenizer;
+use crate::vision::Tower;
 use crate::weights::{Checkpoint, keys, load};
 use burn::tensor::{Device, Int, Tensor};
 use image::RgbImage;
@@ -35,7 +40,17 @@ pub struct Engine {
     text: TextTokenizer,
     model: UniGen,
     image_tokenizer: ImageTokenizer,
+    vision: Option<Tower>,
     device: Device,
+}
+
+/// The rows that stand for a picture in a sequence, embedded: `[rows, width]` each.
+#[derive(Clone, Default)]
+struct Source {
+    /// Projected features.
+    semantic: Option<Tensor<2>>,
+    /// Codes.
+    codes: Option<Tensor<2>>,
 }
 
 impl Engine {
@@ -48,11 +63,13 @@ impl Engine {
 
     /// Puts a model together on `device`; errors as [`open`](Self::open).
     pub fn new(parts: ModelParts, device: &Device) -> Result<Self> {
-        let ModelParts { config, generation, text, model, image_tokenizer } = parts;
+        let ModelParts { config, generation, text, model, image_tokenizer, vision } = parts;
         check_config(&config)?;
         check_text(&config, &text)?;
         generation.check(config.image_tokens()).map_err(|e| within("generation.json", e))?;
+        let vision = config.vision.as_ref().zip(vision);
         Ok(Self {
+            vision: vision.map(|(config, weights)| Tower::open(config, &weights, device)).transpose()?,
             model: load(UniGen::new(&config, device), &model, keys::model(&model))?,
             image_tokenizer: load_image_tokenizer(&config.image_tokenizer, &image_tokenizer, device)?,
             config,
@@ -67,13 +84,14 @@ impl Engine {
         text: TextTokenizer,
         model: UniGen,
         image_tokenizer: ImageTokenizer,
+        vision: Option<Tower>,
         device: &Device,
     ) -> Result<Self> {
         let config = model.config().clone();
         check_config(&config)?;
         check_text(&config, &text)?;
         let generation = GenerationConfig::of(config.image_tokens());
-        Ok(Self { config, generation, text, model, image_tokenizer, device: device.clone() })
+        Ok(Self { config, generation, text, model, image_tokenizer, vision, device: device.clone() })
     }
 
     /// Sizes.
@@ -121,19 +139,33 @@ impl Engine {
     ) -> Result<Vec<Codes>> {
         let tokens = self.config.image_tokens();
         settings.check(tokens)?;
+        let layouts = layouts(&self.text);
+        let prefix = |text: &[u32]| self.prefix(&layouts.generate(text, tokens), &Source::default());
         let prompts = requests.iter().map(|r| self.prompt(&r.prompt, settings.max_prompt_tokens));
-        let cond: Vec<Prefix> = prompts.map(|text| Ok(self.prefix(&text?))).collect::<Result<_>>()?;
+        let cond: Vec<Prefix> = prompts.map(|text| Ok(prefix(&text?))).collect::<Result<_>>()?;
         if cond.is_empty() {
             return Ok(vec![]);
         }
-        let uncond = vec![self.prefix(&[]); cond.len()];
+        let uncond = vec![prefix(&[]); cond.len()];
         let branches = text_guidance(settings.guidance_scale, cond, uncond);
-        let decoding =
-            MaskedDecoding { steps: settings.steps, temperature: settings.temperature, path: Path::Cached };
         let targets = vec![vec![None; tokens]; requests.len()];
+        let seeds = requests.iter().map(|r| r.seed).collect();
+        self.decode(&branches, targets, seeds, settings, Path::Cached, on_step)
+    }
+
+    /// Fills the `None`s of `targets`, one picture's codes each.
+    fn decode(
+        &self,
+        branches: &[Branch],
+        targets: Vec<Vec<Option<u32>>>,
+        seeds: Vec<u64>,
+        settings: &GenerationConfig,
+        path: Path,
+        on_step: impl FnMut(StepReport) -> Flow,
+    ) -> Result<Vec<Codes>> {
+        let decoding = MaskedDecoding { steps: settings.steps, temperature: settings.temperature, path };
         let delimiters = [self.text.special().soi, self.text.special().eoi];
-        let seeds = Seeds(requests.iter().map(|r| r.seed).collect());
-        decoding.decode(&self.model, &branches, targets, delimiters, &seeds, on_step)
+        decoding.decode(&self.model, branches, targets, delimiters, &Seeds(seeds), on_step)
     }
 
     /// Codes of whole pictures, row-major, to pixels; fails where they are not `image_tokens` codes of this model.
@@ -154,23 +186,44 @@ impl Engine {
 
     /// The tokens of a prompt.
     fn prompt(&self, prompt: &str, limit: usize) -> Result<Vec<u32>> {
-        let prompt = prompt.trim();
-        if prompt.is_empty() {
-            return Err(Error::new(ErrorKind::Text, "prompt", "is empty")
-                .fix("describe the picture, for example \"a photo of a red apple\""));
-        }
-        self.text.encode_within(prompt, limit).map_err(|e| Error { place: "prompt".into(), ..e })
+        self.read("prompt", prompt, limit, "describe the picture, for example \"a photo of a red apple\"")
     }
 
-    /// Everything before the live block of `generate`: text, every row of which sees what is before it.
-    fn prefix(&self, text: &[u32]) -> Prefix {
-        let plan = layouts(&self.text).generate(text, self.config.image_tokens());
-        let ids = plan.rows().take(plan.prefix_len).filter_map(|row| match row {
-            Row::Token(id) => Some(id as i32),
-            _ => None,
+    /// The tokens of a user's text, called `name`; `fix` is what to do where it is empty.
+    fn read(&self, name: &str, text: &str, limit: usize, fix: &str) -> Result<Vec<u32>> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(Error::new(ErrorKind::Text, name, "is empty").fix(fix));
+        }
+        self.text.encode_within(text, limit).map_err(|e| Error { place: name.into(), ..e })
+    }
+
+    /// Everything before the live block of `plan`, or all of it where there is none.
+    fn prefix(&self, plan: &Sequence, source: &Source) -> Prefix {
+        let rows = plan.pieces.iter().filter_map(|piece| match piece {
+            Piece::Tokens(ids) => {
+                let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
+                Some(self.model.llm.embed(Tensor::<1, Int>::from_ints(ids.as_slice(), &self.device)))
+            }
+            Piece::Semantic(_) => source.semantic.clone(),
+            Piece::Source(_) => source.codes.clone(),
+            Piece::Target(_) => None,
         });
-        let ids: Vec<i32> = ids.collect();
-        Prefix::causal(self.model.llm.embed(Tensor::<1, Int>::from_ints(ids.as_slice(), &self.device)))
+        let rows = Tensor::cat(rows.collect(), 0).slice([0..plan.prefix_len]);
+        Prefix { rows, visible: plan.ends()[..plan.prefix_len].to_vec() }
+    }
+
+    /// Features of pictures in the decoder's width, `[features, width]` each.
+    fn semantic(&self, pictures: &[RgbImage]) -> Result<Vec<Tensor<2>>> {
+        let (Some(config), Some(tower), Some(projector)) =
+            (&self.config.vision, &self.vision, &self.model.mm_projector)
+        else {
+            let what = "is not there: this model draws, but sees no pictures";
+            return Err(Error::new(ErrorKind::Weights, ModelFolder::VISION, what)
+                .fix("use a model that has it; `unigen train sft` makes one"));
+        };
+        let features = tower.features(pictures, config.max_tokens(), &self.device)?;
+        Ok(features.into_iter().map(|features| projector.forward(features)).collect())
     }
 }
 
@@ -218,44 +271,75 @@ fn within(file: &str, e: Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sequence::AttentionLayout;
+    use crate::sequence::{AttentionLayout, EditBranch, Row};
     use crate::text::train_bpe;
+
+    /// A small engine with random weights that draws 32 x 32 pixels in 4 x 4 codes.
+    pub(super) fn engine() -> Engine {
+        let (mut config, device) = (ModelConfig::preset("nano").unwrap(), Device::flex());
+        (config.decoder.num_hidden_layers, config.image_size) = (2, 32);
+        if let Some(vision) = &mut config.vision {
+            (vision.num_hidden_layers, vision.num_patches) = (2, Some(16));
+        }
+        let bpe = train_bpe(["a photo of a red apple".to_owned()], 300).unwrap();
+        Engine {
+            generation: GenerationConfig { steps: 4, ..GenerationConfig::default() },
+            text: TextTokenizer::from_bytes(&bpe).unwrap(),
+            model: UniGen::new(&config, &device),
+            image_tokenizer: ImageTokenizer::new(&config.image_tokenizer, &device).unwrap(),
+            vision: config.vision.as_ref().map(|vision| Tower::new(&vision.into(), &device).unwrap()),
+            device,
+            config,
+        }
+    }
+
+    pub(super) fn picture(width: u32, height: u32) -> RgbImage {
+        RgbImage::from_fn(width, height, |x, y| image::Rgb([x as u8 * 5, y as u8 * 7, 90]))
+    }
+
+    /// Logits of a masked target from all rows of `plan` at once, as in training.
+    fn trained(engine: &Engine, plan: &Sequence, source: &Source) -> Tensor<2> {
+        let (llm, device) = (&engine.model.llm, &engine.device);
+        let part = |of: &Option<Tensor<2>>, i: usize| of.clone().unwrap().slice([i..i + 1]);
+        let rows = plan.rows().map(|row| match row {
+            Row::Token(id) => llm.embed(Tensor::<1, Int>::from_ints([id as i32], device)),
+            Row::Semantic(i) => part(&source.semantic, i),
+            Row::Source(i) => part(&source.codes, i),
+            Row::Target(_) => engine.model.embed_codes(&[None], device),
+        });
+        let positions = llm.positions(&(0..plan.len()).collect::<Vec<_>>(), device);
+        let layout = AttentionLayout::full([plan]);
+        let hidden = llm.forward(Tensor::cat(rows.collect(), 0), &positions, &layout);
+        engine.model.code_logits(hidden.slice([plan.target.clone()]))
+    }
 
     /// Decoding sees the rows, positions and attention of the sequence that training sees.
     #[test]
     fn decoding_completes_the_sequences_of_training() {
-        let (mut config, device) = (ModelConfig::preset("nano").unwrap(), Device::flex());
-        (config.decoder.num_hidden_layers, config.image_size) = (2, 32);
-        let bpe = train_bpe(["a photo of a red apple".to_owned()], 300).unwrap();
-        let engine = Engine {
-            generation: GenerationConfig::of(16),
-            text: TextTokenizer::from_bytes(&bpe).unwrap(),
-            model: UniGen::new(&config, &device),
-            image_tokenizer: ImageTokenizer::new(&config.image_tokenizer, &device).unwrap(),
-            device: device.clone(),
-            config,
-        };
-        let (llm, prompt) = (&engine.model.llm, engine.prompt("a red apple", 128).unwrap());
-
-        let trained = |layouts: Layouts| {
-            let plan = layouts.generate(&prompt, 16);
-            let rows = plan.rows().map(|row| match row {
-                Row::Token(id) => llm.embed(Tensor::<1, Int>::from_ints([id as i32], &device)),
-                _ => engine.model.embed_codes(&[None], &device),
-            });
-            let positions = llm.positions(&(0..plan.len()).collect::<Vec<_>>(), &device);
-            let layout = AttentionLayout::full([&plan]);
-            let hidden = llm.forward(Tensor::cat(rows.collect(), 0), &positions, &layout);
-            engine.model.code_logits(hidden.slice([plan.target.clone()]))
-        };
-
-        let branches = text_guidance(1.0, vec![engine.prefix(&prompt)], vec![]);
-        let decoding = MaskedDecoding { steps: 1, temperature: 0.0, path: Path::Cached };
+        let engine = engine();
+        let prompt = engine.prompt("a red apple", 128).unwrap();
         let special = engine.text.special();
-        let targets = [vec![None; 16]];
-        let decoded = decoding.first_logits(&engine.model, &branches, &targets, [special.soi, special.eoi]);
-        let difference = |layouts| (trained(layouts) - decoded.clone()).abs().max().into_scalar::<f32>();
-        let (same, other) = (difference(layouts(&engine.text)), difference(Layouts::new(&engine.text)));
+        let decoding = MaskedDecoding { steps: 1, temperature: 0.0, path: Path::Cached };
+        let decoded = |plan: &Sequence, source: &Source| {
+            let branches = text_guidance(1.0, vec![engine.prefix(plan, source)], vec![]);
+            let targets = [vec![None; 16]];
+            decoding.first_logits(&engine.model, &branches, &targets, [special.soi, special.eoi])
+        };
+        let difference = |a: Tensor<2>, b: Tensor<2>| (a - b).abs().max().into_scalar::<f32>();
+
+        let (ours, others) = (layouts(&engine.text), Layouts::new(&engine.text));
+        let none = Source::default();
+        let drawn = decoded(&ours.generate(&prompt, 16), &none);
+        let same = difference(trained(&engine, &ours.generate(&prompt, 16), &none), drawn.clone());
+        let other = difference(trained(&engine, &others.generate(&prompt, 16), &none), drawn);
         assert!(same < 1e-6 && other > 10.0 * same, "{same} {other}");
+
+        let source = engine.source(&[picture(32, 32)]).unwrap().remove(0).0;
+        let semantic = source.semantic.as_ref().unwrap().dims()[0];
+        for branch in [EditBranch::None, EditBranch::Image, EditBranch::Full] {
+            let plan = ours.edit(branch, &prompt, semantic, 16);
+            let same = difference(trained(&engine, &plan, &source), decoded(&plan, &source));
+            assert!(same < 1e-6, "{branch:?} {same}");
+        }
     }
 }

@@ -97,7 +97,7 @@ impl Sequence {
     }
 
     /// For every row the end of what it sees: it sees rows `0 .. end`.
-    fn ends(&self) -> Vec<usize> {
+    pub(crate) fn ends(&self) -> Vec<usize> {
         let mut ends: Vec<usize> = (1..=self.len()).collect();
         for block in &self.blocks {
             ends[block.clone()].fill(block.end);

@@ -14,10 +14,14 @@ pub use projector::Projector;
 pub use siglip::Siglip;
 pub use siglip2::{Patches, Siglip2};
 
+use crate::config;
 use crate::error::{Error, ErrorKind, Result};
+use crate::weights::{Checkpoint, Precision, keys, load, save};
 use burn::tensor::{Device, Tensor};
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::path::Path;
 
 /// Sizes of a tower, as in the config.json of Hugging Face (whose defaults stand in for absent keys).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -63,6 +67,26 @@ impl Default for VisionConfig {
             layer_norm_eps: 1e-6,
             hidden_act: "gelu_pytorch_tanh".into(),
             model_type: "siglip_vision_model".into(),
+            vision_use_head: true,
+        }
+    }
+}
+
+impl From<&config::VisionConfig> for VisionConfig {
+    fn from(config: &config::VisionConfig) -> Self {
+        let kind = if config.naflex() { "siglip2_vision_model" } else { "siglip_vision_model" };
+        Self {
+            hidden_size: config.hidden_size,
+            intermediate_size: config.intermediate_size,
+            num_hidden_layers: config.num_hidden_layers,
+            num_attention_heads: config.num_attention_heads,
+            num_channels: config.num_channels,
+            image_size: config.image_size,
+            num_patches: config.num_patches,
+            patch_size: config.patch_size,
+            layer_norm_eps: config.layer_norm_eps,
+            hidden_act: config.hidden_act.clone(),
+            model_type: kind.into(),
             vision_use_head: true,
         }
     }
@@ -151,6 +175,40 @@ impl Tower {
             true => Self::Siglip2(Siglip2::new(config, device)?),
             false => Self::Siglip(Siglip::new(config, device)?),
         })
+    }
+
+    /// The tower in a checkpoint under one of the names of [`keys::siglip`], with its pooling head where there is one.
+    ///
+    /// Errors name every tensor that is missing or of another shape.
+    pub fn open(config: &config::VisionConfig, checkpoint: &Checkpoint, device: &Device) -> Result<Self> {
+        let key = keys::siglip(checkpoint);
+        let head = key("head.probe").is_some_and(|name| checkpoint.contains(&name));
+        let sizes = VisionConfig { vision_use_head: head, ..config.into() };
+        Ok(match Self::new(&sizes, device)? {
+            Self::Siglip(tower) => Self::Siglip(load(tower, checkpoint, key)?),
+            Self::Siglip2(tower) => Self::Siglip2(load(tower, checkpoint, key)?),
+        })
+    }
+
+    /// Writes the weights to the safetensors file `path` under the published names; errors as [`save`].
+    pub fn save(&self, path: &Path, precision: Precision) -> Result<()> {
+        match self {
+            Self::Siglip(tower) => save(tower, path, precision, keys::vision_model, HashMap::new()),
+            Self::Siglip2(tower) => save(tower, path, precision, keys::vision_model, HashMap::new()),
+        }
+    }
+
+    /// How many features [`features`](Self::features) gives for a picture of `width` x `height` pixels; errors as there.
+    pub fn tokens(&self, width: u32, height: u32, max_num_patches: usize) -> Result<usize> {
+        match self {
+            Self::Siglip(tower) => Ok(tower.embeddings.position_embedding.weight.dims()[0]),
+            Self::Siglip2(tower) => {
+                let (width, height) = (width as usize, height as usize);
+                let [rows, columns] =
+                    preprocess::naflex_grid(height, width, tower.patch_size(), max_num_patches)?;
+                Ok(rows * columns)
+            }
+        }
     }
 
     /// Features of pictures for the projector: one `[tokens, width]` each, without padding, from the last layer
@@ -311,12 +369,14 @@ mod tests {
         for features in tower.features(&pictures, 0, &device).unwrap() {
             assert_eq!(features.dims(), [16, 16]);
         }
+        assert_eq!(tower.tokens(40, 1, 0).unwrap(), 16);
         let tower = Tower::new(&small("siglip2_vision_model"), &device).unwrap();
         let together = tower.features(&pictures, 20, &device).unwrap();
         for (picture, features) in pictures.iter().zip(together) {
             let (width, height) = picture.dimensions();
             let [h, w] = preprocess::naflex_grid(height as usize, width as usize, 4, 20).unwrap();
             assert_eq!(features.dims(), [h * w, 16]);
+            assert_eq!(tower.tokens(width, height, 20).unwrap(), h * w);
             let alone = tower.features(std::slice::from_ref(picture), 20, &device).unwrap().remove(0);
             let difference = (alone - features).abs().max().into_scalar::<f32>();
             assert!(difference < 1e-5, "padding changes features by {difference}");

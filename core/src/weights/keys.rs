@@ -79,6 +79,11 @@ fn decoder_names(checkpoint: &Checkpoint) -> (&'static str, String) {
     (body, format!("{before}{HEAD}"))
 }
 
+/// A SigLIP or SigLIP2 vision tower as published with its text tower: `vision_model.embeddings..`.
+pub fn vision_model(path: &str) -> Option<String> {
+    Some(format!("vision_model.{path}"))
+}
+
 /// A SigLIP or SigLIP2 vision tower, with the names of its own module (`embeddings..`, `encoder.layers..`,
 /// `post_layernorm..`), in any checkpoint that has one: alone, under `vision_model.` (the whole SigLIP), or
 /// under `vision_tower.vision_tower.vision_model.` (an unfrozen tower in UniGen).

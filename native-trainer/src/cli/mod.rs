@@ -1,8 +1,12 @@
 //! The commands that have more than a few options.
 
+mod describe;
+mod edit;
 mod generate;
 mod geneval;
 
+pub use describe::Describe;
+pub use edit::Edit;
 pub use generate::Generate;
 pub use geneval::Geneval;
 
@@ -16,6 +20,7 @@ use std::process::ExitCode;
 use unigen_core::config::GenerationConfig;
 use unigen_core::files::write_atomic;
 use unigen_core::ops::cpu::{MatmulPrecision, set_matmul_precision};
+use unigen_core::picture::Picture;
 use unigen_core::sampling::Flow;
 use unigen_core::{Error, ErrorKind};
 use unigen_trainer::DeviceChoice;
@@ -48,7 +53,7 @@ impl Compute {
 /// What may differ from the model's own generation.json.
 #[derive(Args)]
 struct Sampling {
-    /// How strongly the prompt counts: 1 is no guidance [default: the model's]
+    /// How strongly the text counts: 1 is no guidance [default: the model's]
     #[arg(long)]
     guidance_scale: Option<f32>,
     /// Decoding steps [default: the model's]
@@ -98,6 +103,12 @@ fn image_format(path: &Path) -> Result<ImageFormat> {
     writable(path)?;
     let format = ImageFormat::from_path(path).ok().filter(|format| format.writing_enabled());
     format.with_context(|| format!("{}: give it a name that ends in .png or .jpg", path.display()))
+}
+
+/// The picture in a file.
+fn read_image(path: &Path) -> Result<RgbImage> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(Picture::decode(&bytes).map_err(|e| Error { place: path.display().to_string(), ..e })?)
 }
 
 fn write_image(path: &Path, image: &RgbImage) -> Result<()> {

@@ -2,28 +2,38 @@
 
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
+use image::RgbImage;
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
+use unigen_core::files::write_atomic;
 use unigen_core::image_tokenizer::{ImageTokenizer, lfq, pixels_from_images};
 
-use super::{Caption, Source};
+use super::{Caption, Captioned, Source};
 use crate::run::Progress;
-use unigen_core::files::write_atomic;
 
-/// Pictures encoded together.
+/// Samples whose pictures are encoded together.
 const BATCH: u64 = 32;
 
-/// The first pictures of a source as codes, with their captions.
-pub struct CodeCache {
+/// Samples of `PICTURES` pictures each, as codes, and what else belongs to each: a caption, or an edit.
+pub struct CodeCache<T, const PICTURES: usize = 1> {
     tokens: usize,
     codes: Vec<u32>,
-    captions: Vec<Caption>,
+    samples: Vec<T>,
 }
 
-/// What the codes in a file were made from: its first line, as JSON. The codes follow, four bytes each.
+/// What pictures are encoded with.
+#[derive(Clone, Copy)]
+pub struct Encoder<'a> {
+    pub tokenizer: &'a ImageTokenizer,
+    /// Pixels a side of the square pictures.
+    pub size: u32,
+    pub device: &'a Device,
+}
+
+/// What the codes in a file were made from.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Origin {
     /// Checksum of the tokenizer's weights.
@@ -31,35 +41,54 @@ struct Origin {
     source: String,
     size: u32,
     tokens: usize,
-    captions: Vec<Caption>,
 }
 
-impl CodeCache {
-    /// The codes of the first `count` pictures of `source`, `size` pixels a side, by the tokenizer whose weights are the
-    /// file `weights`: read from the file `cache` where they are there, else computed and written there.
+/// The first line of a file, as JSON. The codes follow, four bytes each.
+#[derive(Serialize, Deserialize)]
+struct Header<T> {
+    #[serde(flatten)]
+    origin: Origin,
+    #[serde(rename = "captions")]
+    samples: Vec<T>,
+}
+
+impl CodeCache<Caption> {
+    /// The first `count` pictures of `source` with their captions, see [`open`](Self::open).
     ///
     /// # Errors
-    /// Where pictures cannot be read or `cache` cannot be written.
-    pub fn open(
+    /// As [`open`](Self::open), and where pictures cannot be read.
+    pub fn captioned(
         cache: &Path,
         source: &Source,
         count: u64,
-        size: u32,
-        tokenizer: &ImageTokenizer,
+        encoder: Encoder,
         weights: &Path,
-        device: &Device,
     ) -> Result<Self> {
         let count = source.len().map_or(count, |len| len.min(count));
-        ensure!(count > 0, "no pictures are asked for");
+        Self::open(cache, source.name(), count, encoder, weights, |index| {
+            let Captioned { picture, caption } = source.captioned(index, encoder.size)?;
+            Ok(([picture], caption))
+        })
+    }
+}
+
+impl<T: Serialize + DeserializeOwned + Send, const PICTURES: usize> CodeCache<T, PICTURES> {
+    /// `count` samples that `draw` makes from the source called `source`, by the tokenizer whose weights are the file
+    /// `weights`: read from the file `cache` where they are there, else computed and written there.
+    ///
+    /// # Errors
+    /// Those of `draw`; where `weights` cannot be read or `cache` cannot be written.
+    pub fn open(
+        cache: &Path,
+        source: String,
+        count: u64,
+        encoder: Encoder,
+        weights: &Path,
+        draw: impl Fn(u64) -> Result<([RgbImage; PICTURES], T)> + Sync,
+    ) -> Result<Self> {
         let bytes = fs::read(weights).with_context(|| format!("cannot read {}", weights.display()))?;
-        let side = size as usize / tokenizer.downsampling();
-        let mut origin = Origin {
-            tokenizer: crc32c::crc32c(&bytes),
-            source: source.name(),
-            size,
-            tokens: side * side,
-            captions: Vec::new(),
-        };
+        let (tokenizer, size, tokens) = (crc32c::crc32c(&bytes), encoder.size, encoder.tokens());
+        let origin = Origin { tokenizer, source, size, tokens };
         if let Some(found) = Self::read(cache, &origin, count) {
             return Ok(found);
         }
@@ -68,31 +97,46 @@ impl CodeCache {
             fs::create_dir_all(folder)
                 .with_context(|| format!("cannot make the folder {} for image codes", folder.display()))?;
         }
+        let Self { tokens, codes, samples } = Self::encode(count, encoder, draw)?;
+        let header = Header { origin, samples };
+        let line = serde_json::to_string(&header)?;
+        write_atomic(cache, |out| {
+            writeln!(out, "{line}")?;
+            out.write_all(bytemuck::cast_slice(&codes))
+        })
+        .with_context(|| format!("cannot keep the image codes in {}", cache.display()))?;
+        Ok(Self { tokens, codes, samples: header.samples })
+    }
+
+    /// `count` samples that `draw` makes, in memory only.
+    ///
+    /// # Errors
+    /// Those of `draw`, and for no samples at all.
+    pub fn encode(
+        count: u64,
+        encoder: Encoder,
+        draw: impl Fn(u64) -> Result<([RgbImage; PICTURES], T)> + Sync,
+    ) -> Result<Self> {
+        ensure!(count > 0, "no pictures are asked for");
         let mut progress = Progress::new("image codes", 0, count);
-        let mut codes = Vec::with_capacity(count as usize * origin.tokens);
+        let tokens = encoder.tokens();
+        let mut codes = Vec::with_capacity(count as usize * PICTURES * tokens);
+        let mut samples = Vec::with_capacity(count as usize);
         for first in (0..count).step_by(BATCH as usize) {
-            let batch: Vec<_> = (first..count.min(first + BATCH))
-                .into_par_iter()
-                .map(|index| source.captioned(index, size))
-                .collect::<Result<_>>()?;
-            let (pictures, captions): (Vec<_>, Vec<_>) =
-                batch.into_iter().map(|one| (one.picture, one.caption)).unzip();
-            let encoded = tokenizer.encode(pixels_from_images(&pictures, device)?);
+            let batch: Vec<_> =
+                (first..count.min(first + BATCH)).into_par_iter().map(&draw).collect::<Result<_>>()?;
+            let (pictures, batch): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+            let pixels = pixels_from_images(pictures.as_flattened(), encoder.device)?;
+            let encoded = encoder.tokenizer.encode(pixels);
             for image in lfq::codes_from_data(encoded.try_into_data().context("reading image codes")?)? {
                 codes.extend(image);
             }
-            origin.captions.extend(captions);
+            samples.extend(batch);
             let done = count.min(first + BATCH);
             progress.step(done, done - first, f64::NAN);
         }
         progress.finish();
-        let header = serde_json::to_string(&origin)?;
-        write_atomic(cache, |out| {
-            writeln!(out, "{header}")?;
-            out.write_all(bytemuck::cast_slice(&codes))
-        })
-        .with_context(|| format!("cannot keep the image codes in {}", cache.display()))?;
-        Ok(Self { tokens: origin.tokens, codes, captions: origin.captions })
+        Ok(Self { tokens, codes, samples })
     }
 
     /// What is in the file, if it is there, whole, and as wanted.
@@ -100,30 +144,40 @@ impl CodeCache {
         let mut file = BufReader::new(File::open(cache).ok()?);
         let mut header = String::new();
         file.read_line(&mut header).ok()?;
-        let found: Origin = serde_json::from_str(&header).ok()?;
-        let captions = found.captions.clone();
-        if captions.len() as u64 != count || (Origin { captions: vec![], ..found }) != *wanted {
+        let Header { origin, samples } = serde_json::from_str::<Header<T>>(&header).ok()?;
+        if samples.len() as u64 != count || origin != *wanted {
             return None;
         }
-        let mut codes = vec![0_u32; captions.len() * wanted.tokens];
+        let mut codes = vec![0_u32; samples.len() * PICTURES * wanted.tokens];
         file.read_exact(bytemuck::cast_slice_mut(&mut codes)).ok()?;
-        Some(Self { tokens: wanted.tokens, codes, captions })
+        Some(Self { tokens: wanted.tokens, codes, samples })
     }
 
-    /// Number of pictures.
+    /// Number of samples.
     pub fn len(&self) -> u64 {
-        self.captions.len() as u64
+        self.samples.len() as u64
     }
 
-    /// Whether there are no pictures.
+    /// Whether there are no samples.
     pub fn is_empty(&self) -> bool {
-        self.captions.is_empty()
+        self.samples.is_empty()
     }
 
-    /// The codes, row-major, and the caption of picture `index`; beyond the last it begins anew.
-    pub fn get(&self, index: u64) -> (&[u32], &Caption) {
+    /// The codes of each picture of sample `index`, row-major, and what belongs to it; beyond the last it begins anew.
+    pub fn get(&self, index: u64) -> ([&[u32]; PICTURES], &T) {
         let index = (index % self.len()) as usize;
-        (&self.codes[index * self.tokens..(index + 1) * self.tokens], &self.captions[index])
+        let codes = std::array::from_fn(|picture| {
+            let first = (index * PICTURES + picture) * self.tokens;
+            &self.codes[first..first + self.tokens]
+        });
+        (codes, &self.samples[index])
+    }
+}
+
+impl Encoder<'_> {
+    /// Codes of a picture.
+    fn tokens(&self) -> usize {
+        (self.size as usize / self.tokenizer.downsampling()).pow(2)
     }
 }
 
@@ -167,14 +221,14 @@ mod tests {
             self.folder.path().join("a/new/folder/codes")
         }
 
-        fn open(&self, count: u64) -> CodeCache {
-            let (tokenizer, device) = (&self.tokenizer, Device::flex());
-            CodeCache::open(&self.cache(), &self.source, count, 8, tokenizer, &self.weights, &device).unwrap()
+        fn open(&self, count: u64) -> CodeCache<Caption> {
+            let encoder = Encoder { tokenizer: &self.tokenizer, size: 8, device: &Device::flex() };
+            CodeCache::captioned(&self.cache(), &self.source, count, encoder, &self.weights).unwrap()
         }
 
         /// The codes of the last picture, which a changed byte at the end of the file changes.
         fn last(&self) -> Vec<u32> {
-            self.open(10).get(2).0.to_vec()
+            self.open(10).get(2).0[0].to_vec()
         }
 
         fn damage(&self) {
@@ -194,7 +248,7 @@ mod tests {
             let picture = setting.source.captioned(index, 8).unwrap();
             let pixels = pixels_from_images(&[picture.picture], &Device::flex()).unwrap();
             let alone = lfq::codes_from_data(setting.tokenizer.encode(pixels).into_data()).unwrap();
-            assert_eq!(codes.get(index), (&alone[0][..], &picture.caption));
+            assert_eq!(codes.get(index), ([&alone[0][..]], &picture.caption));
             assert_eq!(codes.get(index), codes.get(index + 3_000_000));
         }
         assert_eq!(codes.get(1), codes.get(2), "the broken picture is passed over");
@@ -223,5 +277,20 @@ mod tests {
             assert_eq!(setting.last(), first);
             assert_eq!(fs::read(setting.cache()).unwrap(), whole);
         }
+    }
+
+    #[test]
+    fn samples_may_have_several_pictures() {
+        let setting = Setting::new();
+        let encoder = Encoder { tokenizer: &setting.tokenizer, size: 8, device: &Device::flex() };
+        let grey = |level: u64| RgbImage::from_pixel(8, 8, image::Rgb([level as u8 * 80; 3]));
+        let pairs = CodeCache::encode(3, encoder, |i| Ok(([grey(i), grey(3 - i)], i))).unwrap();
+        let single = CodeCache::encode(4, encoder, |i| Ok(([grey(i)], i))).unwrap();
+        for index in 0..6 {
+            let (i, ([before, after], &kept)) = (index % 3, pairs.get(index));
+            assert_eq!(kept, i);
+            assert_eq!([before, after], [single.get(i).0[0], single.get(3 - i).0[0]]);
+        }
+        assert!(CodeCache::encode(0, encoder, |i| Ok(([grey(i)], i))).is_err());
     }
 }

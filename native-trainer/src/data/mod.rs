@@ -8,4 +8,4 @@ pub mod stickers;
 /// The largest side of a picture to train on, in pixels: a batch of larger ones would fit no memory.
 pub const MAX_SIDE: u32 = 1024;
 
-pub use source::{Caption, Captioned, Source, SourceSettings, pick_at};
+pub use source::{Caption, Captioned, Source, SourceSettings, any_shape, pick_at};

@@ -1,10 +1,11 @@
 //! Captioned pictures by index: the sticker world, drawn on the fly, or a user's own shards.
 
 use anyhow::{Context, Result, ensure};
-use image::{RgbImage, imageops};
-use rand::RngExt;
+use image::RgbImage;
+use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use unigen_core::picture::Picture;
 use unigen_core::text::MAX_TEXT_BYTES;
 
 use super::shards::ShardIndex;
@@ -22,8 +23,8 @@ pub struct SourceSettings {
 
 /// Captioned pictures by index; an index beyond the last begins anew.
 pub enum Source {
-    /// Scenes without end.
-    Stickers { renderer: Renderer, seed: u64 },
+    /// Scenes of a split, without end.
+    Stickers { renderer: Renderer, split: Split, seed: u64 },
     /// Samples of shards.
     Shards(ShardIndex),
 }
@@ -38,17 +39,24 @@ impl Source {
     /// Where a shard cannot be read or none has a sample.
     pub fn open(settings: &SourceSettings) -> Result<Self> {
         if settings.shards.is_empty() {
-            return Ok(Self::Stickers { renderer: Renderer::new(), seed: settings.seed });
+            let (split, seed) = (Split::Train, settings.seed);
+            return Ok(Self::Stickers { renderer: Renderer::new(), split, seed });
         }
         let index = ShardIndex::open(&settings.shards)?;
         ensure!(!index.is_empty(), "the shards have no samples; check data.shards");
         Ok(Self::Shards(index))
     }
 
+    /// Scenes that no training shows.
+    pub fn held_out(seed: u64) -> Self {
+        Self::Stickers { renderer: Renderer::new(), split: Split::Validation, seed }
+    }
+
     /// What tells this source from others.
     pub fn name(&self) -> String {
         match self {
-            Self::Stickers { seed, .. } => format!("stickers {seed}"),
+            Self::Stickers { seed, split: Split::Train, .. } => format!("stickers {seed}"),
+            Self::Stickers { seed, split, .. } => format!("stickers {seed} {split:?}"),
             Self::Shards(index) => index.name(),
         }
     }
@@ -73,10 +81,10 @@ impl Source {
     /// Where many samples in a row are unusable: the first one's reason.
     pub fn picture(&self, index: u64, size: u32) -> Result<RgbImage> {
         match self {
-            Self::Stickers { renderer, seed } => {
+            Self::Stickers { renderer, split, seed } => {
                 let scene = match index % 4 {
-                    3 => edit_at(Split::Train, *seed, index).after,
-                    _ => scene_at(Split::Train, *seed, index),
+                    3 => edit_at(*split, *seed, index).after,
+                    _ => scene_at(*split, *seed, index),
                 };
                 Ok(renderer.render(&scene, size, size))
             }
@@ -84,22 +92,30 @@ impl Source {
         }
     }
 
-    /// Picture `index` with its caption; errors as [`Self::picture`].
+    /// Picture `index`, square, of `size` pixels a side, with its caption; errors as [`Self::picture`].
     pub fn captioned(&self, index: u64, size: u32) -> Result<Captioned> {
+        let Captioned { picture, caption } = self.uncut(index, [size; 2])?;
+        Ok(Captioned { picture: Picture::square(&picture, size), caption })
+    }
+
+    /// Picture `index` with its caption: a scene drawn in `[width, height]` pixels, or a shard's picture as it is. Errors
+    /// as [`Self::picture`].
+    pub fn uncut(&self, index: u64, [width, height]: [u32; 2]) -> Result<Captioned> {
         match self {
-            Self::Stickers { renderer, seed } => {
-                let scene = scene_at(Split::Train, *seed, index);
-                Ok(Captioned { picture: renderer.render(&scene, size, size), caption: Caption::Scene(scene) })
+            Self::Stickers { renderer, split, seed } => {
+                let scene = scene_at(*split, *seed, index);
+                let picture = renderer.render(&scene, width, height);
+                Ok(Captioned { picture, caption: Caption::Scene(scene) })
             }
             Self::Shards(shards) => {
                 let mut first = None;
                 for index in index..index + PATIENCE {
                     match shards.read((index % shards.len() as u64) as usize) {
                         Ok(sample) => {
-                            let (picture, mut caption) = (square(&sample.image, size), sample.caption);
+                            let mut caption = sample.caption;
                             // No model reads so far.
                             caption.truncate(caption.floor_char_boundary(MAX_TEXT_BYTES));
-                            return Ok(Captioned { picture, caption: Caption::Text(caption) });
+                            return Ok(Captioned { picture: sample.image, caption: Caption::Text(caption) });
                         }
                         Err(error) => _ = first.get_or_insert(error),
                     }
@@ -116,11 +132,11 @@ impl Source {
     /// As [`Self::picture`].
     pub fn texts(&self, count: u64) -> Result<Vec<String>> {
         match self {
-            Self::Stickers { seed, .. } => Ok((0..count / 4)
+            Self::Stickers { split, seed, .. } => Ok((0..count / 4)
                 .flat_map(|index| {
                     let mut rng = rng_at(!seed, index);
-                    let scene = scene_at(Split::Train, *seed, index);
-                    let edit = edit_at(Split::Train, *seed, index);
+                    let scene = scene_at(*split, *seed, index);
+                    let edit = edit_at(*split, *seed, index);
                     let mut texts = vec![caption(&scene, &mut rng), edit.instruction, edit.description];
                     texts.extend(
                         questions(&scene, &mut rng)
@@ -169,16 +185,13 @@ pub fn pick_at<T>(from: &[T], visit: u64) -> &T {
     &from[rng_at(0x5EED_91C4, visit).random_range(0..from.len())]
 }
 
-/// The middle of a picture, `size` pixels a side.
-fn square(image: &RgbImage, size: u32) -> RgbImage {
-    let (width, height) = image.dimensions();
-    let side = width.min(height);
-    let middle = imageops::crop_imm(image, (width - side) / 2, (height - side) / 2, side, side).to_image();
-    if side == size {
-        middle
-    } else {
-        imageops::resize(&middle, size, size, imageops::FilterType::CatmullRom)
+/// Width and height of a picture in pixels: half of the time a square of `size`, else each side alone two thirds to three
+/// halves of it.
+pub fn any_shape(size: u32, rng: &mut impl Rng) -> [u32; 2] {
+    if rng.random_bool(0.5) {
+        return [size; 2];
     }
+    [(); 2].map(|()| ((size as f32 * rng.random_range(2.0 / 3.0..1.5)) as u32).max(1))
 }
 
 #[cfg(test)]

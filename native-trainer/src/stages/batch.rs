@@ -1,7 +1,8 @@
 //! Several sequences packed without pads, ready for the decoder.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use burn::tensor::{Device, Int, Tensor};
+use rand::{Rng, RngExt, seq::SliceRandom};
 use std::ops::Range;
 use unigen_core::decoder::Wanted;
 use unigen_core::image_tokenizer::CodeGroups;
@@ -9,9 +10,12 @@ use unigen_core::model::UniGen;
 use unigen_core::ops;
 use unigen_core::sequence::{AttentionLayout, Row, Sequence};
 
-/// One sequence with its image codes.
+/// One sequence with what its rows stand for.
+#[derive(Default)]
 pub struct Example {
     pub sequence: Sequence,
+    /// Features of the source image from the frozen tower, `[rows, features]`, one a semantic row.
+    pub semantic: Option<Tensor<2>>,
     /// Codes of the source image, one a source row.
     pub source: Vec<u32>,
     /// Codes of the image to be made, one a target row.
@@ -32,6 +36,15 @@ impl Example {
     }
 }
 
+/// A mask as MaskGIT draws it (Chang et al., arXiv 2202.04200, section 3.3): `⌈cos(π u / 2) codes⌉` of them, at least one.
+pub fn mask(codes: usize, rng: &mut impl Rng) -> Vec<bool> {
+    let share = (rng.random_range(0.0..1.0_f64) * std::f64::consts::FRAC_PI_2).cos();
+    let count = ((share * codes as f64).ceil() as usize).clamp(1.min(codes), codes);
+    let mut masked: Vec<bool> = (0..codes).map(|i| i < count).collect();
+    masked.shuffle(rng);
+    masked
+}
+
 /// The final hidden states of the rows of a batch that predict something.
 pub struct Hidden {
     /// `[rows, width]`, one example after another.
@@ -43,16 +56,18 @@ pub struct Hidden {
 /// Runs the decoder over whole sequences.
 ///
 /// # Errors
-/// Where an example lacks codes for its rows, or its mask does not fit them.
+/// Where an example lacks codes or features for its rows, or its mask does not fit them.
 pub fn hidden(model: &UniGen, examples: &[Example], device: &Device) -> Result<Hidden> {
-    // Tokens and codes are embedded apart and then put in order.
+    // Tokens, codes and features are embedded apart and then put in order.
     let (mut ids, mut codes) = (Vec::<i32>::new(), Vec::<Option<u32>>::new());
+    let (mut features, mut seen) = (Vec::new(), 0);
     let (mut order, mut places) = (Vec::<Place>::new(), Vec::new());
     let (mut wanted, mut starts) = (Vec::new(), vec![0]);
     for example in examples {
         let first = places.len();
         wanted.extend(example.loss_rows()?.iter().map(|row| first + row));
         starts.push(wanted.len());
+        let semantic = example.semantic.as_ref().map_or(0, |features| features.dims()[0]);
         for (place, row) in example.sequence.rows().enumerate() {
             places.push(place);
             let code = match row {
@@ -61,21 +76,31 @@ pub fn hidden(model: &UniGen, examples: &[Example], device: &Device) -> Result<H
                     ids.push(id as i32);
                     continue;
                 }
+                Row::Semantic(i) => {
+                    ensure!(i < semantic, "no feature for row {place} of a sequence");
+                    order.push(Place::Feature(seen + i));
+                    continue;
+                }
                 Row::Source(i) => example.source.get(i).copied().map(Some),
                 Row::Target(i) => {
                     let masked = example.masked.get(i).copied().unwrap_or(false);
                     example.target.get(i).map(|&code| (!masked).then_some(code))
                 }
-                Row::Semantic(_) => None,
             };
             order.push(Place::Code(codes.len()));
             codes.push(code.with_context(|| format!("no code for row {place} of a sequence"))?);
         }
+        features.extend(example.semantic.clone());
+        seen += semantic;
     }
-    let order: Vec<i32> = order.iter().map(|place| place.index(ids.len()) as i32).collect();
+    let order: Vec<i32> = order.iter().map(|place| place.index(ids.len(), codes.len()) as i32).collect();
     let mut parts = vec![model.llm.embed(Tensor::<1, Int>::from_ints(ids.as_slice(), device))];
     if !codes.is_empty() {
         parts.push(model.embed_codes(&codes, device));
+    }
+    if !features.is_empty() {
+        let projector = model.mm_projector.as_ref().context("the model has no projector for features")?;
+        parts.push(projector.forward(Tensor::cat(features, 0)));
     }
     let x = Tensor::cat(parts, 0).select(0, Tensor::<1, Int>::from_ints(order.as_slice(), device));
     let layout = AttentionLayout::full(examples.iter().map(|example| &example.sequence));
@@ -88,13 +113,15 @@ pub fn hidden(model: &UniGen, examples: &[Example], device: &Device) -> Result<H
 enum Place {
     Token(usize),
     Code(usize),
+    Feature(usize),
 }
 
 impl Place {
-    fn index(&self, tokens: usize) -> usize {
+    fn index(&self, tokens: usize, codes: usize) -> usize {
         match self {
             Self::Token(index) => *index,
             Self::Code(index) => tokens + index,
+            Self::Feature(index) => tokens + codes + index,
         }
     }
 }
@@ -140,36 +167,58 @@ impl Hidden {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::stickers::rng_at;
+    use burn::tensor::Distribution;
     use unigen_core::config::{ModelConfig, SpecialTokens};
-    use unigen_core::sequence::{ImageRows, Layouts, Opener};
+    use unigen_core::sequence::{EditBranch, ImageRows, Layouts, Opener};
     use unigen_core::text::Template;
 
-    fn model() -> UniGen {
+    fn model_on(device: &Device) -> UniGen {
         let mut config = ModelConfig::preset("nano").unwrap();
         config.decoder.num_hidden_layers = 2;
-        UniGen::new(&config, &Device::flex())
+        UniGen::new(&config, device)
+    }
+
+    fn model() -> UniGen {
+        model_on(&Device::flex())
+    }
+
+    /// Features as the nano tower has them.
+    fn features(rows: usize, device: &Device) -> Tensor<2> {
+        Tensor::random([rows, 192], Distribution::Normal(0.0, 1.0), device)
     }
 
     /// Two images to make with 3 and 1 codes masked, two captions, two texts.
     fn examples() -> Vec<Example> {
+        seeing(&Device::flex()).into_iter().filter(|example| example.semantic.is_none()).collect()
+    }
+
+    /// [`examples`], and among them an edit and a question with 2 and 3 features.
+    fn seeing(device: &Device) -> Vec<Example> {
         let special = SpecialTokens::FIRST;
         let template = Template { user: vec![20, 10], assistant: vec![21, 10], newline: vec![10] };
         let layouts = Layouts { special: &special, template: &template, opener: Opener::Block };
         let generate = |text: &[u32], masked: [bool; 4]| Example {
             sequence: layouts.generate(text, 4),
-            source: vec![],
             target: vec![7, 65_535, 300, 4096],
             masked: masked.to_vec(),
+            ..Example::default()
         };
-        let plain = |sequence, source: &[u32]| Example {
-            sequence,
-            source: source.to_vec(),
-            target: vec![],
-            masked: vec![],
-        };
+        let plain =
+            |sequence, source: &[u32]| Example { sequence, source: source.to_vec(), ..Example::default() };
         vec![
             generate(&[30, 31, 32], [true, false, true, true]),
+            Example {
+                sequence: layouts.edit(EditBranch::Full, &[33], 2, 4),
+                semantic: Some(features(2, device)),
+                source: vec![1, 2, 3, 4],
+                ..generate(&[], [true, false, false, true])
+            },
             generate(&[], [false, false, false, true]),
+            Example {
+                semantic: Some(features(3, device)),
+                ..plain(layouts.describe(ImageRows::Semantic(3), &[40], Some(&[50])), &[])
+            },
             plain(layouts.describe(ImageRows::Codes(3), &[40], Some(&[50, 51])), &[1, 2, 60_000]),
             plain(layouts.describe(ImageRows::Codes(3), &[41, 42], Some(&[52])), &[9, 8, 7]),
             plain(layouts.text(&[60, 61, 62]), &[]),
@@ -189,7 +238,8 @@ mod tests {
 
     #[test]
     fn rows_are_in_the_order_of_their_sequence() {
-        let (model, device, examples) = (model(), Device::flex(), examples());
+        let (model, device) = (model(), Device::flex());
+        let examples = seeing(&device);
         let batch = hidden(&model, &examples, &device).unwrap();
         for (example, place) in examples.iter().zip(batch.starts.windows(2)) {
             let rows = example.sequence.rows().map(|row| match row {
@@ -199,7 +249,10 @@ mod tests {
                     let code = (!example.masked[i]).then_some(example.target[i]);
                     model.embed_codes(&[code], &device)
                 }
-                Row::Semantic(_) => panic!("there are none"),
+                Row::Semantic(i) => {
+                    let feature = example.semantic.as_ref().unwrap().clone().slice([i..i + 1]);
+                    model.mm_projector.as_ref().unwrap().forward(feature)
+                }
             });
             let x = Tensor::cat(rows.collect(), 0);
             let length = example.sequence.len();
@@ -210,6 +263,42 @@ mod tests {
             let alone = alone.select(0, Tensor::<1, Int>::from_ints(wanted.as_slice(), &device));
             close(&values(batch.rows.clone().slice([place[0]..place[1]])), &values(alone));
         }
+    }
+
+    #[test]
+    fn gradients_reach_the_projector_and_not_the_features() {
+        let device = Device::flex().autodiff();
+        let (model, examples) = (model_on(&device), seeing(&device));
+        let hidden = hidden(&model, &examples, &device).unwrap();
+        let loss = hidden.code_loss(&model, &examples, 1..2).unwrap()
+            + hidden.answer_loss(&model, &examples, 3..4).unwrap();
+        let gradients = loss.backward();
+        let (first, _, second) = &model.mm_projector.as_ref().unwrap().mm_projector;
+        for layer in [first, second] {
+            let gradient = layer.weight.val().grad(&gradients).expect("the projector learns");
+            assert!(gradient.abs().max().into_scalar::<f32>() > 0.0);
+        }
+        for features in examples.iter().filter_map(|example| example.semantic.as_ref()) {
+            assert!(features.grad(&gradients).is_none());
+        }
+    }
+
+    #[test]
+    fn masks_hide_one_code_at_least_and_the_cosine_share_on_average() {
+        for codes in [1, 2, 144] {
+            let mut hidden = 0;
+            for index in 0..2000 {
+                let masked = mask(codes, &mut rng_at(1, index));
+                let count = masked.iter().filter(|&&masked| masked).count();
+                assert!(masked.len() == codes && (1..=codes).contains(&count), "{count} of {codes}");
+                hidden += count;
+            }
+            // The mean of cos(π u / 2) is 2 / π; rounding up adds half a code.
+            let mean = hidden as f64 / 2000.0;
+            let wanted = codes as f64 * std::f64::consts::FRAC_2_PI;
+            assert!(mean > wanted - 2.0 && mean < wanted + 3.0, "{mean}, wanted {wanted}");
+        }
+        assert!(mask(0, &mut rng_at(1, 0)).is_empty());
     }
 
     #[test]
@@ -239,15 +328,20 @@ mod tests {
             let together = batch.answer_loss(&model, &examples, of.clone()).unwrap();
             close(&values(together), &mean(answers.collect()));
         }
-        assert!(batch.code_loss(&model, &examples, 0..0).is_none());
-        assert!(batch.answer_loss(&model, &examples, 4..4).is_none());
+        assert!(batch.code_loss(&model, &examples, 2..2).is_none());
+        assert!(batch.answer_loss(&model, &examples, 6..6).is_none());
     }
 
     #[test]
-    fn missing_codes_are_an_error() {
-        let mut examples = examples();
-        examples[2].source.pop();
-        let error = hidden(&model(), &examples, &Device::flex()).err().unwrap();
+    fn missing_codes_and_features_are_errors() {
+        let device = Device::flex();
+        let mut examples = seeing(&device);
+        examples[4].source.pop();
+        let error = hidden(&model(), &examples, &device).err().unwrap();
         assert!(error.to_string().contains("no code for row 5"), "{error}");
+        let mut examples = seeing(&device);
+        examples[3].semantic = Some(features(2, &device));
+        let error = hidden(&model(), &examples, &device).err().unwrap();
+        assert!(error.to_string().contains("no feature for row 5"), "{error}");
     }
 }

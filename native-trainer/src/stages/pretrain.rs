@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use burn::tensor::{Device, Tensor};
-use rand::{Rng, RngExt, seq::SliceRandom};
+use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use unigen_core::config::{Config, GenerationConfig, ModelConfig};
@@ -14,8 +14,10 @@ use unigen_core::sequence::ImageRows;
 use unigen_core::text::{TextTokenizer, train_bpe};
 use unigen_core::weights::Precision;
 
-use super::batch::{Example, hidden};
-use crate::data::codes::CodeCache;
+use super::batch::{Example, hidden, mask};
+use super::mix::turn;
+use super::{MAX_TEXT, QUESTIONS, TEXTS};
+use crate::data::codes::{CodeCache, Encoder};
 use crate::data::stickers::{geneval_prompts, rng_at};
 use crate::data::{Caption, Source, SourceSettings, pick_at};
 use crate::eval::detector::Detector;
@@ -24,18 +26,6 @@ use crate::eval::{self, Detect, MIN_ACCURACY};
 use crate::run::sheet;
 use crate::train::{Evaluation, Loss, Stage, Training};
 
-/// What captions are asked for with.
-const QUESTIONS: [&str; 5] = [
-    "describe the picture.",
-    "describe this image.",
-    "what does the picture show?",
-    "write a caption.",
-    "what is in this image?",
-];
-/// Texts that the vocabulary is learned from.
-const TEXTS: u64 = 40_000;
-/// The longest text, in tokens.
-const MAX_TEXT: usize = 96;
 /// What the prompts of validation are drawn from.
 const VALIDATION_SEED: u64 = 0x5EED_9E7A;
 /// Validation draws every so manieth of the held-out prompts.
@@ -106,7 +96,7 @@ pub struct PretrainStage {
     text: TextTokenizer,
     text_json: Vec<u8>,
     image_tokenizer: ImageTokenizer,
-    codes: CodeCache,
+    codes: CodeCache<Caption>,
     judge: Option<Detector>,
     device: Device,
 }
@@ -123,7 +113,7 @@ impl PretrainStage {
     /// Sample `index`.
     fn example(&self, index: u64) -> Result<Example> {
         let mut rng = rng_at(self.settings.training.seed, index);
-        let (codes, caption) = self.codes.get(index);
+        let ([codes], caption) = self.codes.get(index);
         self.teach(task(self.settings.mix, index), codes, caption, index, &mut rng)
     }
 
@@ -138,21 +128,17 @@ impl PretrainStage {
         let layouts = layouts(&self.text);
         let mut caption = self.text.encode(&caption.text(visit))?;
         caption.truncate(MAX_TEXT);
-        let plain = |sequence, source: &[u32]| Example {
-            sequence,
-            source: source.to_vec(),
-            target: vec![],
-            masked: vec![],
-        };
+        let plain =
+            |sequence, source: &[u32]| Example { sequence, source: source.to_vec(), ..Example::default() };
         Ok(match task {
             Task::Generate => {
                 let text = if rng.random_bool(self.settings.drop_text) { &[][..] } else { &caption };
                 let masked = mask(codes.len(), rng);
                 Example {
                     sequence: layouts.generate(text, codes.len()),
-                    source: vec![],
                     target: codes.to_vec(),
                     masked,
+                    ..Example::default()
                 }
             }
             Task::Describe => {
@@ -186,7 +172,7 @@ impl PretrainStage {
         let device = self.device.clone().without_autodiff();
         let text = TextTokenizer::from_bytes(&self.text_json)?;
         let images = self.image_tokenizer.clone();
-        let engine = Engine::of(text, model.clone(), images, &device)?;
+        let engine = Engine::of(text, model.clone(), images, None, &device)?;
         let draw = |requests: &[GenerateRequest]| -> Result<_> {
             Ok(engine.generate_batch(requests, engine.generation(), |_| Flow::Continue)?)
         };
@@ -211,35 +197,9 @@ impl PretrainStage {
     }
 }
 
-/// The task of sample `index`: the shares of the mix, spread evenly.
-fn task([generate, describe, text]: [u64; 3], index: u64) -> Task {
-    let total = generate + describe + text;
-    // A step that has no divisor in common with the total visits every place once.
-    let place = index * coprime(total) % total;
-    if place < generate {
-        Task::Generate
-    } else if place < generate + describe {
-        Task::Describe
-    } else {
-        Task::Text
-    }
-}
-
-/// The smallest number above 1 without a common divisor with `total`; 1 where `total` is small.
-fn coprime(total: u64) -> u64 {
-    fn divisor(a: u64, b: u64) -> u64 {
-        if b == 0 { a } else { divisor(b, a % b) }
-    }
-    (2..total).find(|&step| divisor(step, total) == 1).unwrap_or(1)
-}
-
-/// A mask as MaskGIT draws it (Chang et al., arXiv 2202.04200, section 3.3): `⌈cos(π u / 2) codes⌉` of them, at least one.
-fn mask(codes: usize, rng: &mut impl Rng) -> Vec<bool> {
-    let share = (rng.random_range(0.0..1.0_f64) * std::f64::consts::FRAC_PI_2).cos();
-    let count = ((share * codes as f64).ceil() as usize).clamp(1.min(codes), codes);
-    let mut masked: Vec<bool> = (0..codes).map(|i| i < count).collect();
-    masked.shuffle(rng);
-    masked
+/// The task of sample `index`.
+fn task(mix: [u64; 3], index: u64) -> Task {
+    [Task::Generate, Task::Describe, Task::Text][turn(mix, index).0]
 }
 
 impl Stage for PretrainStage {
@@ -273,15 +233,8 @@ impl Stage for PretrainStage {
         let config = ModelConfig { image_tokenizer: sizes, ..settings.model.clone() };
         config.validate()?;
         let weights = settings.image_tokenizer.join(ModelFolder::IMAGE_TOKENIZER);
-        let codes = CodeCache::open(
-            &settings.codes,
-            &source,
-            settings.pictures,
-            config.image_size as u32,
-            &image_tokenizer,
-            &weights,
-            &plain,
-        )?;
+        let encoder = Encoder { tokenizer: &image_tokenizer, size: config.image_size as u32, device: &plain };
+        let codes = CodeCache::captioned(&settings.codes, &source, settings.pictures, encoder, &weights)?;
         let text_json = train_bpe(source.texts(TEXTS)?, config.text_vocab)?;
         let text = TextTokenizer::from_bytes(&text_json)?;
         let model = UniGen::new(&config, device);
@@ -315,41 +268,6 @@ impl Stage for PretrainStage {
     fn export(&self, model: &UniGen, folder: &Path) -> Result<()> {
         let folder = ModelFolder::create(folder)?;
         let generation = GenerationConfig::of(model.config().image_tokens());
-        Ok(folder.write(&self.text_json, model, &self.image_tokenizer, &generation, Precision::F16)?)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_window_has_the_shares_of_the_mix() {
-        for mix in [[3, 2, 1], [1, 1, 0], [0, 0, 1], [5, 0, 2], [10, 4, 1]] {
-            let window: u64 = mix.iter().sum();
-            for start in 0..3 * window {
-                let mut counts = [0; 3];
-                (start..start + window).for_each(|index| counts[task(mix, index) as usize] += 1);
-                assert_eq!(counts, mix, "from {start}");
-            }
-        }
-    }
-
-    #[test]
-    fn masks_hide_one_code_at_least_and_the_cosine_share_on_average() {
-        for codes in [1, 2, 144] {
-            let mut hidden = 0;
-            for index in 0..2000 {
-                let masked = mask(codes, &mut rng_at(1, index));
-                let count = masked.iter().filter(|&&masked| masked).count();
-                assert!(masked.len() == codes && (1..=codes).contains(&count), "{count} of {codes}");
-                hidden += count;
-            }
-            // The mean of cos(π u / 2) is 2 / π; rounding up adds half a code.
-            let mean = hidden as f64 / 2000.0;
-            let wanted = codes as f64 * std::f64::consts::FRAC_2_PI;
-            assert!(mean > wanted - 2.0 && mean < wanted + 3.0, "{mean}, wanted {wanted}");
-        }
-        assert!(mask(0, &mut rng_at(1, 0)).is_empty());
+        Ok(folder.write(&self.text_json, model, &self.image_tokenizer, None, &generation, Precision::F16)?)
     }
 }

@@ -1,0 +1,98 @@
+//! From a picture and a question to an answer.
+
+use super::{Engine, Source, layouts};
+use crate::error::{Error, ErrorKind, Result};
+use crate::sampling::{Flow, Seeded, TextDecoding, decode_text};
+use crate::sequence::ImageRows;
+use image::RgbImage;
+
+/// How answers are written.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AnswerSettings {
+    /// The longest answer, in tokens, 1 to 4096.
+    pub max_tokens: usize,
+    /// 0 writes the likeliest answer token by token; above, to 100, tokens are drawn.
+    pub temperature: f32,
+    /// Tokens are drawn from the so many likeliest.
+    pub top_k: usize,
+    /// One seed gives one answer.
+    pub seed: u64,
+}
+
+impl Default for AnswerSettings {
+    fn default() -> Self {
+        Self { max_tokens: 128, temperature: 0.0, top_k: 50, seed: 0 }
+    }
+}
+
+impl AnswerSettings {
+    fn check(&self) -> Result<()> {
+        for (key, value, allowed, fix) in [
+            ("max_tokens", self.max_tokens as f32, 1.0..=4096.0, "choose 1 to 4096"),
+            ("temperature", self.temperature, 0.0..=100.0, "choose 0 to 100"),
+            ("top_k", self.top_k as f32, 1.0..=f32::MAX, "choose 1 or more"),
+        ] {
+            if !allowed.contains(&value) {
+                return Err(Error::new(ErrorKind::Config, key, format!("is {value}")).fix(fix));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Engine {
+    /// Answers a question about a picture of any size and, where the encoder takes it (NaFlex), any aspect ratio.
+    ///
+    /// # Errors
+    /// `Weights` for a model without an understanding encoder; `Text` for an empty question or one that is too long;
+    /// `Image` for a picture without pixels; `Config` for settings out of range; `Device`.
+    pub fn describe(&self, image: &RgbImage, question: &str, settings: &AnswerSettings) -> Result<String> {
+        settings.check()?;
+        let fix = "ask about the picture, for example \"what color is the apple?\"";
+        let question = self.read("question", question, self.generation.max_prompt_tokens, fix)?;
+        let semantic = self.semantic(std::slice::from_ref(image))?.pop();
+        let rows = semantic.as_ref().map_or(0, |rows| rows.dims()[0]);
+        let plan = layouts(&self.text).describe(ImageRows::Semantic(rows), &question, None);
+        let prefix = self.prefix(&plan, &Source { semantic, codes: None });
+        let &AnswerSettings { max_tokens, temperature, top_k, seed } = settings;
+        let stop = self.text.special().im_end;
+        let decoding = TextDecoding { max_tokens, temperature, top_k, stop };
+        let answer = decode_text(&self.model, &prefix, decoding, &Seeded { seed }, |_| Flow::Continue)?;
+        Ok(self.text.decode(&answer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{engine, picture};
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn a_question_has_an_answer() {
+        let engine = engine();
+        let ask = |settings| engine.describe(&picture(60, 20), "what is this?", &settings);
+        let few = AnswerSettings { max_tokens: 4, ..AnswerSettings::default() };
+        assert_eq!(ask(few).unwrap(), ask(few).unwrap());
+        let drawn = |seed| ask(AnswerSettings { temperature: 5.0, seed, ..few }).unwrap();
+        assert_eq!(drawn(1), drawn(1));
+        let answers: HashSet<String> = (1..17).map(drawn).collect();
+        assert!(answers.len() > 1, "{answers:?}");
+    }
+
+    #[test]
+    fn bad_questions_are_errors() {
+        let engine = engine();
+        let good = AnswerSettings::default();
+        let error = engine.describe(&picture(9, 9), "\n", &good).unwrap_err();
+        assert!(error.kind == ErrorKind::Text && error.to_string().contains("question"), "{error}");
+        assert_eq!(engine.describe(&RgbImage::new(0, 3), "what?", &good).unwrap_err().kind, ErrorKind::Image);
+        for wrong in [
+            AnswerSettings { max_tokens: 0, ..good },
+            AnswerSettings { temperature: f32::NAN, ..good },
+            AnswerSettings { top_k: 0, ..good },
+        ] {
+            assert_eq!(engine.describe(&picture(9, 9), "what?", &wrong).unwrap_err().kind, ErrorKind::Config);
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! From a picture and an instruction to another picture.
+
+use super::{Engine, Source, layouts};
+use crate::config::GenerationConfig;
+use crate::error::{Error, ErrorKind, Result};
+use crate::image_tokenizer::lfq::{Codes, codes_from_data};
+use crate::image_tokenizer::pixels_from_images;
+use crate::picture::Picture;
+use crate::sampling::{Flow, Path, Prefix, StepReport, edit_guidance};
+use crate::sequence::EditBranch;
+use image::{RgbImage, imageops};
+
+/// A picture to be changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EditRequest {
+    /// Of any size: the largest square in its middle is edited, at the model's `image_size`.
+    pub image: RgbImage,
+    /// What to change; any language can be read, whatever the model has learned.
+    pub instruction: String,
+    /// One seed gives one picture, alone or in any batch.
+    pub seed: u64,
+    /// Where the picture may change, as large as it: codes with a pixel that is nearer to white than to black are drawn
+    /// anew, the others kept. Without a mask all are drawn anew.
+    pub mask: Option<RgbImage>,
+}
+
+impl Engine {
+    /// Edits a picture; the result is square, `image_size` pixels a side. `on_step` sees every step and may cancel.
+    ///
+    /// Guidance has the three branches of UniGen-1.5: nothing, the picture alone, the picture and the instruction, with
+    /// `image_guidance_scale` and `edit_guidance_scale`.
+    ///
+    /// # Errors
+    /// `Weights` for a model without an understanding encoder; `Text` for an empty instruction or one that is too long;
+    /// `Image` for a picture without pixels, and for a mask of another size or without white; `Config` for settings out
+    /// of range; `Cancelled`; `Device`.
+    pub fn edit(
+        &self,
+        request: &EditRequest,
+        settings: &GenerationConfig,
+        on_step: impl FnMut(StepReport) -> Flow,
+    ) -> Result<RgbImage> {
+        let images = self.edit_batch(std::slice::from_ref(request), settings, on_step)?;
+        let missing = || Error::new(ErrorKind::Device, "image", "was not drawn");
+        images.into_iter().next().ok_or_else(missing)
+    }
+
+    /// Edits several pictures at once, each as [`edit`](Self::edit) would edit it alone up to rounding.
+    pub fn edit_batch(
+        &self,
+        requests: &[EditRequest],
+        settings: &GenerationConfig,
+        on_step: impl FnMut(StepReport) -> Flow,
+    ) -> Result<Vec<RgbImage>> {
+        self.images(&self.edit_codes(requests, settings, on_step)?)
+    }
+
+    /// The codes of the edited pictures, row-major; errors as [`edit`](Self::edit).
+    pub fn edit_codes(
+        &self,
+        requests: &[EditRequest],
+        settings: &GenerationConfig,
+        on_step: impl FnMut(StepReport) -> Flow,
+    ) -> Result<Vec<Codes>> {
+        self.edit_by(Path::Cached, requests, settings, on_step)
+    }
+
+    fn edit_by(
+        &self,
+        path: Path,
+        requests: &[EditRequest],
+        settings: &GenerationConfig,
+        on_step: impl FnMut(StepReport) -> Flow,
+    ) -> Result<Vec<Codes>> {
+        let tokens = self.config.image_tokens();
+        settings.check(tokens)?;
+        if requests.is_empty() {
+            return Ok(vec![]);
+        }
+        if requests.iter().any(|r| r.image.is_empty()) {
+            return Err(Error::new(ErrorKind::Image, "image", "has no pixels")
+                .fix("give an image of at least 1 x 1 pixels"));
+        }
+        let size = self.config.image_size as u32;
+        let pictures: Vec<_> = requests.iter().map(|r| Picture::square(&r.image, size)).collect();
+        let layouts = layouts(&self.text);
+        let prefix = |branch, text: &[u32], source: &Source| -> Prefix {
+            let semantic = source.semantic.as_ref().map_or(0, |rows| rows.dims()[0]);
+            self.prefix(&layouts.edit(branch, text, semantic, tokens), source)
+        };
+        let (mut full, mut image, mut targets) = (Vec::new(), Vec::new(), Vec::new());
+        for (request, (source, codes)) in requests.iter().zip(self.source(&pictures)?) {
+            let fix = "say what to change, for example \"make the apple green\"";
+            let text = self.read("instruction", &request.instruction, settings.max_prompt_tokens, fix)?;
+            full.push(prefix(EditBranch::Full, &text, &source));
+            image.push(prefix(EditBranch::Image, &[], &source));
+            targets.push(self.target(request, &codes)?);
+        }
+        let none = vec![prefix(EditBranch::None, &[], &Source::default()); requests.len()];
+        let (text_scale, image_scale) = (settings.edit_guidance_scale, settings.image_guidance_scale);
+        let branches = edit_guidance(text_scale, image_scale, full, image, none);
+        let seeds = requests.iter().map(|r| r.seed).collect();
+        self.decode(&branches, targets, seeds, settings, path, on_step)
+    }
+
+    /// What stands for square pictures of `image_size` pixels a side, with their codes.
+    pub(super) fn source(&self, pictures: &[RgbImage]) -> Result<Vec<(Source, Codes)>> {
+        let semantic = self.semantic(pictures)?;
+        let codes = self.image_tokenizer.encode(pixels_from_images(pictures, &self.device)?).try_into_data();
+        let codes = codes.map_err(|e| Error::new(ErrorKind::Device, "image codes", format!("{e:?}")))?;
+        let sources = semantic.into_iter().zip(codes_from_data(codes)?).map(|(semantic, codes)| {
+            let known: Vec<Option<u32>> = codes.iter().copied().map(Some).collect();
+            let rows = self.model.embed_codes(&known, &self.device);
+            (Source { semantic: Some(semantic), codes: Some(rows) }, codes)
+        });
+        Ok(sources.collect())
+    }
+
+    /// The codes that stay, `None` where the mask lets the picture change.
+    fn target(&self, request: &EditRequest, codes: &Codes) -> Result<Vec<Option<u32>>> {
+        let Some(mask) = &request.mask else {
+            return Ok(vec![None; codes.len()]);
+        };
+        let error = |what: String, fix| Err(Error::new(ErrorKind::Image, "mask", what).fix(fix));
+        let ([width, height], [w, h]) =
+            (<[u32; 2]>::from(mask.dimensions()), request.image.dimensions().into());
+        if [width, height] != [w, h] {
+            let what = format!("has {width} x {height} pixels, the picture {w} x {h}");
+            return error(what, "paint it over the picture");
+        }
+        let (size, grid) = (self.config.image_size as u32, self.config.grid() as u32);
+        let (mask, side) = (Picture::square(mask, size), size / grid);
+        let bright = |pixel: image::Rgb<u8>| pixel.0.iter().map(|&c| u32::from(c)).sum::<u32>() > 3 * 127;
+        let changes = |code: u32| {
+            let cell = imageops::crop_imm(&mask, code % grid * side, code / grid * side, side, side);
+            cell.to_image().pixels().any(|&pixel| bright(pixel))
+        };
+        let target: Vec<_> = (0..).zip(codes).map(|(i, &code)| (!changes(i)).then_some(code)).collect();
+        if target.iter().all(Option::is_some) {
+            return error("has no white, so nothing may change".into(), "paint white what may change");
+        }
+        Ok(target)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{engine, picture};
+    use super::*;
+
+    fn request(seed: u64) -> EditRequest {
+        EditRequest { image: picture(50, 40), instruction: "make the apple red".into(), seed, mask: None }
+    }
+
+    #[test]
+    fn cached_and_naive_edits_are_the_same() {
+        let engine = engine();
+        let mut masked = request(2);
+        masked.mask = Some(RgbImage::from_fn(50, 40, |x, _| image::Rgb([if x < 25 { 255 } else { 0 }; 3])));
+        let requests = [request(1), masked.clone()];
+        let edit = |path, requests: &[EditRequest]| {
+            engine.edit_by(path, requests, engine.generation(), |_| Flow::Continue).unwrap()
+        };
+        let cached = edit(Path::Cached, &requests);
+        assert_eq!(cached, edit(Path::Naive, &requests));
+        assert_eq!(cached[1..], edit(Path::Cached, &[masked]));
+        // The right half of the second picture may not change.
+        let source = engine.source(&[Picture::square(&picture(50, 40), 32)]).unwrap().remove(0).1;
+        let kept = |codes: &Codes| codes.iter().zip(&source).map(|(a, b)| a == b).collect::<Vec<_>>();
+        assert!(kept(&cached[1]).chunks(4).all(|row| row[2] && row[3]));
+        assert!(!kept(&cached[1]).iter().all(|&kept| kept));
+        assert_ne!(cached[0], edit(Path::Cached, &[request(9)])[0]);
+    }
+
+    #[test]
+    fn bad_edits_are_errors() {
+        let mut engine = engine();
+        let edit = |engine: &Engine, request: EditRequest| {
+            engine.edit(&request, engine.generation(), |_| Flow::Continue).unwrap_err()
+        };
+        let black = RgbImage::new(50, 40);
+        for (request, kind, words) in [
+            (EditRequest { instruction: " ".into(), ..request(1) }, ErrorKind::Text, "instruction"),
+            (EditRequest { image: RgbImage::new(0, 0), ..request(1) }, ErrorKind::Image, "pixels"),
+            (EditRequest { mask: Some(RgbImage::new(4, 4)), ..request(1) }, ErrorKind::Image, "4 x 4"),
+            (EditRequest { mask: Some(black), ..request(1) }, ErrorKind::Image, "no white"),
+        ] {
+            let error = edit(&engine, request);
+            assert!(error.kind == kind && error.to_string().contains(words), "{error}");
+            assert!(!error.fix.is_empty(), "{error}");
+        }
+        engine.vision = None;
+        let error = edit(&engine, request(1));
+        assert!(
+            error.kind == ErrorKind::Weights && error.to_string().contains("vision.safetensors"),
+            "{error}"
+        );
+    }
+}

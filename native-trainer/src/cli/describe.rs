@@ -1,0 +1,42 @@
+//! `unigen describe`.
+
+use super::{Compute, read_image};
+use anyhow::Result;
+use clap::Args;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use unigen_core::engine::{AnswerSettings, Engine};
+
+#[derive(Args)]
+pub struct Describe {
+    /// Picture to look at
+    image: PathBuf,
+    /// What to say about it
+    #[arg(default_value = "describe the picture.")]
+    question: String,
+    /// Folder of the model
+    #[arg(long, default_value = "models/nano")]
+    model: PathBuf,
+    /// The longest answer, in tokens
+    #[arg(long, default_value_t = AnswerSettings::default().max_tokens)]
+    max_tokens: usize,
+    /// 0 writes the likeliest answer; above, answers are drawn
+    #[arg(long, default_value_t = AnswerSettings::default().temperature)]
+    temperature: f32,
+    /// Seed; the same seed gives the same answer
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    #[command(flatten)]
+    compute: Compute,
+}
+
+impl Describe {
+    pub fn run(&self) -> Result<ExitCode> {
+        let image = read_image(&self.image)?;
+        let engine = Engine::open(&self.model, &self.compute.device())?;
+        let &Self { max_tokens, temperature, seed, .. } = self;
+        let settings = AnswerSettings { max_tokens, temperature, seed, ..AnswerSettings::default() };
+        println!("{}", engine.describe(&image, &self.question, &settings)?);
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,75 @@
+//! `unigen edit`.
+
+use super::{Compute, Sampling, flow, image_format, leave, read_image, write_image};
+use anyhow::Result;
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use unigen_core::config::GenerationConfig;
+use unigen_core::engine::{EditRequest, Engine};
+use unigen_trainer::run::Interrupt;
+
+#[derive(Args)]
+pub struct Edit {
+    /// Picture to change; of one that is not square, the middle
+    image: PathBuf,
+    /// What to change
+    instruction: String,
+    /// Folder of the model
+    #[arg(long, default_value = "models/nano")]
+    model: PathBuf,
+    /// Image file to write
+    #[arg(short, long, default_value = "out.png")]
+    out: PathBuf,
+    /// Seed; the same seed gives the same image
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Picture as large as IMAGE, white where it may change
+    #[arg(long)]
+    mask: Option<PathBuf>,
+    /// How strongly the picture counts [default: the model's]
+    #[arg(long)]
+    image_guidance_scale: Option<f32>,
+    #[command(flatten)]
+    sampling: Sampling,
+    #[command(flatten)]
+    compute: Compute,
+}
+
+impl Edit {
+    pub fn run(&self) -> Result<ExitCode> {
+        leave(self.draw(Interrupt::install()?))
+    }
+
+    fn draw(&self, interrupt: Interrupt) -> Result<()> {
+        image_format(&self.out)?;
+        let request = EditRequest {
+            image: read_image(&self.image)?,
+            instruction: self.instruction.clone(),
+            seed: self.seed,
+            mask: self.mask.as_deref().map(read_image).transpose()?,
+        };
+        let engine = Engine::open(&self.model, &self.compute.device())?;
+        let settings = self.settings(engine.generation());
+        let style = ProgressStyle::with_template("{bar:40} step {pos}/{len}, {eta} left")?;
+        let bar = ProgressBar::new(settings.steps as u64).with_style(style);
+        let image = engine.edit(&request, &settings, |_| {
+            bar.inc(1);
+            flow(interrupt)
+        })?;
+        bar.finish_and_clear();
+        write_image(&self.out, &image)?;
+        println!("{}", self.out.display());
+        Ok(())
+    }
+
+    fn settings(&self, model: &GenerationConfig) -> GenerationConfig {
+        GenerationConfig {
+            guidance_scale: model.guidance_scale,
+            edit_guidance_scale: self.sampling.guidance_scale.unwrap_or(model.edit_guidance_scale),
+            image_guidance_scale: self.image_guidance_scale.unwrap_or(model.image_guidance_scale),
+            ..self.sampling.over(model)
+        }
+    }
+}

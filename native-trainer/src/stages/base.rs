@@ -1,0 +1,139 @@
+//! What supervised training starts from: a model, and its two front-ends, which stay as they are.
+
+use anyhow::{Context, Result};
+use burn::tensor::{Device, Tensor};
+use image::RgbImage;
+use std::fs;
+use std::path::{Path, PathBuf};
+use unigen_core::config::{Config, GenerationConfig, ModelConfig};
+use unigen_core::engine::{Engine, ModelFolder};
+use unigen_core::image_tokenizer::ImageTokenizer;
+use unigen_core::model::UniGen;
+use unigen_core::text::TextTokenizer;
+use unigen_core::vision::Tower;
+use unigen_core::weights::{Precision, keys, load};
+
+use super::MAX_TEXT;
+use super::batch::Example;
+use crate::data::codes::Encoder;
+
+/// The parts of a model that are not trained.
+pub struct Base {
+    pub text: TextTokenizer,
+    text_json: Vec<u8>,
+    image_tokenizer: ImageTokenizer,
+    weights: PathBuf,
+    vision: Tower,
+    config: ModelConfig,
+    generation: GenerationConfig,
+    device: Device,
+}
+
+/// An example whose picture the tower has not seen yet.
+pub struct Lesson {
+    pub example: Example,
+    pub picture: Option<RgbImage>,
+}
+
+impl Base {
+    /// The parts in the model folder `model`, with the understanding encoder of the folder `vision` (which may be the same);
+    /// and the model itself, on `device`. Where the model has had no encoder, its projector begins anew.
+    ///
+    /// # Errors
+    /// Name the file that is missing, damaged, or does not fit the others.
+    pub fn open(model: &Path, vision: &Path, device: &Device) -> Result<(Self, UniGen)> {
+        let plain = device.clone().without_autodiff();
+        let folder = ModelFolder::at(model);
+        let parts = folder.parts()?;
+        let (sizes, tower) = ModelFolder::at(vision).vision(&plain)?;
+        let config = ModelConfig { vision: Some(sizes), ..parts.config };
+        config.validate()?;
+        let (key, saw) = (keys::model(&parts.model), parts.vision.is_some());
+        let trained = |name: &str| key(name).filter(|_| saw || !name.starts_with("mm_projector."));
+        let weights = load(UniGen::new(&config, device), &parts.model, trained)?;
+        let text = model.join(ModelFolder::TEXT);
+        let base = Self {
+            text: parts.text,
+            text_json: fs::read(&text).with_context(|| format!("cannot read {}", text.display()))?,
+            image_tokenizer: folder.image_tokenizer(&plain)?.1,
+            weights: model.join(ModelFolder::IMAGE_TOKENIZER),
+            vision: tower,
+            config,
+            generation: parts.generation,
+            device: plain,
+        };
+        Ok((base, weights))
+    }
+
+    /// Pixels a side of the images that the model makes.
+    pub fn size(&self) -> u32 {
+        self.config.image_size as u32
+    }
+
+    /// What images are encoded with, and the file of its weights.
+    pub fn encoder(&self) -> (Encoder<'_>, &Path) {
+        let encoder = Encoder { tokenizer: &self.image_tokenizer, size: self.size(), device: &self.device };
+        (encoder, &self.weights)
+    }
+
+    /// The tokens of a text, [`MAX_TEXT`] at most.
+    ///
+    /// # Errors
+    /// Where the text is longer than any model reads.
+    pub fn tokens(&self, text: &str) -> Result<Vec<u32>> {
+        let mut tokens = self.text.encode(text)?;
+        tokens.truncate(MAX_TEXT);
+        Ok(tokens)
+    }
+
+    /// How many features a picture has.
+    ///
+    /// # Errors
+    /// Where the picture has no pixels.
+    pub fn features(&self, picture: &RgbImage) -> Result<usize> {
+        Ok(self.vision.tokens(picture.width(), picture.height(), self.max_features())?)
+    }
+
+    fn max_features(&self) -> usize {
+        self.config.vision.as_ref().map_or(0, |vision| vision.max_tokens())
+    }
+
+    /// The lessons with the features of their pictures, on `device`; the tower computes them together and takes no
+    /// gradient.
+    ///
+    /// # Errors
+    /// Where a picture has no pixels.
+    pub fn look(&self, lessons: Vec<Lesson>, device: &Device) -> Result<Vec<Example>> {
+        let (pictures, mut examples): (Vec<_>, Vec<_>) =
+            lessons.into_iter().map(|lesson| (lesson.picture, lesson.example)).unzip();
+        let seeing = examples.iter_mut().zip(&pictures).filter_map(|(e, p)| p.is_some().then_some(e));
+        let seeing: Vec<&mut Example> = seeing.collect();
+        let pictures: Vec<RgbImage> = pictures.into_iter().flatten().collect();
+        let features = self.vision.features(&pictures, self.max_features(), &self.device)?;
+        for (example, features) in seeing.into_iter().zip(features) {
+            let data = features.try_into_data().context("reading features")?;
+            example.semantic = Some(Tensor::from_data(data, device));
+        }
+        Ok(examples)
+    }
+
+    /// An engine of these parts and `model`, which must be without gradients.
+    ///
+    /// # Errors
+    /// Where the parts do not fit together.
+    pub fn engine(&self, model: &UniGen) -> Result<Engine> {
+        let text = TextTokenizer::from_bytes(&self.text_json)?;
+        let (images, vision) = (self.image_tokenizer.clone(), self.vision.clone());
+        Ok(Engine::of(text, model.clone(), images, Some(vision), &self.device)?)
+    }
+
+    /// Writes a whole model folder.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn export(&self, model: &UniGen, folder: &Path) -> Result<()> {
+        let (folder, vision) = (ModelFolder::create(folder)?, Some(&self.vision));
+        let (images, generation) = (&self.image_tokenizer, &self.generation);
+        Ok(folder.write(&self.text_json, model, images, vision, generation, Precision::F16)?)
+    }
+}

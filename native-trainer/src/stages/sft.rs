@@ -1,0 +1,381 @@
+//! Supervised training of all tasks together (UniGen-1.5, stage 2): generation and editing in turns, understanding, and
+//! text. The image tokenizer and the understanding encoder stay as they are.
+
+use anyhow::{Result, ensure};
+use burn::tensor::{Device, Tensor};
+use rand::{Rng, RngExt, seq::IndexedRandom};
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use unigen_core::engine::layouts;
+use unigen_core::model::UniGen;
+use unigen_core::sequence::{EditBranch, ImageRows};
+
+use super::QUESTIONS;
+use super::base::{Base, Lesson};
+use super::batch::{Example, hidden, mask};
+use super::exam::{self, exam};
+use super::mix::turn;
+use crate::data::codes::CodeCache;
+use crate::data::stickers::{Edit, QuestionAnswer, Renderer, Split, edit_at, questions, rng_at};
+use crate::data::{Caption, Captioned, Source, SourceSettings, any_shape, pick_at};
+use crate::train::{Evaluation, Loss, Stage, Training};
+
+/// Held-out pictures and edits, and samples of which the losses are measured.
+const HELD_OUT: u64 = 24;
+const MEASURED: u64 = 64;
+
+/// Settings of the stage `sft`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Folder of the model to start from, as the stage `pretrain` exports it.
+    pub model: PathBuf,
+    /// Folder of the understanding encoder, as the stage `vision` exports it, or of a model that has one.
+    pub vision: PathBuf,
+    /// File where the codes of the pictures are kept, as in `pretrain`; made where it is missing.
+    pub codes: PathBuf,
+    /// Different pictures to generate.
+    pub pictures: u64,
+    /// File where the codes of edits, before and after, are kept; made where it is missing.
+    pub edit_codes: PathBuf,
+    /// Different edits.
+    pub edits: u64,
+    /// Shares of generation and editing, which take turns; of understanding; of text.
+    pub mix: [u64; 3],
+    /// Weights of the losses of generation, editing, understanding and text.
+    pub weights: [f64; 4],
+    /// Share of generation without text, for guidance.
+    pub drop_text: f64,
+    /// Share of edits with the picture and without the instruction, for the branch "image" of guidance.
+    pub drop_instruction: f64,
+    /// Share of edits with neither, for the branch "none". As InstructPix2Pix (arXiv 2211.09800, section 3.2.1) has it,
+    /// but for edits without the picture alone, which guidance does not ask for.
+    pub drop_both: f64,
+    pub data: SourceSettings,
+    pub training: Training,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            model: "runs/pretrain/export".into(),
+            vision: "runs/vision/export".into(),
+            codes: "runs/codes".into(),
+            pictures: 65_536,
+            edit_codes: "runs/edit-codes".into(),
+            edits: 32_768,
+            mix: [3, 4, 1],
+            weights: [0.5, 1.0, 0.5, 0.1],
+            drop_text: 0.1,
+            drop_instruction: 0.05,
+            drop_both: 0.05,
+            data: SourceSettings { seed: 3, ..SourceSettings::default() },
+            training: Training {
+                steps: 6000,
+                batch: 24,
+                learning_rate: 4e-4,
+                warmup_steps: 200,
+                final_rate: 0.05,
+                weight_decay: 0.05,
+                betas: [0.9, 0.98],
+                clip_norm: 1.0,
+                ema_decay: 0.999,
+                seed: 5,
+                ..Training::default()
+            },
+        }
+    }
+}
+
+/// What one sequence teaches, in the order of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Task {
+    Generate,
+    Edit,
+    Describe,
+    Text,
+}
+
+impl Task {
+    const ALL: [Task; 4] = [Task::Generate, Task::Edit, Task::Describe, Task::Text];
+
+    /// The task of sample `index`, and how many samples before it had the same. Generation and editing take turns in
+    /// their share.
+    fn of(mix: [u64; 3], index: u64) -> (Self, u64) {
+        match turn(mix, index) {
+            (0, number) if number.is_multiple_of(2) => (Self::Generate, number / 2),
+            (0, number) => (Self::Edit, number / 2),
+            (1, number) => (Self::Describe, number),
+            (_, number) => (Self::Text, number),
+        }
+    }
+}
+
+/// What samples are made of.
+struct Material {
+    source: Source,
+    renderer: Renderer,
+    pictures: CodeCache<Caption>,
+    edits: CodeCache<Edit, 2>,
+}
+
+impl Material {
+    fn of_training(settings: &Settings, base: &Base) -> Result<Self> {
+        let (encoder, weights) = base.encoder();
+        let (source, renderer) = (Source::open(&settings.data)?, Renderer::new());
+        let pictures = CodeCache::captioned(&settings.codes, &source, settings.pictures, encoder, weights)?;
+        let seed = settings.data.seed;
+        let draw = |index| Ok(drawn_edit(&renderer, Split::Train, seed, index, encoder.size));
+        let edits = CodeCache::open(
+            &settings.edit_codes,
+            format!("edits {seed}"),
+            settings.edits,
+            encoder,
+            weights,
+            draw,
+        )?;
+        Ok(Self { source, renderer, pictures, edits })
+    }
+
+    fn held_out(base: &Base) -> Result<Self> {
+        let (encoder, _) = base.encoder();
+        let (source, renderer) = (Source::held_out(exam::SEED), Renderer::new());
+        let pictures = CodeCache::encode(HELD_OUT, encoder, |index| {
+            let Captioned { picture, caption } = source.captioned(index, encoder.size)?;
+            Ok(([picture], caption))
+        })?;
+        let draw = |index| Ok(drawn_edit(&renderer, Split::Validation, exam::SEED, index, encoder.size));
+        let edits = CodeCache::encode(HELD_OUT, encoder, draw)?;
+        Ok(Self { source, renderer, pictures, edits })
+    }
+}
+
+/// Edit `index` with its scenes before and after.
+fn drawn_edit(
+    renderer: &Renderer,
+    split: Split,
+    seed: u64,
+    index: u64,
+    size: u32,
+) -> ([image::RgbImage; 2], Edit) {
+    let edit = edit_at(split, seed, index);
+    ([&edit.before, &edit.after].map(|scene| renderer.render(scene, size, size)), edit)
+}
+
+/// The stage `sft`.
+pub struct SftStage {
+    settings: Settings,
+    base: Base,
+    training: Material,
+    held_out: Material,
+    device: Device,
+}
+
+impl SftStage {
+    /// Sample `index` of `material`.
+    fn lesson(&self, material: &Material, index: u64) -> Result<(Task, Lesson)> {
+        let (base, settings) = (&self.base, &self.settings);
+        let layouts = layouts(&base.text);
+        let mut rng = rng_at(settings.training.seed, index);
+        let (task, number) = Task::of(settings.mix, index);
+        let (example, picture) = match task {
+            Task::Generate => {
+                let ([codes], caption) = material.pictures.get(number);
+                let text = if rng.random_bool(settings.drop_text) {
+                    vec![]
+                } else {
+                    base.tokens(&caption.text(index))?
+                };
+                let (sequence, masked) = (layouts.generate(&text, codes.len()), mask(codes.len(), &mut rng));
+                (Example { sequence, target: codes.to_vec(), masked, ..Example::default() }, None)
+            }
+            Task::Edit => {
+                let ([before, after], edit) = material.edits.get(number);
+                let branch = branch([settings.drop_instruction, settings.drop_both], &mut rng);
+                let size = base.size();
+                let picture = material.renderer.render(&edit.before, size, size);
+                let text = base.tokens(&edit.instruction)?;
+                let example = Example {
+                    sequence: layouts.edit(branch, &text, base.features(&picture)?, after.len()),
+                    source: before.to_vec(),
+                    target: after.to_vec(),
+                    masked: mask(after.len(), &mut rng),
+                    ..Example::default()
+                };
+                (example, (branch != EditBranch::None).then_some(picture))
+            }
+            Task::Describe => {
+                let shape = any_shape(base.size(), &mut rng);
+                let Captioned { picture, caption } = material.source.uncut(number, shape)?;
+                let [question, answer] = ask(&caption, index, &mut rng);
+                let (question, answer) = (base.tokens(&question)?, base.tokens(&answer)?);
+                let rows = ImageRows::Semantic(base.features(&picture)?);
+                let sequence = layouts.describe(rows, &question, Some(&answer));
+                (Example { sequence, ..Example::default() }, Some(picture))
+            }
+            Task::Text => {
+                let text = material.pictures.get(number).1.text(index);
+                (Example { sequence: layouts.text(&base.tokens(&text)?), ..Example::default() }, None)
+            }
+        };
+        Ok((task, Lesson { example, picture }))
+    }
+
+    /// The losses of each task over samples of `material`.
+    fn losses(
+        &self,
+        model: &UniGen,
+        material: &Material,
+        samples: Range<u64>,
+        device: &Device,
+    ) -> Result<[Option<Tensor<1>>; 4]> {
+        let mut lessons: Vec<_> = samples.map(|index| self.lesson(material, index)).collect::<Result<_>>()?;
+        lessons.sort_by_key(|(task, _)| *task);
+        let of = Task::ALL.map(|task| {
+            let start = lessons.partition_point(|(other, _)| *other < task);
+            start..lessons.partition_point(|(other, _)| *other <= task)
+        });
+        let lessons = lessons.into_iter().map(|(_, lesson)| lesson).collect();
+        let examples = self.base.look(lessons, device)?;
+        let hidden = hidden(model, &examples, device)?;
+        let [generate, edit, describe, text] = of;
+        Ok([
+            hidden.code_loss(model, &examples, generate),
+            hidden.code_loss(model, &examples, edit),
+            hidden.answer_loss(model, &examples, describe),
+            hidden.answer_loss(model, &examples, text),
+        ])
+    }
+}
+
+/// The conditions of an edit, dropped in the shares `[instruction, both]`.
+fn branch([instruction, both]: [f64; 2], rng: &mut impl Rng) -> EditBranch {
+    match rng.random_range(0.0..1.0) {
+        place if place < instruction => EditBranch::Image,
+        place if place < instruction + both => EditBranch::None,
+        _ => EditBranch::Full,
+    }
+}
+
+/// A question about a picture and its answer: half of the time, where the scene is known, one with a short answer, else the
+/// caption.
+fn ask(caption: &Caption, visit: u64, rng: &mut impl Rng) -> [String; 2] {
+    if let Caption::Scene(scene) = caption
+        && rng.random_bool(0.5)
+        && let Some(QuestionAnswer { question, answer, .. }) = questions(scene, rng).choose(rng)
+    {
+        return [question.clone(), answer.clone()];
+    }
+    [pick_at::<&str>(&QUESTIONS, visit).to_string(), caption.text(visit)]
+}
+
+impl Stage for SftStage {
+    type Settings = Settings;
+    type Model = UniGen;
+    const NAME: &'static str = "sft";
+
+    fn training(settings: &Settings) -> &Training {
+        &settings.training
+    }
+
+    fn open(settings: &Settings, device: &Device) -> Result<(Self, UniGen)> {
+        let mix = settings.mix;
+        ensure!(mix.iter().sum::<u64>() > 0, "mix is {mix:?}; one of its shares must not be 0");
+        let Settings { drop_text, drop_instruction, drop_both, .. } = *settings;
+        for (name, share) in [
+            ("drop_text", drop_text),
+            ("drop_instruction", drop_instruction),
+            ("drop_both", drop_both),
+            ("drop_instruction + drop_both", drop_instruction + drop_both),
+        ] {
+            ensure!((0.0..=1.0).contains(&share), "{name} is {share}, not 0 to 1");
+        }
+        let (base, model) = Base::open(&settings.model, &settings.vision, device)?;
+        let (training, held_out) = (Material::of_training(settings, &base)?, Material::held_out(&base)?);
+        let (settings, device) = (settings.clone(), device.clone());
+        Ok((Self { settings, base, training, held_out, device }, model))
+    }
+
+    fn loss(&self, model: &UniGen, step: u64) -> Result<Loss> {
+        let batch = self.settings.training.batch as u64;
+        let samples = step * batch..(step + 1) * batch;
+        let losses = self.losses(model, &self.training, samples, &self.device)?;
+        let names = ["generate", "edit", "describe", "text"];
+        let mut total = Tensor::<1>::zeros([1], &self.device);
+        let mut parts = Vec::new();
+        for ((name, loss), weight) in names.into_iter().zip(losses).zip(self.settings.weights) {
+            if let Some(loss) = loss {
+                total = total + loss.clone() * weight;
+                parts.push((name, loss));
+            }
+        }
+        Ok(Loss { total, parts })
+    }
+
+    fn evaluate(&self, model: &UniGen) -> Result<Evaluation> {
+        let device = self.device.clone().without_autodiff();
+        let losses = self.losses(model, &self.held_out, 0..MEASURED, &device)?;
+        let names = ["held-out generate", "held-out edit", "held-out describe", "held-out text"];
+        let mut found = exam(&self.base.engine(model)?)?;
+        for (name, loss) in names.into_iter().zip(losses) {
+            if let Some(loss) = loss {
+                found.scalars.push((name, f64::from(loss.into_scalar::<f32>())));
+            }
+        }
+        Ok(found)
+    }
+
+    fn export(&self, model: &UniGen, folder: &Path) -> Result<()> {
+        self.base.export(model, folder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generation_and_editing_take_turns_and_the_shares_are_exact() {
+        let tasks: Vec<_> = (0..160).map(|index| Task::of([3, 4, 1], index)).collect();
+        for window in tasks.windows(16) {
+            let count = Task::ALL.map(|task| window.iter().filter(|(other, _)| *other == task).count());
+            assert_eq!(count, [3, 3, 8, 2]);
+        }
+        let images = tasks.iter().filter(|(task, _)| *task <= Task::Edit);
+        for (place, (task, number)) in images.enumerate() {
+            assert_eq!((*task, *number), (Task::ALL[place % 2], place as u64 / 2));
+        }
+    }
+
+    #[test]
+    fn conditions_are_dropped_in_their_shares() {
+        let mut rng = rng_at(1, 0);
+        let drawn: Vec<_> = (0..20_000).map(|_| branch([0.05, 0.1], &mut rng)).collect();
+        for (wanted, share) in [(EditBranch::Image, 0.05), (EditBranch::None, 0.1), (EditBranch::Full, 0.85)]
+        {
+            let found = drawn.iter().filter(|branch| **branch == wanted).count() as f64 / 20_000.0;
+            assert!((found - share).abs() < 0.01, "{wanted:?}: {found}");
+        }
+        assert!((0..100).all(|_| branch([0.0, 0.0], &mut rng) == EditBranch::Full));
+        assert!((0..100).all(|_| branch([0.0, 1.0], &mut rng) == EditBranch::None));
+    }
+
+    #[test]
+    fn what_is_asked_has_its_answer() {
+        let source = Source::held_out(1);
+        let (mut short, mut told) = (0, 0);
+        for index in 0..100 {
+            let caption = source.uncut(index, [16, 24]).unwrap().caption;
+            let [question, answer] = ask(&caption, index, &mut rng_at(2, index));
+            assert!(!answer.is_empty());
+            match QUESTIONS.contains(&question.as_str()) {
+                true => told += 1,
+                false => short += 1,
+            }
+        }
+        assert!(short > 30 && told > 30, "{short} {told}");
+        let own = Caption::Text("my picture".into());
+        assert_eq!(ask(&own, 3, &mut rng_at(2, 3))[1], "my picture");
+    }
+}
