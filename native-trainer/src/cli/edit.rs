@@ -1,9 +1,8 @@
 //! `unigen edit`.
 
-use super::{Compute, Sampling, flow, image_format, leave, read_image, write_image};
+use super::{Compute, Sampling, flow, image_format, leave, read_image, steps_bar, write_image};
 use anyhow::Result;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use unigen_core::config::GenerationConfig;
@@ -52,8 +51,7 @@ impl Edit {
         };
         let engine = Engine::open(&self.model, &self.compute.device())?;
         let settings = self.settings(engine.generation());
-        let style = ProgressStyle::with_template("{bar:40} step {pos}/{len}, {eta} left")?;
-        let bar = ProgressBar::new(settings.steps as u64).with_style(style);
+        let bar = steps_bar(settings.steps)?;
         let image = engine.edit(&request, &settings, |_| {
             bar.inc(1);
             flow(interrupt)

@@ -1,9 +1,8 @@
 //! `unigen generate`.
 
-use super::{Compute, Sampling, flow, image_format, leave, write_image};
+use super::{Compute, Sampling, flow, image_format, leave, steps_bar, write_image};
 use anyhow::Result;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use unigen_core::engine::{Engine, GenerateRequest};
@@ -52,8 +51,7 @@ impl Generate {
             .map(|(prompt, seed)| GenerateRequest { prompt: prompt.clone(), seed })
             .collect();
         let steps = requests.len().div_ceil(BATCH) * settings.steps;
-        let style = ProgressStyle::with_template("{bar:40} step {pos}/{len}, {eta} left")?;
-        let bar = ProgressBar::new(steps as u64).with_style(style);
+        let bar = steps_bar(steps)?;
         let mut cells = Vec::new();
         let mut numbers = 1..;
         for batch in requests.chunks(BATCH) {

@@ -14,6 +14,7 @@ use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
 use clap::Args;
 use image::{ImageFormat, RgbImage};
+use indicatif::{ProgressBar, ProgressStyle};
 use std::io::Cursor;
 use std::path::Path;
 use std::process::ExitCode;
@@ -73,6 +74,12 @@ impl Sampling {
             ..model.clone()
         }
     }
+}
+
+/// A bar over decoding steps.
+fn steps_bar(steps: usize) -> Result<ProgressBar> {
+    let style = ProgressStyle::with_template("{bar:40} step {pos}/{len}, {eta} left")?;
+    Ok(ProgressBar::new(steps as u64).with_style(style))
 }
 
 /// Whether decoding goes on.

@@ -4,4 +4,4 @@ pub mod detector;
 pub mod geneval;
 mod run;
 
-pub use run::{BATCH, Detect, Evaluation, Judged, MIN_ACCURACY};
+pub use run::{BATCH, Detect, Evaluation, Judged, MIN_ACCURACY, check_judge};

@@ -32,6 +32,19 @@ pub trait Detect {
     fn detect(&self, images: &[RgbImage]) -> Result<Vec<Vec<Detection>>>;
 }
 
+/// The accuracy of a detector that may judge.
+///
+/// # Errors
+/// Where it is below [`MIN_ACCURACY`].
+pub fn check_judge(detector: &dyn Detect) -> Result<f64> {
+    let accuracy = detector.accuracy();
+    ensure!(
+        (MIN_ACCURACY..=1.0).contains(&accuracy),
+        "the detector is right on {accuracy} of original renders; to judge it must be on {MIN_ACCURACY} at least: train it longer"
+    );
+    Ok(accuracy)
+}
+
 /// One picture and what came of it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Judged {
@@ -72,11 +85,7 @@ impl Evaluation {
         mut draw: impl FnMut(&[GenerateRequest]) -> Result<Vec<RgbImage>>,
         mut progress: impl FnMut(usize),
     ) -> Result<Self> {
-        let accuracy = detector.accuracy();
-        ensure!(
-            (MIN_ACCURACY..=1.0).contains(&accuracy),
-            "the detector is right on {accuracy} of original renders; to judge it must be on {MIN_ACCURACY} at least: train it longer"
-        );
+        let accuracy = check_judge(detector)?;
         let wanted: Vec<&Prompt> =
             prompts.iter().flat_map(|prompt| std::iter::repeat_n(prompt, samples)).collect();
         ensure!(!wanted.is_empty(), "nothing to draw: give at least one prompt and one sample");

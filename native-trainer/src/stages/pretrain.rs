@@ -20,9 +20,9 @@ use super::{MAX_TEXT, QUESTIONS, TEXTS};
 use crate::data::codes::{CodeCache, Encoder};
 use crate::data::stickers::{geneval_prompts, rng_at};
 use crate::data::{Caption, Source, SourceSettings, pick_at};
+use crate::eval;
 use crate::eval::detector::Detector;
 use crate::eval::geneval::{Prompt, Tag};
-use crate::eval::{self, Detect, MIN_ACCURACY};
 use crate::run::sheet;
 use crate::train::{Evaluation, Loss, Stage, Training};
 
@@ -221,11 +221,7 @@ impl Stage for PretrainStage {
         let plain = device.clone().without_autodiff();
         let judge = settings.judge.as_ref().map(|path| Detector::open(path, &plain)).transpose()?;
         if let Some(judge) = &judge {
-            let accuracy = judge.accuracy();
-            ensure!(
-                accuracy >= MIN_ACCURACY,
-                "the judge's accuracy is {accuracy}, below {MIN_ACCURACY}: train it longer"
-            );
+            eval::check_judge(judge)?;
         }
         let source = Source::open(&settings.data)?;
         let folder = ModelFolder::at(&settings.image_tokenizer);
@@ -250,15 +246,7 @@ impl Stage for PretrainStage {
         }
         let names = ["generate", "describe", "text"];
         let losses = self.losses(model, batch, &self.device)?;
-        let mut total = Tensor::<1>::zeros([1], &self.device);
-        let mut parts = Vec::new();
-        for ((name, loss), weight) in names.into_iter().zip(losses).zip(self.settings.weights) {
-            if let Some(loss) = loss {
-                total = total + loss.clone() * weight;
-                parts.push((name, loss));
-            }
-        }
-        Ok(Loss { total, parts })
+        Ok(Loss::weighted(names, losses, self.settings.weights, &self.device))
     }
 
     fn evaluate(&self, model: &UniGen) -> Result<Evaluation> {

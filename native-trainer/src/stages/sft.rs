@@ -302,15 +302,7 @@ impl Stage for SftStage {
         let samples = step * batch..(step + 1) * batch;
         let losses = self.losses(model, &self.training, samples, &self.device)?;
         let names = ["generate", "edit", "describe", "text"];
-        let mut total = Tensor::<1>::zeros([1], &self.device);
-        let mut parts = Vec::new();
-        for ((name, loss), weight) in names.into_iter().zip(losses).zip(self.settings.weights) {
-            if let Some(loss) = loss {
-                total = total + loss.clone() * weight;
-                parts.push((name, loss));
-            }
-        }
-        Ok(Loss { total, parts })
+        Ok(Loss::weighted(names, losses, self.settings.weights, &self.device))
     }
 
     fn evaluate(&self, model: &UniGen) -> Result<Evaluation> {

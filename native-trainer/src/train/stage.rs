@@ -44,6 +44,26 @@ pub struct Loss {
     pub parts: Vec<(&'static str, Tensor<1>)>,
 }
 
+impl Loss {
+    /// The weighted sum of named losses, those that a batch has, on `device`.
+    pub fn weighted<const N: usize>(
+        names: [&'static str; N],
+        losses: [Option<Tensor<1>>; N],
+        weights: [f64; N],
+        device: &Device,
+    ) -> Self {
+        let mut total = Tensor::<1>::zeros([1], device);
+        let mut parts = Vec::new();
+        for ((name, loss), weight) in names.into_iter().zip(losses).zip(weights) {
+            if let Some(loss) = loss {
+                total = total + loss.clone() * weight;
+                parts.push((name, loss));
+            }
+        }
+        Self { total, parts }
+    }
+}
+
 /// What validation found.
 #[derive(Default)]
 pub struct Evaluation {
