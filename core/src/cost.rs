@@ -183,9 +183,9 @@ fn parameters(config: &ModelConfig) -> Vec<(&'static str, u64)> {
         parts.push(("head", table));
     }
     if config.bit_groups() {
-        // Bits in with a bias, the mask, and the classes out with a bias.
+        // Bits in with a bias, the mask, rows and columns, and the classes out with a bias.
         let (bits, classes) = (config.code_bits() as u64, config.code_classes() as u64);
-        parts.push(("code bits", (bits + 2) * width + (width + 1) * classes));
+        parts.push(("code bits", (bits + 2 + 2 * config.grid() as u64) * width + (width + 1) * classes));
     }
     if let Some(vision) = &config.vision {
         let features = vision.hidden_size as u64;

@@ -8,11 +8,14 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 /// Image codes by their bits, for small models: a linear map of the signs goes in, and each group of bits is
-/// predicted by its own classes (token factorisation, MAGVIT-v2, arXiv 2310.05737, section 3.2).
+/// predicted by its own classes (token factorisation, MAGVIT-v2, arXiv 2310.05737, section 3.2). Rotary positions tell
+/// a code only how far the others are along the sequence; a small model also needs to be told its row and column.
 #[derive(Module, Debug)]
 pub struct CodeBits {
     embed: Linear,
     mask: Param<Tensor<1>>,
+    rows: Param<Tensor<2>>,
+    columns: Param<Tensor<2>>,
     head: Linear,
 }
 
@@ -40,6 +43,8 @@ impl UniGen {
             code_bits: (config.code_groups.len() > 1).then(|| CodeBits {
                 embed: Linear::new(bits, width, true, 0.02, device),
                 mask: normal([width], 0.02, device),
+                rows: normal([config.grid(), width], 0.02, device),
+                columns: normal([config.grid(), width], 0.02, device),
                 head: Linear::new(width, classes, true, 0.02, device),
             }),
             config: config.clone(),
@@ -51,7 +56,7 @@ impl UniGen {
         &self.config
     }
 
-    /// Image codes, `None` where masked → `[codes, width]`.
+    /// The codes of whole images, one image after another, `None` where masked → `[codes, width]`.
     pub fn embed_codes(&self, codes: &[Option<u32>], device: &Device) -> Tensor<2> {
         let Some(bits) = &self.code_bits else {
             let id = |c: &Option<u32>| {
@@ -71,7 +76,11 @@ impl UniGen {
         let signs = Tensor::<2>::from_data(TensorData::new(signs, [codes.len(), width]), device);
         let masked: Vec<f32> = codes.iter().map(|c| if c.is_none() { 1.0 } else { 0.0 }).collect();
         let masked = Tensor::<2>::from_data(TensorData::new(masked, [codes.len(), 1]), device);
-        bits.embed.forward(signs) + masked * bits.mask.val().unsqueeze::<2>()
+        let codes = bits.embed.forward(signs) + masked * bits.mask.val().unsqueeze::<2>();
+        let [rows, width] = codes.dims();
+        let places: Tensor<3> = bits.rows.val().unsqueeze_dim::<3>(1) + bits.columns.val().unsqueeze_dim(0);
+        let places = places.reshape([1, self.config.image_tokens(), width]);
+        (codes.reshape([-1, self.config.image_tokens() as i32, width as i32]) + places).reshape([rows, width])
     }
 
     /// Logits over the code classes, group after group: `[rows, width]` → `[rows, classes]`.

@@ -301,11 +301,12 @@ mod tests {
     fn trained(engine: &Engine, plan: &Sequence, source: &Source) -> Tensor<2> {
         let (llm, device) = (&engine.model.llm, &engine.device);
         let part = |of: &Option<Tensor<2>>, i: usize| of.clone().unwrap().slice([i..i + 1]);
+        let masked = Some(engine.model.embed_codes(&vec![None; engine.config.image_tokens()], device));
         let rows = plan.rows().map(|row| match row {
             Row::Token(id) => llm.embed(Tensor::<1, Int>::from_ints([id as i32], device)),
             Row::Semantic(i) => part(&source.semantic, i),
             Row::Source(i) => part(&source.codes, i),
-            Row::Target(_) => engine.model.embed_codes(&[None], device),
+            Row::Target(i) => part(&masked, i),
         });
         let positions = llm.positions(&(0..plan.len()).collect::<Vec<_>>(), device);
         let layout = AttentionLayout::full([plan]);

@@ -242,13 +242,14 @@ mod tests {
         let examples = seeing(&device);
         let batch = hidden(&model, &examples, &device).unwrap();
         for (example, place) in examples.iter().zip(batch.starts.windows(2)) {
+            let source: Vec<_> = example.source.iter().copied().map(Some).collect();
+            let target = example.target.iter().zip(&example.masked);
+            let target: Vec<_> = target.map(|(&code, masked)| (!masked).then_some(code)).collect();
+            let code = |codes: &[Option<u32>], i| model.embed_codes(codes, &device).slice([i..i + 1]);
             let rows = example.sequence.rows().map(|row| match row {
                 Row::Token(id) => model.llm.embed(Tensor::<1, Int>::from_ints([id as i32], &device)),
-                Row::Source(i) => model.embed_codes(&[Some(example.source[i])], &device),
-                Row::Target(i) => {
-                    let code = (!example.masked[i]).then_some(example.target[i]);
-                    model.embed_codes(&[code], &device)
-                }
+                Row::Source(i) => code(&source, i),
+                Row::Target(i) => code(&target, i),
                 Row::Semantic(i) => {
                     let feature = example.semantic.as_ref().unwrap().clone().slice([i..i + 1]);
                     model.mm_projector.as_ref().unwrap().forward(feature)

@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Background, Class, Color, Object, Relation, Scene, Split, Style, Tint, caption, relations,
-    sample::{Cast, MARGIN, pick, rng_at, sample_background, sample_color, sample_size, scatter, stands_out},
+    sample::{
+        Cast, MARGIN, cells_of, pick, rng_at, sample_background, sample_color, sample_size, scatter, size_of,
+        stands_out,
+    },
     scene::overlap,
     sprites::Sprite,
     words::{
@@ -238,11 +241,16 @@ fn recolor(rng: &mut impl Rng, scene: &Scene) -> Option<Step> {
 fn resize(rng: &mut impl Rng, scene: &Scene) -> Option<Step> {
     let (referent, index) = refer_to_one(rng, scene)?;
     let grow = rng.random_bool(0.5);
-    let factor = if grow { rng.random_range(1.35..1.6) } else { rng.random_range(0.6..0.72) };
-    let size = scene.objects[index].size * factor;
-    if !(0.22..0.92).contains(&size) {
+    // By an even number of cells, so that an object that keeps its middle stays on the lattice.
+    let cells = cells_of(scene.objects[index].size);
+    let cells = match grow {
+        true => cells + 2,
+        false => cells.saturating_sub(if cells < 8 { 2 } else { 4 }),
+    };
+    if !(3..=11).contains(&cells) {
         return None;
     }
+    let size = size_of(cells);
     let templates: &[&str] = match grow {
         true => &["make {a} bigger", "make {a} larger", "enlarge {a}", "increase the size of {a}"],
         false => &["make {a} smaller", "shrink {a}", "reduce the size of {a}"],

@@ -4,15 +4,32 @@ use rand::{Rng, RngExt, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
 use super::{
-    Background, Class, Color, Object, Relation, Scene, Split, Style, Tint, caption,
-    color::distance,
-    relations,
-    scene::{inside, overlap},
-    sprites::Sprite,
+    Background, Class, Color, Object, Relation, Scene, Split, Style, Tint, caption, color::distance,
+    relations, scene::overlap, sprites::Sprite,
 };
 
 /// How far objects keep from the edge of the canvas and from each other.
-pub(super) const MARGIN: f32 = 0.015;
+pub(super) const MARGIN: f32 = 0.01;
+
+/// Objects stand on a lattice of as many cells along each axis: the square of an object's size fills whole cells, so
+/// that an image tokenizer of 12 x 12 codes sees the same object in the same way wherever it stands. What a small model
+/// must learn of a class is then a few dozen codes for each size instead of as many for each of 64 offsets of pixels.
+pub(super) const LATTICE: f32 = 12.;
+/// What the square of an object leaves free of its cells: a pixel on each side of 96.
+const FRAME: f32 = 2. / 96.;
+
+/// A sprite that covers less of its square than this is thin.
+const THIN: f32 = 0.24;
+
+/// The size of an object that takes up `cells` cells a side.
+pub(super) fn size_of(cells: u8) -> f32 {
+    f32::from(cells) / LATTICE - FRAME
+}
+
+/// How many cells a side an object takes up.
+pub(super) fn cells_of(size: f32) -> u8 {
+    ((size + FRAME) * LATTICE).round() as u8
+}
 
 /// The generator of sample `index` of a stream: any sample can be drawn again alone.
 pub fn rng_at(seed: u64, index: u64) -> ChaCha8Rng {
@@ -87,7 +104,7 @@ impl Cast {
                 class,
                 color,
                 center: [0.5; 2],
-                size: if members > 1 { size * rng.random_range(0.95..=1.) } else { size },
+                size,
                 flipped: rng.random_bool(0.1),
                 rotation: if rng.random_bool(0.06) { pick(rng, &[-30., -20., 20., 30.]) } else { 0. },
             }));
@@ -119,14 +136,14 @@ pub(super) fn sample_color(rng: &mut impl Rng, class: Class, style: Style, split
     })
 }
 
-/// A size for one of `count` objects: the fewer, the larger; thin sprites get up to a quarter more.
+/// A size for one of `count` objects: the fewer, the larger; thin sprites get a cell more.
 pub(super) fn sample_size(rng: &mut impl Rng, class: Class, count: usize) -> f32 {
-    let size = match count {
-        0 | 1 => rng.random_range(0.4..0.75),
-        2 => rng.random_range(0.33..0.46),
-        _ => rng.random_range(0.28..0.38),
+    let cells = match count {
+        0 | 1 => rng.random_range(5..=9),
+        2 => rng.random_range(4..=5),
+        _ => 4,
     };
-    size * (0.3 / Sprite::of(class).coverage()).sqrt().clamp(1., 1.25)
+    size_of(cells + u8::from(Sprite::of(class).coverage() < THIN))
 }
 
 /// Puts the objects at random clear places; with a relation, the first stands in it (and in no other) to the second.
@@ -152,38 +169,42 @@ fn place(rng: &mut impl Rng, objects: &mut [Object], relation: Option<Relation>)
     relation.is_none() && place_in_cells(rng, objects)
 }
 
-/// Moves the object anywhere on the canvas; gives its box, or None if it is too large.
+/// Moves the object anywhere on the lattice; gives its box, or None if it is too large.
 pub(super) fn scatter(rng: &mut impl Rng, object: &mut Object) -> Option<[f32; 4]> {
+    scatter_within(rng, object, [MARGIN; 2], [1. - MARGIN; 2])
+}
+
+/// Moves the object to a place on the lattice where it lies between two corners; gives its box, or None if it does not
+/// fit between them.
+fn scatter_within(
+    rng: &mut impl Rng,
+    object: &mut Object,
+    low: [f32; 2],
+    high: [f32; 2],
+) -> Option<[f32; 4]> {
     object.center = [0.; 2];
     let around = object.bounds();
+    let half = f32::from(cells_of(object.size)) / LATTICE / 2.;
     for axis in [0, 1] {
-        let (low, high) = (MARGIN - around[axis], 1. - MARGIN - around[axis + 2]);
-        if low > high {
+        let first = ((low[axis] - around[axis] - half) * LATTICE - 1e-3).ceil() as i32;
+        let last = ((high[axis] - around[axis + 2] - half) * LATTICE + 1e-3).floor() as i32;
+        if first > last {
             return None;
         }
-        object.center[axis] = rng.random_range(low..=high);
+        object.center[axis] = rng.random_range(first..=last) as f32 / LATTICE + half;
     }
-    let bounds = object.bounds();
-    inside(&bounds, 0.).then_some(bounds)
+    Some(object.bounds())
 }
 
 /// Puts up to four objects into the quarters of the canvas.
 fn place_in_cells(rng: &mut impl Rng, objects: &mut [Object]) -> bool {
-    let mut cells = [[0.25, 0.25], [0.75, 0.25], [0.25, 0.75], [0.75, 0.75]];
-    cells.shuffle(rng);
-    for (object, cell) in objects.iter_mut().zip(cells) {
-        object.center = [0.; 2];
-        let around = object.bounds();
-        for axis in [0, 1] {
-            let room = 0.25 - MARGIN / 2.;
-            let (low, high) = (-room - around[axis], room - around[axis + 2]);
-            if low > high {
-                return false;
-            }
-            object.center[axis] = cell[axis] + rng.random_range(low..=high);
-        }
-    }
-    objects.len() <= 4 && objects.iter().all(|object| inside(&object.bounds(), 0.))
+    let mut quarters = [[0., 0.], [0.5, 0.], [0., 0.5], [0.5, 0.5]];
+    quarters.shuffle(rng);
+    objects.len() <= quarters.len()
+        && objects.iter_mut().zip(quarters).all(|(object, quarter)| {
+            let [low, high] = [MARGIN, 0.5 - MARGIN].map(|at| quarter.map(|corner| corner + at));
+            scatter_within(rng, object, low, high).is_some()
+        })
 }
 
 /// A background on which every object stands out.
