@@ -57,7 +57,7 @@ fn ctrl_c_saves_and_a_resumed_run_ends_with_the_same_bits() {
 fn ctrl_c_stops_the_making_of_image_codes() {
     let folder = exports();
     // So many pictures that only a run that stops at once ends.
-    let settings: &[&str] = &["pictures=100000000", "training.steps=1"];
+    let settings: &[&str] = &["pictures=1000000", "training.steps=1"];
     let mut begun = command(folder.path(), &train_args("pretrain", "run", &[PRETRAIN, settings]));
     let mut begun = begun.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("starts");
     let mut said = std::io::BufReader::new(begun.stderr.take().expect("a pipe"));
