@@ -5,6 +5,7 @@ pub mod data;
 mod device;
 pub mod eval;
 pub mod optimizer;
+pub mod rewards;
 pub mod run;
 pub mod stages;
 pub mod train;
