@@ -6,6 +6,7 @@ mod device;
 pub mod eval;
 pub mod optimizer;
 pub mod rewards;
+pub mod rl;
 pub mod run;
 pub mod stages;
 pub mod train;

@@ -15,7 +15,7 @@ use unigen_core::cost::{Cost, Task};
 use unigen_trainer::DeviceChoice;
 use unigen_trainer::eval::Detect;
 use unigen_trainer::eval::detector::{Detector, DetectorStage};
-use unigen_trainer::stages::{AlignStage, PretrainStage, SftStage, TokenizerStage, VisionStage};
+use unigen_trainer::stages::{AlignStage, PretrainStage, RlStage, SftStage, TokenizerStage, VisionStage};
 use unigen_trainer::train::Stage;
 use unigen_trainer::{bench, data, train, verify};
 
@@ -82,6 +82,7 @@ const STAGES: &[(&str, train::Command)] = &[
     (PretrainStage::NAME, train::command::<PretrainStage>),
     (SftStage::NAME, train::command::<SftStage>),
     (AlignStage::NAME, train::command::<AlignStage>),
+    (RlStage::NAME, train::command::<RlStage>),
 ];
 
 #[derive(Subcommand)]

@@ -9,6 +9,7 @@ use burn::tensor::{DType, Gradients, Tensor, TensorData};
 use rayon::prelude::*;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use unigen_core::weights::{Checkpoint, NamedTensor};
 
 /// Elements that one task updates.
@@ -113,7 +114,7 @@ const V: &str = "adam.v.";
 pub const EMA: &str = "ema.";
 
 /// The gradients of a module by parameter path, in the host's memory.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct HostGradients(BTreeMap<String, Vec<f32>>);
 
 impl HostGradients {
@@ -125,6 +126,21 @@ impl HostGradients {
         let mut reader = Reader { gradients, path: Vec::new(), found: Ok(BTreeMap::new()) };
         module.visit(&mut reader);
         reader.found.map(Self)
+    }
+
+    /// Adds the gradients of another part of the batch.
+    pub fn add(&mut self, part: Self) {
+        for (path, values) in part.0 {
+            match self.0.entry(path) {
+                Entry::Vacant(place) => _ = place.insert(values),
+                Entry::Occupied(mut sum) => sum.get_mut().iter_mut().zip(values).for_each(|(a, b)| *a += b),
+            }
+        }
+    }
+
+    /// The gradients by parameter path, row-major.
+    pub fn into_values(self) -> BTreeMap<String, Vec<f32>> {
+        self.0
     }
 
     /// The Euclidean norm of all gradients together; the same on any number of threads.

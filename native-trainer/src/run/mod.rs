@@ -11,6 +11,6 @@ mod tensorboard;
 pub use folder::{RunFolder, RunInfo, Session};
 pub use html::runs_page;
 pub use interrupt::Interrupt;
-pub use log::RunLog;
+pub use log::{Record, RunLog, records};
 pub use progress::Progress;
 pub use sheet::sheet;

@@ -100,7 +100,7 @@ impl Stage for AlignStage {
     }
 
     fn open(settings: &Settings, device: &Device) -> Result<(Self, UniGen)> {
-        let (base, model) = Base::open(&settings.model, &settings.model, device)?;
+        let (base, model) = Base::open(&settings.model, Some(&settings.model), device)?;
         let (settings, device) = (settings.clone(), device.clone());
         Ok((Self { settings, base, renderer: Renderer::new(), device }, model))
     }

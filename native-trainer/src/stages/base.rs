@@ -23,7 +23,7 @@ pub struct Base {
     text_json: Vec<u8>,
     image_tokenizer: ImageTokenizer,
     weights: PathBuf,
-    vision: Tower,
+    vision: Option<Tower>,
     config: ModelConfig,
     generation: GenerationConfig,
     device: Device,
@@ -36,17 +36,19 @@ pub struct Lesson {
 }
 
 impl Base {
-    /// The parts in the model folder `model`, with the understanding encoder of the folder `vision` (which may be the same);
-    /// and the model itself, on `device`. Where the model has had no encoder, its projector begins anew.
+    /// The parts in the model folder `model`, with the understanding encoder of the folder `vision` (which may be the same;
+    /// none: a model that only draws); and the model itself, on `device`. Where the model has had no encoder, its projector
+    /// begins anew.
     ///
     /// # Errors
     /// Name the file that is missing, damaged, or does not fit the others.
-    pub fn open(model: &Path, vision: &Path, device: &Device) -> Result<(Self, UniGen)> {
+    pub fn open(model: &Path, vision: Option<&Path>, device: &Device) -> Result<(Self, UniGen)> {
         let plain = device.clone().without_autodiff();
         let folder = ModelFolder::at(model);
         let parts = folder.parts()?;
-        let (sizes, tower) = ModelFolder::at(vision).vision(&plain)?;
-        let config = ModelConfig { vision: Some(sizes), ..parts.config };
+        let vision = vision.map(|folder| ModelFolder::at(folder).vision(&plain)).transpose()?;
+        let (sizes, vision) = vision.unzip();
+        let config = ModelConfig { vision: sizes, ..parts.config };
         config.validate()?;
         let (key, saw) = (keys::model(&parts.model), parts.vision.is_some());
         let trained = |name: &str| key(name).filter(|_| saw || !name.starts_with("mm_projector."));
@@ -57,7 +59,7 @@ impl Base {
             text_json: fs::read(&text).with_context(|| format!("cannot read {}", text.display()))?,
             image_tokenizer: folder.image_tokenizer(&plain)?.1,
             weights: model.join(ModelFolder::IMAGE_TOKENIZER),
-            vision: tower,
+            vision,
             config,
             generation: parts.generation,
             device: plain,
@@ -68,6 +70,11 @@ impl Base {
     /// Pixels a side of the images that the model makes.
     pub fn size(&self) -> u32 {
         self.config.image_size as u32
+    }
+
+    /// Codes of an image that the model makes.
+    pub fn image_tokens(&self) -> usize {
+        self.config.image_tokens()
     }
 
     /// What images are encoded with, and the file of its weights.
@@ -91,7 +98,16 @@ impl Base {
     /// # Errors
     /// Where the picture has no pixels.
     pub fn features(&self, picture: &RgbImage) -> Result<usize> {
-        Ok(self.vision.tokens(picture.width(), picture.height(), self.max_features())?)
+        Ok(self.tower()?.tokens(picture.width(), picture.height(), self.max_features())?)
+    }
+
+    /// Whether the model sees pictures.
+    pub fn sees(&self) -> bool {
+        self.vision.is_some()
+    }
+
+    fn tower(&self) -> Result<&Tower> {
+        self.vision.as_ref().context("the model has no understanding encoder; the stage `sft` gives it one")
     }
 
     fn max_features(&self) -> usize {
@@ -109,7 +125,10 @@ impl Base {
         let seeing = examples.iter_mut().zip(&pictures).filter_map(|(e, p)| p.is_some().then_some(e));
         let seeing: Vec<&mut Example> = seeing.collect();
         let pictures: Vec<RgbImage> = pictures.into_iter().flatten().collect();
-        let features = self.vision.features(&pictures, self.max_features(), &self.device)?;
+        if pictures.is_empty() {
+            return Ok(examples);
+        }
+        let features = self.tower()?.features(&pictures, self.max_features(), &self.device)?;
         for (example, features) in seeing.into_iter().zip(features) {
             let data = features.try_into_data().context("reading features")?;
             example.semantic = Some(Tensor::from_data(data, device));
@@ -124,7 +143,7 @@ impl Base {
     pub fn engine(&self, model: &UniGen) -> Result<Engine> {
         let text = TextTokenizer::from_bytes(&self.text_json)?;
         let (images, vision) = (self.image_tokenizer.clone(), self.vision.clone());
-        Ok(Engine::of(text, model.clone(), images, Some(vision), &self.device)?)
+        Ok(Engine::of(text, model.clone(), images, vision, &self.device)?)
     }
 
     /// Writes a whole model folder.
@@ -132,7 +151,7 @@ impl Base {
     /// # Errors
     /// When a file cannot be written.
     pub fn export(&self, model: &UniGen, folder: &Path) -> Result<()> {
-        let (folder, vision) = (ModelFolder::create(folder)?, Some(&self.vision));
+        let (folder, vision) = (ModelFolder::create(folder)?, self.vision.as_ref());
         let (images, generation) = (&self.image_tokenizer, &self.generation);
         Ok(folder.write(&self.text_json, model, images, vision, generation, Precision::F16)?)
     }

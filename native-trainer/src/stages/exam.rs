@@ -1,12 +1,16 @@
-//! What a model that sees is asked in validation: edits, and questions with one right answer.
+//! What a model is asked in validation: prompts; and where it sees, edits, and questions with one right answer.
 
 use anyhow::Result;
 use rand::seq::IndexedRandom;
-use unigen_core::engine::{AnswerSettings, EditRequest, Engine};
+use unigen_core::engine::{AnswerSettings, EditRequest, Engine, GenerateRequest};
 use unigen_core::sampling::Flow;
 
-use crate::data::stickers::{Edit, QuestionAnswer, Renderer, Split, edit_at, questions, rng_at, scene_at};
-use crate::eval::BATCH;
+use crate::data::stickers::{
+    Edit, QuestionAnswer, Renderer, Split, edit_at, geneval_prompts, questions, rng_at, scene_at,
+};
+use crate::eval::detector::Detector;
+use crate::eval::geneval::{Prompt, Tag};
+use crate::eval::{self, BATCH};
 use crate::run::sheet;
 use crate::train::Evaluation;
 
@@ -19,6 +23,29 @@ const ASKED: u64 = 64;
 const SHOWN: usize = 32;
 /// No answer is longer, in tokens.
 const ANSWER: usize = 24;
+
+/// What the prompts are drawn from; every so manieth of them is drawn.
+const PROMPTS: u64 = 0x5EED_9E7A;
+const SKIPPED: usize = 7;
+
+/// Held-out prompts.
+pub fn prompts() -> Vec<Prompt> {
+    geneval_prompts(PROMPTS).into_iter().step_by(SKIPPED).collect()
+}
+
+/// Has `engine` draw [`prompts`] and `judge` score them: `geneval`, each tag, and a sheet.
+///
+/// # Errors
+/// When the device fails.
+pub fn drawing_exam(engine: &Engine, judge: &Detector) -> Result<Evaluation> {
+    let draw = |requests: &[GenerateRequest]| {
+        Ok(engine.generate_batch(requests, engine.generation(), |_| Flow::Continue)?)
+    };
+    let judged = eval::Evaluation::run(&prompts(), 1, 0, judge, draw, |_| {})?;
+    let mut scalars = vec![("geneval", judged.overall.unwrap_or_default())];
+    scalars.extend(Tag::ALL.iter().filter_map(|&tag| Some((tag.name(), judged.scores.tag(tag)?))));
+    Ok(Evaluation { scalars, sheets: vec![("samples", judged.sheet())] })
+}
 
 /// Has `engine` edit and answer about held-out scenes: the share of answers that are right to the letter; a sheet of
 /// before, drawn and wanted; a sheet of questions and answers.

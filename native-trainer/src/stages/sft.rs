@@ -291,7 +291,7 @@ impl Stage for SftStage {
         ] {
             ensure!((0.0..=1.0).contains(&share), "{name} is {share}, not 0 to 1");
         }
-        let (base, model) = Base::open(&settings.model, &settings.vision, device)?;
+        let (base, model) = Base::open(&settings.model, Some(&settings.vision), device)?;
         let (training, held_out) = (Material::of_training(settings, &base)?, Material::held_out(&base)?);
         let (settings, device) = (settings.clone(), device.clone());
         Ok((Self { settings, base, training, held_out, device }, model))

@@ -2,14 +2,15 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
-use std::path::Path;
+use burn::tensor::Device;
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 use unigen_core::files::write_atomic;
 
-use super::{Loss, Stage, Training, checkpoint, settings};
-use crate::optimizer::{AdamW, HostGradients, Step, floats};
-use crate::run::{Interrupt, Progress, RunFolder, RunLog};
+use super::{Stage, Training, Update, checkpoint, settings};
+use crate::optimizer::{AdamW, Step};
+use crate::run::{Interrupt, Progress, RunFolder, RunLog, records};
 
 /// Added to AdamW's denominator.
 const EPS: f64 = 1e-8;
@@ -39,7 +40,8 @@ pub fn run<S: Stage>(settings: S::Settings, out: &Path, start: Start, device: &D
     train::<S>(settings, out, start, device, &|| interrupt.requested())
 }
 
-/// Exports the averaged weights of the last checkpoint of the run in `out`, finished or not, into `folder`.
+/// Exports the averaged weights of the best checkpoint of the run in `out`, where its stage looks for it, else of the last,
+/// into `folder`; the run may be finished or not.
 ///
 /// # Errors
 /// When there is no run or checkpoint, or what the stage's export reports.
@@ -47,8 +49,9 @@ pub fn export<S: Stage>(out: &Path, folder: &Path, device: &Device) -> Result<()
     let run = RunFolder::open(out)?;
     let settings = settings::settings(Some(&run.config()), &[])?;
     let (stage, model) = S::open(&settings, &device.clone().autodiff())?;
-    let model = checkpoint::initial(&run.checkpoint(checkpoint::LAST), model.valid())?;
-    write_export(&stage, &model, folder)
+    let best = Some(run.checkpoint(checkpoint::BEST)).filter(|best| S::SCORE.is_some() && best.exists());
+    let path = best.unwrap_or_else(|| run.checkpoint(checkpoint::LAST));
+    write_export(&stage, &checkpoint::initial(&path, model.valid())?, folder)
 }
 
 fn write_export<S: Stage>(stage: &S, model: &S::Model, folder: &Path) -> Result<()> {
@@ -57,7 +60,7 @@ fn write_export<S: Stage>(stage: &S, model: &S::Model, folder: &Path) -> Result<
 }
 
 /// [`run`], leaving when `stop` says so.
-pub(super) fn train<S: Stage>(
+pub(crate) fn train<S: Stage>(
     settings: S::Settings,
     out: &Path,
     start: Start,
@@ -106,10 +109,17 @@ pub(super) fn train<S: Stage>(
     };
     if !resume {
         trainer.save(&model)?;
+        if S::SCORE.is_some() {
+            trainer.evaluate(&model)?;
+        }
     }
     let model = trainer.steps(model, stop)?;
     let export = trainer.folder.root().join("export");
-    write_export(&trainer.stage, &trainer.averaged(&model), &export)?;
+    let mut averaged = trainer.averaged(&model);
+    if let Some(best) = trainer.best() {
+        averaged = checkpoint::initial(&best, averaged)?;
+    }
+    write_export(&trainer.stage, &averaged, &export)?;
     trainer.progress.note(&format!("trained {} steps; exported to {}", trainer.done, export.display()));
     trainer.progress.finish();
     Ok(())
@@ -144,17 +154,26 @@ struct Interval {
 
 impl<S: Stage> Trainer<S> {
     fn steps(&mut self, mut model: S::Model, stop: &dyn Fn() -> bool) -> Result<S::Model> {
+        let mut save = false;
         while self.done < self.training.steps {
             model = self.step(model)?;
             let last = self.done == self.training.steps;
             let due = |every: u64| last || self.done.is_multiple_of(every);
-            let (evaluate, save) = (due(self.training.evaluate_every), due(self.training.save_every));
-            let stop = !last && stop();
-            if save || stop {
+            let evaluate = due(self.training.evaluate_every);
+            let resumable = last || self.stage.resumable(self.done);
+            let stop = !last && resumable && stop();
+            save |= stop || due(self.training.save_every);
+            if save && resumable {
                 self.save(&model)?;
+                save = false;
             }
             if evaluate {
                 self.evaluate(&model)?;
+                if let Some(reason) = self.stage.finished(&records(&self.folder.log())?) {
+                    self.progress.note(&format!("stopped after step {}: {reason}", self.done));
+                    self.save(&model)?;
+                    return Ok(model);
+                }
             }
             if stop {
                 bail!("stopped after step {} with everything saved; to go on: {}", self.done, self.resume());
@@ -166,11 +185,9 @@ impl<S: Stage> Trainer<S> {
     fn step(&mut self, mut model: S::Model) -> Result<S::Model> {
         let start = Instant::now();
         let (step, rate) = (self.done, self.training.rate(self.done));
-        let Loss { total, parts } = self.stage.loss(&model, step)?;
-        let loss = scalar(total.clone())?;
+        let Update { loss, gradients, scalars } = self.stage.update(&model, step)?;
         let mut norm = f64::NAN;
-        if loss.is_finite() {
-            let gradients = HostGradients::read(&model, total.backward())?;
+        if let Some(gradients) = gradients {
             norm = gradients.norm();
             if norm.is_finite() {
                 let change = Step {
@@ -193,7 +210,7 @@ impl<S: Stage> Trainer<S> {
         }
         self.progress.step(self.done, self.training.batch as u64, loss);
         if self.done == self.training.steps || self.done.is_multiple_of(self.training.log_every) {
-            self.write_log(rate, norm, parts)?;
+            self.write_log(rate, norm, &scalars)?;
         }
         ensure!(
             self.failed < PATIENCE,
@@ -207,7 +224,7 @@ impl<S: Stage> Trainer<S> {
         Ok(model)
     }
 
-    fn write_log(&mut self, rate: f64, norm: f64, parts: Vec<(&'static str, Tensor<1>)>) -> Result<()> {
+    fn write_log(&mut self, rate: f64, norm: f64, more: &[(Cow<str>, f64)]) -> Result<()> {
         let Interval { steps, skipped, seconds, loss } = std::mem::take(&mut self.interval);
         let mut scalars = vec![
             ("loss", loss / (steps - skipped) as f64),
@@ -216,9 +233,7 @@ impl<S: Stage> Trainer<S> {
             ("samples_per_second", steps as f64 * self.training.batch as f64 / seconds),
             ("skipped_steps", skipped as f64),
         ];
-        for (name, value) in parts {
-            scalars.push((name, scalar(value)?));
-        }
+        scalars.extend(more.iter().map(|(name, value)| (name.as_ref(), *value)));
         self.log.scalars(self.done, &scalars)
     }
 
@@ -228,6 +243,14 @@ impl<S: Stage> Trainer<S> {
 
     fn evaluate(&mut self, model: &S::Model) -> Result<()> {
         let found = self.stage.evaluate(&self.averaged(model))?;
+        let score = found.scalars.iter().find(|(name, _)| Some(*name) == S::SCORE);
+        if let Some(&(name, score)) = score {
+            let before = records(&self.folder.log())?;
+            if before.iter().filter_map(|record| record.scalars.get(name)?.as_f64()).all(|other| score > other) {
+                let path = self.folder.checkpoint(checkpoint::BEST);
+                checkpoint::save(&path, model, &self.optimizer, self.done)?;
+            }
+        }
         if !found.scalars.is_empty() {
             self.log.scalars(self.done, &found.scalars)?;
             let numbers = found.scalars.iter().map(|(name, value)| format!("{name} {value:.4}"));
@@ -247,13 +270,14 @@ impl<S: Stage> Trainer<S> {
         Ok(())
     }
 
+    /// The checkpoint that validated best, if one did.
+    fn best(&self) -> Option<PathBuf> {
+        let path = self.folder.checkpoint(checkpoint::BEST);
+        (S::SCORE.is_some() && path.exists()).then_some(path)
+    }
+
     /// The command that goes on with this run.
     fn resume(&self) -> String {
         format!("unigen train {} --out {} --resume", S::NAME, self.folder.root().display())
     }
-}
-
-fn scalar(tensor: Tensor<1>) -> Result<f64> {
-    let value = floats(tensor)?.first().copied().context("a loss without a value")?;
-    Ok(f64::from(value))
 }
