@@ -1,5 +1,6 @@
 //! Making data for, training, judging and verifying unified multimodal models.
 
+pub mod ablate;
 pub mod bench;
 pub mod data;
 mod device;

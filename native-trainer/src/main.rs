@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand};
-use cli::{Describe, Edit, Generate, Geneval};
+use cli::{Ablate, Describe, Edit, Generate, Geneval};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -60,6 +60,8 @@ enum Command {
         /// Rows of a sequence
         #[arg(long, default_value_t = 180)]
         rows: usize,
+        #[command(subcommand)]
+        job: Option<BenchJob>,
     },
     /// Train one stage of the model
     Train {
@@ -69,6 +71,8 @@ enum Command {
         #[command(flatten)]
         options: train::Options,
     },
+    /// Reinforcement learning with and without each of its parts, beside the numbers of UniGen-1.5
+    Ablate(Ablate),
     /// Make training data
     #[command(subcommand)]
     Data(DataCommand),
@@ -84,6 +88,19 @@ const STAGES: &[(&str, train::Command)] = &[
     (AlignStage::NAME, train::command::<AlignStage>),
     (RlStage::NAME, train::command::<RlStage>),
 ];
+
+#[derive(Subcommand)]
+enum BenchJob {
+    /// Reinforcement learning instead: seconds a group, with its samples together and one by one
+    Rl {
+        /// Samples of an input
+        #[arg(long, default_value_t = 8)]
+        samples: usize,
+        /// Decoding steps
+        #[arg(long, default_value_t = 8)]
+        steps: usize,
+    },
+}
 
 #[derive(Subcommand)]
 enum EvalCommand {
@@ -135,7 +152,13 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Eval(EvalCommand::Geneval(geneval)) => geneval.run(detector),
         Command::Verify { folders, device } => verify_all(&folders, &device.device()),
         Command::Info { model } => info(&model),
-        Command::Bench { batch, rows } => {
+        Command::Bench { job: Some(BenchJob::Rl { samples, steps }), .. } => {
+            for group in bench::groups(samples, steps)? {
+                println!("{group}");
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Bench { batch, rows, job: None } => {
             let (batch, rows) = (batch.max(1), rows.max(1));
             for job in [bench::decoder(batch, rows)?, bench::tokenizer(batch.min(8))?] {
                 for bench::TrainingStep { precision, samples, gflops } in job.measure()? {
@@ -152,6 +175,7 @@ fn run(command: Command) -> Result<ExitCode> {
             command(&options)?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Ablate(ablate) => ablate.run(),
         Command::Data(DataCommand::Stickers { out, count, seed, size }) => {
             let style = ProgressStyle::with_template("{bar:40} {pos}/{len} scenes, {eta} left")?;
             let bar = ProgressBar::new(count).with_style(style);

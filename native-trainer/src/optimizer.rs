@@ -9,7 +9,6 @@ use burn::tensor::{DType, Gradients, Tensor, TensorData};
 use rayon::prelude::*;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use unigen_core::weights::{Checkpoint, NamedTensor};
 
 /// Elements that one task updates.
@@ -128,14 +127,17 @@ impl HostGradients {
         reader.found.map(Self)
     }
 
-    /// Adds the gradients of another part of the batch.
-    pub fn add(&mut self, part: Self) {
-        for (path, values) in part.0 {
-            match self.0.entry(path) {
-                Entry::Vacant(place) => _ = place.insert(values),
-                Entry::Occupied(mut sum) => sum.get_mut().iter_mut().zip(values).for_each(|(a, b)| *a += b),
+    /// The sum with other gradients of the same module; a parameter may have one in either alone.
+    pub fn plus(mut self, other: Self) -> Self {
+        for (path, values) in other.0 {
+            match self.0.get_mut(&path) {
+                Some(sum) => sum.par_chunks_mut(CHUNK).zip(values.par_chunks(CHUNK)).for_each(|(sum, values)| {
+                    sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+                }),
+                None => drop(self.0.insert(path, values)),
             }
         }
+        self
     }
 
     /// The gradients by parameter path, row-major.

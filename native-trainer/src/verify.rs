@@ -350,7 +350,7 @@ impl Case {
                 );
                 loss += scalar(terms.loss.clone())?;
                 kl += scalar(terms.kl)?;
-                gradients.add(HostGradients::read(&model, terms.loss.backward())?);
+                gradients = gradients.plus(HostGradients::read(&model, terms.loss.backward())?);
             }
             for (name, found) in [("log_probs", found), ("reference_log_probs", of_reference)] {
                 let wanted = self.io.tensor(name)?.0;

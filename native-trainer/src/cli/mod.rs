@@ -1,10 +1,12 @@
 //! The commands that have more than a few options.
 
+mod ablate;
 mod describe;
 mod edit;
 mod generate;
 mod geneval;
 
+pub use ablate::Ablate;
 pub use describe::Describe;
 pub use edit::Edit;
 pub use generate::Generate;

@@ -458,7 +458,7 @@ impl Stage for RlStage {
                 clipped += f64::from(u8::from(self.settings.clip > 0.0 && away > self.settings.clip));
             }
             if loss.is_finite() {
-                gradients.add(HostGradients::read(model, terms.loss.backward())?);
+                gradients = gradients.plus(HostGradients::read(model, terms.loss.backward())?);
             }
         }
         let fresh = step.is_multiple_of(self.settings.updates);

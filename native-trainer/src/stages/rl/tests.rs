@@ -147,7 +147,6 @@ fn replay_gives_what_was_drawn_the_same_probability() {
     assert_eq!(experience.inputs.iter().filter(|input| input.task == Task::Edit).count(), 1);
     assert!((experience.weights.iter().sum::<f32>() * 16.0 - 1.0).abs() < 1e-5);
     // A policy that is not the one that drew is found out.
-    drop(experience);
     let (other, _) = open(&settings(&folder));
     other.update(&model, 0).unwrap();
     other.0.checked.set(false);
