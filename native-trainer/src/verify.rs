@@ -17,6 +17,7 @@ use unigen_core::vision::{Patches, Siglip, Siglip2, VisionConfig};
 use unigen_core::weights::{Checkpoint, keys, load};
 
 use crate::optimizer::{AdamW, HostGradients, Step, floats};
+use crate::rewards::clip::{Clip, ClipConfig, OpenClip};
 use crate::rl::{Objective, Rollout, passes};
 use crate::train::scalar;
 
@@ -51,6 +52,7 @@ pub fn verify(folder: &Path, device: &Device) -> Result<Vec<Comparison>> {
         "siglip2" => case.siglip2()?,
         "grpo" => case.grpo()?,
         "magvitv2" => case.magvitv2()?,
+        "clip" | "openclip" => case.clip()?,
         kind => bail!("{}: parity of kind {kind} is not there yet", folder.display()),
     }
     Ok(case.comparisons)
@@ -427,6 +429,25 @@ impl Case {
         self.compare("embeddings", tower.embeddings(&patches)?, 1e-3)?;
         self.compare_rows("penultimate", tower.penultimate(&patches)?, 1e-3, keep)?;
         self.compare_rows("last_hidden_state", tower.last_hidden_state(&patches)?, 1e-3, keep)
+    }
+
+    fn clip(&mut self) -> Result<()> {
+        let config = ClipConfig::from_json(&self.config)?;
+        let clip = match self.kind()? {
+            "clip" => Clip::load(&config, &self.model, &self.device)?,
+            _ => Clip::load(&config, &OpenClip::new(&self.model, self.model.names())?, &self.device)?,
+        };
+        let (ids, shape) = self.io.ints("input_ids")?;
+        let texts: Vec<Vec<u32>> =
+            ids.chunks(shape[1].max(1)).map(|text| text.iter().map(|&id| id as u32).collect()).collect();
+        let images = clip.image_embeds(self.input("pixel_values")?);
+        let texts = clip.text_embeds(&texts, &self.device)?;
+        self.compare("image_embeds", images.clone(), 1e-3)?;
+        self.compare("text_embeds", texts.clone(), 1e-3)?;
+        if self.io.contains("logits_per_image") {
+            self.compare("logits_per_image", clip.logits_per_image(images, texts), 1e-3)?;
+        }
+        Ok(())
     }
 
     fn magvitv2(&mut self) -> Result<()> {

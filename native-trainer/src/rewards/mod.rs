@@ -2,6 +2,7 @@
 //! picture the description is its prompt, for an edited one it is that of the wanted picture (UniGen-1.5, arXiv 2511.14760,
 //! section 3.4).
 
+pub mod clip;
 mod ensemble;
 
 pub use ensemble::{Ensemble, Member, RewardScores, Scored, Summary};
