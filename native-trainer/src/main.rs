@@ -4,19 +4,16 @@ mod cli;
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
-use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand};
-use cli::{Describe, Edit, Generate, Geneval};
+use cli::{Describe, Edit, EvalAll, EvalTokenizer, Generate, Geneval, ImgEdit, Runs, Understanding, interruptible};
 use indicatif::{ProgressBar, ProgressStyle};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use unigen_core::config::{Config, ModelConfig};
 use unigen_core::cost::{Cost, Task};
 use unigen_trainer::DeviceChoice;
-use unigen_trainer::eval::Detect;
-use unigen_trainer::eval::detector::{Detector, DetectorStage};
+use unigen_trainer::eval::detector::DetectorStage;
 use unigen_trainer::stages::{AlignStage, PretrainStage, SftStage, TokenizerStage, VisionStage};
-use unigen_trainer::train::Stage;
 use unigen_trainer::{bench, data, train, verify};
 
 /// A unified multimodal model that understands, generates and edits images.
@@ -61,33 +58,73 @@ enum Command {
         #[arg(long, default_value_t = 180)]
         rows: usize,
     },
-    /// Train one stage of the model
-    Train {
-        /// What to train
-        #[arg(value_parser = PossibleValuesParser::new(STAGES.iter().map(|&(name, _)| name)))]
-        stage: String,
-        #[command(flatten)]
-        options: train::Options,
-    },
+    /// Train one stage of the model, or all
+    #[command(subcommand)]
+    Train(Train),
+    /// Curves and sheets of runs side by side, as a page
+    Runs(Runs),
     /// Make training data
     #[command(subcommand)]
     Data(DataCommand),
 }
 
-/// The stages of training: name and [`train::command`] of each.
-const STAGES: &[(&str, train::Command)] = &[
-    (DetectorStage::NAME, train::command::<DetectorStage>),
-    (TokenizerStage::NAME, train::command::<TokenizerStage>),
-    (VisionStage::NAME, train::command::<VisionStage>),
-    (PretrainStage::NAME, train::command::<PretrainStage>),
-    (SftStage::NAME, train::command::<SftStage>),
-    (AlignStage::NAME, train::command::<AlignStage>),
+#[derive(Subcommand)]
+enum Train {
+    /// The detector that judges pictures, or that teaches the image tokenizer
+    Detector(train::Options),
+    /// The image tokenizer: pictures to codes and back
+    Tokenizer(train::Options),
+    /// The understanding encoder
+    Vision(train::Options),
+    /// Pre-training: generation, captioning and text
+    Pretrain(train::Options),
+    /// All tasks together: generation, editing, understanding and text
+    Sft(train::Options),
+    /// Edit instruction alignment
+    Align(train::Options),
+    /// All runs of a recipe that are not yet done, one after another; may be stopped at any point
+    All(train::RecipeOptions),
+    /// Whether the runs of a recipe can work: a few steps of each, with memory and predicted time
+    Check(train::RecipeOptions),
+}
+
+/// The stages that a recipe may name.
+const STAGES: &[train::Entry] = &[
+    train::Entry::of::<DetectorStage>(),
+    train::Entry::of::<TokenizerStage>(),
+    train::Entry::of::<VisionStage>(),
+    train::Entry::of::<PretrainStage>(),
+    train::Entry::of::<SftStage>(),
+    train::Entry::of::<AlignStage>(),
 ];
+
+impl Train {
+    fn run(&self) -> Result<()> {
+        match self {
+            Train::Detector(options) => train::command::<DetectorStage>(options),
+            Train::Tokenizer(options) => train::command::<TokenizerStage>(options),
+            Train::Vision(options) => train::command::<VisionStage>(options),
+            Train::Pretrain(options) => train::command::<PretrainStage>(options),
+            Train::Sft(options) => train::command::<SftStage>(options),
+            Train::Align(options) => train::command::<AlignStage>(options),
+            Train::All(options) => train::train_all(options, STAGES),
+            Train::Check(options) => train::check_all(options, STAGES),
+        }
+    }
+}
 
 #[derive(Subcommand)]
 enum EvalCommand {
     /// GenEval: whether images show the objects, numbers, colours and places that their prompts ask for
     Geneval(Geneval),
+    /// ImgEdit: nine types of edit, three scores from 1 to 5, between a copy of the picture and the picture that is wanted
+    Imgedit(ImgEdit),
+    /// Answers to questions about held-out scenes, beside the most frequent answers
+    Understanding(Understanding),
+    /// What an image tokenizer keeps of held-out scenes
+    Tokenizer(EvalTokenizer),
+    /// All of these
+    All(EvalAll),
 }
 
 #[derive(Subcommand)]
@@ -131,7 +168,12 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Generate(generate) => generate.run(),
         Command::Edit(edit) => edit.run(),
         Command::Describe(describe) => describe.run(),
-        Command::Eval(EvalCommand::Geneval(geneval)) => geneval.run(detector),
+        Command::Eval(EvalCommand::Geneval(geneval)) => geneval.run(),
+        Command::Eval(EvalCommand::Imgedit(imgedit)) => imgedit.run(),
+        Command::Eval(EvalCommand::Understanding(understanding)) => understanding.run(),
+        Command::Eval(EvalCommand::Tokenizer(tokenizer)) => tokenizer.run(),
+        Command::Eval(EvalCommand::All(all)) => all.run(),
+        Command::Runs(runs) => runs.run(),
         Command::Verify { folders, device } => verify_all(&folders, &device.device()),
         Command::Info { model } => info(&model),
         Command::Bench { batch, rows } => {
@@ -145,12 +187,7 @@ fn run(command: Command) -> Result<ExitCode> {
             println!("optimizer: {:.1} ms a step", bench::optimizer_step()?);
             Ok(ExitCode::SUCCESS)
         }
-        Command::Train { stage, options } => {
-            let known = STAGES.iter().find(|(name, _)| *name == stage);
-            let (_, command) = known.with_context(|| format!("there is no stage {stage}"))?;
-            command(&options)?;
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Train(train) => interruptible(|| train.run()),
         Command::Data(DataCommand::Stickers { out, count, seed, size }) => {
             let style = ProgressStyle::with_template("{bar:40} {pos}/{len} scenes, {eta} left")?;
             let bar = ProgressBar::new(count).with_style(style);
@@ -160,11 +197,6 @@ fn run(command: Command) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
     }
-}
-
-/// The judge at `path`.
-fn detector(path: &Path, device: &Device) -> Result<Box<dyn Detect>> {
-    Ok(Box::new(Detector::open(path, device)?))
 }
 
 fn verify_all(folders: &[PathBuf], device: &Device) -> Result<ExitCode> {

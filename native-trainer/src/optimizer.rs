@@ -127,6 +127,19 @@ impl HostGradients {
         reader.found.map(Self)
     }
 
+    /// The sum with other gradients of the same module; a parameter may have one in either alone.
+    pub fn plus(mut self, other: Self) -> Self {
+        for (path, values) in other.0 {
+            match self.0.get_mut(&path) {
+                Some(sum) => sum.par_chunks_mut(CHUNK).zip(values.par_chunks(CHUNK)).for_each(|(sum, values)| {
+                    sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+                }),
+                None => drop(self.0.insert(path, values)),
+            }
+        }
+        self
+    }
+
     /// The Euclidean norm of all gradients together; the same on any number of threads.
     pub fn norm(&self) -> f64 {
         let squares = |values: &Vec<f32>| -> Vec<f64> { values.par_chunks(CHUNK).map(square).collect() };

@@ -3,11 +3,10 @@
 use anyhow::Result;
 use rand::seq::IndexedRandom;
 use unigen_core::engine::{AnswerSettings, EditRequest, Engine};
-use unigen_core::sampling::Flow;
 
 use crate::data::stickers::{Edit, QuestionAnswer, Renderer, Split, edit_at, questions, rng_at, scene_at};
 use crate::eval::BATCH;
-use crate::run::sheet;
+use crate::run::{Interrupt, sheet};
 use crate::train::Evaluation;
 
 /// What held-out scenes are drawn from.
@@ -37,7 +36,7 @@ pub fn exam(engine: &Engine) -> Result<Evaluation> {
     let requests: Vec<EditRequest> = requests.collect();
     let mut cells = Vec::new();
     for (requests, edits) in requests.chunks(BATCH).zip(edits.chunks(BATCH)) {
-        let drawn = engine.edit_batch(requests, engine.generation(), |_| Flow::Continue)?;
+        let drawn = engine.edit_batch(requests, engine.generation(), |_| Interrupt::flow())?;
         for ((request, edit), drawn) in requests.iter().zip(edits).zip(drawn) {
             cells.push((request.image.clone(), request.instruction.clone()));
             cells.push((drawn, "drawn".to_owned()));
@@ -47,6 +46,7 @@ pub fn exam(engine: &Engine) -> Result<Evaluation> {
     let settings = AnswerSettings { max_tokens: ANSWER, ..AnswerSettings::default() };
     let (mut right, mut answers) = (0, Vec::new());
     for index in 0..ASKED {
+        Interrupt::check()?;
         let scene = scene_at(Split::Validation, SEED, index);
         let mut rng = rng_at(SEED, index);
         let asked = questions(&scene, &mut rng);

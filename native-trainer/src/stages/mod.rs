@@ -12,6 +12,7 @@ pub mod tokenizer;
 pub mod vision;
 
 pub use align::AlignStage;
+pub use base::Lora;
 pub use pretrain::PretrainStage;
 pub use sft::SftStage;
 pub use tokenizer::TokenizerStage;

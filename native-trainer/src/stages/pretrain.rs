@@ -9,7 +9,6 @@ use unigen_core::config::{Config, GenerationConfig, ModelConfig};
 use unigen_core::engine::{Engine, GenerateRequest, ModelFolder, layouts};
 use unigen_core::image_tokenizer::ImageTokenizer;
 use unigen_core::model::UniGen;
-use unigen_core::sampling::Flow;
 use unigen_core::sequence::ImageRows;
 use unigen_core::text::{TextTokenizer, train_bpe};
 use unigen_core::weights::Precision;
@@ -23,7 +22,7 @@ use crate::data::{Caption, Source, SourceSettings, pick_at};
 use crate::eval;
 use crate::eval::detector::Detector;
 use crate::eval::geneval::{Prompt, Tag};
-use crate::run::sheet;
+use crate::run::{Interrupt, sheet};
 use crate::train::{Evaluation, Loss, Stage, Training};
 
 /// What the prompts of validation are drawn from.
@@ -174,7 +173,7 @@ impl PretrainStage {
         let images = self.image_tokenizer.clone();
         let engine = Engine::of(text, model.clone(), images, None, &device)?;
         let draw = |requests: &[GenerateRequest]| -> Result<_> {
-            Ok(engine.generate_batch(requests, engine.generation(), |_| Flow::Continue)?)
+            Ok(engine.generate_batch(requests, engine.generation(), |_| Interrupt::flow())?)
         };
         let prompts = geneval_prompts(VALIDATION_SEED);
         let prompts: Vec<Prompt> = prompts.into_iter().step_by(SKIPPED).collect();
@@ -209,6 +208,11 @@ impl Stage for PretrainStage {
 
     fn training(settings: &Settings) -> &Training {
         &settings.training
+    }
+
+    fn on_trial(settings: Settings, folder: &Path) -> Settings {
+        let pictures = settings.pictures.min(settings.training.samples());
+        Settings { pictures, codes: folder.join("codes"), judge: None, ..settings }
     }
 
     fn open(settings: &Settings, device: &Device) -> Result<(Self, UniGen)> {

@@ -279,6 +279,13 @@ impl Stage for SftStage {
         &settings.training
     }
 
+    fn on_trial(settings: Settings, folder: &Path) -> Settings {
+        let few = |count: u64| count.min(settings.training.samples());
+        let (pictures, edits) = (few(settings.pictures), few(settings.edits));
+        let (codes, edit_codes) = (folder.join("codes"), folder.join("edit-codes"));
+        Settings { pictures, codes, edits, edit_codes, ..settings }
+    }
+
     fn open(settings: &Settings, device: &Device) -> Result<(Self, UniGen)> {
         let mix = settings.mix;
         ensure!(mix.iter().sum::<u64>() > 0, "mix is {mix:?}; one of its shares must not be 0");

@@ -1,6 +1,6 @@
 //! The training loop.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use std::path::Path;
@@ -9,10 +9,12 @@ use unigen_core::files::write_atomic;
 
 use super::{Loss, Stage, Training, checkpoint, settings};
 use crate::optimizer::{AdamW, HostGradients, Step, floats};
-use crate::run::{Interrupt, Progress, RunFolder, RunLog};
+use crate::run::{Interrupt, Interrupted, Progress, Record, RunFolder, RunLog};
 
 /// Added to AdamW's denominator.
 const EPS: f64 = 1e-8;
+/// What the log calls the loss; lines of validations have none.
+const LOSS: &str = "loss";
 /// Steps in a row without a finite gradient after which a run gives up.
 const PATIENCE: u64 = 10;
 
@@ -51,7 +53,7 @@ pub fn export<S: Stage>(out: &Path, folder: &Path, device: &Device) -> Result<()
     write_export(&stage, &model, folder)
 }
 
-fn write_export<S: Stage>(stage: &S, model: &S::Model, folder: &Path) -> Result<()> {
+pub(super) fn write_export<S: Stage>(stage: &S, model: &S::Model, folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     stage.export(model, folder).with_context(|| format!("cannot export to {}", folder.display()))
 }
@@ -70,7 +72,7 @@ pub(super) fn train<S: Stage>(
     let device = device.clone().autodiff();
     device.seed(training.seed);
     let (stage, mut model) = S::open(&settings, &device)?;
-    let mut optimizer = AdamW::new(training.betas, EPS, training.weight_decay);
+    let mut optimizer = adamw(&training);
 
     let command = std::env::args().collect::<Vec<_>>().join(" ");
     let (folder, done) = match start {
@@ -110,6 +112,7 @@ pub(super) fn train<S: Stage>(
     let model = trainer.steps(model, stop)?;
     let export = trainer.folder.root().join("export");
     write_export(&trainer.stage, &trainer.averaged(&model), &export)?;
+    trainer.folder.finish()?;
     trainer.progress.note(&format!("trained {} steps; exported to {}", trainer.done, export.display()));
     trainer.progress.finish();
     Ok(())
@@ -144,6 +147,9 @@ struct Interval {
 
 impl<S: Stage> Trainer<S> {
     fn steps(&mut self, mut model: S::Model, stop: &dyn Fn() -> bool) -> Result<S::Model> {
+        if self.evaluation_is_missing()? {
+            self.evaluate(&model)?;
+        }
         while self.done < self.training.steps {
             model = self.step(model)?;
             let last = self.done == self.training.steps;
@@ -153,34 +159,38 @@ impl<S: Stage> Trainer<S> {
             if save || stop {
                 self.save(&model)?;
             }
+            if stop {
+                return Err(self.stopped());
+            }
             if evaluate {
                 self.evaluate(&model)?;
-            }
-            if stop {
-                bail!("stopped after step {} with everything saved; to go on: {}", self.done, self.resume());
             }
         }
         Ok(model)
     }
 
+    /// Whether the run was stopped after it had saved a step and before it had validated it.
+    fn evaluation_is_missing(&self) -> Result<bool> {
+        let due = self.done == self.training.steps || self.done.is_multiple_of(self.training.evaluate_every);
+        if self.done == 0 || !due {
+            return Ok(false);
+        }
+        let validated =
+            |record: &Record| record.step == self.done && !record.scalars.contains_key(LOSS);
+        Ok(!self.folder.records()?.iter().any(validated))
+    }
+
+    fn stopped(&self) -> anyhow::Error {
+        anyhow!("stopped after step {} with everything saved; to go on: {}", self.done, self.resume())
+    }
+
     fn step(&mut self, mut model: S::Model) -> Result<S::Model> {
         let start = Instant::now();
         let (step, rate) = (self.done, self.training.rate(self.done));
-        let Loss { total, parts } = self.stage.loss(&model, step)?;
-        let loss = scalar(total.clone())?;
-        let mut norm = f64::NAN;
-        if loss.is_finite() {
-            let gradients = HostGradients::read(&model, total.backward())?;
-            norm = gradients.norm();
-            if norm.is_finite() {
-                let change = Step {
-                    learning_rate: rate,
-                    gradient_scale: self.training.clip(norm),
-                    ema_decay: self.training.average_decay(step),
-                };
-                model = self.optimizer.step(model, gradients, change)?;
-            }
-        }
+        let found = gradients(&self.stage, &model, step, &self.training)?;
+        let (loss, parts) = (found.loss, found.parts.clone());
+        let norm;
+        (model, norm) = update(&mut self.optimizer, model, found, step, &self.training)?;
         self.done += 1;
         self.interval.steps += 1;
         self.interval.seconds += start.elapsed().as_secs_f64();
@@ -191,7 +201,7 @@ impl<S: Stage> Trainer<S> {
             self.failed += 1;
             self.interval.skipped += 1;
         }
-        self.progress.step(self.done, self.training.batch as u64, loss);
+        self.progress.step(self.done, self.training.samples(), loss);
         if self.done == self.training.steps || self.done.is_multiple_of(self.training.log_every) {
             self.write_log(rate, norm, parts)?;
         }
@@ -207,18 +217,16 @@ impl<S: Stage> Trainer<S> {
         Ok(model)
     }
 
-    fn write_log(&mut self, rate: f64, norm: f64, parts: Vec<(&'static str, Tensor<1>)>) -> Result<()> {
+    fn write_log(&mut self, rate: f64, norm: f64, parts: Vec<(&'static str, f64)>) -> Result<()> {
         let Interval { steps, skipped, seconds, loss } = std::mem::take(&mut self.interval);
         let mut scalars = vec![
-            ("loss", loss / (steps - skipped) as f64),
+            (LOSS, loss / (steps - skipped) as f64),
             ("learning_rate", rate),
             ("gradient_norm", norm),
-            ("samples_per_second", steps as f64 * self.training.batch as f64 / seconds),
+            ("samples_per_second", (steps * self.training.samples()) as f64 / seconds),
             ("skipped_steps", skipped as f64),
         ];
-        for (name, value) in parts {
-            scalars.push((name, scalar(value)?));
-        }
+        scalars.extend(parts);
         self.log.scalars(self.done, &scalars)
     }
 
@@ -226,8 +234,15 @@ impl<S: Stage> Trainer<S> {
         self.optimizer.averaged(model.valid())
     }
 
+    /// Validates; one that is stopped is done again by the resumed run.
     fn evaluate(&mut self, model: &S::Model) -> Result<()> {
-        let found = self.stage.evaluate(&self.averaged(model))?;
+        let found = match self.stage.evaluate(&self.averaged(model)) {
+            Err(error) if Interrupted::is(&error) => {
+                self.save(model)?;
+                return Err(self.stopped());
+            }
+            found => found?,
+        };
         if !found.scalars.is_empty() {
             self.log.scalars(self.done, &found.scalars)?;
             let numbers = found.scalars.iter().map(|(name, value)| format!("{name} {value:.4}"));
@@ -250,6 +265,67 @@ impl<S: Stage> Trainer<S> {
     /// The command that goes on with this run.
     fn resume(&self) -> String {
         format!("unigen train {} --out {} --resume", S::NAME, self.folder.root().display())
+    }
+}
+
+/// What came of the batches of one step.
+pub(super) struct Gradients {
+    /// Their sum; none where a loss was not finite.
+    gradients: Option<HostGradients>,
+    /// The mean of the losses, and the parts of the last one.
+    loss: f64,
+    parts: Vec<(&'static str, f64)>,
+}
+
+/// The gradients of a step, batch after batch, so that no more than one batch is in memory.
+pub(super) fn gradients<S: Stage>(
+    stage: &S,
+    model: &S::Model,
+    step: u64,
+    training: &Training,
+) -> Result<Gradients> {
+    let count = training.accumulate;
+    let mut sum = Gradients { gradients: Some(HostGradients::default()), loss: 0.0, parts: vec![] };
+    for batch in step * count..(step + 1) * count {
+        let Loss { total, parts } = stage.loss(model, batch)?;
+        let loss = scalar(total.clone())?;
+        sum.loss += loss / count as f64;
+        sum.parts = parts.into_iter().map(|(name, part)| Ok((name, scalar(part)?))).collect::<Result<_>>()?;
+        sum.gradients = match sum.gradients {
+            Some(gradients) if loss.is_finite() => {
+                Some(gradients.plus(HostGradients::read(model, total.backward())?))
+            }
+            _ => None,
+        };
+    }
+    Ok(sum)
+}
+
+/// The optimiser that settings ask for.
+pub(super) fn adamw(training: &Training) -> AdamW {
+    AdamW::new(training.betas, EPS, training.weight_decay)
+}
+
+/// The model after a step, and the norm of its gradient; a step whose gradient is not finite changes nothing.
+pub(super) fn update<M: Module>(
+    optimizer: &mut AdamW,
+    model: M,
+    found: Gradients,
+    step: u64,
+    training: &Training,
+) -> Result<(M, f64)> {
+    let share = 1.0 / training.accumulate as f64;
+    let norm = found.gradients.as_ref().map_or(f64::NAN, |gradients| gradients.norm() * share);
+    match found.gradients {
+        Some(gradients) if norm.is_finite() => {
+            let change = Step {
+                learning_rate: training.rate(step),
+                gradient_scale: training.clip(norm) * share,
+                ema_decay: training.average_decay(step),
+            };
+            Ok((optimizer.step(model, gradients, change)?, norm))
+        }
+        _ => Ok((model, norm)),
     }
 }
 
