@@ -5,7 +5,9 @@ mod cli;
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use clap::{Parser, Subcommand};
-use cli::{Describe, Edit, EvalAll, EvalTokenizer, Generate, Geneval, ImgEdit, Runs, Understanding, interruptible};
+use cli::{
+    Describe, Edit, EvalAll, EvalTokenizer, Generate, Geneval, ImgEdit, Runs, Understanding, interruptible,
+};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -90,8 +90,17 @@ impl EvalAll {
         print!("{geneval}");
         let (model, bf16, detector_accuracy) = (self.model.as_path(), self.compute.bf16, judge.accuracy());
         let settings = &settings;
-        let report =
-            Report { model, bf16, seed, settings, detector_accuracy, tokenizer, geneval, understanding, imgedit };
+        let report = Report {
+            model,
+            bf16,
+            seed,
+            settings,
+            detector_accuracy,
+            tokenizer,
+            geneval,
+            understanding,
+            imgedit,
+        };
         write_json(self.json.as_deref(), &report)
     }
 }

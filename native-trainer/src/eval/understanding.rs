@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use unigen_core::engine::{AnswerSettings, Engine};
 
-use crate::data::stickers::{QuestionAnswer, QuestionKind, Renderer, Scene, Split, questions, rng_at, sample_scene};
+use crate::data::stickers::{
+    QuestionAnswer, QuestionKind, Renderer, Scene, Split, questions, rng_at, sample_scene,
+};
 use crate::run::{Interrupt, sheet};
 
 /// Training scenes whose answers are counted for the majority.
@@ -139,7 +141,8 @@ impl Understanding {
         let kinds: Vec<Kind> = QuestionKind::ALL
             .into_iter()
             .filter_map(|kind| {
-                let of_kind: Vec<&Answered> = answers.iter().filter(|answered| answered.kind == kind).collect();
+                let of_kind: Vec<&Answered> =
+                    answers.iter().filter(|answered| answered.kind == kind).collect();
                 let blind = majority.get(&kind).cloned().unwrap_or_default();
                 let share = |right: &dyn Fn(&Answered) -> bool| {
                     of_kind.iter().filter(|answered| right(answered)).count() as f64 / of_kind.len() as f64
@@ -165,7 +168,8 @@ impl Understanding {
             let of_kind: Vec<_> = self.answers.iter().filter(|answered| answered.kind == kind).collect();
             let shown = of_kind.len().min(SHOWN);
             cells.extend((0..shown).map(|place| {
-                let Answered { question, wanted, answer, correct, image, .. } = of_kind[place * of_kind.len() / shown];
+                let Answered { question, wanted, answer, correct, image, .. } =
+                    of_kind[place * of_kind.len() / shown];
                 let no = if *correct { String::new() } else { format!(" (no: {wanted})") };
                 (image.clone(), format!("{question} {answer}{no}"))
             }));
@@ -192,7 +196,10 @@ impl fmt::Display for Understanding {
         writeln!(f, "{:<15}{:>8}{:>10}", "understanding", "right", "majority")?;
         for Kind { kind, accuracy, majority, majority_answer, questions } in &self.kinds {
             let name = kind.name();
-            writeln!(f, "{name:<15}{accuracy:>8.4}{majority:>10.4}{questions:>8} questions  ({majority_answer:?})")?;
+            writeln!(
+                f,
+                "{name:<15}{accuracy:>8.4}{majority:>10.4}{questions:>8} questions  ({majority_answer:?})"
+            )?;
         }
         let Self { overall, majority, answers, .. } = self;
         writeln!(f, "{:<15}{overall:>8.4}{majority:>10.4}{:>8} questions", "overall", answers.len())

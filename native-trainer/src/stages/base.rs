@@ -37,7 +37,11 @@ impl Default for Lora {
 impl Lora {
     fn check(&self) -> Result<()> {
         ensure!((1..=1024).contains(&self.rank), "lora.rank is {}; choose 1 to 1024", self.rank);
-        ensure!(self.alpha.is_finite() && self.alpha > 0.0, "lora.alpha is {}; choose a number above 0", self.alpha);
+        ensure!(
+            self.alpha.is_finite() && self.alpha > 0.0,
+            "lora.alpha is {}; choose a number above 0",
+            self.alpha
+        );
         Ok(())
     }
 }
@@ -67,12 +71,7 @@ impl Base {
     ///
     /// # Errors
     /// Name the file that is missing, damaged, or does not fit the others.
-    pub fn open(
-        model: &Path,
-        vision: &Path,
-        lora: Option<&Lora>,
-        device: &Device,
-    ) -> Result<(Self, UniGen)> {
+    pub fn open(model: &Path, vision: &Path, lora: Option<&Lora>, device: &Device) -> Result<(Self, UniGen)> {
         lora.map_or(Ok(()), Lora::check)?;
         let plain = device.clone().without_autodiff();
         let folder = ModelFolder::at(model);

@@ -65,7 +65,13 @@ impl Compute {
 
 impl Options {
     /// A new run, or an unfinished one that goes on with the settings that it has.
-    pub(super) fn of(config: Option<PathBuf>, set: Vec<String>, out: PathBuf, resume: bool, compute: Compute) -> Self {
+    pub(super) fn of(
+        config: Option<PathBuf>,
+        set: Vec<String>,
+        out: PathBuf,
+        resume: bool,
+        compute: Compute,
+    ) -> Self {
         let (config, set) = if resume { (None, vec![]) } else { (config, set) };
         Self { config, out, set, resume, init: None, export: None, compute }
     }

@@ -90,7 +90,10 @@ pub fn train_all(options: &RecipeOptions, stages: &[Entry]) -> Result<()> {
             eprintln!("{name}: done, in {}", out.display());
             continue;
         }
-        eprintln!("{name}: {}", if begun.is_some() { "goes on with the settings that it has" } else { "begins" });
+        eprintln!(
+            "{name}: {}",
+            if begun.is_some() { "goes on with the settings that it has" } else { "begins" }
+        );
         let run = Options::of(config, set, out, begun.is_some(), options.compute);
         (entry.train)(&run).with_context(|| {
             let recipe = options.config.display();
@@ -138,7 +141,10 @@ fn plan<'a>(path: &Path, stages: &'a [Entry]) -> Result<Vec<Planned<'a>>> {
     let planned = recipe.run.into_iter().enumerate().map(|(place, run)| {
         let Run { name, stage, config, settings } = run;
         let plain = |c: char| c.is_alphanumeric() || "-_.".contains(c);
-        ensure!(!name.starts_with('.') && !name.is_empty() && name.chars().all(plain), "{name:?} is no name for a folder");
+        ensure!(
+            !name.starts_with('.') && !name.is_empty() && name.chars().all(plain),
+            "{name:?} is no name for a folder"
+        );
         ensure!(!names[..place].contains(&name), "two runs are called {name}");
         let stage = stage.as_ref().unwrap_or(&name);
         let entry = stages.iter().find(|entry| entry.name == stage).with_context(|| {

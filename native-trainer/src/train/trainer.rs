@@ -175,8 +175,7 @@ impl<S: Stage> Trainer<S> {
         if self.done == 0 || !due {
             return Ok(false);
         }
-        let validated =
-            |record: &Record| record.step == self.done && !record.scalars.contains_key(LOSS);
+        let validated = |record: &Record| record.step == self.done && !record.scalars.contains_key(LOSS);
         Ok(!self.folder.records()?.iter().any(validated))
     }
 

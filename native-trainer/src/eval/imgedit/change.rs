@@ -38,8 +38,8 @@ pub struct Changes {
 
 /// Words of an instruction that say where something is to be.
 const PLACES: [&str; 17] = [
-    "left", "right", "above", "below", "over", "under", "beneath", "higher", "lower", "top", "bottom", "center",
-    "middle", "corner", "beside", "next", "upper",
+    "left", "right", "above", "below", "over", "under", "beneath", "higher", "lower", "top", "bottom",
+    "center", "middle", "corner", "beside", "next", "upper",
 ];
 
 impl Thing {
@@ -113,7 +113,9 @@ impl Changes {
             Before::Scene(before) => {
                 let styled = before.style != case.wanted.style;
                 found.changes.extend(styled.then_some(Change::Style));
-                found.changes.extend((before.background != case.wanted.background).then_some(Change::Background));
+                found
+                    .changes
+                    .extend((before.background != case.wanted.background).then_some(Change::Background));
                 Thing::of_scene(before, size)
             }
             Before::Picture(_) => {
@@ -123,9 +125,7 @@ impl Changes {
                 seen.iter().map(Thing::of_detection).collect()
             }
         };
-        let mut take = |fits: &dyn Fn(&Thing) -> bool| {
-            old.iter().position(fits).map(|at| old.remove(at))
-        };
+        let mut take = |fits: &dyn Fn(&Thing) -> bool| old.iter().position(fits).map(|at| old.remove(at));
         let mut new = Vec::new();
         for thing in wanted {
             match take(&|other| other.is(&thing)) {
@@ -199,11 +199,14 @@ mod tests {
     #[test]
     fn every_kind_changes_what_it_should() {
         use EditKind::*;
-        for (kind, wanted) in [(Add, "comes"), (Remove, "goes"), (Background, "background"), (Style, "style")] {
+        for (kind, wanted) in [(Add, "comes"), (Remove, "goes"), (Background, "background"), (Style, "style")]
+        {
             assert!(names(kind).iter().all(|names| !names.is_empty() && names.iter().all(|n| *n == wanted)));
         }
         for kind in [Replace, Adjust, Action] {
-            assert!(names(kind).iter().all(|names| !names.is_empty() && names.iter().all(|n| *n == "becomes")));
+            assert!(
+                names(kind).iter().all(|names| !names.is_empty() && names.iter().all(|n| *n == "becomes"))
+            );
         }
         assert!(names(Extract).iter().all(|names| names.iter().all(|n| ["goes", "background"].contains(n))));
         assert!(names(Compose).iter().all(|names| names.len() > 1));
@@ -224,13 +227,21 @@ mod tests {
             let Before::Scene(before) = &case.before else { panic!("a scene") };
             let seen: Vec<Detection> = Truth::of(before, 96, 96)
                 .into_iter()
-                .map(|truth| Detection { class: truth.class, score: 0.9, color: truth.color, bbox: truth.bbox })
+                .map(|truth| Detection {
+                    class: truth.class,
+                    score: 0.9,
+                    color: truth.color,
+                    bbox: truth.bbox,
+                })
                 .collect();
             let known = Changes::of(&case, 96, &[], || false);
             let picture = Case { before: Before::Picture(image::RgbImage::new(1, 1)), ..case.clone() };
             let behind = before.background != case.wanted.background;
             let seen = Changes::of(&picture, 96, &seen, || behind);
-            if matches!(case.kind, EditKind::Add | EditKind::Remove | EditKind::Replace | EditKind::Background) {
+            if matches!(
+                case.kind,
+                EditKind::Add | EditKind::Remove | EditKind::Replace | EditKind::Background
+            ) {
                 assert_eq!(known.changes.len(), seen.changes.len(), "{case:?}");
                 assert_eq!(known.kept.len(), seen.kept.len(), "{case:?}");
             }

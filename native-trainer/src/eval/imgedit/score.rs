@@ -38,7 +38,8 @@ impl Scores {
 
     /// From three shares, 0 to 1.
     fn of(instruction: f64, preservation: f64, quality: f64) -> Self {
-        let [instruction, preservation, quality] = [instruction, preservation, quality].map(|s| 1.0 + 4.0 * s);
+        let [instruction, preservation, quality] =
+            [instruction, preservation, quality].map(|s| 1.0 + 4.0 * s);
         let [preservation, quality] = [preservation, quality].map(|score| score.min(instruction));
         Self { instruction, preservation, quality }
     }
@@ -95,19 +96,27 @@ impl Pictures {
     fn done(&self, change: &Change, drawn: &RgbImage, seen: &mut Seen) -> (f64, String) {
         match change {
             Change::Style => {
-                let errors = self.styles.iter().map(|(style, picture)| (*style, distance(drawn, picture, |_, _| true)));
+                let errors = self
+                    .styles
+                    .iter()
+                    .map(|(style, picture)| (*style, distance(drawn, picture, |_, _| true)));
                 let nearest = errors.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(style, _)| style);
-                (f64::from(nearest == Some(self.style)), format!("the style is not {:?}", self.style).to_lowercase())
+                (
+                    f64::from(nearest == Some(self.style)),
+                    format!("the style is not {:?}", self.style).to_lowercase(),
+                )
             }
             Change::Background => {
                 let things = self.changes.wanted().map(|thing| thing.truth.bbox).chain(self.changes.boxes());
                 let things: Vec<_> = things.chain(seen.all().map(|d| d.bbox)).map(grown).collect();
                 let behind = |x, y| !within(&things, x, y);
-                let left = distance(drawn, &self.wanted, behind) / distance(&self.before, &self.wanted, behind).max(1e-9);
+                let left = distance(drawn, &self.wanted, behind)
+                    / distance(&self.before, &self.wanted, behind).max(1e-9);
                 (1.0 - left.clamp(0.0, 1.0), "the background is not as asked for".into())
             }
             Change::Comes { thing, placed } => {
-                let place = |found: &Detection| !placed || self.in_place(thing, None, &found.bbox, drawn.width());
+                let place =
+                    |found: &Detection| !placed || self.in_place(thing, None, &found.bbox, drawn.width());
                 let share = seen.take(thing, &place).map_or(0.0, |found| {
                     let color = if found.color == thing.truth.color { 1.0 } else { 0.5 };
                     color * if place(found) { 1.0 } else { 0.5 }
@@ -162,7 +171,8 @@ impl Pictures {
             return None;
         }
         let stays = |x: u32, y: u32| {
-            !within(&boxes, x, y) && (!self.rendered || self.before.get_pixel(x, y) == self.wanted.get_pixel(x, y))
+            !within(&boxes, x, y)
+                && (!self.rendered || self.before.get_pixel(x, y) == self.wanted.get_pixel(x, y))
         };
         let errors = pixels(drawn).filter(|&(x, y)| stays(x, y)).map(|(x, y)| {
             let pairs = drawn.get_pixel(x, y).0.into_iter().zip(self.before.get_pixel(x, y).0);

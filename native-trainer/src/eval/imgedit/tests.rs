@@ -19,10 +19,11 @@ fn a_copy_is_worth_nothing_and_the_wanted_picture_all() {
     let cases = held_out_cases(Split::Test, 1, 8);
     let exam = ImgEdit::new(cases, SIZE, &judge).unwrap();
     let (copy, best) = (exam.copy().unwrap(), exam.oracle(|wanted| Ok(wanted.to_vec())).unwrap());
-    let table = |model: &Report| Edits { model: model.clone(), copy: copy.clone(), oracle: best.clone() }.to_string();
-    for (copy, best) in copy.kinds.iter().zip(&best.kinds) {
-        assert!(copy.score < 1.5 && best.score > 4.3, "{}", table(&best));
-        assert_eq!((copy.images, best.images), (8, 8));
+    let table =
+        |model: &Report| Edits { model: model.clone(), copy: copy.clone(), oracle: best.clone() }.to_string();
+    for (low, high) in copy.kinds.iter().zip(&best.kinds) {
+        assert!(low.score < 1.5 && high.score > 4.3, "{}", table(&best));
+        assert_eq!((low.images, high.images), (8, 8));
     }
     assert!(copy.overall < 1.2 && best.overall > 4.6, "{}", table(&best));
     for judged in copy.judged.iter().chain(&best.judged) {
@@ -38,11 +39,15 @@ fn a_copy_is_worth_nothing_and_the_wanted_picture_all() {
     // What was asked for on another picture: the rest is not left alone.
     let renderer = Renderer::new();
     let mut seed = 0;
-    let other = exam.run(5, |requests| {
-        seed = requests[0].seed;
-        let scenes = requests.iter().map(|request| scene_at(Split::Train, 9, request.seed));
-        Ok(scenes.map(|scene| renderer.render(&scene, SIZE, SIZE)).collect())
-    }, |_| ());
+    let other = exam.run(
+        5,
+        |requests| {
+            seed = requests[0].seed;
+            let scenes = requests.iter().map(|request| scene_at(Split::Train, 9, request.seed));
+            Ok(scenes.map(|scene| renderer.render(&scene, SIZE, SIZE)).collect())
+        },
+        |_| (),
+    );
     let other = other.unwrap();
     assert!(other.overall < 2.0, "{}", table(&other));
     assert_eq!(other.judged[71].seed, 76);
