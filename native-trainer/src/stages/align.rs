@@ -13,8 +13,9 @@ use unigen_core::sequence::ImageRows;
 
 use super::base::{Base, Lesson, Lora};
 use super::batch::{Example, hidden};
-use super::exam::{self, exam};
+use super::exam::{self, exam, open_judge};
 use crate::data::{EditSample, EditSource};
+use crate::eval::detector::Detector;
 use crate::train::{Evaluation, Loss, Stage, Training};
 
 /// Held-out edits of which the loss is measured.
@@ -30,6 +31,9 @@ pub struct Settings {
     pub seed: u64,
     /// A user's own edits, as shards or jsonl files ([`crate::data::record`]); none: the sticker world's.
     pub triples: Vec<PathBuf>,
+    /// The detector that scores edits in validation; none: no such score.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judge: Option<PathBuf>,
     /// Train small matrices beside the frozen weights; none: all weights.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lora: Option<Lora>,
@@ -42,6 +46,7 @@ impl Default for Settings {
             model: "runs/sft/export".into(),
             seed: 6,
             triples: vec![],
+            judge: None,
             lora: None,
             training: Training {
                 steps: 500,
@@ -65,6 +70,7 @@ impl Default for Settings {
 pub struct AlignStage {
     settings: Settings,
     base: Base,
+    judge: Option<Detector>,
     edits: EditSource,
     device: Device,
 }
@@ -105,11 +111,16 @@ impl Stage for AlignStage {
         &settings.training
     }
 
+    fn on_trial(settings: Settings, _: &Path) -> Settings {
+        Settings { judge: None, ..settings }
+    }
+
     fn open(settings: &Settings, device: &Device) -> Result<(Self, UniGen)> {
+        let judge = open_judge(settings.judge.as_deref(), &device.clone().without_autodiff())?;
         let (base, model) = Base::open(&settings.model, &settings.model, settings.lora.as_ref(), device)?;
         let edits = EditSource::open(&settings.triples, settings.seed)?;
         let (settings, device) = (settings.clone(), device.clone());
-        Ok((Self { settings, base, edits, device }, model))
+        Ok((Self { settings, base, judge, edits, device }, model))
     }
 
     fn loss(&self, model: &UniGen, step: u64) -> Result<Loss> {
@@ -122,7 +133,7 @@ impl Stage for AlignStage {
     fn evaluate(&self, model: &UniGen) -> Result<Evaluation> {
         let device = self.device.clone().without_autodiff();
         let loss = self.description_loss(model, &EditSource::held_out(exam::SEED), 0..MEASURED, &device)?;
-        let mut found = exam(&self.base.engine(model)?)?;
+        let mut found = exam(&self.base.engine(model)?, self.judge.as_ref())?;
         found.scalars.push(("held-out description", f64::from(loss.into_scalar::<f32>())));
         Ok(found)
     }

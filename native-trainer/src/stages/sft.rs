@@ -15,12 +15,13 @@ use unigen_core::sequence::{EditBranch, ImageRows};
 use super::QUESTIONS;
 use super::base::{Base, Lesson, Lora};
 use super::batch::{Example, hidden, mask};
-use super::exam::{self, exam};
+use super::exam::{self, exam, open_judge};
 use super::mix::turn;
 use crate::data::codes::CodeCache;
 use crate::data::shards::ShardIndex;
 use crate::data::stickers::{QuestionAnswer, questions, rng_at};
 use crate::data::{Caption, Captioned, EditSample, EditSource, Source, SourceSettings, any_shape, pick_at};
+use crate::eval::detector::Detector;
 use crate::train::{Evaluation, Loss, Stage, Training};
 
 /// Held-out pictures and edits, and samples of which the losses are measured.
@@ -59,6 +60,9 @@ pub struct Settings {
     /// Share of edits with neither, for the branch "none". As InstructPix2Pix (arXiv 2211.09800, section 3.2.1) has it,
     /// but for edits without the picture alone, which guidance does not ask for.
     pub drop_both: f64,
+    /// The detector that scores edits in validation; none: no such score.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judge: Option<PathBuf>,
     /// Train small matrices beside the frozen weights; none: all weights.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lora: Option<Lora>,
@@ -79,6 +83,7 @@ impl Default for Settings {
             weights: [0.5, 1.0, 0.5, 0.1],
             questions: vec![],
             triples: vec![],
+            judge: None,
             lora: None,
             drop_text: 0.1,
             drop_instruction: 0.05,
@@ -198,6 +203,7 @@ fn drawn(edits: &EditSource, index: u64, size: u32) -> Result<([RgbImage; 2], St
 pub struct SftStage {
     settings: Settings,
     base: Base,
+    judge: Option<Detector>,
     training: Material,
     held_out: Material,
     device: Device,
@@ -312,7 +318,7 @@ impl Stage for SftStage {
         let few = |count: u64| count.min(settings.training.samples());
         let (pictures, edits) = (few(settings.pictures), few(settings.edits));
         let (codes, edit_codes) = (folder.join("codes"), folder.join("edit-codes"));
-        Settings { pictures, codes, edits, edit_codes, ..settings }
+        Settings { pictures, codes, edits, edit_codes, judge: None, ..settings }
     }
 
     fn open(settings: &Settings, device: &Device) -> Result<(Self, UniGen)> {
@@ -327,10 +333,11 @@ impl Stage for SftStage {
         ] {
             ensure!((0.0..=1.0).contains(&share), "{name} is {share}, not 0 to 1");
         }
+        let judge = open_judge(settings.judge.as_deref(), &device.clone().without_autodiff())?;
         let (base, model) = Base::open(&settings.model, &settings.vision, settings.lora.as_ref(), device)?;
         let (training, held_out) = (Material::of_training(settings, &base)?, Material::held_out(&base)?);
         let (settings, device) = (settings.clone(), device.clone());
-        Ok((Self { settings, base, training, held_out, device }, model))
+        Ok((Self { settings, base, judge, training, held_out, device }, model))
     }
 
     fn loss(&self, model: &UniGen, step: u64) -> Result<Loss> {
@@ -345,7 +352,7 @@ impl Stage for SftStage {
         let device = self.device.clone().without_autodiff();
         let losses = self.losses(model, &self.held_out, 0..MEASURED, &device)?;
         let names = ["held-out generate", "held-out edit", "held-out describe", "held-out text"];
-        let mut found = exam(&self.base.engine(model)?)?;
+        let mut found = exam(&self.base.engine(model)?, self.judge.as_ref())?;
         for (name, loss) in names.into_iter().zip(losses) {
             if let Some(loss) = loss {
                 found.scalars.push((name, f64::from(loss.into_scalar::<f32>())));
