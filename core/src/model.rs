@@ -51,6 +51,18 @@ impl UniGen {
         }
     }
 
+    /// The model frozen, with adapters of rank `rank` on all linear maps of the decoder's layers
+    /// ([`Adapter`](crate::nn::Adapter)), which are trained in its place.
+    pub fn adapted(self, rank: usize, alpha: f64) -> Self {
+        let frozen = self.no_grad();
+        Self { llm: frozen.llm.map_linears(|linear| linear.adapted(rank, alpha)), ..frozen }
+    }
+
+    /// The model with its adapters, if it has any, added to the weights.
+    pub fn merged(self) -> Self {
+        Self { llm: self.llm.map_linears(Linear::merged), ..self }
+    }
+
     /// Sizes.
     pub fn config(&self) -> &ModelConfig {
         &self.config

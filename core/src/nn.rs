@@ -36,17 +36,65 @@ pub struct Linear {
     pub weight: Param<Tensor<2>>,
     /// `[outputs]`
     pub bias: Option<Param<Tensor<1>>>,
+    /// A change of the weight that is trained in its place.
+    pub adapter: Option<Adapter>,
+}
+
+/// A change of a weight by a product of two small matrices (LoRA, Hu et al., arXiv 2106.09685): `ΔW = α / r · B A`.
+#[derive(Module, Debug)]
+pub struct Adapter {
+    /// `A`, `[r, inputs]`
+    pub down: Param<Tensor<2>>,
+    /// `B`, `[outputs, r]`, zeros at first
+    pub up: Param<Tensor<2>>,
+    /// `α / r`
+    #[module(skip)]
+    scale: f64,
 }
 
 impl Linear {
     /// A layer with normal weights of deviation `std` and, where asked for, zero bias.
     pub fn new(inputs: usize, outputs: usize, bias: bool, std: f64, device: &Device) -> Self {
-        Self { weight: normal([outputs, inputs], std, device), bias: bias.then(|| zeros([outputs], device)) }
+        let (weight, bias) = (normal([outputs, inputs], std, device), bias.then(|| zeros([outputs], device)));
+        Self { weight, bias, adapter: None }
     }
 
     /// `[.., inputs]` → `[.., outputs]`
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        ops::linear(x, self.weight.val(), self.bias.as_ref().map(Param::val))
+        let linear = |x| ops::linear(x, self.weight.val(), self.bias.as_ref().map(Param::val));
+        match &self.adapter {
+            Some(adapter) => linear(x.clone()) + adapter.forward(x),
+            None => linear(x),
+        }
+    }
+
+    /// The same layer with a new [`Adapter`] of rank `rank`, which changes nothing yet.
+    pub fn adapted(self, rank: usize, alpha: f64) -> Self {
+        let ([outputs, inputs], device) = (self.weight.dims(), self.weight.device());
+        let adapter = Adapter {
+            down: normal([rank, inputs], (inputs as f64).powf(-0.5), &device),
+            up: zeros([outputs, rank], &device),
+            scale: alpha / rank as f64,
+        };
+        Self { adapter: Some(adapter), ..self }
+    }
+
+    /// The same layer with its adapter added to the weight.
+    pub fn merged(self) -> Self {
+        let weight = match self.adapter {
+            Some(Adapter { down, up, scale }) => {
+                self.weight.map(|weight| weight + up.val().matmul(down.val()) * scale)
+            }
+            None => self.weight,
+        };
+        Self { weight, bias: self.bias, adapter: None }
+    }
+}
+
+impl Adapter {
+    /// `[.., inputs]` → `[.., outputs]`
+    fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        ops::linear(ops::linear(x, self.down.val(), None), self.up.val(), None) * self.scale
     }
 }
 
@@ -110,5 +158,28 @@ impl LayerNorm {
     /// `[.., width]` → `[.., width]`
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         ops::layer_norm(x, self.weight.val(), self.bias.val(), self.eps)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_merged_adapter_does_what_it_did() {
+        let device = Device::flex();
+        let x = Tensor::<2>::random([5, 6], Distribution::Default, &device);
+        let plain = Linear::new(6, 4, true, 0.5, &device);
+        let mut adapted = plain.clone().adapted(2, 6.0);
+        let difference = |a: &Linear, b: &Linear| {
+            (a.forward(x.clone()) - b.forward(x.clone())).abs().max().into_scalar::<f32>()
+        };
+        assert_eq!(difference(&plain, &adapted), 0.0);
+        if let Some(adapter) = &mut adapted.adapter {
+            adapter.up = normal([4, 2], 1.0, &device);
+        }
+        let merged = adapted.clone().merged();
+        assert!(merged.adapter.is_none());
+        assert!(difference(&adapted, &merged) < 1e-5 && difference(&plain, &merged) > 0.1);
     }
 }

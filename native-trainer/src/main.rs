@@ -4,19 +4,18 @@ mod cli;
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
-use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand};
-use cli::{Ablate, Describe, Edit, Generate, Geneval};
+use cli::{
+    Ablate, Describe, Edit, EvalAll, EvalTokenizer, Generate, Geneval, ImgEdit, Runs, Understanding, interruptible,
+};
 use indicatif::{ProgressBar, ProgressStyle};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use unigen_core::config::{Config, ModelConfig};
 use unigen_core::cost::{Cost, Task};
 use unigen_trainer::DeviceChoice;
-use unigen_trainer::eval::Detect;
-use unigen_trainer::eval::detector::{Detector, DetectorStage};
+use unigen_trainer::eval::detector::DetectorStage;
 use unigen_trainer::stages::{AlignStage, PretrainStage, RlStage, SftStage, TokenizerStage, VisionStage};
-use unigen_trainer::train::Stage;
 use unigen_trainer::{bench, data, train, verify};
 
 /// A unified multimodal model that understands, generates and edits images.
@@ -63,31 +62,66 @@ enum Command {
         #[command(subcommand)]
         job: Option<BenchJob>,
     },
-    /// Train one stage of the model
-    Train {
-        /// What to train
-        #[arg(value_parser = PossibleValuesParser::new(STAGES.iter().map(|&(name, _)| name)))]
-        stage: String,
-        #[command(flatten)]
-        options: train::Options,
-    },
+    /// Train one stage of the model, or all
+    #[command(subcommand)]
+    Train(Train),
     /// Reinforcement learning with and without each of its parts, beside the numbers of UniGen-1.5
     Ablate(Ablate),
+    /// Curves and sheets of runs side by side, as a page
+    Runs(Runs),
     /// Make training data
     #[command(subcommand)]
     Data(DataCommand),
 }
 
-/// The stages of training: name and [`train::command`] of each.
-const STAGES: &[(&str, train::Command)] = &[
-    (DetectorStage::NAME, train::command::<DetectorStage>),
-    (TokenizerStage::NAME, train::command::<TokenizerStage>),
-    (VisionStage::NAME, train::command::<VisionStage>),
-    (PretrainStage::NAME, train::command::<PretrainStage>),
-    (SftStage::NAME, train::command::<SftStage>),
-    (AlignStage::NAME, train::command::<AlignStage>),
-    (RlStage::NAME, train::command::<RlStage>),
+#[derive(Subcommand)]
+enum Train {
+    /// The detector that judges pictures, or that teaches the image tokenizer
+    Detector(train::Options),
+    /// The image tokenizer: pictures to codes and back
+    Tokenizer(train::Options),
+    /// The understanding encoder
+    Vision(train::Options),
+    /// Pre-training: generation, captioning and text
+    Pretrain(train::Options),
+    /// All tasks together: generation, editing, understanding and text
+    Sft(train::Options),
+    /// Edit instruction alignment
+    Align(train::Options),
+    /// Reinforcement learning, generation and editing under one reward
+    Rl(train::Options),
+    /// All runs of a recipe that are not yet done, one after another; may be stopped at any point
+    All(train::RecipeOptions),
+    /// Whether the runs of a recipe can work: a few steps of each, with memory and predicted time
+    Check(train::RecipeOptions),
+}
+
+/// The stages that a recipe may name.
+const STAGES: &[train::Entry] = &[
+    train::Entry::of::<DetectorStage>(),
+    train::Entry::of::<TokenizerStage>(),
+    train::Entry::of::<VisionStage>(),
+    train::Entry::of::<PretrainStage>(),
+    train::Entry::of::<SftStage>(),
+    train::Entry::of::<AlignStage>(),
+    train::Entry::of::<RlStage>(),
 ];
+
+impl Train {
+    fn run(&self) -> Result<()> {
+        match self {
+            Train::Detector(options) => train::command::<DetectorStage>(options),
+            Train::Tokenizer(options) => train::command::<TokenizerStage>(options),
+            Train::Vision(options) => train::command::<VisionStage>(options),
+            Train::Pretrain(options) => train::command::<PretrainStage>(options),
+            Train::Sft(options) => train::command::<SftStage>(options),
+            Train::Align(options) => train::command::<AlignStage>(options),
+            Train::Rl(options) => train::command::<RlStage>(options),
+            Train::All(options) => train::train_all(options, STAGES),
+            Train::Check(options) => train::check_all(options, STAGES),
+        }
+    }
+}
 
 #[derive(Subcommand)]
 enum BenchJob {
@@ -106,6 +140,14 @@ enum BenchJob {
 enum EvalCommand {
     /// GenEval: whether images show the objects, numbers, colours and places that their prompts ask for
     Geneval(Geneval),
+    /// ImgEdit: nine types of edit, three scores from 1 to 5, between a copy of the picture and the picture that is wanted
+    Imgedit(ImgEdit),
+    /// Answers to questions about held-out scenes, beside the most frequent answers
+    Understanding(Understanding),
+    /// What an image tokenizer keeps of held-out scenes
+    Tokenizer(EvalTokenizer),
+    /// All of these
+    All(EvalAll),
 }
 
 #[derive(Subcommand)]
@@ -149,7 +191,12 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Generate(generate) => generate.run(),
         Command::Edit(edit) => edit.run(),
         Command::Describe(describe) => describe.run(),
-        Command::Eval(EvalCommand::Geneval(geneval)) => geneval.run(detector),
+        Command::Eval(EvalCommand::Geneval(geneval)) => geneval.run(),
+        Command::Eval(EvalCommand::Imgedit(imgedit)) => imgedit.run(),
+        Command::Eval(EvalCommand::Understanding(understanding)) => understanding.run(),
+        Command::Eval(EvalCommand::Tokenizer(tokenizer)) => tokenizer.run(),
+        Command::Eval(EvalCommand::All(all)) => all.run(),
+        Command::Runs(runs) => runs.run(),
         Command::Verify { folders, device } => verify_all(&folders, &device.device()),
         Command::Info { model } => info(&model),
         Command::Bench { job: Some(BenchJob::Rl { samples, steps }), .. } => {
@@ -169,13 +216,8 @@ fn run(command: Command) -> Result<ExitCode> {
             println!("optimizer: {:.1} ms a step", bench::optimizer_step()?);
             Ok(ExitCode::SUCCESS)
         }
-        Command::Train { stage, options } => {
-            let known = STAGES.iter().find(|(name, _)| *name == stage);
-            let (_, command) = known.with_context(|| format!("there is no stage {stage}"))?;
-            command(&options)?;
-            Ok(ExitCode::SUCCESS)
-        }
         Command::Ablate(ablate) => ablate.run(),
+        Command::Train(train) => interruptible(|| train.run()),
         Command::Data(DataCommand::Stickers { out, count, seed, size }) => {
             let style = ProgressStyle::with_template("{bar:40} {pos}/{len} scenes, {eta} left")?;
             let bar = ProgressBar::new(count).with_style(style);
@@ -185,11 +227,6 @@ fn run(command: Command) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
     }
-}
-
-/// The judge at `path`.
-fn detector(path: &Path, device: &Device) -> Result<Box<dyn Detect>> {
-    Ok(Box::new(Detector::open(path, device)?))
 }
 
 fn verify_all(folders: &[PathBuf], device: &Device) -> Result<ExitCode> {

@@ -131,9 +131,11 @@ impl HostGradients {
     pub fn plus(mut self, other: Self) -> Self {
         for (path, values) in other.0 {
             match self.0.get_mut(&path) {
-                Some(sum) => sum.par_chunks_mut(CHUNK).zip(values.par_chunks(CHUNK)).for_each(|(sum, values)| {
-                    sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
-                }),
+                Some(sum) => {
+                    sum.par_chunks_mut(CHUNK).zip(values.par_chunks(CHUNK)).for_each(|(sum, values)| {
+                        sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+                    })
+                }
                 None => drop(self.0.insert(path, values)),
             }
         }

@@ -1,6 +1,7 @@
 //! Runs that are stopped, by hand or by a full disk, and go on.
 
 use super::*;
+use std::io::Read;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -50,6 +51,103 @@ fn ctrl_c_saves_and_a_resumed_run_ends_with_the_same_bits() {
         let [resumed, whole] = ["run", "whole"].map(|run| results(&folder.path().join(run)));
         assert!(whole.len() >= 2 && resumed == whole, "{stage}");
     }
+}
+
+/// The step and the loss of every line of the log that has a loss.
+fn losses(run: &Path) -> Vec<(u64, String)> {
+    let log = fs::read_to_string(run.join("log.jsonl")).expect("a log");
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let lines = lines.filter(|line| line.get("loss").is_some());
+    lines.map(|line| (line["step"].as_u64().expect("a step"), line["loss"].to_string())).collect()
+}
+
+/// A run that is killed with its test.
+struct Running(std::process::Child);
+
+impl Running {
+    fn begin(folder: &Path, args: &[&str]) -> Self {
+        let mut begun = command(folder, args);
+        Self(begun.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts"))
+    }
+
+    /// SIGKILL: nothing of the program runs any more.
+    fn kill(mut self) {
+        assert!(self.0.try_wait().expect("a process").is_none(), "the run ended before it was killed");
+        self.0.kill().expect("kills");
+        self.0.wait().expect("ends");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // A run that was killed already is gone.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The first bytes of the checkpoint that a run writes next, through a pipe in the place of its file, which holds the run in
+/// the middle of writing as long as it is not closed.
+fn begun_checkpoint(part: &Path) -> (fs::File, Vec<u8>) {
+    let start = Instant::now();
+    // A checkpoint that is being written has the name.
+    while !Command::new("mkfifo").arg(part).stderr(Stdio::null()).status().expect("mkfifo").success() {
+        assert!(start.elapsed() < Duration::from_secs(120), "no moment without a checkpoint");
+        sleep(Duration::from_millis(2));
+    }
+    let (mut pipe, mut bytes) = (fs::File::open(part).expect("a pipe"), vec![0; 3000]);
+    pipe.read_exact(&mut bytes).expect("reads");
+    (pipe, bytes)
+}
+
+#[test]
+fn a_killed_run_goes_on_to_the_same_bits() {
+    let settings: &[&str] = &[
+        "training.steps=60",
+        "training.accumulate=2",
+        "training.log_every=1",
+        "training.save_every=7",
+        "training.evaluate_every=25",
+        "training.warmup_steps=5",
+    ];
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (path, run) = (folder.path(), folder.path().join("run"));
+    let begin = train_args("detector", "run", &[DETECTOR, settings]);
+    let go_on = ["train", "detector", "--precision", "f32", "--out", "run", "--resume"];
+    // Between two checkpoints, before the first and after a later one.
+    let running = Running::begin(path, &begin);
+    wait_for_log(&run, 4);
+    running.kill();
+    let running = Running::begin(path, &go_on);
+    wait_for_log(&run, 19);
+    running.kill();
+    // In the middle of a checkpoint; half a file is left.
+    let (last, part) =
+        (run.join("checkpoints/last.safetensors"), run.join("checkpoints/last.safetensors.part"));
+    let running = Running::begin(path, &go_on);
+    wait_for_log(&run, 24);
+    let (pipe, half) = begun_checkpoint(&part);
+    let whole = fs::read(&last).expect("the checkpoint before");
+    running.kill();
+    drop(pipe);
+    fs::remove_file(&part).expect("removes");
+    fs::write(&part, half).expect("writes");
+    assert_eq!(fs::read(&last).expect("a checkpoint"), whole);
+    // While it exports.
+    let running = Running::begin(path, &go_on);
+    let start = Instant::now();
+    while !run.join("export").exists() {
+        assert!(start.elapsed() < Duration::from_secs(120), "the run does not end");
+        sleep(Duration::from_millis(1));
+    }
+    running.kill();
+    resume(path, "detector", &[]).succeeds();
+
+    train(path, "detector", "whole", &[DETECTOR, settings]).succeeds();
+    let [killed, whole] = [run, path.join("whole")];
+    assert!(results(&killed) == results(&whole));
+    assert_eq!(losses(&killed), losses(&whole));
+    assert_eq!(losses(&whole).len(), 60);
 }
 
 #[test]

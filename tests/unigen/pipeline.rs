@@ -155,6 +155,170 @@ fn supervised_stages_refuse_what_cannot_work() {
     assert!(!folder.path().join("run").exists());
 }
 
+/// A copy of the detector of [`RUNS`] in `folder` that says it is good enough to judge.
+fn able_judge(folder: &Path) {
+    let file = folder.join("judge.safetensors");
+    fs::copy(RUNS.path().join("detector/export/detector.safetensors"), &file).expect("copies");
+    edit_weights(&file, |header, _| header["__metadata__"]["accuracy"] = "0.99".into());
+}
+
+#[test]
+fn a_model_that_sees_is_evaluated() {
+    let (runs, folder) = (SEEING.path(), tempfile::tempdir().expect("a temporary folder"));
+    let path = folder.path();
+    able_judge(path);
+    let model = runs.join("align/export").display().to_string();
+    let evaluate =
+        |name: &str, more: &[&str]| unigen(path, &[&["eval", name, "--model", &model], more].concat());
+    let judge = ["--detector", "judge.safetensors"];
+    let json = |name: &str| -> Value {
+        serde_json::from_slice(&fs::read(path.join(name)).expect("a report")).expect("JSON")
+    };
+    let more = [&judge[..], &["--each", "1", "--json", "edits.json", "--sheet", "edits.png"]].concat();
+    let text = evaluate("imgedit", &more).succeeds();
+    assert!(["compose", "oracle", "copy", "overall"].iter().all(|word| text.contains(word)), "{text}");
+    let found = json("edits.json");
+    assert_eq!(found["images"].as_array().map(Vec::len), Some(9));
+    let between = |value: &Value| value.as_f64().is_some_and(|score| (1.0..=5.0).contains(&score));
+    assert!(between(&found["overall"]) && between(&found["copy"]["overall"]), "{found}");
+    assert!(between(&found["oracle"]["kinds"]["add"]["score"]), "{found}");
+    assert!(size(&path.join("edits.png")).0 > 48);
+
+    // Edits of one's own, of a picture.
+    image::RgbImage::from_pixel(20, 16, image::Rgb([200, 40, 40])).save(path.join("a.png")).expect("writes");
+    let dog = r#"{"objects": [{"class": "dog", "center": [0.5, 0.5], "size": 0.6}], "background": {"plain": "white"}, "style": "plain"}"#;
+    let case =
+        format!(r#"{{"type": "add", "before": "a.png", "instruction": "add a dog", "wanted": {dog}}}"#);
+    fs::write(path.join("cases.jsonl"), &case).expect("writes");
+    let more = [&judge[..], &["--cases", "cases.jsonl"]].concat();
+    assert!(evaluate("imgedit", &more).succeeds().contains("add"));
+    fs::write(path.join("cases.jsonl"), case.replace("a.png", "b.png")).expect("writes");
+    evaluate("imgedit", &more).fails(&["cases.jsonl, line 1", "cannot read", "b.png"]);
+
+    let text = evaluate("understanding", &["--each", "2", "--json", "answers.json"]).succeeds();
+    assert!(["how_many", "majority", "overall"].iter().all(|word| text.contains(word)), "{text}");
+    assert_eq!(json("answers.json")["answers"].as_array().map(Vec::len), Some(10));
+    let more = [&judge[..], &["--count", "3", "--size", "16", "--json", "codes.json"]].concat();
+    assert!(evaluate("tokenizer", &more).succeeds().contains("class and color"));
+    assert!(json("codes.json")["psnr"].as_f64().is_some_and(|psnr| psnr > 0.0));
+    evaluate("tokenizer", &[&judge[..], &["--size", "17"]].concat()).fails(&["17 pixels", "multiples of 2"]);
+    unigen(
+        path,
+        &["eval", "imgedit", "--model", &model, "--detector", &runs.join("absent").display().to_string()],
+    )
+    .fails(&["absent"]);
+}
+
+#[test]
+fn a_recipe_is_checked_trained_and_gone_on_with() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path();
+    let mut recipe = String::new();
+    for (name, stage, base) in [
+        ("judge", "detector", DETECTOR),
+        ("tokenizer", "tokenizer", TOKENIZER),
+        ("model", "pretrain", PRETRAIN),
+        ("vision", "vision", VISION),
+        ("sft", "sft", SFT),
+        ("align", "align", ALIGN),
+    ] {
+        recipe += &format!("[[run]]\nname = \"{name}\"\nstage = \"{stage}\"\n");
+        for setting in base.iter().chain(&["training.steps=2"]) {
+            let (key, value) = setting.split_once('=').expect("key=value");
+            let value = match key {
+                "image_tokenizer" | "model" | "vision" | "codes" | "edit_codes" => {
+                    format!("\"runs/{value}\"")
+                }
+                _ => value.to_owned(),
+            };
+            recipe += &format!("settings.{key} = {value}\n");
+        }
+    }
+    fs::write(path.join("all.toml"), &recipe).expect("writes");
+    let all = |what: &str| unigen(path, &["train", what, "--config", "all.toml", "--precision", "f32"]);
+    let text = all("check").succeeds();
+    for word in ["judge", "tokenizer", "sft", "align", "hours", " s "] {
+        assert!(text.contains(word), "no {word:?} in: {text}");
+    }
+    assert!(!path.join("runs").exists());
+
+    // A run that cannot go on stops the recipe; those before it stay done.
+    fs::write(path.join("all.toml"), recipe.replace("pictures = 8", "pictures = 0")).expect("writes");
+    all("all").fails(&["the run model", "no pictures", "train all --config all.toml"]);
+    let log = |run: &str| fs::read_to_string(path.join("runs").join(run).join("log.jsonl")).expect("a log");
+    let tokenizer = log("tokenizer");
+    fs::write(path.join("all.toml"), &recipe).expect("writes");
+    let text = all("all").succeeds();
+    assert!(text.contains("tokenizer: done") && text.contains("sft: begins"), "{text}");
+    assert_eq!(log("tokenizer"), tokenizer);
+    assert!(path.join("runs/align/export/vision.safetensors").exists());
+    assert_eq!(all("all").succeeds().matches(": done").count(), 6);
+
+    // All of them on one page.
+    assert_eq!(unigen(path, &["runs", "runs"]).succeeds().trim(), "runs.html: 6 runs");
+    let page = fs::read_to_string(path.join("runs.html")).expect("a page");
+    assert!(page.contains("held-out edit") && page.contains("data:image/png;base64,"));
+    unigen(path, &["runs", "absent"]).fails(&["absent holds no run"]);
+    fs::write(path.join("all.toml"), "[[run]]\nname = \"sftt\"\n").expect("writes");
+    all("all").fails(&["all.toml", "sftt", "there are detector, tokenizer"]);
+}
+
+#[test]
+fn questions_and_edits_of_ones_own_with_small_matrices() {
+    let (runs, folder) = (SEEING.path(), tempfile::tempdir().expect("a temporary folder"));
+    let path = folder.path();
+    for (name, level) in [("a.png", 30), ("b.png", 220)] {
+        image::RgbImage::from_pixel(20, 16, image::Rgb([level, 40, 40]))
+            .save(path.join(name))
+            .expect("writes");
+    }
+    let lines = |name: &str, text: &str| fs::write(path.join(name), text).expect("writes");
+    lines("captions.jsonl", r#"{"image": "a.png", "caption": "my dark wall"}"#);
+    lines("questions.jsonl", r#"{"image": "b.png", "question": "whose wall?", "answer": "mine"}"#);
+    let triple =
+        r#"{"before": "a.png", "instruction": "lighten it", "after": "b.png", "description": "a wall"}"#;
+    lines("triples.jsonl", &format!("{triple}\n{}", triple.replace("b.png", "c.png")));
+    let from = |part: &str| runs.join("align/export").display().to_string().replace("\\", "/") + part;
+    let (model, vision) = (format!("model={}", from("")), format!("vision={}", from("")));
+    let own = [
+        &model,
+        &vision,
+        "training.steps=2",
+        "training.accumulate=2",
+        "lora.rank=2",
+        r#"data.shards=["captions.jsonl"]"#,
+        r#"questions=["questions.jsonl"]"#,
+        r#"triples=["triples.jsonl"]"#,
+    ];
+    let text = train(path, "sft", "run", &[SFT, &own]).succeeds();
+    assert!(text.contains("passed over: triples.jsonl, line 2") && text.contains("c.png"), "{text}");
+    // A model of the same parts, all linear maps changed and nothing else.
+    let read = |folder: PathBuf| {
+        let bytes = fs::read(folder.join("model.safetensors")).expect("weights");
+        let length = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes")) as usize;
+        let header: Value = serde_json::from_slice(&bytes[8..8 + length]).expect("a JSON header");
+        let of = |tensor: &Value| {
+            let at = |i: usize| 8 + length + tensor["data_offsets"][i].as_u64().expect("an offset") as usize;
+            bytes[at(0)..at(1)].to_vec()
+        };
+        let tensors = header.as_object().expect("an object").iter();
+        tensors.filter(|(name, _)| *name != "__metadata__").map(|(name, t)| (name.clone(), of(t))).collect()
+    };
+    let before: std::collections::BTreeMap<String, Vec<u8>> = read(runs.join("align/export"));
+    let after: std::collections::BTreeMap<String, Vec<u8>> = read(path.join("run/export"));
+    assert!(before.keys().eq(after.keys()), "{:?}", after.keys());
+    let changed: Vec<_> = before.keys().filter(|name| before[*name] != after[*name]).collect();
+    assert!(!changed.is_empty() && changed.iter().all(|name| name.contains("_proj.")), "{changed:?}");
+    unigen(path, &["generate", "my wall", "--model", "run/export", "-o", "a.png"]).succeeds();
+
+    let own = [&model, "training.steps=1", "lora.rank=0"];
+    train(path, "align", "bad", &[ALIGN, &own]).fails(&["lora.rank is 0", "1 to 1024"]);
+    let own = [&model, "training.steps=1", r#"triples=["captions.jsonl"]"#];
+    train(path, "align", "bad", &[ALIGN, &own]).fails(&["captions.jsonl, line 1", "no picture", "before"]);
+    let own = [&model, "training.steps=1", r#"triples=["triples.jsonl"]"#];
+    train(path, "align", "aligned", &[ALIGN, &own]).succeeds();
+}
+
 #[test]
 fn an_export_can_be_made_again_from_the_checkpoint() {
     let folder = tempfile::tempdir().expect("a temporary folder");

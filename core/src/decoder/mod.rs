@@ -181,6 +181,19 @@ impl Decoder {
         &self.config
     }
 
+    /// The same decoder with the linear maps of its layers changed.
+    pub fn map_linears(self, change: impl Fn(Linear) -> Linear) -> Self {
+        let layers = self.layers.into_iter().map(|layer| {
+            let SelfAttention { q_proj, k_proj, v_proj, o_proj, heads, kv_heads } = layer.self_attn;
+            let [q_proj, k_proj, v_proj, o_proj] = [q_proj, k_proj, v_proj, o_proj].map(&change);
+            let Mlp { gate_proj, up_proj, down_proj } = layer.mlp;
+            let [gate_proj, up_proj, down_proj] = [gate_proj, up_proj, down_proj].map(&change);
+            let self_attn = SelfAttention { q_proj, k_proj, v_proj, o_proj, heads, kv_heads };
+            Layer { self_attn, mlp: Mlp { gate_proj, up_proj, down_proj }, ..layer }
+        });
+        Self { layers: layers.collect(), ..self }
+    }
+
     /// `[rows]` token ids → `[rows, width]`.
     pub fn embed(&self, ids: Tensor<1, Int>) -> Tensor<2> {
         self.embed_tokens.forward(ids)

@@ -3,8 +3,7 @@
 use super::{Engine, Source, layouts};
 use crate::config::GenerationConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::image_tokenizer::lfq::{Codes, codes_from_data};
-use crate::image_tokenizer::pixels_from_images;
+use crate::image_tokenizer::lfq::Codes;
 use crate::picture::Picture;
 use crate::sampling::{Flow, Path, Prefix, StepReport, edit_guidance};
 use crate::sequence::EditBranch;
@@ -106,9 +105,7 @@ impl Engine {
     /// What stands for square pictures of `image_size` pixels a side, with their codes.
     pub(super) fn source(&self, pictures: &[RgbImage]) -> Result<Vec<(Source, Codes)>> {
         let semantic = self.semantic(pictures)?;
-        let codes = self.image_tokenizer.encode(pixels_from_images(pictures, &self.device)?).try_into_data();
-        let codes = codes.map_err(|e| Error::new(ErrorKind::Device, "image codes", format!("{e:?}")))?;
-        let sources = semantic.into_iter().zip(codes_from_data(codes)?).map(|(semantic, codes)| {
+        let sources = semantic.into_iter().zip(self.codes(pictures)?).map(|(semantic, codes)| {
             let known: Vec<Option<u32>> = codes.iter().copied().map(Some).collect();
             let rows = self.model.embed_codes(&known, &self.device);
             (Source { semantic: Some(semantic), codes: Some(rows) }, codes)

@@ -13,8 +13,8 @@ pub use folder::{ModelFolder, ModelParts};
 
 use crate::config::{Config, GenerationConfig, ModelConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::image_tokenizer::lfq::{Codes, codes_to_device};
-use crate::image_tokenizer::{ImageTokenizer, TokenizerConfig};
+use crate::image_tokenizer::lfq::{Codes, codes_from_data, codes_to_device};
+use crate::image_tokenizer::{ImageTokenizer, TokenizerConfig, pixels_from_images};
 use crate::model::UniGen;
 use crate::sampling::{Branch, Flow, MaskedDecoding, Path, Prefix, Seeds, StepReport, text_guidance};
 use crate::sequence::{Layouts, Opener, Sequence};
@@ -182,6 +182,17 @@ impl Engine {
             images.extend(self.image_tokenizer.to_image(self.image_tokenizer.decode(codes, size, size))?);
         }
         Ok(images)
+    }
+
+    /// What the image tokenizer keeps of square pictures of `image_size` pixels a side: to codes and back.
+    pub fn round_trip(&self, pictures: &[RgbImage]) -> Result<Vec<RgbImage>> {
+        self.images(&self.codes(pictures)?)
+    }
+
+    /// The codes of square pictures of `image_size` pixels a side, row-major.
+    pub fn codes(&self, pictures: &[RgbImage]) -> Result<Vec<Codes>> {
+        let codes = self.image_tokenizer.encode(pixels_from_images(pictures, &self.device)?).try_into_data();
+        codes_from_data(codes.map_err(|e| Error::new(ErrorKind::Device, "image codes", format!("{e:?}")))?)
     }
 
     /// The tokens of a prompt.

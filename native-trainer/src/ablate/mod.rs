@@ -13,12 +13,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use unigen_core::engine::{Engine, GenerateRequest};
 use unigen_core::files::write_atomic;
-use unigen_core::sampling::Flow;
 
-use crate::data::stickers::geneval_prompts;
+use crate::data::stickers::{Split, geneval_prompts};
 use crate::eval;
 use crate::eval::detector::Detector;
-use crate::run::{Interrupt, Progress, RunFolder, records};
+use crate::eval::imgedit::{self, held_out_cases};
+use crate::run::{Interrupt, Progress, RunFolder};
 use crate::stages::{RlStage, rl};
 use crate::train::{Start, run};
 
@@ -211,17 +211,17 @@ fn scores(
     let model = match &rl {
         None => arm.model(settings).to_owned(),
         Some(rl) => {
-            let export = folder.join("export");
-            if !export.join("config.json").exists() {
-                let start = if RunFolder::open(folder).is_ok() { Start::Resume } else { Start::New };
+            let begun = RunFolder::open(folder).ok();
+            if !begun.as_ref().is_some_and(|run| run.info().finished) {
+                let start = if begun.is_some() { Start::Resume } else { Start::New };
                 run::<RlStage>(rl.clone(), folder, start, device)?;
             }
-            export
+            folder.join("export")
         }
     };
     let mut scores = judged(settings, &model, seed, judge, device)?;
     if rl.is_some() {
-        let log = records(&RunFolder::open(folder)?.log())?;
+        let log = RunFolder::open(folder)?.records()?;
         let logged = |name: &str| -> Vec<f64> {
             log.iter().filter_map(|record| record.scalars.get(name)?.as_f64()).collect()
         };
@@ -240,24 +240,35 @@ fn scores(
 
 /// The scores of the model in a folder.
 fn judged(settings: &Settings, model: &Path, seed: u64, judge: &Detector, device: &Device) -> Result<Scores> {
-    let interrupt = Interrupt::install()?;
-    let flow = || if interrupt.requested() { Flow::Cancel } else { Flow::Continue };
     let engine = Engine::open(model, device)?;
     let generation = engine.generation();
     let prompts = geneval_prompts(seed);
-    let mut progress = Progress::new("geneval", 0, (prompts.len() * settings.samples) as u64);
-    let mut before = 0;
-    let drawn = eval::Evaluation::run(
-        &prompts,
-        settings.samples,
-        seed,
-        judge,
-        |requests: &[GenerateRequest]| Ok(engine.generate_batch(requests, generation, |_| flow())?),
-        |done| {
-            progress.step(done as u64, (done - before) as u64, f64::NAN);
-            before = done;
-        },
-    )?;
+    let draw =
+        |requests: &[GenerateRequest]| Ok(engine.generate_batch(requests, generation, |_| Interrupt::flow())?);
+    let drawn = shown("geneval", prompts.len() * settings.samples, |progress| {
+        eval::Evaluation::run(&prompts, settings.samples, seed, judge, draw, progress)
+    })?;
+    let cases = held_out_cases(Split::Test, seed, settings.edits);
+    let edited = shown("imgedit", cases.len(), |progress| {
+        imgedit::evaluate(&engine, cases, generation, seed, judge, progress)
+    })?;
+    let kinds = &edited.model.kinds;
+    let preservation = kinds.iter().map(|kind| kind.scores.preservation).sum::<f64>() / kinds.len() as f64;
+    Ok(Scores {
+        geneval: drawn.overall.unwrap_or_default(),
+        imgedit: edited.model.overall,
+        preservation,
+        ..Scores::default()
+    })
+}
+
+/// Calls `work` with what learns how much of `total` is done, which is shown.
+fn shown<T>(label: &str, total: usize, work: impl FnOnce(&mut dyn FnMut(usize)) -> Result<T>) -> Result<T> {
+    let (mut progress, mut before) = (Progress::new(label, 0, total as u64), 0);
+    let found = work(&mut |done| {
+        progress.step(done as u64, (done - before) as u64, f64::NAN);
+        before = done;
+    })?;
     progress.finish();
-    Ok(Scores { geneval: drawn.overall.unwrap_or_default(), ..Scores::default() })
+    Ok(found)
 }

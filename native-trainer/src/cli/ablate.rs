@@ -1,5 +1,6 @@
 //! `unigen ablate`.
 
+use super::interruptible;
 use anyhow::Result;
 use clap::Args;
 use std::path::PathBuf;
@@ -28,6 +29,10 @@ pub struct Ablate {
 
 impl Ablate {
     pub fn run(&self) -> Result<ExitCode> {
+        interruptible(|| self.ablate())
+    }
+
+    fn ablate(&self) -> Result<()> {
         // As in training.
         set_matmul_precision(MatmulPrecision::Bf16);
         let settings = settings(Some(&self.config), &self.set)?;
@@ -36,6 +41,6 @@ impl Ablate {
             Ok(write_atomic(&file, |out| out.write_all(table(results).as_bytes()))?)
         })?;
         print!("{}", table(&results));
-        Ok(ExitCode::SUCCESS)
+        Ok(())
     }
 }

@@ -1,11 +1,10 @@
 //! `unigen edit`.
 
-use super::{Compute, Sampling, flow, image_format, leave, read_image, steps_bar, write_image};
+use super::{Compute, Sampling, image_format, interruptible, read_image, steps_bar, write_image};
 use anyhow::Result;
 use clap::Args;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use unigen_core::config::GenerationConfig;
 use unigen_core::engine::{EditRequest, Engine};
 use unigen_trainer::run::Interrupt;
 
@@ -38,10 +37,10 @@ pub struct Edit {
 
 impl Edit {
     pub fn run(&self) -> Result<ExitCode> {
-        leave(self.draw(Interrupt::install()?))
+        interruptible(|| self.draw())
     }
 
-    fn draw(&self, interrupt: Interrupt) -> Result<()> {
+    fn draw(&self) -> Result<()> {
         image_format(&self.out)?;
         let request = EditRequest {
             image: read_image(&self.image)?,
@@ -50,24 +49,15 @@ impl Edit {
             mask: self.mask.as_deref().map(read_image).transpose()?,
         };
         let engine = Engine::open(&self.model, &self.compute.device())?;
-        let settings = self.settings(engine.generation());
+        let settings = self.sampling.over_edits(engine.generation(), self.image_guidance_scale);
         let bar = steps_bar(settings.steps)?;
         let image = engine.edit(&request, &settings, |_| {
             bar.inc(1);
-            flow(interrupt)
+            Interrupt::flow()
         })?;
         bar.finish_and_clear();
         write_image(&self.out, &image)?;
         println!("{}", self.out.display());
         Ok(())
-    }
-
-    fn settings(&self, model: &GenerationConfig) -> GenerationConfig {
-        GenerationConfig {
-            guidance_scale: model.guidance_scale,
-            edit_guidance_scale: self.sampling.guidance_scale.unwrap_or(model.edit_guidance_scale),
-            image_guidance_scale: self.image_guidance_scale.unwrap_or(model.image_guidance_scale),
-            ..self.sampling.over(model)
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! `unigen generate`.
 
-use super::{Compute, Sampling, flow, image_format, leave, steps_bar, write_image};
+use super::{Compute, Sampling, image_format, interruptible, steps_bar, write_image};
 use anyhow::Result;
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -37,10 +37,10 @@ pub struct Generate {
 
 impl Generate {
     pub fn run(&self) -> Result<ExitCode> {
-        leave(self.draw(Interrupt::install()?))
+        interruptible(|| self.draw())
     }
 
-    fn draw(&self, interrupt: Interrupt) -> Result<()> {
+    fn draw(&self) -> Result<()> {
         image_format(&self.out)?;
         let engine = Engine::open(&self.model, &self.compute.device())?;
         let settings = self.sampling.over(engine.generation());
@@ -57,7 +57,7 @@ impl Generate {
         for batch in requests.chunks(BATCH) {
             let images = engine.generate_batch(batch, &settings, |_| {
                 bar.inc(1);
-                flow(interrupt)
+                Interrupt::flow()
             })?;
             for ((request, image), number) in batch.iter().zip(images).zip(&mut numbers) {
                 if self.sheet {

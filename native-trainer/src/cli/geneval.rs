@@ -1,8 +1,7 @@
 //! `unigen eval geneval`.
 
-use super::{Compute, Sampling, flow, image_format, leave, writable, write_image};
+use super::{Compute, Sampling, check_outputs, interruptible, judge, shown, write_image, write_json};
 use anyhow::{Context, Result};
-use burn::tensor::Device;
 use clap::Args;
 use serde::Serialize;
 use std::fs::File;
@@ -10,12 +9,11 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use unigen_core::config::GenerationConfig;
-use unigen_core::engine::Engine;
-use unigen_core::files::write_atomic;
+use unigen_core::engine::{Engine, GenerateRequest};
 use unigen_trainer::data::stickers::geneval_prompts;
 use unigen_trainer::eval::geneval::{Prompt, read_prompts};
 use unigen_trainer::eval::{Detect, Evaluation};
-use unigen_trainer::run::{Interrupt, Progress};
+use unigen_trainer::run::Interrupt;
 
 #[derive(Args)]
 pub struct Geneval {
@@ -58,15 +56,10 @@ struct Report<'a> {
 }
 
 impl Geneval {
-    /// `detector` opens the judge.
-    pub fn run(&self, detector: impl Fn(&Path, &Device) -> Result<Box<dyn Detect>>) -> Result<ExitCode> {
-        self.json.as_deref().map_or(Ok(()), writable)?;
-        self.sheet.as_deref().map_or(Ok(()), |sheet| image_format(sheet).map(drop))?;
+    pub fn run(&self) -> Result<ExitCode> {
+        check_outputs(self.json.as_deref(), self.sheet.as_deref())?;
         let prompts = self.prompts()?;
-        let device = self.compute.device();
-        let detector = detector(&self.detector, &device)?;
-        println!("{:<15}{:>8.4}", "detector", detector.accuracy());
-        leave(self.evaluate(&prompts, &*detector, &device, Interrupt::install()?))
+        interruptible(|| self.evaluate(&prompts))
     }
 
     fn prompts(&self) -> Result<Vec<Prompt>> {
@@ -77,40 +70,33 @@ impl Geneval {
         read_prompts(BufReader::new(file)).with_context(|| path.display().to_string())
     }
 
-    fn evaluate(
-        &self,
-        prompts: &[Prompt],
-        detector: &dyn Detect,
-        device: &Device,
-        interrupt: Interrupt,
-    ) -> Result<()> {
-        let engine = Engine::open(&self.model, device)?;
+    fn evaluate(&self, prompts: &[Prompt]) -> Result<()> {
+        let device = self.compute.device();
+        let judge = judge(&self.detector, &device)?;
+        let engine = Engine::open(&self.model, &device)?;
         let settings = self.sampling.over(engine.generation());
         let samples = self.samples as usize;
-        let mut progress = Progress::new("geneval", 0, (prompts.len() * samples) as u64);
-        let mut before = 0;
-        let evaluation = Evaluation::run(
-            prompts,
-            samples,
-            self.seed,
-            detector,
-            |requests| Ok(engine.generate_batch(requests, &settings, |_| flow(interrupt))?),
-            |done| {
-                progress.step(done as u64, (done - before) as u64, f64::NAN);
-                before = done;
-            },
-        )?;
-        progress.finish();
+        let evaluation = geneval(&engine, prompts, samples, self.seed, &judge, &settings)?;
         print!("{evaluation}");
-        if let Some(path) = &self.json {
-            let (model, bf16) = (self.model.as_path(), self.compute.bf16);
-            let report = Report { model, samples, bf16, settings: &settings, evaluation: &evaluation };
-            let json = serde_json::to_vec_pretty(&report)?;
-            write_atomic(path, |out| out.write_all(&json))?;
-        }
-        if let Some(path) = &self.sheet {
-            write_image(path, &evaluation.sheet())?;
-        }
-        Ok(())
+        let (model, bf16) = (self.model.as_path(), self.compute.bf16);
+        let report = Report { model, samples, bf16, settings: &settings, evaluation: &evaluation };
+        write_json(self.json.as_deref(), &report)?;
+        self.sheet.as_deref().map_or(Ok(()), |path| write_image(path, &evaluation.sheet()))
     }
+}
+
+/// Draws and judges, showing how far it is.
+pub(super) fn geneval(
+    engine: &Engine,
+    prompts: &[Prompt],
+    samples: usize,
+    seed: u64,
+    judge: &dyn Detect,
+    settings: &GenerationConfig,
+) -> Result<Evaluation> {
+    let draw =
+        |requests: &[GenerateRequest]| Ok(engine.generate_batch(requests, settings, |_| Interrupt::flow())?);
+    shown("geneval", prompts.len() * samples, |progress| {
+        Evaluation::run(prompts, samples, seed, judge, draw, progress)
+    })
 }

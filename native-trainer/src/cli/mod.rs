@@ -3,31 +3,43 @@
 mod ablate;
 mod describe;
 mod edit;
+mod eval_all;
+mod eval_tokenizer;
 mod generate;
 mod geneval;
+mod imgedit;
+mod runs;
+mod understanding;
 
 pub use ablate::Ablate;
 pub use describe::Describe;
 pub use edit::Edit;
+pub use eval_all::EvalAll;
+pub use eval_tokenizer::EvalTokenizer;
 pub use generate::Generate;
 pub use geneval::Geneval;
+pub use imgedit::ImgEdit;
+pub use runs::Runs;
+pub use understanding::Understanding;
 
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
 use clap::Args;
 use image::{ImageFormat, RgbImage};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 use std::io::Cursor;
 use std::path::Path;
 use std::process::ExitCode;
+use unigen_core::Error;
 use unigen_core::config::GenerationConfig;
 use unigen_core::files::write_atomic;
 use unigen_core::ops::cpu::{MatmulPrecision, set_matmul_precision};
 use unigen_core::picture::Picture;
-use unigen_core::sampling::Flow;
-use unigen_core::{Error, ErrorKind};
 use unigen_trainer::DeviceChoice;
-use unigen_trainer::run::Interrupt;
+use unigen_trainer::eval::detector::Detector;
+use unigen_trainer::eval::{Detect, check_judge};
+use unigen_trainer::run::{Interrupt, Interrupted, Progress};
 
 /// Exit code of a program that Ctrl-C ended, by the convention of shells.
 const INTERRUPTED: u8 = 130;
@@ -76,6 +88,16 @@ impl Sampling {
             ..model.clone()
         }
     }
+
+    /// The same for edits, where the text has its own scale.
+    fn over_edits(&self, model: &GenerationConfig, image_guidance_scale: Option<f32>) -> GenerationConfig {
+        GenerationConfig {
+            guidance_scale: model.guidance_scale,
+            edit_guidance_scale: self.guidance_scale.unwrap_or(model.edit_guidance_scale),
+            image_guidance_scale: image_guidance_scale.unwrap_or(model.image_guidance_scale),
+            ..self.over(model)
+        }
+    }
 }
 
 /// A bar over decoding steps.
@@ -84,19 +106,49 @@ fn steps_bar(steps: usize) -> Result<ProgressBar> {
     Ok(ProgressBar::new(steps as u64).with_style(style))
 }
 
-/// Whether decoding goes on.
-fn flow(interrupt: Interrupt) -> Flow {
-    if interrupt.requested() { Flow::Cancel } else { Flow::Continue }
-}
-
-/// Success, or the exit code of an interrupted program; other errors stay errors.
-fn leave(result: Result<()>) -> Result<ExitCode> {
-    match result {
-        Err(e) if e.downcast_ref().is_some_and(|e: &Error| e.kind == ErrorKind::Cancelled) => {
+/// Does work that Ctrl-C may stop: success, or the exit code of an interrupted program; other errors stay errors.
+pub fn interruptible(work: impl FnOnce() -> Result<()>) -> Result<ExitCode> {
+    Interrupt::install()?;
+    match work() {
+        Err(error) if Interrupted::is(&error) => {
+            eprintln!("{error:#}");
             Ok(ExitCode::from(INTERRUPTED))
         }
         other => other.map(|()| ExitCode::SUCCESS),
     }
+}
+
+/// The judge at `path`; its accuracy is printed before it may judge.
+fn judge(path: &Path, device: &Device) -> Result<Detector> {
+    let judge = Detector::open(path, device)?;
+    println!("{:<15}{:>8.4}", "detector", judge.accuracy());
+    check_judge(&judge)?;
+    Ok(judge)
+}
+
+/// Calls `work` with what learns how much of `total` is done, which is shown.
+fn shown<T>(label: &str, total: usize, work: impl FnOnce(&mut dyn FnMut(usize)) -> Result<T>) -> Result<T> {
+    let mut progress = Progress::new(label, 0, total as u64);
+    let mut before = 0;
+    let found = work(&mut |done| {
+        progress.step(done as u64, (done - before) as u64, f64::NAN);
+        before = done;
+    })?;
+    progress.finish();
+    Ok(found)
+}
+
+/// Writes `report` as JSON at `path`, where there is one.
+fn write_json(path: Option<&Path>, report: &impl Serialize) -> Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    let json = serde_json::to_vec_pretty(report)?;
+    Ok(write_atomic(path, |out| out.write_all(&json))?)
+}
+
+/// Fails, before any work, where a report or a sheet cannot be written.
+fn check_outputs(json: Option<&Path>, sheet: Option<&Path>) -> Result<()> {
+    json.map_or(Ok(()), writable)?;
+    sheet.map_or(Ok(()), |sheet| image_format(sheet).map(drop))
 }
 
 /// Fails, before any work, where nothing can be written at `path`.

@@ -12,7 +12,7 @@ use unigen_core::files::write_atomic;
 use unigen_core::image_tokenizer::{ImageTokenizer, lfq, pixels_from_images};
 
 use super::{Caption, Captioned, Source};
-use crate::run::Progress;
+use crate::run::{Interrupt, Progress};
 
 /// Samples whose pictures are encoded together.
 const BATCH: u64 = 32;
@@ -111,7 +111,7 @@ impl<T: Serialize + DeserializeOwned + Send, const PICTURES: usize> CodeCache<T,
     /// `count` samples that `draw` makes, in memory only.
     ///
     /// # Errors
-    /// Those of `draw`, and for no samples at all.
+    /// Those of `draw`, and for no samples at all; after Ctrl-C.
     pub fn encode(
         count: u64,
         encoder: Encoder,
@@ -123,6 +123,7 @@ impl<T: Serialize + DeserializeOwned + Send, const PICTURES: usize> CodeCache<T,
         let mut codes = Vec::with_capacity(count as usize * PICTURES * tokens);
         let mut samples = Vec::with_capacity(count as usize);
         for first in (0..count).step_by(BATCH as usize) {
+            Interrupt::check()?;
             let batch: Vec<_> =
                 (first..count.min(first + BATCH)).into_par_iter().map(&draw).collect::<Result<_>>()?;
             let (pictures, batch): (Vec<_>, Vec<_>) = batch.into_iter().unzip();

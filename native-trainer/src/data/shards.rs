@@ -3,19 +3,22 @@
 //! written here.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::{self, BufReader, BufWriter, Cursor, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use anyhow::Context;
 use image::{ImageFormat, RgbImage};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use thiserror::Error;
 
 use super::MAX_SIDE;
+use super::record::Record;
 use super::stickers::{Renderer, Scene, Split, contact_sheet, description, example_at};
 
 /// Samples a shard of the sticker world.
@@ -26,7 +29,7 @@ const BATCH: u64 = 256;
 const PREVIEW: (u32, u64, u32) = (8, 48, 160);
 
 /// Extensions of pictures.
-const PICTURES: [&str; 5] = ["png", "jpg", "jpeg", "webp", "bmp"];
+pub(super) const PICTURES: [&str; 5] = ["png", "jpg", "jpeg", "webp", "bmp"];
 
 /// Why a sample or a shard cannot be used. Reading goes on after it.
 #[derive(Debug, Error)]
@@ -39,6 +42,8 @@ pub enum ShardError {
     Picture { shard: PathBuf, key: String, cause: image::ImageError },
     #[error("shard {shard}, sample \"{key}\": the .{part} file is broken: {what}")]
     Text { shard: PathBuf, key: String, part: &'static str, what: String },
+    #[error("{shard}, {key}: {what}")]
+    Sample { shard: PathBuf, key: String, what: String },
 }
 
 /// A picture with its caption.
@@ -220,39 +225,53 @@ impl Iterator for ShardReader {
     }
 }
 
-/// The samples of shards by number.
+/// The samples of shards and of jsonl files by number.
 pub struct ShardIndex {
-    shards: Vec<Mutex<OpenShard>>,
+    files: Vec<Samples>,
     samples: Vec<Position>,
+    /// Samples that could not be used.
+    bad: Mutex<BTreeSet<usize>>,
 }
 
+enum Samples {
+    Shard(Mutex<OpenShard>),
+    Lines {
+        path: PathBuf,
+        /// The lines that are not empty, with their numbers from 1.
+        lines: Vec<(usize, String)>,
+    },
+}
+
+/// Samples in a row that may be unusable before an index counts as broken.
+const PATIENCE: u64 = 100;
+/// Samples that may be unusable in all: so many, or one in a hundred where that is more.
+const BAD: usize = 100;
+
 impl ShardIndex {
-    /// Lists what is in these shards, in this order, without reading it all.
+    /// Lists what is in these files (those called `.jsonl` and others, which are shards), in this order, without reading it
+    /// all.
     ///
     /// # Errors
     /// Where one cannot be read to its end.
     pub fn open(paths: &[PathBuf]) -> Result<Self, ShardError> {
-        let mut index = ShardIndex { shards: Vec::new(), samples: Vec::new() };
+        let mut index = ShardIndex { files: Vec::new(), samples: Vec::new(), bad: Mutex::default() };
         for path in paths {
-            let error = |cause| ShardError::Shard { shard: path.clone(), cause };
-            let mut shard = OpenShard::open(Arc::from(path.as_path())).map_err(error)?;
-            if let Some(cause) = shard.broken.take() {
-                return Err(error(cause));
-            }
-            let number = index.shards.len();
-            index.samples.extend((0..shard.samples.len()).map(|index| Position { shard: number, index }));
-            index.shards.push(Mutex::new(shard));
+            let file =
+                Samples::open(path).map_err(|cause| ShardError::Shard { shard: path.clone(), cause })?;
+            let number = index.files.len();
+            index.samples.extend((0..file.len()).map(|index| Position { shard: number, index }));
+            index.files.push(file);
         }
         Ok(index)
     }
 
-    /// The shards' paths and sizes.
+    /// The files' paths and sizes.
     pub fn name(&self) -> String {
-        let name = |shard: &Mutex<OpenShard>| {
-            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            format!("{} ({})", shard.path.display(), shard.samples.len())
+        let name = |file: &Samples| match file {
+            Samples::Shard(shard) => format!("{} ({})", unlocked(shard).path.display(), file.len()),
+            Samples::Lines { path, .. } => format!("{} ({})", path.display(), file.len()),
         };
-        self.shards.iter().map(name).collect::<Vec<_>>().join(", ")
+        self.files.iter().map(name).collect::<Vec<_>>().join(", ")
     }
 
     /// Number of samples.
@@ -265,7 +284,7 @@ impl ShardIndex {
         self.samples.is_empty()
     }
 
-    /// Sample number `index`.
+    /// The captioned picture of sample number `index`.
     ///
     /// # Errors
     /// Where it cannot be used.
@@ -273,11 +292,123 @@ impl ShardIndex {
     /// # Panics
     /// If there are not as many.
     pub fn read(&self, index: usize) -> Result<Sample, ShardError> {
-        let Position { shard, index } = self.samples[index];
-        let mut shard = self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner);
-        let OpenShard { path, file, samples, .. } = &mut *shard;
-        read_sample(file, path, &samples[index])
+        let Position { shard, index: inside } = self.samples[index];
+        match &self.files[shard] {
+            Samples::Shard(shard) => {
+                let OpenShard { path, file, samples, .. } = &mut *unlocked(shard);
+                read_sample(file, path, &samples[inside])
+            }
+            Samples::Lines { .. } => {
+                let record = self.record(index)?;
+                let (image, caption) = (record.picture("image")?, record.text("caption")?);
+                Ok(Sample { key: record.key, image, caption, json: None })
+            }
+        }
     }
+
+    /// Sample number `index` by the names of its parts.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    ///
+    /// # Panics
+    /// If there are not as many.
+    pub fn record(&self, index: usize) -> Result<Record, ShardError> {
+        let Position { shard, index } = self.samples[index];
+        match &self.files[shard] {
+            Samples::Shard(shard) => {
+                let OpenShard { path, file, samples, .. } = &mut *unlocked(shard);
+                let entry = &samples[index];
+                let files = entry.files.iter().map(|(extension, offset, length)| {
+                    let bytes = contents(file, path, *offset, *length)?;
+                    Ok((extension.clone(), bytes))
+                });
+                let files = files.collect::<Result<Vec<_>, ShardError>>()?;
+                let json = files.iter().find(|(extension, _)| extension == "json").map(|(_, bytes)| bytes);
+                let json = match json {
+                    None => Value::Null,
+                    Some(bytes) => serde_json::from_slice(bytes).map_err(|error| ShardError::Text {
+                        shard: path.to_path_buf(),
+                        key: entry.key.clone(),
+                        part: "json",
+                        what: error.to_string(),
+                    })?,
+                };
+                Ok(Record { file: path.to_path_buf(), key: format!("sample {:?}", entry.key), files, json })
+            }
+            Samples::Lines { path, lines } => {
+                let (number, line) = &lines[index];
+                let (file, key) = (path.clone(), format!("line {number}"));
+                match serde_json::from_str(line) {
+                    Ok(json) => Ok(Record { file, key, files: vec![], json }),
+                    Err(error) => {
+                        Err(ShardError::Sample { shard: file, key, what: format!("is not JSON: {error}") })
+                    }
+                }
+            }
+        }
+    }
+
+    /// What `read` makes of sample number `index` (beyond the last it begins anew), or of the next that can be used; one
+    /// that cannot is reported.
+    ///
+    /// # Errors
+    /// Where many samples in a row, or many in all, cannot be used: the reason for one of them.
+    pub fn usable<T>(&self, index: u64, read: impl Fn(usize) -> Result<T, ShardError>) -> anyhow::Result<T> {
+        let mut first = None;
+        for index in index..index.saturating_add(PATIENCE) {
+            let index = (index % self.len() as u64) as usize;
+            match read(index) {
+                Ok(found) => return Ok(found),
+                Err(error) => {
+                    self.report(index, &error)?;
+                    first.get_or_insert(error);
+                }
+            }
+        }
+        Err(first.context("no sample")?).context(format!("{PATIENCE} samples in a row cannot be used"))
+    }
+
+    fn report(&self, index: usize, error: &ShardError) -> anyhow::Result<()> {
+        let mut bad = unlocked(&self.bad);
+        if bad.insert(index) {
+            eprintln!("passed over: {error}");
+        }
+        let limit = BAD.max(self.len() / 100);
+        anyhow::ensure!(
+            bad.len() <= limit,
+            "more than {limit} samples cannot be used; the last of them: {error}"
+        );
+        Ok(())
+    }
+}
+
+impl Samples {
+    fn open(path: &Path) -> io::Result<Self> {
+        if path.extension().is_some_and(|extension| extension == "jsonl") {
+            let text = fs::read_to_string(path)?;
+            let lines = (1..).zip(text.trim_start_matches('\u{feff}').lines().map(str::to_owned));
+            let lines = lines.filter(|(_, line)| !line.trim().is_empty()).collect();
+            return Ok(Self::Lines { path: path.to_owned(), lines });
+        }
+        let mut shard = OpenShard::open(Arc::from(path))?;
+        match shard.broken.take() {
+            Some(cause) => Err(cause),
+            None => Ok(Self::Shard(Mutex::new(shard))),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Shard(shard) => unlocked(shard).samples.len(),
+            Self::Lines { lines, .. } => lines.len(),
+        }
+    }
+}
+
+/// What a lock guards, though another thread may have panicked with it.
+fn unlocked<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl OpenShard {
@@ -312,16 +443,25 @@ impl OpenShard {
     }
 }
 
+fn contents(
+    file: &mut BufReader<File>,
+    shard: &Path,
+    offset: u64,
+    length: u64,
+) -> Result<Vec<u8>, ShardError> {
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(offset))
+        .and_then(|_| file.take(length).read_to_end(&mut bytes))
+        .map_err(|cause| ShardError::Shard { shard: shard.to_owned(), cause })?;
+    Ok(bytes)
+}
+
 fn read_sample(file: &mut BufReader<File>, shard: &Path, entry: &Entry) -> Result<Sample, ShardError> {
     let key = || entry.key.clone();
     let mut read = |extensions: &[&str]| {
         let found = entry.files.iter().find(|(extension, ..)| extensions.contains(&extension.as_str()));
         let Some(&(_, offset, length)) = found else { return Ok(None) };
-        let mut bytes = Vec::new();
-        file.seek(SeekFrom::Start(offset))
-            .and_then(|_| file.take(length).read_to_end(&mut bytes))
-            .map_err(|cause| ShardError::Shard { shard: shard.to_owned(), cause })?;
-        Ok(Some(bytes))
+        contents(file, shard, offset, length).map(Some)
     };
     let missing = |missing| ShardError::Missing { shard: shard.to_owned(), key: key(), missing };
     let broken = |part, what: String| ShardError::Text { shard: shard.to_owned(), key: key(), part, what };
@@ -518,6 +658,56 @@ mod tests {
         let read: Vec<_> = ShardReader::open([path]).collect();
         assert!(read.iter().flatten().count() >= 3);
         assert!(read.iter().any(Result::is_err));
+    }
+
+    #[test]
+    fn jsonl_files_and_shards_have_the_same_parts() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let png = encode_png(&picture(3)).expect("a PNG");
+        fs::create_dir(dir.path().join("in")).expect("a folder");
+        fs::write(dir.path().join("in/a.png"), &png).expect("room on the disk");
+        let words = r#""instruction": "add a dog", "description": "a dog""#;
+        let lines = format!(
+            "{{\"before\": \"in/a.png\", \"after\": \"in/a.png\", {words}}}\n\n{{\"before\": \"in/b.png\", {words}}}\n{{"
+        );
+        fs::write(dir.path().join("own.jsonl"), lines).expect("room on the disk");
+        let shard = dir.path().join("own.tar");
+        let mut tar = tar::Builder::new(File::create(&shard).expect("a file"));
+        let json = format!("{{{words}}}");
+        for (name, bytes) in [
+            ("x.before.png", &png[..]),
+            ("x.after.png", &png),
+            ("x.json", json.as_bytes()),
+            ("y.before.png", &png),
+        ] {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(bytes.len() as u64);
+            tar.append_data(&mut header, name, bytes).expect("room on the disk");
+        }
+        tar.into_inner().expect("room on the disk");
+
+        let index = ShardIndex::open(&[dir.path().join("own.jsonl"), shard]).expect("two files");
+        assert_eq!(index.len(), 5);
+        for sample in [0, 3] {
+            let record = index.record(sample).expect("a record");
+            assert_eq!(record.picture("before").expect("a picture"), picture(3));
+            assert_eq!(record.picture("after").expect("a picture"), picture(3));
+            assert_eq!(record.text("description").expect("a text"), "a dog");
+        }
+        let read = |sample| {
+            let record = index.record(sample)?;
+            record.picture("before").and(record.picture("after")).and(record.text("instruction"))
+        };
+        for (sample, words) in [
+            (1, ["own.jsonl, line 3", "cannot read", "in/b.png"]),
+            (2, ["own.jsonl, line 4", "is not JSON", "line 4"]),
+            (4, ["own.tar, sample \"y\"", "no picture", "\"after\""]),
+        ] {
+            let error = read(sample).expect_err("a bad sample").to_string();
+            assert!(words.iter().all(|word| error.contains(word)), "{error}");
+        }
+        assert_eq!(index.usable(1, read).expect("the next"), "add a dog");
+        assert_eq!(unlocked(&index.bad).iter().copied().collect::<Vec<_>>(), [1, 2]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Captioned pictures by index: the sticker world, drawn on the fly, or a user's own shards.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use image::RgbImage;
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use super::stickers::{Renderer, Scene, Split, caption, edit_at, questions, rng_a
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SourceSettings {
-    /// WebDataset shards (picture and .txt a sample); none: the sticker world's training split.
+    /// Captioned pictures as WebDataset shards or jsonl files ([`super::record`]); none: the sticker world's training split.
     pub shards: Vec<PathBuf>,
     /// What the sticker world's scenes are drawn from.
     pub seed: u64,
@@ -28,9 +28,6 @@ pub enum Source {
     /// Samples of shards.
     Shards(ShardIndex),
 }
-
-/// Samples in a row that may be unusable before a source counts as broken.
-const PATIENCE: u64 = 100;
 
 impl Source {
     /// Opens what `settings` name.
@@ -75,10 +72,10 @@ impl Source {
     }
 
     /// Picture `index`, square, of `size` pixels a side. Of four sticker pictures three are scenes and one is what an
-    /// edit makes of a scene. An unusable sample of a shard is passed over for the next.
+    /// edit makes of a scene. An unusable sample of a shard is reported and passed over for the next.
     ///
     /// # Errors
-    /// Where many samples in a row are unusable: the first one's reason.
+    /// Those of [`ShardIndex::usable`].
     pub fn picture(&self, index: u64, size: u32) -> Result<RgbImage> {
         match self {
             Self::Stickers { renderer, split, seed } => {
@@ -108,20 +105,11 @@ impl Source {
                 Ok(Captioned { picture, caption: Caption::Scene(scene) })
             }
             Self::Shards(shards) => {
-                let mut first = None;
-                for index in index..index + PATIENCE {
-                    match shards.read((index % shards.len() as u64) as usize) {
-                        Ok(sample) => {
-                            let mut caption = sample.caption;
-                            // No model reads so far.
-                            caption.truncate(caption.floor_char_boundary(MAX_TEXT_BYTES));
-                            return Ok(Captioned { picture: sample.image, caption: Caption::Text(caption) });
-                        }
-                        Err(error) => _ = first.get_or_insert(error),
-                    }
-                }
-                Err(first.context("no sample")?)
-                    .context(format!("{PATIENCE} samples in a row cannot be used"))
+                let sample = shards.usable(index, |index| shards.read(index))?;
+                let mut caption = sample.caption;
+                // No model reads so far.
+                caption.truncate(caption.floor_char_boundary(MAX_TEXT_BYTES));
+                Ok(Captioned { picture: sample.image, caption: Caption::Text(caption) })
             }
         }
     }

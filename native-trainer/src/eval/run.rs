@@ -147,8 +147,8 @@ fn cell(judged: &Judged) -> (RgbImage, String) {
     let mut framed = RgbImage::from_pixel(width + 2 * FRAME, height + 2 * FRAME, color);
     replace(&mut framed, &judged.image, FRAME.into(), FRAME.into());
     let caption = match judged.correct {
-        true => format!("right: {}", judged.prompt),
-        false => format!("WRONG: {} - {}", judged.prompt, judged.reason),
+        true => format!("right: {} (seed {})", judged.prompt, judged.seed),
+        false => format!("WRONG: {} (seed {}) - {}", judged.prompt, judged.seed, judged.reason),
     };
     (framed, caption)
 }

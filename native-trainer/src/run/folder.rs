@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
+use super::log::{Record, records};
 use unigen_core::files::write_atomic;
 
 /// The folder of one training run:
@@ -30,6 +31,9 @@ pub struct RunInfo {
     pub seeds: BTreeMap<String, i64>,
     /// The command that began the run, then every one that resumed it.
     pub sessions: Vec<Session>,
+    /// Whether all is done, the export too.
+    #[serde(default)]
+    pub finished: bool,
 }
 
 /// One process that worked on a run.
@@ -64,7 +68,7 @@ impl RunFolder {
         }
         let mut seeds = BTreeMap::new();
         collect_seeds("", &config, &mut seeds);
-        let info = RunInfo { seeds, sessions: vec![Session::now(command)] };
+        let info = RunInfo { seeds, sessions: vec![Session::now(command)], finished: false };
         let folder = Self { root: path.to_owned(), info };
         for part in [folder.events(), folder.sheets(), folder.root.join(CHECKPOINTS)] {
             fs::create_dir_all(&part).with_context(|| {
@@ -95,6 +99,23 @@ impl RunFolder {
         Ok(Self { root: path.to_owned(), info })
     }
 
+    /// The run at `path`, or all runs in the folder `path`, by name.
+    ///
+    /// # Errors
+    /// When there are none, or a `run.json` cannot be read.
+    pub fn all(path: &Path) -> Result<Vec<Self>> {
+        let mut inside: Vec<PathBuf> = match fs::read_dir(path) {
+            Ok(entries) if !path.join(INFO).exists() => entries.flatten().map(|entry| entry.path()).collect(),
+            _ => vec![],
+        };
+        inside.retain(|folder| folder.join(INFO).exists());
+        inside.sort();
+        match inside.is_empty() {
+            true => Ok(vec![Self::open(path)?]),
+            false => inside.iter().map(|folder| Self::open(folder)).collect(),
+        }
+    }
+
     /// Opens an existing run to go on with it, and notes `command` as one more session.
     ///
     /// # Errors
@@ -102,8 +123,18 @@ impl RunFolder {
     pub fn resume(path: &Path, command: &str) -> Result<Self> {
         let mut folder = Self::open(path)?;
         folder.info.sessions.push(Session::now(command));
+        folder.info.finished = false;
         folder.save_info()?;
         Ok(folder)
+    }
+
+    /// Notes that all is done.
+    ///
+    /// # Errors
+    /// When the note cannot be written.
+    pub fn finish(&mut self) -> Result<()> {
+        self.info.finished = true;
+        self.save_info()
     }
 
     /// The folder itself.
@@ -130,6 +161,14 @@ impl RunFolder {
     /// Path of `log.jsonl`.
     pub fn log(&self) -> PathBuf {
         self.root.join("log.jsonl")
+    }
+
+    /// Every whole line of the log, oldest first; none where there is no log yet.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn records(&self) -> Result<Vec<Record>> {
+        records(&self.log()).with_context(|| format!("cannot read {}", self.log().display()))
     }
 
     /// Path of the folder of TensorBoard event files.
@@ -254,6 +293,21 @@ mod tests {
         assert!(RunFolder::open(place.path()).err().unwrap().to_string().contains("no run"));
         fs::write(run.join(INFO), "{").unwrap();
         assert!(RunFolder::open(&run).err().unwrap().to_string().contains("damaged"));
+    }
+
+    #[test]
+    fn a_folder_of_runs_stands_for_all_of_them() {
+        let place = tempfile::tempdir().unwrap();
+        let names = |path: &Path| -> Vec<String> {
+            RunFolder::all(path).unwrap().iter().map(RunFolder::name).collect()
+        };
+        for name in ["b", "a"] {
+            RunFolder::create(&place.path().join(name), CONFIG, "unigen").unwrap();
+        }
+        fs::create_dir(place.path().join("other")).unwrap();
+        assert_eq!(names(place.path()), ["a", "b"]);
+        assert_eq!(names(&place.path().join("b")), ["b"]);
+        assert!(RunFolder::all(&place.path().join("other")).err().unwrap().to_string().contains("no run"));
     }
 
     #[test]

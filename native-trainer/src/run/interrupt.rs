@@ -6,6 +6,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
+use unigen_core::ErrorKind;
+use unigen_core::sampling::Flow;
 
 /// Shows whether the user asked the program to stop.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +37,33 @@ impl Interrupt {
     /// Whether it is time to save and leave.
     pub fn requested(self) -> bool {
         REQUESTED.load(Ordering::Relaxed)
+    }
+
+    /// For long work that can be left anywhere: fails as soon as the user asked the program to stop, which can only be after
+    /// [`Interrupt::install`].
+    ///
+    /// # Errors
+    /// [`Interrupted`].
+    pub fn check() -> Result<(), Interrupted> {
+        if Self(()).requested() { Err(Interrupted) } else { Ok(()) }
+    }
+
+    /// The same for decoding.
+    pub fn flow() -> Flow {
+        if Self(()).requested() { Flow::Cancel } else { Flow::Continue }
+    }
+}
+
+/// The user asked the program to stop.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted")]
+pub struct Interrupted;
+
+impl Interrupted {
+    /// Whether an error only says that the user asked the program to stop.
+    pub fn is(error: &anyhow::Error) -> bool {
+        let cancelled = |e: &unigen_core::Error| e.kind == ErrorKind::Cancelled;
+        error.chain().any(|cause| cause.is::<Self>() || cause.downcast_ref().is_some_and(cancelled))
     }
 }
 

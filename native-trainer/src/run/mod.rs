@@ -10,7 +10,7 @@ mod tensorboard;
 
 pub use folder::{RunFolder, RunInfo, Session};
 pub use html::runs_page;
-pub use interrupt::Interrupt;
-pub use log::{Record, RunLog, records};
+pub use interrupt::{Interrupt, Interrupted};
+pub use log::{Record, RunLog};
 pub use progress::Progress;
 pub use sheet::sheet;

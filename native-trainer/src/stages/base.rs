@@ -1,8 +1,9 @@
 //! What supervised training starts from: a model, and its two front-ends, which stay as they are.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use burn::tensor::{Device, Tensor};
 use image::RgbImage;
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
 use unigen_core::config::{Config, GenerationConfig, ModelConfig};
@@ -16,6 +17,34 @@ use unigen_core::weights::{Precision, keys, load};
 use super::MAX_TEXT;
 use super::batch::Example;
 use crate::data::codes::Encoder;
+
+/// Training of small matrices beside frozen weights (LoRA, Hu et al., arXiv 2106.09685): the section `[lora]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Lora {
+    /// Rank of the change of each weight.
+    pub rank: usize,
+    /// The change is multiplied by `alpha / rank`.
+    pub alpha: f64,
+}
+
+impl Default for Lora {
+    fn default() -> Self {
+        Self { rank: 8, alpha: 16.0 }
+    }
+}
+
+impl Lora {
+    fn check(&self) -> Result<()> {
+        ensure!((1..=1024).contains(&self.rank), "lora.rank is {}; choose 1 to 1024", self.rank);
+        ensure!(
+            self.alpha.is_finite() && self.alpha > 0.0,
+            "lora.alpha is {}; choose a number above 0",
+            self.alpha
+        );
+        Ok(())
+    }
+}
 
 /// The parts of a model that are not trained.
 pub struct Base {
@@ -38,11 +67,17 @@ pub struct Lesson {
 impl Base {
     /// The parts in the model folder `model`, with the understanding encoder of the folder `vision` (which may be the same;
     /// none: a model that only draws); and the model itself, on `device`. Where the model has had no encoder, its projector
-    /// begins anew.
+    /// begins anew. With `lora`, only adapters (and a new projector) are trained.
     ///
     /// # Errors
     /// Name the file that is missing, damaged, or does not fit the others.
-    pub fn open(model: &Path, vision: Option<&Path>, device: &Device) -> Result<(Self, UniGen)> {
+    pub fn open(
+        model: &Path,
+        vision: Option<&Path>,
+        lora: Option<&Lora>,
+        device: &Device,
+    ) -> Result<(Self, UniGen)> {
+        lora.map_or(Ok(()), Lora::check)?;
         let plain = device.clone().without_autodiff();
         let folder = ModelFolder::at(model);
         let parts = folder.parts()?;
@@ -52,7 +87,14 @@ impl Base {
         config.validate()?;
         let (key, saw) = (keys::model(&parts.model), parts.vision.is_some());
         let trained = |name: &str| key(name).filter(|_| saw || !name.starts_with("mm_projector."));
-        let weights = load(UniGen::new(&config, device), &parts.model, trained)?;
+        let mut weights = load(UniGen::new(&config, device), &parts.model, trained)?;
+        if let Some(&Lora { rank, alpha }) = lora {
+            let projector = weights.mm_projector.clone();
+            weights = weights.adapted(rank, alpha);
+            if !saw {
+                weights.mm_projector = projector;
+            }
+        }
         let text = model.join(ModelFolder::TEXT);
         let base = Self {
             text: parts.text,
@@ -146,13 +188,14 @@ impl Base {
         Ok(Engine::of(text, model.clone(), images, vision, &self.device)?)
     }
 
-    /// Writes a whole model folder.
+    /// Writes a whole model folder, adapters merged.
     ///
     /// # Errors
     /// When a file cannot be written.
     pub fn export(&self, model: &UniGen, folder: &Path) -> Result<()> {
         let (folder, vision) = (ModelFolder::create(folder)?, self.vision.as_ref());
         let (images, generation) = (&self.image_tokenizer, &self.generation);
+        let model = &model.clone().merged();
         Ok(folder.write(&self.text_json, model, images, vision, generation, Precision::F16)?)
     }
 }

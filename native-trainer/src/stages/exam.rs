@@ -1,28 +1,25 @@
 //! What a model is asked in validation: prompts; and where it sees, edits, and questions with one right answer.
 
 use anyhow::Result;
-use rand::seq::IndexedRandom;
-use unigen_core::engine::{AnswerSettings, EditRequest, Engine, GenerateRequest};
-use unigen_core::sampling::Flow;
+use std::path::Path;
+use unigen_core::engine::{EditRequest, Engine, GenerateRequest};
 
-use crate::data::stickers::{
-    Edit, QuestionAnswer, Renderer, Split, edit_at, geneval_prompts, questions, rng_at, scene_at,
-};
+use crate::data::stickers::{Edit, Renderer, Split, edit_at, geneval_prompts};
 use crate::eval::detector::Detector;
 use crate::eval::geneval::{Prompt, Tag};
-use crate::eval::{self, BATCH};
-use crate::run::sheet;
+use crate::eval::imgedit::{self, held_out_cases};
+use crate::eval::understanding::{self, held_out_questions};
+use crate::eval::{self, BATCH, check_judge};
+use crate::run::{Interrupt, sheet};
 use crate::train::Evaluation;
 
 /// What held-out scenes are drawn from.
 pub const SEED: u64 = 0x5EED_E8A3;
-/// Edits on the sheet.
+/// Edits of each kind that a judge scores, and edits on the sheet without one.
+const SCORED: u64 = 3;
 const EDITS: u64 = 24;
-/// Questions asked, and of them shown.
-const ASKED: u64 = 64;
-const SHOWN: usize = 32;
-/// No answer is longer, in tokens.
-const ANSWER: usize = 24;
+/// Questions of each kind.
+const ASKED: usize = 12;
 
 /// What the prompts are drawn from; every so manieth of them is drawn.
 const PROMPTS: u64 = 0x5EED_9E7A;
@@ -36,10 +33,10 @@ pub fn prompts() -> Vec<Prompt> {
 /// Has `engine` draw [`prompts`] and `judge` score them: `geneval`, each tag, and a sheet.
 ///
 /// # Errors
-/// When the device fails.
+/// When the device fails; after Ctrl-C.
 pub fn drawing_exam(engine: &Engine, judge: &Detector) -> Result<Evaluation> {
     let draw = |requests: &[GenerateRequest]| {
-        Ok(engine.generate_batch(requests, engine.generation(), |_| Flow::Continue)?)
+        Ok(engine.generate_batch(requests, engine.generation(), |_| Interrupt::flow())?)
     };
     let judged = eval::Evaluation::run(&prompts(), 1, 0, judge, draw, |_| {})?;
     let mut scalars = vec![("geneval", judged.overall.unwrap_or_default())];
@@ -47,12 +44,40 @@ pub fn drawing_exam(engine: &Engine, judge: &Detector) -> Result<Evaluation> {
     Ok(Evaluation { scalars, sheets: vec![("samples", judged.sheet())] })
 }
 
-/// Has `engine` edit and answer about held-out scenes: the share of answers that are right to the letter; a sheet of
-/// before, drawn and wanted; a sheet of questions and answers.
+/// The detector at `path`, where there is one, if it may judge.
 ///
 /// # Errors
-/// When the device fails.
-pub fn exam(engine: &Engine) -> Result<Evaluation> {
+/// Where it cannot be opened or is not accurate enough.
+pub fn open_judge(path: Option<&Path>, device: &burn::tensor::Device) -> Result<Option<Detector>> {
+    let judge = path.map(|path| Detector::open(path, device)).transpose()?;
+    judge.as_ref().map_or(Ok(()), |judge| check_judge(judge).map(drop))?;
+    Ok(judge)
+}
+
+/// Has `engine` edit and answer about held-out scenes: the share of answers that are right to the letter and, with a judge,
+/// the scores of the edits; a sheet of before, drawn and wanted; a sheet of questions and answers.
+///
+/// # Errors
+/// When the device fails; after Ctrl-C.
+pub fn exam(engine: &Engine, judge: Option<&Detector>) -> Result<Evaluation> {
+    let asked = held_out_questions(Split::Validation, SEED, ASKED);
+    let answers = understanding::evaluate(engine, &asked, |_| ())?;
+    let mut scalars = vec![("answers right", answers.overall)];
+    scalars.extend(answers.kinds.iter().map(|kind| (kind.kind.name(), kind.accuracy)));
+    let edits = match judge {
+        Some(judge) => {
+            let cases = held_out_cases(Split::Validation, SEED, SCORED);
+            let found = imgedit::evaluate(engine, cases, engine.generation(), 0, judge, |_| ())?;
+            scalars.push(("imgedit", found.model.overall));
+            found.model.sheet()
+        }
+        None => edits(engine)?,
+    };
+    Ok(Evaluation { scalars, sheets: vec![("edits", edits), ("answers", answers.sheet())] })
+}
+
+/// Before, drawn and wanted of held-out edits.
+fn edits(engine: &Engine) -> Result<image::RgbImage> {
     let (renderer, size) = (Renderer::new(), engine.config().image_size as u32);
     let edits: Vec<Edit> = (0..EDITS).map(|index| edit_at(Split::Validation, SEED, index)).collect();
     let requests = edits.iter().zip(0..).map(|(edit, seed)| EditRequest {
@@ -64,35 +89,12 @@ pub fn exam(engine: &Engine) -> Result<Evaluation> {
     let requests: Vec<EditRequest> = requests.collect();
     let mut cells = Vec::new();
     for (requests, edits) in requests.chunks(BATCH).zip(edits.chunks(BATCH)) {
-        let drawn = engine.edit_batch(requests, engine.generation(), |_| Flow::Continue)?;
+        let drawn = engine.edit_batch(requests, engine.generation(), |_| Interrupt::flow())?;
         for ((request, edit), drawn) in requests.iter().zip(edits).zip(drawn) {
             cells.push((request.image.clone(), request.instruction.clone()));
-            cells.push((drawn, "drawn".to_owned()));
+            cells.push((drawn, format!("drawn (seed {})", request.seed)));
             cells.push((renderer.render(&edit.after, size, size), edit.description.clone()));
         }
     }
-    let settings = AnswerSettings { max_tokens: ANSWER, ..AnswerSettings::default() };
-    let (mut right, mut answers) = (0, Vec::new());
-    for index in 0..ASKED {
-        let scene = scene_at(Split::Validation, SEED, index);
-        let mut rng = rng_at(SEED, index);
-        let asked = questions(&scene, &mut rng);
-        let Some(QuestionAnswer { question, answer, .. }) = asked.choose(&mut rng) else { continue };
-        let picture = renderer.render(&scene, size, size);
-        let found = engine.describe(&picture, question, &settings)?;
-        let correct = found.trim() == answer;
-        right += u64::from(correct);
-        let text = if correct {
-            format!("{question} {found}")
-        } else {
-            format!("{question} {found} (no: {answer})")
-        };
-        answers.push((picture, text));
-    }
-    let share = right as f64 / answers.len().max(1) as f64;
-    answers.truncate(SHOWN);
-    Ok(Evaluation {
-        scalars: vec![("answers right", share)],
-        sheets: vec![("edits", sheet(&cells, 6, 1)), ("answers", sheet(&answers, 8, 1))],
-    })
+    Ok(sheet(&cells, 6, 1))
 }

@@ -13,6 +13,7 @@ pub mod tokenizer;
 pub mod vision;
 
 pub use align::AlignStage;
+pub use base::Lora;
 pub use pretrain::PretrainStage;
 pub use rl::RlStage;
 pub use sft::SftStage;

@@ -9,7 +9,6 @@ use unigen_core::config::{Config, GenerationConfig, ModelConfig};
 use unigen_core::engine::{Engine, GenerateRequest, ModelFolder, layouts};
 use unigen_core::image_tokenizer::ImageTokenizer;
 use unigen_core::model::UniGen;
-use unigen_core::sampling::Flow;
 use unigen_core::sequence::ImageRows;
 use unigen_core::text::{TextTokenizer, train_bpe};
 use unigen_core::weights::Precision;
@@ -23,7 +22,7 @@ use crate::data::stickers::rng_at;
 use crate::data::{Caption, Source, SourceSettings, pick_at};
 use crate::eval;
 use crate::eval::detector::Detector;
-use crate::run::sheet;
+use crate::run::{Interrupt, sheet};
 use crate::train::{Evaluation, Loss, Stage, Training};
 
 /// Settings of the stage `pretrain`.
@@ -176,7 +175,7 @@ impl PretrainStage {
             requests.map(|(prompt, seed)| GenerateRequest { prompt: prompt.prompt, seed }).collect();
         let mut drawn = Vec::new();
         for requests in requests.chunks(eval::BATCH) {
-            drawn.extend(engine.generate_batch(requests, engine.generation(), |_| Flow::Continue)?);
+            drawn.extend(engine.generate_batch(requests, engine.generation(), |_| Interrupt::flow())?);
         }
         let cells: Vec<_> = drawn.into_iter().zip(requests.into_iter().map(|r| r.prompt)).collect();
         Ok(Evaluation { scalars: vec![], sheets: vec![("samples", sheet(&cells, 10, 1))] })
@@ -195,6 +194,11 @@ impl Stage for PretrainStage {
 
     fn training(settings: &Settings) -> &Training {
         &settings.training
+    }
+
+    fn on_trial(settings: Settings, folder: &Path) -> Settings {
+        let pictures = settings.pictures.min(settings.training.samples());
+        Settings { pictures, codes: folder.join("codes"), judge: None, ..settings }
     }
 
     fn open(settings: &Settings, device: &Device) -> Result<(Self, UniGen)> {

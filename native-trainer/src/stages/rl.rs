@@ -18,9 +18,8 @@ use unigen_core::model::UniGen;
 mod tests;
 
 use super::base::Base;
-use super::exam::{drawing_exam, exam};
+use super::exam::{drawing_exam, exam, open_judge};
 use crate::data::stickers::{Renderer, rng_at};
-use crate::eval;
 use crate::eval::detector::Detector;
 use crate::optimizer::{HostGradients, floats};
 use crate::rewards::{Ensemble, Item, Scored};
@@ -114,6 +113,7 @@ impl Default for Settings {
                 log_every: 1,
                 evaluate_every: 50,
                 save_every: 10,
+                ..Training::default()
             },
         }
     }
@@ -129,6 +129,11 @@ impl Settings {
             "replay.steps is {}, but rollout.steps is {}; replay at most as many, or 0 for all",
             self.replay.steps,
             self.rollout.steps
+        );
+        ensure!(
+            self.training.accumulate == 1,
+            "training.accumulate is {}; make training.batch larger instead: replay.blocks bounds the memory",
+            self.training.accumulate
         );
         for (name, value) in [
             ("beta", self.beta),
@@ -183,7 +188,7 @@ impl RlStage {
     pub fn with(settings: &Settings, rewards: Ensemble, device: &Device) -> Result<(Self, UniGen)> {
         let plain = device.clone().without_autodiff();
         let vision = settings.model.join(ModelFolder::VISION).exists().then_some(&*settings.model);
-        let (base, model) = Base::open(&settings.model, vision, device)?;
+        let (base, model) = Base::open(&settings.model, vision, None, device)?;
         settings.check(base.image_tokens())?;
         ensure!(
             base.sees() || settings.mix[1] == 0,
@@ -191,11 +196,8 @@ impl RlStage {
              of the stage `sft` or `align`",
             settings.model.display()
         );
-        let judge = settings.judge.as_ref().map(|path| Detector::open(path, &plain)).transpose()?;
-        if let Some(judge) = &judge {
-            eval::check_judge(judge)?;
-        }
-        let reference = Base::open(&settings.model, vision, &plain)?.1;
+        let judge = open_judge(settings.judge.as_deref(), &plain)?;
+        let reference = Base::open(&settings.model, vision, None, &plain)?.1;
         let mix = Mix { shares: settings.mix, seed: settings.seed, renderer: Renderer::new() };
         let stage = Self {
             settings: settings.clone(),
@@ -426,6 +428,10 @@ impl Stage for RlStage {
         &settings.training
     }
 
+    fn on_trial(settings: Settings, _: &Path) -> Settings {
+        Settings { judge: None, ..settings }
+    }
+
     fn open(settings: &Settings, device: &Device) -> Result<(Self, UniGen)> {
         let rewards = Ensemble::new(vec![])?;
         Self::with(settings, rewards, device)
@@ -497,12 +503,17 @@ impl Stage for RlStage {
 
     fn evaluate(&self, model: &UniGen) -> Result<Evaluation> {
         let engine = self.base.engine(model)?;
-        let mut found = if self.base.sees() { exam(&engine)? } else { Evaluation::default() };
-        if let Some(judge) = &self.judge {
+        let judge = self.judge.as_ref();
+        let mut found = if self.base.sees() { exam(&engine, judge)? } else { Evaluation::default() };
+        if let Some(judge) = judge {
             let drawn = drawing_exam(&engine, judge)?;
-            found.scalars.push((JUDGE, drawn.scalars[0].1));
             found.scalars.extend(drawn.scalars);
             found.sheets.extend(drawn.sheets);
+            let score = |of: &str| found.scalars.iter().find(|(name, _)| *name == of).map(|(_, score)| *score);
+            // Edits are scored 1 to 5.
+            let scores = [score("geneval"), score("imgedit").map(|score| (score - 1.0) / 4.0)];
+            let there: Vec<f64> = scores.into_iter().flatten().collect();
+            found.scalars.push((JUDGE, there.iter().sum::<f64>() / there.len().max(1) as f64));
         }
         found.sheets.extend(self.samples().map(|sheet| ("rollouts", sheet)));
         Ok(found)

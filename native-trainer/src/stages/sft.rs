@@ -3,6 +3,7 @@
 
 use anyhow::{Result, ensure};
 use burn::tensor::{Device, Tensor};
+use image::RgbImage;
 use rand::{Rng, RngExt, seq::IndexedRandom};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -12,13 +13,15 @@ use unigen_core::model::UniGen;
 use unigen_core::sequence::{EditBranch, ImageRows};
 
 use super::QUESTIONS;
-use super::base::{Base, Lesson};
+use super::base::{Base, Lesson, Lora};
 use super::batch::{Example, hidden, mask};
-use super::exam::{self, exam};
+use super::exam::{self, exam, open_judge};
 use super::mix::turn;
 use crate::data::codes::CodeCache;
-use crate::data::stickers::{Edit, QuestionAnswer, Renderer, Split, edit_at, questions, rng_at};
-use crate::data::{Caption, Captioned, Source, SourceSettings, any_shape, pick_at};
+use crate::data::shards::ShardIndex;
+use crate::data::stickers::{QuestionAnswer, questions, rng_at};
+use crate::data::{Caption, Captioned, EditSample, EditSource, Source, SourceSettings, any_shape, pick_at};
+use crate::eval::detector::Detector;
 use crate::train::{Evaluation, Loss, Stage, Training};
 
 /// Held-out pictures and edits, and samples of which the losses are measured.
@@ -45,6 +48,11 @@ pub struct Settings {
     pub mix: [u64; 3],
     /// Weights of the losses of generation, editing, understanding and text.
     pub weights: [f64; 4],
+    /// A user's own questions with answers, as shards or jsonl files ([`crate::data::record`]): half of what is asked; none:
+    /// captions, and questions about sticker scenes.
+    pub questions: Vec<PathBuf>,
+    /// A user's own edits, likewise: before, instruction, after and description; none: the sticker world's.
+    pub triples: Vec<PathBuf>,
     /// Share of generation without text, for guidance.
     pub drop_text: f64,
     /// Share of edits with the picture and without the instruction, for the branch "image" of guidance.
@@ -52,6 +60,12 @@ pub struct Settings {
     /// Share of edits with neither, for the branch "none". As InstructPix2Pix (arXiv 2211.09800, section 3.2.1) has it,
     /// but for edits without the picture alone, which guidance does not ask for.
     pub drop_both: f64,
+    /// The detector that scores edits in validation; none: no such score.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judge: Option<PathBuf>,
+    /// Train small matrices beside the frozen weights; none: all weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lora: Option<Lora>,
     pub data: SourceSettings,
     pub training: Training,
 }
@@ -67,6 +81,10 @@ impl Default for Settings {
             edits: 32_768,
             mix: [3, 4, 1],
             weights: [0.5, 1.0, 0.5, 0.1],
+            questions: vec![],
+            triples: vec![],
+            judge: None,
+            lora: None,
             drop_text: 0.1,
             drop_instruction: 0.05,
             drop_both: 0.05,
@@ -115,58 +133,77 @@ impl Task {
 /// What samples are made of.
 struct Material {
     source: Source,
-    renderer: Renderer,
+    questions: Option<ShardIndex>,
+    edits: EditSource,
     pictures: CodeCache<Caption>,
-    edits: CodeCache<Edit, 2>,
+    /// The instruction of every edit, and the codes before and after it.
+    changes: CodeCache<String, 2>,
 }
 
 impl Material {
     fn of_training(settings: &Settings, base: &Base) -> Result<Self> {
         let (encoder, weights) = base.encoder();
-        let (source, renderer) = (Source::open(&settings.data)?, Renderer::new());
+        let source = Source::open(&settings.data)?;
+        let questions = match &settings.questions[..] {
+            [] => None,
+            files => Some(ShardIndex::open(files)?),
+        };
+        ensure!(
+            questions.as_ref().is_none_or(|index| !index.is_empty()),
+            "the files of questions have no samples"
+        );
+        let edits = EditSource::open(&settings.triples, settings.data.seed)?;
         let pictures = CodeCache::captioned(&settings.codes, &source, settings.pictures, encoder, weights)?;
-        let seed = settings.data.seed;
-        let draw = |index| Ok(drawn_edit(&renderer, Split::Train, seed, index, encoder.size));
-        let edits = CodeCache::open(
-            &settings.edit_codes,
-            format!("edits {seed}"),
-            settings.edits,
-            encoder,
-            weights,
-            draw,
-        )?;
-        Ok(Self { source, renderer, pictures, edits })
+        let count = edits.len().map_or(settings.edits, |len| len.min(settings.edits));
+        let draw = |index| drawn(&edits, index, encoder.size);
+        let changes = CodeCache::open(&settings.edit_codes, edits.name(), count, encoder, weights, draw)?;
+        Ok(Self { source, questions, edits, pictures, changes })
     }
 
     fn held_out(base: &Base) -> Result<Self> {
         let (encoder, _) = base.encoder();
-        let (source, renderer) = (Source::held_out(exam::SEED), Renderer::new());
+        let (source, edits) = (Source::held_out(exam::SEED), EditSource::held_out(exam::SEED));
         let pictures = CodeCache::encode(HELD_OUT, encoder, |index| {
             let Captioned { picture, caption } = source.captioned(index, encoder.size)?;
             Ok(([picture], caption))
         })?;
-        let draw = |index| Ok(drawn_edit(&renderer, Split::Validation, exam::SEED, index, encoder.size));
-        let edits = CodeCache::encode(HELD_OUT, encoder, draw)?;
-        Ok(Self { source, renderer, pictures, edits })
+        let changes = CodeCache::encode(HELD_OUT, encoder, |index| drawn(&edits, index, encoder.size))?;
+        Ok(Self { source, questions: None, edits, pictures, changes })
+    }
+
+    /// Question number `number`: a picture, what is asked and the answer. A user's own and others take turns.
+    fn question(
+        &self,
+        number: u64,
+        visit: u64,
+        size: u32,
+        rng: &mut impl Rng,
+    ) -> Result<(RgbImage, [String; 2])> {
+        match &self.questions {
+            Some(own) if number.is_multiple_of(2) => own.usable(number / 2, |index| {
+                let record = own.record(index)?;
+                Ok((record.picture("image")?, [record.text("question")?, record.text("answer")?]))
+            }),
+            _ => {
+                let Captioned { picture, caption } = self.source.uncut(number, any_shape(size, rng))?;
+                let asked = ask(&caption, visit, rng);
+                Ok((picture, asked))
+            }
+        }
     }
 }
 
-/// Edit `index` with its scenes before and after.
-fn drawn_edit(
-    renderer: &Renderer,
-    split: Split,
-    seed: u64,
-    index: u64,
-    size: u32,
-) -> ([image::RgbImage; 2], Edit) {
-    let edit = edit_at(split, seed, index);
-    ([&edit.before, &edit.after].map(|scene| renderer.render(scene, size, size)), edit)
+/// The pictures before and after edit `index`, and its instruction.
+fn drawn(edits: &EditSource, index: u64, size: u32) -> Result<([RgbImage; 2], String)> {
+    let EditSample { before, instruction, after, .. } = edits.read(index, size)?;
+    Ok(([before, after], instruction))
 }
 
 /// The stage `sft`.
 pub struct SftStage {
     settings: Settings,
     base: Base,
+    judge: Option<Detector>,
     training: Material,
     held_out: Material,
     device: Device,
@@ -191,11 +228,10 @@ impl SftStage {
                 (Example { sequence, target: codes.to_vec(), masked, ..Example::default() }, None)
             }
             Task::Edit => {
-                let ([before, after], edit) = material.edits.get(number);
+                let ([before, after], instruction) = material.changes.get(number);
                 let branch = branch([settings.drop_instruction, settings.drop_both], &mut rng);
-                let size = base.size();
-                let picture = material.renderer.render(&edit.before, size, size);
-                let text = base.tokens(&edit.instruction)?;
+                let picture = material.edits.read(number % material.changes.len(), base.size())?.before;
+                let text = base.tokens(instruction)?;
                 let example = Example {
                     sequence: layouts.edit(branch, &text, base.features(&picture)?, after.len()),
                     source: before.to_vec(),
@@ -206,9 +242,8 @@ impl SftStage {
                 (example, (branch != EditBranch::None).then_some(picture))
             }
             Task::Describe => {
-                let shape = any_shape(base.size(), &mut rng);
-                let Captioned { picture, caption } = material.source.uncut(number, shape)?;
-                let [question, answer] = ask(&caption, index, &mut rng);
+                let (picture, [question, answer]) =
+                    material.question(number, index, base.size(), &mut rng)?;
                 let (question, answer) = (base.tokens(&question)?, base.tokens(&answer)?);
                 let rows = ImageRows::Semantic(base.features(&picture)?);
                 let sequence = layouts.describe(rows, &question, Some(&answer));
@@ -279,6 +314,13 @@ impl Stage for SftStage {
         &settings.training
     }
 
+    fn on_trial(settings: Settings, folder: &Path) -> Settings {
+        let few = |count: u64| count.min(settings.training.samples());
+        let (pictures, edits) = (few(settings.pictures), few(settings.edits));
+        let (codes, edit_codes) = (folder.join("codes"), folder.join("edit-codes"));
+        Settings { pictures, codes, edits, edit_codes, judge: None, ..settings }
+    }
+
     fn open(settings: &Settings, device: &Device) -> Result<(Self, UniGen)> {
         let mix = settings.mix;
         ensure!(mix.iter().sum::<u64>() > 0, "mix is {mix:?}; one of its shares must not be 0");
@@ -291,10 +333,11 @@ impl Stage for SftStage {
         ] {
             ensure!((0.0..=1.0).contains(&share), "{name} is {share}, not 0 to 1");
         }
-        let (base, model) = Base::open(&settings.model, Some(&settings.vision), device)?;
+        let judge = open_judge(settings.judge.as_deref(), &device.clone().without_autodiff())?;
+        let (base, model) = Base::open(&settings.model, Some(&settings.vision), settings.lora.as_ref(), device)?;
         let (training, held_out) = (Material::of_training(settings, &base)?, Material::held_out(&base)?);
         let (settings, device) = (settings.clone(), device.clone());
-        Ok((Self { settings, base, training, held_out, device }, model))
+        Ok((Self { settings, base, judge, training, held_out, device }, model))
     }
 
     fn loss(&self, model: &UniGen, step: u64) -> Result<Loss> {
@@ -309,7 +352,7 @@ impl Stage for SftStage {
         let device = self.device.clone().without_autodiff();
         let losses = self.losses(model, &self.held_out, 0..MEASURED, &device)?;
         let names = ["held-out generate", "held-out edit", "held-out describe", "held-out text"];
-        let mut found = exam(&self.base.engine(model)?)?;
+        let mut found = exam(&self.base.engine(model)?, self.judge.as_ref())?;
         for (name, loss) in names.into_iter().zip(losses) {
             if let Some(loss) = loss {
                 found.scalars.push((name, f64::from(loss.into_scalar::<f32>())));

@@ -3,27 +3,22 @@
 use anyhow::{Context, Result, ensure};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use image::RgbImage;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use unigen_core::config::{ModelConfig, TokenizerConfig};
 use unigen_core::engine::ModelFolder;
-use unigen_core::image_tokenizer::{Codes, ImageTokenizer, lfq, pixels_from_images};
+use unigen_core::image_tokenizer::{ImageTokenizer, lfq, pixels_from_images};
 use unigen_core::weights::Precision;
 
 use super::discriminator::Discriminator;
-use crate::data::stickers::{Renderer, Scene, Split, scene_at};
 use crate::data::{MAX_SIDE, Source, SourceSettings};
-use crate::eval::detector::{Detector, DetectorNet, sprites_found};
-use crate::run::sheet;
+use crate::eval::detector::{Detector, DetectorNet};
+use crate::eval::tokenizer::Reconstructions;
 use crate::train::{Evaluation, Loss, Stage, Training};
 
-/// Scenes that validation looks at, and what they are drawn from.
+/// Scenes that validation looks at.
 const SCENES: u64 = 192;
-const SCENES_SEED: u64 = 0x5EED_70CE;
-/// Pairs on the sheet.
-const SHOWN: usize = 16;
 
 /// Settings of the stage `tokenizer`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -111,7 +106,6 @@ pub struct Pair {
 pub struct TokenizerStage {
     settings: Settings,
     source: Source,
-    renderer: Renderer,
     teacher: Option<DetectorNet>,
     judge: Option<Detector>,
     device: Device,
@@ -131,9 +125,9 @@ impl TokenizerStage {
         Tensor::cat(losses, 0).sum() / levels
     }
 
-    /// How far the run is, 0 to 1.
-    fn progress(&self, step: u64) -> f64 {
-        step as f64 / self.settings.training.steps as f64
+    /// How far the run is at a batch, 0 to 1.
+    fn progress(&self, batch: u64) -> f64 {
+        batch as f64 / self.settings.training.batches() as f64
     }
 }
 
@@ -144,6 +138,10 @@ impl Stage for TokenizerStage {
 
     fn training(settings: &Settings) -> &Training {
         &settings.training
+    }
+
+    fn on_trial(settings: Settings, _: &Path) -> Settings {
+        Settings { judge: None, ..settings }
     }
 
     fn open(settings: &Settings, device: &Device) -> Result<(Self, Pair)> {
@@ -168,8 +166,8 @@ impl Stage for TokenizerStage {
             tokenizer.encoder = tokenizer.encoder.no_grad();
         }
         let discriminator = Discriminator::new(settings.discriminator_width, device)?;
-        let (source, renderer) = (Source::open(&settings.data)?, Renderer::new());
-        let stage = Self { settings, source, renderer, teacher, judge, device: device.clone() };
+        let source = Source::open(&settings.data)?;
+        let stage = Self { settings, source, teacher, judge, device: device.clone() };
         Ok((stage, Pair { tokenizer, discriminator }))
     }
 
@@ -212,29 +210,11 @@ impl Stage for TokenizerStage {
     }
 
     fn evaluate(&self, model: &Pair) -> Result<Evaluation> {
-        let size = self.settings.size;
-        let scenes: Vec<Scene> = (0..SCENES)
-            .into_par_iter()
-            .map(|index| scene_at(Split::Validation, SCENES_SEED, index))
-            .collect();
-        let originals: Vec<_> =
-            scenes.par_iter().map(|scene| self.renderer.render(scene, size, size)).collect();
-        let device = self.device.clone().without_autodiff();
-        let (mut images, mut codes): (Vec<RgbImage>, Vec<Codes>) = (vec![], vec![]);
-        for originals in originals.chunks(16) {
-            let batch = model.tokenizer.encode(pixels_from_images(originals, &device)?);
-            let pixels = model.tokenizer.decode(batch.clone(), size as usize, size as usize);
-            images.extend(model.tokenizer.to_image(pixels)?);
-            codes.extend(lfq::codes_from_data(batch.into_data())?);
-        }
-        let bits = self.settings.model.z_channels;
-        let mut scalars = vec![
-            ("psnr", mean(originals.iter().zip(&images).map(|(a, b)| psnr(a, b)))),
-            ("bits used", entropy_of_bits(&codes, bits)),
-        ];
-        if let Some(judge) = &self.judge {
-            let pictures: Vec<_> = scenes.into_iter().zip(images.iter().cloned()).collect();
-            let found = sprites_found(judge, &pictures)?;
+        let (size, bits) = (self.settings.size, self.settings.model.z_channels);
+        let (judge, device) = (self.judge.as_ref(), self.device.clone().without_autodiff());
+        let found = Reconstructions::run(&model.tokenizer, bits, size, SCENES, judge, &device, |_| ())?;
+        let mut scalars = vec![("psnr", found.psnr), ("bits used", found.bits_used)];
+        if let Some(found) = &found.reconstructions {
             scalars.extend([
                 ("sprites found", found.place),
                 ("class", found.class),
@@ -243,44 +223,11 @@ impl Stage for TokenizerStage {
                 ("false positives", found.false_positives),
             ]);
         }
-        let pairs = originals.iter().zip(&images).take(SHOWN);
-        let pairs: Vec<_> = pairs.map(|(a, b)| (beside(a, b), format!("{:.1} dB", psnr(a, b)))).collect();
-        Ok(Evaluation { scalars, sheets: vec![("reconstructions", sheet(&pairs, 4, 1))] })
+        Ok(Evaluation { scalars, sheets: vec![("reconstructions", found.sheet())] })
     }
 
     fn export(&self, model: &Pair, folder: &Path) -> Result<()> {
         let folder = ModelFolder::create(folder)?;
         Ok(folder.write_image_tokenizer(&model.tokenizer, &self.settings.model, Precision::F16)?)
     }
-}
-
-fn mean(values: impl Iterator<Item = f64>) -> f64 {
-    let (sum, count) = values.fold((0.0, 0), |(sum, count), value| (sum + value, count + 1));
-    sum / f64::from(count)
-}
-
-/// Peak signal-to-noise ratio in dB.
-fn psnr(a: &RgbImage, b: &RgbImage) -> f64 {
-    let square = |(&a, &b): (&u8, &u8)| (f64::from(a) - f64::from(b)).powi(2);
-    let error = mean(a.as_raw().iter().zip(b.as_raw()).map(square)).max(1e-3);
-    10.0 * (255.0 * 255.0 / error).log10()
-}
-
-/// How many bits a code carries at most, by how often each of its bits is set.
-fn entropy_of_bits(codes: &[Codes], bits: usize) -> f64 {
-    let total: usize = codes.iter().map(Vec::len).sum();
-    let entropy = |bit: usize| {
-        let set = codes.iter().flatten().filter(|&&code| code >> bit & 1 == 1).count();
-        let p = set as f64 / total.max(1) as f64;
-        [p, 1.0 - p].iter().filter(|p| **p > 0.0).map(|p| -p * p.log2()).sum::<f64>()
-    };
-    (0..bits).map(entropy).sum()
-}
-
-/// Two pictures of one size side by side.
-fn beside(a: &RgbImage, b: &RgbImage) -> RgbImage {
-    let (width, height) = a.dimensions();
-    RgbImage::from_fn(2 * width, height, |x, y| {
-        *if x < width { a.get_pixel(x, y) } else { b.get_pixel(x - width, y) }
-    })
 }

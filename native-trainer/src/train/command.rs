@@ -1,6 +1,7 @@
 //! `unigen train STAGE`.
 
 use anyhow::Result;
+use burn::tensor::Device;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use unigen_core::ops::cpu::{MatmulPrecision, set_matmul_precision};
@@ -30,6 +31,13 @@ pub struct Options {
     /// Train nothing: write the run's last checkpoint into this folder as the end of training would
     #[arg(long, conflicts_with_all = ["config", "set", "resume", "init"])]
     export: Option<PathBuf>,
+    #[command(flatten)]
+    compute: Compute,
+}
+
+/// Where and how a stage computes.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Compute {
     /// Where to compute
     #[arg(long, default_value = "cpu")]
     device: DeviceChoice,
@@ -44,19 +52,37 @@ enum Precision {
     F32,
 }
 
-/// [`command`] of some stage.
-pub type Command = fn(&Options) -> Result<()>;
+impl Compute {
+    /// The device, with the precision set for the whole process.
+    pub(super) fn device(self) -> Device {
+        set_matmul_precision(match self.precision {
+            Precision::Bf16 => MatmulPrecision::Bf16,
+            Precision::F32 => MatmulPrecision::F32,
+        });
+        self.device.device()
+    }
+}
+
+impl Options {
+    /// A new run, or an unfinished one that goes on with the settings that it has.
+    pub(super) fn of(
+        config: Option<PathBuf>,
+        set: Vec<String>,
+        out: PathBuf,
+        resume: bool,
+        compute: Compute,
+    ) -> Self {
+        let (config, set) = if resume { (None, vec![]) } else { (config, set) };
+        Self { config, out, set, resume, init: None, export: None, compute }
+    }
+}
 
 /// Runs `unigen train` for the stage `S`; sets the precision of matrix products for the whole process.
 ///
 /// # Errors
 /// Those of [`settings`], [`run`] and [`export`].
 pub fn command<S: Stage>(options: &Options) -> Result<()> {
-    set_matmul_precision(match options.precision {
-        Precision::Bf16 => MatmulPrecision::Bf16,
-        Precision::F32 => MatmulPrecision::F32,
-    });
-    let device = options.device.device();
+    let device = options.compute.device();
     if let Some(folder) = &options.export {
         return export::<S>(&options.out, folder, &device);
     }

@@ -1,7 +1,9 @@
 //! Training: one loop over any [`Stage`].
 
+mod check;
 mod checkpoint;
 mod command;
+mod recipe;
 mod settings;
 mod stage;
 #[cfg(test)]
@@ -9,7 +11,8 @@ mod tests;
 mod trainer;
 mod training;
 
-pub use command::{Command, Options, command};
+pub use command::{Compute, Options, command};
+pub use recipe::{Entry, RecipeOptions, check_all, train_all};
 pub use settings::settings;
 pub(crate) use stage::scalar;
 pub use stage::{Evaluation, Loss, Stage, Update};

@@ -14,7 +14,7 @@ use crate::run::Record;
 
 /// A stage: data, model and loss. [`super::run`] does the rest.
 ///
-/// A batch is a function of the step alone, so that a resumed run sees what it would have seen.
+/// A batch is a function of its number alone, so that a resumed run sees what it would have seen.
 pub trait Stage: Sized {
     /// All settings; in TOML, the loop's are the section `[training]`.
     type Settings: Serialize + DeserializeOwned + Default;
@@ -29,11 +29,18 @@ pub trait Stage: Sized {
     /// The loop's settings.
     fn training(settings: &Self::Settings) -> &Training;
 
+    /// Settings for a trial of a few batches: without a judge, and with no more prepared data than the batches need, which
+    /// are kept in `folder`.
+    fn on_trial(settings: Self::Settings, folder: &Path) -> Self::Settings {
+        let _ = folder;
+        settings
+    }
+
     /// Opens data and frozen models, and makes the model with random weights on `device` (with autodiff).
     fn open(settings: &Self::Settings, device: &Device) -> Result<(Self, Self::Model)>;
 
-    /// The loss of the batch of `step`, counted from 0.
-    fn loss(&self, model: &Self::Model, step: u64) -> Result<Loss>;
+    /// The loss of batch number `batch`, counted from 0: that of a step, or one of several.
+    fn loss(&self, model: &Self::Model, batch: u64) -> Result<Loss>;
 
     /// Loss and gradients of the batch of `step`. A stage whose batch has no room in memory as a whole adds up parts.
     fn update(&self, model: &Self::Model, step: u64) -> Result<Update> {

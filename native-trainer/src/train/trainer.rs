@@ -1,6 +1,6 @@
 //! The training loop.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use burn::module::Module;
 use burn::tensor::Device;
 use std::borrow::Cow;
@@ -9,11 +9,13 @@ use std::time::Instant;
 use unigen_core::files::write_atomic;
 
 use super::{Stage, Training, Update, checkpoint, settings};
-use crate::optimizer::{AdamW, Step};
-use crate::run::{Interrupt, Progress, RunFolder, RunLog, records};
+use crate::optimizer::{AdamW, HostGradients, Step};
+use crate::run::{Interrupt, Interrupted, Progress, Record, RunFolder, RunLog};
 
 /// Added to AdamW's denominator.
 const EPS: f64 = 1e-8;
+/// What the log calls the loss; lines of validations have none.
+const LOSS: &str = "loss";
 /// Steps in a row without a finite gradient after which a run gives up.
 const PATIENCE: u64 = 10;
 
@@ -54,7 +56,7 @@ pub fn export<S: Stage>(out: &Path, folder: &Path, device: &Device) -> Result<()
     write_export(&stage, &checkpoint::initial(&path, model.valid())?, folder)
 }
 
-fn write_export<S: Stage>(stage: &S, model: &S::Model, folder: &Path) -> Result<()> {
+pub(super) fn write_export<S: Stage>(stage: &S, model: &S::Model, folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     stage.export(model, folder).with_context(|| format!("cannot export to {}", folder.display()))
 }
@@ -73,7 +75,7 @@ pub(crate) fn train<S: Stage>(
     let device = device.clone().autodiff();
     device.seed(training.seed);
     let (stage, mut model) = S::open(&settings, &device)?;
-    let mut optimizer = AdamW::new(training.betas, EPS, training.weight_decay);
+    let mut optimizer = adamw(&training);
 
     let command = std::env::args().collect::<Vec<_>>().join(" ");
     let (folder, done) = match start {
@@ -109,9 +111,6 @@ pub(crate) fn train<S: Stage>(
     };
     if !resume {
         trainer.save(&model)?;
-        if S::SCORE.is_some() {
-            trainer.evaluate(&model)?;
-        }
     }
     let model = trainer.steps(model, stop)?;
     let export = trainer.folder.root().join("export");
@@ -120,6 +119,7 @@ pub(crate) fn train<S: Stage>(
         averaged = checkpoint::initial(&best, averaged)?;
     }
     write_export(&trainer.stage, &averaged, &export)?;
+    trainer.folder.finish()?;
     trainer.progress.note(&format!("trained {} steps; exported to {}", trainer.done, export.display()));
     trainer.progress.finish();
     Ok(())
@@ -154,6 +154,9 @@ struct Interval {
 
 impl<S: Stage> Trainer<S> {
     fn steps(&mut self, mut model: S::Model, stop: &dyn Fn() -> bool) -> Result<S::Model> {
+        if self.evaluation_is_missing()? {
+            self.evaluate(&model)?;
+        }
         let mut save = false;
         while self.done < self.training.steps {
             model = self.step(model)?;
@@ -167,37 +170,43 @@ impl<S: Stage> Trainer<S> {
                 self.save(&model)?;
                 save = false;
             }
+            if stop {
+                return Err(self.stopped());
+            }
             if evaluate {
                 self.evaluate(&model)?;
-                if let Some(reason) = self.stage.finished(&records(&self.folder.log())?) {
+                if let Some(reason) = self.stage.finished(&self.folder.records()?) {
                     self.progress.note(&format!("stopped after step {}: {reason}", self.done));
                     self.save(&model)?;
                     return Ok(model);
                 }
             }
-            if stop {
-                bail!("stopped after step {} with everything saved; to go on: {}", self.done, self.resume());
-            }
         }
         Ok(model)
+    }
+
+    /// Whether the run was stopped after it had saved a step and before it had validated it.
+    fn evaluation_is_missing(&self) -> Result<bool> {
+        let due = self.done == self.training.steps || self.done.is_multiple_of(self.training.evaluate_every);
+        // Only where the best is looked for, the untrained model counts.
+        if !due || (self.done == 0 && S::SCORE.is_none()) {
+            return Ok(false);
+        }
+        let validated = |record: &Record| record.step == self.done && !record.scalars.contains_key(LOSS);
+        Ok(!self.folder.records()?.iter().any(validated))
+    }
+
+    fn stopped(&self) -> anyhow::Error {
+        anyhow!("stopped after step {} with everything saved; to go on: {}", self.done, self.resume())
     }
 
     fn step(&mut self, mut model: S::Model) -> Result<S::Model> {
         let start = Instant::now();
         let (step, rate) = (self.done, self.training.rate(self.done));
-        let Update { loss, gradients, scalars } = self.stage.update(&model, step)?;
-        let mut norm = f64::NAN;
-        if let Some(gradients) = gradients {
-            norm = gradients.norm();
-            if norm.is_finite() {
-                let change = Step {
-                    learning_rate: rate,
-                    gradient_scale: self.training.clip(norm),
-                    ema_decay: self.training.average_decay(step),
-                };
-                model = self.optimizer.step(model, gradients, change)?;
-            }
-        }
+        let found = gradients(&self.stage, &model, step, &self.training)?;
+        let (loss, scalars) = (found.loss, found.scalars.clone());
+        let norm;
+        (model, norm) = update(&mut self.optimizer, model, found, step, &self.training)?;
         self.done += 1;
         self.interval.steps += 1;
         self.interval.seconds += start.elapsed().as_secs_f64();
@@ -208,7 +217,7 @@ impl<S: Stage> Trainer<S> {
             self.failed += 1;
             self.interval.skipped += 1;
         }
-        self.progress.step(self.done, self.training.batch as u64, loss);
+        self.progress.step(self.done, self.training.samples(), loss);
         if self.done == self.training.steps || self.done.is_multiple_of(self.training.log_every) {
             self.write_log(rate, norm, &scalars)?;
         }
@@ -227,10 +236,10 @@ impl<S: Stage> Trainer<S> {
     fn write_log(&mut self, rate: f64, norm: f64, more: &[(Cow<str>, f64)]) -> Result<()> {
         let Interval { steps, skipped, seconds, loss } = std::mem::take(&mut self.interval);
         let mut scalars = vec![
-            ("loss", loss / (steps - skipped) as f64),
+            (LOSS, loss / (steps - skipped) as f64),
             ("learning_rate", rate),
             ("gradient_norm", norm),
-            ("samples_per_second", steps as f64 * self.training.batch as f64 / seconds),
+            ("samples_per_second", (steps * self.training.samples()) as f64 / seconds),
             ("skipped_steps", skipped as f64),
         ];
         scalars.extend(more.iter().map(|(name, value)| (name.as_ref(), *value)));
@@ -241,11 +250,18 @@ impl<S: Stage> Trainer<S> {
         self.optimizer.averaged(model.valid())
     }
 
+    /// Validates; one that is stopped is done again by the resumed run.
     fn evaluate(&mut self, model: &S::Model) -> Result<()> {
-        let found = self.stage.evaluate(&self.averaged(model))?;
+        let found = match self.stage.evaluate(&self.averaged(model)) {
+            Err(error) if Interrupted::is(&error) => {
+                self.save(model)?;
+                return Err(self.stopped());
+            }
+            found => found?,
+        };
         let score = found.scalars.iter().find(|(name, _)| Some(*name) == S::SCORE);
         if let Some(&(name, score)) = score {
-            let before = records(&self.folder.log())?;
+            let before = self.folder.records()?;
             if before.iter().filter_map(|record| record.scalars.get(name)?.as_f64()).all(|other| score > other) {
                 let path = self.folder.checkpoint(checkpoint::BEST);
                 checkpoint::save(&path, model, &self.optimizer, self.done)?;
@@ -279,5 +295,60 @@ impl<S: Stage> Trainer<S> {
     /// The command that goes on with this run.
     fn resume(&self) -> String {
         format!("unigen train {} --out {} --resume", S::NAME, self.folder.root().display())
+    }
+}
+
+/// What came of the batches of one step.
+pub(super) struct Gradients {
+    /// Their sum; none where a loss was not finite.
+    gradients: Option<HostGradients>,
+    /// The mean of the losses, and the numbers of the last batch.
+    loss: f64,
+    scalars: Vec<(Cow<'static, str>, f64)>,
+}
+
+/// The gradients of a step, batch after batch, so that no more than one batch is in memory.
+pub(super) fn gradients<S: Stage>(
+    stage: &S,
+    model: &S::Model,
+    step: u64,
+    training: &Training,
+) -> Result<Gradients> {
+    let count = training.accumulate;
+    let mut sum = Gradients { gradients: Some(HostGradients::default()), loss: 0.0, scalars: vec![] };
+    for batch in step * count..(step + 1) * count {
+        let Update { loss, gradients, scalars } = stage.update(model, batch)?;
+        sum.loss += loss / count as f64;
+        sum.scalars = scalars;
+        sum.gradients = sum.gradients.zip(gradients).map(|(sum, gradients)| sum.plus(gradients));
+    }
+    Ok(sum)
+}
+
+/// The optimiser that settings ask for.
+pub(super) fn adamw(training: &Training) -> AdamW {
+    AdamW::new(training.betas, EPS, training.weight_decay)
+}
+
+/// The model after a step, and the norm of its gradient; a step whose gradient is not finite changes nothing.
+pub(super) fn update<M: Module>(
+    optimizer: &mut AdamW,
+    model: M,
+    found: Gradients,
+    step: u64,
+    training: &Training,
+) -> Result<(M, f64)> {
+    let share = 1.0 / training.accumulate as f64;
+    let norm = found.gradients.as_ref().map_or(f64::NAN, |gradients| gradients.norm() * share);
+    match found.gradients {
+        Some(gradients) if norm.is_finite() => {
+            let change = Step {
+                learning_rate: training.rate(step),
+                gradient_scale: training.clip(norm) * share,
+                ema_decay: training.average_decay(step),
+            };
+            Ok((optimizer.step(model, gradients, change)?, norm))
+        }
+        _ => Ok((model, norm)),
     }
 }

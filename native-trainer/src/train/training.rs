@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 pub struct Training {
     /// Optimiser steps.
     pub steps: u64,
-    /// Samples a step.
+    /// Samples in memory at once.
     pub batch: usize,
+    /// Batches a step, whose gradients are averaged: a step sees `accumulate * batch` samples.
+    pub accumulate: u64,
     /// Learning rate after the warm-up.
     pub learning_rate: f64,
     /// Steps of linear warm-up.
@@ -40,6 +42,7 @@ impl Default for Training {
         Self {
             steps: 10_000,
             batch: 32,
+            accumulate: 1,
             learning_rate: 1e-3,
             warmup_steps: 200,
             final_rate: 0.05,
@@ -56,6 +59,16 @@ impl Default for Training {
 }
 
 impl Training {
+    /// Batches of the whole run.
+    pub fn batches(&self) -> u64 {
+        self.steps.saturating_mul(self.accumulate)
+    }
+
+    /// Samples a step.
+    pub fn samples(&self) -> u64 {
+        self.accumulate.saturating_mul(self.batch as u64)
+    }
+
     /// Learning rate of `step`, counted from 0: linear warm-up, then a cosine down to `final_rate * learning_rate`.
     pub fn rate(&self, step: u64) -> f64 {
         if step < self.warmup_steps {
@@ -87,6 +100,7 @@ impl Training {
         let [beta1, beta2] = self.betas;
         ensure!(self.steps > 0, "training.steps is 0; train for 1 step at least");
         ensure!(self.batch > 0, "training.batch is 0; a step needs 1 sample at least");
+        ensure!(self.accumulate > 0, "training.accumulate is 0; a step needs 1 batch at least");
         for (name, value, ok, allowed) in [
             ("learning_rate", self.learning_rate, some(self.learning_rate), "a number from 0 on"),
             ("final_rate", self.final_rate, some(self.final_rate), "a number from 0 on"),

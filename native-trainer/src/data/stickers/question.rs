@@ -13,7 +13,7 @@ use super::{
 };
 
 /// What a question asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum QuestionKind {
     What,
@@ -21,6 +21,19 @@ pub enum QuestionKind {
     WhichColor,
     Where,
     YesNo,
+}
+
+impl QuestionKind {
+    /// All five.
+    pub const ALL: [QuestionKind; 5] = {
+        use QuestionKind::*;
+        [What, HowMany, WhichColor, Where, YesNo]
+    };
+
+    /// The name in files, such as `how_many`.
+    pub fn name(self) -> &'static str {
+        ["what", "how_many", "which_color", "where", "yes_no"][self as usize]
+    }
 }
 
 /// A question and its short answer, in lower case.

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use image::RgbImage;
+use serde::Serialize;
 
 use super::{Detector, truth::Truth};
 use crate::data::stickers::Scene;
@@ -9,7 +10,7 @@ use crate::eval::Detect;
 use crate::eval::geneval::Detection;
 
 /// What was found, as shares of all sprites, 0 to 1 (0 without sprites).
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Found {
     /// How many sprites the scenes have.
     pub sprites: usize,
@@ -47,9 +48,7 @@ pub(super) fn compare(pictures: &[Seen]) -> Found {
     for (truths, detections) in pictures {
         let mut free: Vec<&Detection> = detections.iter().collect();
         for truth in truths {
-            let here = |detection: &&Detection| {
-                holds(&truth.bbox, middle(&detection.bbox)) && holds(&detection.bbox, middle(&truth.bbox))
-            };
+            let here = |detection: &&Detection| same_place(&truth.bbox, &detection.bbox);
             found.sprites += 1;
             // Detections come in the order of their scores.
             let Some(at) = free.iter().position(here) else { continue };
@@ -69,14 +68,19 @@ pub(super) fn compare(pictures: &[Seen]) -> Found {
     found
 }
 
+/// Whether two boxes `[left, top, right, bottom]` hold each other's middle.
+pub(crate) fn same_place(a: &[f32; 4], b: &[f32; 4]) -> bool {
+    holds(a, middle(b)) && holds(b, middle(a))
+}
+
 /// The share of their union that two boxes `[left, top, right, bottom]` have in common.
-pub(super) fn overlap(a: &[f32; 4], b: &[f32; 4]) -> f32 {
+pub(crate) fn overlap(a: &[f32; 4], b: &[f32; 4]) -> f32 {
     let area = |c: &[f32; 4]| (c[2] - c[0]).max(0.) * (c[3] - c[1]).max(0.);
     let common = area(&[a[0].max(b[0]), a[1].max(b[1]), a[2].min(b[2]), a[3].min(b[3])]);
     common / (area(a) + area(b) - common).max(f32::MIN_POSITIVE)
 }
 
-fn middle(b: &[f32; 4]) -> [f32; 2] {
+pub(crate) fn middle(b: &[f32; 4]) -> [f32; 2] {
     [(b[0] + b[2]) / 2., (b[1] + b[3]) / 2.]
 }
 

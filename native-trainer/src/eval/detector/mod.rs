@@ -16,6 +16,7 @@ mod tests;
 
 pub use decode::decode;
 pub use found::{Found, sprites_found};
+pub(crate) use found::{middle, overlap, same_place};
 pub use loss::loss;
 pub use net::{DetectorConfig, DetectorNet, Level, MULTIPLE, STRIDE};
 pub use stage::{DetectorStage, Settings};

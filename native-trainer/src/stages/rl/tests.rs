@@ -3,7 +3,7 @@
 use super::*;
 use crate::optimizer::{AdamW, Step};
 use crate::rewards::{Member, Reward, Score};
-use crate::run::{RunFolder, records};
+use crate::run::RunFolder;
 use crate::train::{Start, run, train};
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -127,7 +127,7 @@ fn number(update: &Update, name: &str) -> f64 {
 
 /// The values of `name` in a log.
 fn logged(out: &Path, name: &str) -> Vec<f64> {
-    let log = records(&RunFolder::open(out).unwrap().log()).unwrap();
+    let log = RunFolder::open(out).unwrap().records().unwrap();
     log.iter().filter_map(|record| record.scalars.get(name)?.as_f64()).collect()
 }
 
@@ -256,6 +256,10 @@ fn what_cannot_train_is_named() {
     for (settings, words) in [
         (Settings { mix: [0, 0], ..settings.clone() }, "mix is [0, 0]"),
         (Settings { updates: 0, ..settings.clone() }, "updates is 0"),
+        (
+            Settings { training: Training { accumulate: 2, ..settings.training.clone() }, ..settings.clone() },
+            "training.accumulate is 2",
+        ),
         (Settings { clip: 1.5, ..settings.clone() }, "clip is 1.5"),
         (Settings { beta: f64::NAN, ..settings.clone() }, "beta is NaN"),
         (Settings { replay: Replay { steps: 9, blocks: 1 }, ..settings.clone() }, "replay.steps is 9"),

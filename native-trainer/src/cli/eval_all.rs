@@ -1,0 +1,106 @@
+//! `unigen eval all`.
+
+use super::eval_tokenizer::reconstructions;
+use super::geneval::geneval;
+use super::imgedit::imgedit;
+use super::understanding::understanding;
+use super::{Compute, Sampling, check_outputs, interruptible, judge, write_json};
+use anyhow::Result;
+use clap::Args;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use unigen_core::config::GenerationConfig;
+use unigen_core::engine::Engine;
+use unigen_trainer::data::stickers::{Split, geneval_prompts};
+use unigen_trainer::eval::imgedit::{Edits, held_out_cases};
+use unigen_trainer::eval::tokenizer::Reconstructions;
+use unigen_trainer::eval::understanding::Understanding;
+use unigen_trainer::eval::{Detect, Evaluation};
+
+/// Scenes that the image tokenizer is measured on.
+const SCENES: u64 = 192;
+
+#[derive(Args)]
+pub struct EvalAll {
+    /// Folder of the model
+    #[arg(long, default_value = "models/nano")]
+    model: PathBuf,
+    /// The detector that judges
+    #[arg(long, default_value = "models/detector")]
+    detector: PathBuf,
+    /// GenEval: images a prompt
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=100))]
+    samples: u64,
+    /// ImgEdit: edits of each type
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    edits: u64,
+    /// Understanding: questions of each kind
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    questions: u64,
+    /// Seed of all evaluations
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// File for all scores and all that was judged
+    #[arg(long)]
+    json: Option<PathBuf>,
+    #[command(flatten)]
+    sampling: Sampling,
+    #[command(flatten)]
+    compute: Compute,
+}
+
+/// What the JSON file says.
+#[derive(Serialize)]
+struct Report<'a> {
+    model: &'a Path,
+    bf16: bool,
+    seed: u64,
+    settings: &'a GenerationConfig,
+    detector_accuracy: f64,
+    tokenizer: Reconstructions,
+    geneval: Evaluation,
+    understanding: Understanding,
+    imgedit: Edits,
+}
+
+impl EvalAll {
+    pub fn run(&self) -> Result<ExitCode> {
+        check_outputs(self.json.as_deref(), None)?;
+        interruptible(|| self.evaluate())
+    }
+
+    fn evaluate(&self) -> Result<()> {
+        let (device, seed) = (self.compute.device(), self.seed);
+        let judge = judge(&self.detector, &device)?;
+        let engine = Engine::open(&self.model, &device)?;
+        let settings = self.sampling.over_edits(engine.generation(), None);
+        let size = engine.config().image_size as u32;
+        // The quick ones first.
+        let tokenizer = reconstructions(&self.model, size, SCENES, &judge, &device)?;
+        print!("{tokenizer}");
+        let understanding = understanding(&engine, seed, self.questions)?;
+        print!("{understanding}");
+        let cases = held_out_cases(Split::Test, seed, self.edits);
+        let imgedit = imgedit(&engine, cases, seed, &judge, &settings)?;
+        print!("{imgedit}");
+        let drawing = self.sampling.over(engine.generation());
+        let prompts = geneval_prompts(seed);
+        let geneval = geneval(&engine, &prompts, self.samples as usize, seed, &judge, &drawing)?;
+        print!("{geneval}");
+        let (model, bf16, detector_accuracy) = (self.model.as_path(), self.compute.bf16, judge.accuracy());
+        let settings = &settings;
+        let report = Report {
+            model,
+            bf16,
+            seed,
+            settings,
+            detector_accuracy,
+            tokenizer,
+            geneval,
+            understanding,
+            imgedit,
+        };
+        write_json(self.json.as_deref(), &report)
+    }
+}

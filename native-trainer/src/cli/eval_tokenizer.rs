@@ -1,0 +1,67 @@
+//! `unigen eval tokenizer`.
+
+use super::{Compute, check_outputs, interruptible, judge, shown, write_image, write_json};
+use anyhow::Result;
+use burn::tensor::Device;
+use clap::Args;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use unigen_core::engine::ModelFolder;
+use unigen_trainer::data::MAX_SIDE;
+use unigen_trainer::eval::detector::Detector;
+use unigen_trainer::eval::tokenizer::Reconstructions;
+
+#[derive(Args)]
+pub struct EvalTokenizer {
+    /// Folder of a model, or of an image tokenizer alone
+    #[arg(long, default_value = "models/image_tokenizer")]
+    model: PathBuf,
+    /// The detector that judges
+    #[arg(long, default_value = "models/detector")]
+    detector: PathBuf,
+    /// Held-out scenes
+    #[arg(long, default_value_t = 192, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    count: u64,
+    /// Side of the square pictures in pixels
+    #[arg(long, default_value_t = 96, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_SIDE)))]
+    size: u32,
+    /// File for the numbers
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Image file for a sheet of originals and reconstructions
+    #[arg(long)]
+    sheet: Option<PathBuf>,
+    #[command(flatten)]
+    compute: Compute,
+}
+
+impl EvalTokenizer {
+    pub fn run(&self) -> Result<ExitCode> {
+        check_outputs(self.json.as_deref(), self.sheet.as_deref())?;
+        interruptible(|| self.evaluate())
+    }
+
+    fn evaluate(&self) -> Result<()> {
+        let device = self.compute.device();
+        let judge = judge(&self.detector, &device)?;
+        let found = reconstructions(&self.model, self.size, self.count, &judge, &device)?;
+        print!("{found}");
+        write_json(self.json.as_deref(), &found)?;
+        self.sheet.as_deref().map_or(Ok(()), |path| write_image(path, &found.sheet()))
+    }
+}
+
+/// Encodes, decodes and judges, showing how far it is.
+pub(super) fn reconstructions(
+    model: &Path,
+    size: u32,
+    count: u64,
+    judge: &Detector,
+    device: &Device,
+) -> Result<Reconstructions> {
+    let (config, tokenizer) = ModelFolder::at(model).image_tokenizer(device)?;
+    config.grid(size as usize, size as usize)?;
+    shown("tokenizer", count as usize, |progress| {
+        Reconstructions::run(&tokenizer, config.z_channels, size, count, Some(judge), device, progress)
+    })
+}

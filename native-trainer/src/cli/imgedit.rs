@@ -1,0 +1,94 @@
+//! `unigen eval imgedit`.
+
+use super::{Compute, Sampling, check_outputs, interruptible, judge, shown, write_image, write_json};
+use anyhow::Result;
+use clap::Args;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use unigen_core::config::GenerationConfig;
+use unigen_core::engine::Engine;
+use unigen_trainer::data::stickers::Split;
+use unigen_trainer::eval::Detect;
+use unigen_trainer::eval::imgedit::{self, Case, Edits, held_out_cases, read_cases};
+
+#[derive(Args)]
+pub struct ImgEdit {
+    /// Folder of the model
+    #[arg(long, default_value = "models/nano")]
+    model: PathBuf,
+    /// The detector that judges
+    #[arg(long, default_value = "models/detector")]
+    detector: PathBuf,
+    /// Edits, one JSON object a line: "type" (one of ImgEdit's nine), "before" (a scene, or the path of a picture),
+    /// "instruction", "wanted" (a scene) [default: edits of held-out scenes of the sticker world]
+    #[arg(long)]
+    cases: Option<PathBuf>,
+    /// Edits of each type, where no file gives them
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    each: u64,
+    /// Seed of the first picture, and of the sticker world's edits
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// How strongly the picture counts [default: the model's]
+    #[arg(long)]
+    image_guidance_scale: Option<f32>,
+    /// File for scores and for what the judge says of every picture
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Image file for a sheet of edits: before, drawn, wanted
+    #[arg(long)]
+    sheet: Option<PathBuf>,
+    #[command(flatten)]
+    sampling: Sampling,
+    #[command(flatten)]
+    compute: Compute,
+}
+
+/// What the JSON file says.
+#[derive(Serialize)]
+struct Report<'a> {
+    model: &'a Path,
+    bf16: bool,
+    settings: &'a GenerationConfig,
+    detector_accuracy: f64,
+    #[serde(flatten)]
+    edits: &'a Edits,
+}
+
+impl ImgEdit {
+    pub fn run(&self) -> Result<ExitCode> {
+        check_outputs(self.json.as_deref(), self.sheet.as_deref())?;
+        let cases = match &self.cases {
+            Some(path) => read_cases(path)?,
+            None => held_out_cases(Split::Test, self.seed, self.each),
+        };
+        interruptible(|| self.evaluate(cases))
+    }
+
+    fn evaluate(&self, cases: Vec<Case>) -> Result<()> {
+        let device = self.compute.device();
+        let judge = judge(&self.detector, &device)?;
+        let engine = Engine::open(&self.model, &device)?;
+        let settings = self.sampling.over_edits(engine.generation(), self.image_guidance_scale);
+        let edits = imgedit(&engine, cases, self.seed, &judge, &settings)?;
+        print!("{edits}");
+        let (model, bf16, detector_accuracy) = (self.model.as_path(), self.compute.bf16, judge.accuracy());
+        let report = Report { model, bf16, settings: &settings, detector_accuracy, edits: &edits };
+        write_json(self.json.as_deref(), &report)?;
+        self.sheet.as_deref().map_or(Ok(()), |path| write_image(path, &edits.model.sheet()))
+    }
+}
+
+/// Edits and judges, showing how far it is.
+pub(super) fn imgedit(
+    engine: &Engine,
+    cases: Vec<Case>,
+    seed: u64,
+    judge: &dyn Detect,
+    settings: &GenerationConfig,
+) -> Result<Edits> {
+    shown("imgedit", cases.len(), |progress| {
+        imgedit::evaluate(engine, cases, settings, seed, judge, progress)
+    })
+}

@@ -1,0 +1,33 @@
+//! `unigen runs`.
+
+use super::writable;
+use anyhow::Result;
+use clap::Args;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use unigen_core::files::write_atomic;
+use unigen_trainer::run::{RunFolder, runs_page};
+
+#[derive(Args)]
+pub struct Runs {
+    /// Folders of runs; a folder of runs stands for all of them
+    #[arg(required = true)]
+    folders: Vec<PathBuf>,
+    /// Page to write
+    #[arg(short, long, default_value = "runs.html")]
+    out: PathBuf,
+}
+
+impl Runs {
+    pub fn run(&self) -> Result<ExitCode> {
+        writable(&self.out)?;
+        let mut runs = Vec::new();
+        for folder in &self.folders {
+            runs.extend(RunFolder::all(folder)?);
+        }
+        let page = runs_page(&runs)?;
+        write_atomic(&self.out, |out| out.write_all(page.as_bytes()))?;
+        println!("{}: {} runs", self.out.display(), runs.len());
+        Ok(ExitCode::SUCCESS)
+    }
+}

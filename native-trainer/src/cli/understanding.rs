@@ -1,0 +1,63 @@
+//! `unigen eval understanding`.
+
+use super::{Compute, check_outputs, interruptible, shown, write_image, write_json};
+use anyhow::Result;
+use clap::Args;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use unigen_core::engine::Engine;
+use unigen_trainer::data::stickers::Split;
+use unigen_trainer::eval::understanding::{self, held_out_questions};
+
+#[derive(Args)]
+pub struct Understanding {
+    /// Folder of the model
+    #[arg(long, default_value = "models/nano")]
+    model: PathBuf,
+    /// Questions of each kind
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    each: u64,
+    /// Seed of the scenes
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// File for the accuracy and for every answer
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Image file for a sheet of pictures with their answers
+    #[arg(long)]
+    sheet: Option<PathBuf>,
+    #[command(flatten)]
+    compute: Compute,
+}
+
+/// What the JSON file says.
+#[derive(Serialize)]
+struct Report<'a> {
+    model: &'a Path,
+    bf16: bool,
+    #[serde(flatten)]
+    found: &'a understanding::Understanding,
+}
+
+impl Understanding {
+    pub fn run(&self) -> Result<ExitCode> {
+        check_outputs(self.json.as_deref(), self.sheet.as_deref())?;
+        interruptible(|| self.evaluate())
+    }
+
+    fn evaluate(&self) -> Result<()> {
+        let engine = Engine::open(&self.model, &self.compute.device())?;
+        let found = understanding(&engine, self.seed, self.each)?;
+        print!("{found}");
+        let report = Report { model: &self.model, bf16: self.compute.bf16, found: &found };
+        write_json(self.json.as_deref(), &report)?;
+        self.sheet.as_deref().map_or(Ok(()), |path| write_image(path, &found.sheet()))
+    }
+}
+
+/// Asks, showing how far it is.
+pub(super) fn understanding(engine: &Engine, seed: u64, each: u64) -> Result<understanding::Understanding> {
+    let asked = held_out_questions(Split::Test, seed, each as usize);
+    shown("understanding", asked.len(), |progress| understanding::evaluate(engine, &asked, progress))
+}
