@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand};
-use cli::{Describe, Edit, Generate, Geneval};
+use cli::{Describe, Edit, EvalRewards, Generate, Geneval, ServeRewards};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -15,6 +15,7 @@ use unigen_core::cost::{Cost, Task};
 use unigen_trainer::DeviceChoice;
 use unigen_trainer::eval::Detect;
 use unigen_trainer::eval::detector::{Detector, DetectorStage};
+use unigen_trainer::rewards::nano::RewardsStage;
 use unigen_trainer::stages::{AlignStage, PretrainStage, SftStage, TokenizerStage, VisionStage};
 use unigen_trainer::train::Stage;
 use unigen_trainer::{bench, data, train, verify};
@@ -35,7 +36,7 @@ enum Command {
     Edit(Edit),
     /// Say what a picture shows, or answer a question about it
     Describe(Describe),
-    /// Score a model
+    /// Score a model, or rewards
     #[command(subcommand)]
     Eval(EvalCommand),
     /// Compare this implementation with published models, from parity folders
@@ -69,6 +70,8 @@ enum Command {
         #[command(flatten)]
         options: train::Options,
     },
+    /// Serve rewards to training on other machines
+    ServeRewards(ServeRewards),
     /// Make training data
     #[command(subcommand)]
     Data(DataCommand),
@@ -82,12 +85,15 @@ const STAGES: &[(&str, train::Command)] = &[
     (PretrainStage::NAME, train::command::<PretrainStage>),
     (SftStage::NAME, train::command::<SftStage>),
     (AlignStage::NAME, train::command::<AlignStage>),
+    (RewardsStage::NAME, train::command::<RewardsStage>),
 ];
 
 #[derive(Subcommand)]
 enum EvalCommand {
     /// GenEval: whether images show the objects, numbers, colours and places that their prompts ask for
     Geneval(Geneval),
+    /// How often rewards agree with the truth about held-out pairs of pictures and descriptions
+    Rewards(EvalRewards),
 }
 
 #[derive(Subcommand)]
@@ -132,6 +138,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Edit(edit) => edit.run(),
         Command::Describe(describe) => describe.run(),
         Command::Eval(EvalCommand::Geneval(geneval)) => geneval.run(detector),
+        Command::Eval(EvalCommand::Rewards(rewards)) => rewards.run(),
+        Command::ServeRewards(serve) => serve.run(),
         Command::Verify { folders, device } => verify_all(&folders, &device.device()),
         Command::Info { model } => info(&model),
         Command::Bench { batch, rows } => {

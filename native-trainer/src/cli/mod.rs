@@ -4,11 +4,13 @@ mod describe;
 mod edit;
 mod generate;
 mod geneval;
+mod rewards;
 
 pub use describe::Describe;
 pub use edit::Edit;
 pub use generate::Generate;
 pub use geneval::Geneval;
+pub use rewards::{EvalRewards, ServeRewards};
 
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;

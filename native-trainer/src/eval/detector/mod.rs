@@ -17,6 +17,7 @@ mod tests;
 pub use decode::decode;
 pub use found::{Found, sprites_found};
 pub use loss::loss;
+pub(crate) use net::space_to_depth;
 pub use net::{DetectorConfig, DetectorNet, Level, MULTIPLE, STRIDE};
 pub use stage::{DetectorStage, Settings};
 pub use truth::Truth;
