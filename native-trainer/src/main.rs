@@ -6,7 +6,8 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use clap::{Parser, Subcommand};
 use cli::{
-    Ablate, Describe, Edit, EvalAll, EvalTokenizer, Generate, Geneval, ImgEdit, Runs, Understanding, interruptible,
+    Ablate, Describe, Edit, EvalAll, EvalRewards, EvalTokenizer, Generate, Geneval, ImgEdit, Runs, ServeRewards,
+    Understanding, interruptible,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use unigen_core::config::{Config, ModelConfig};
 use unigen_core::cost::{Cost, Task};
 use unigen_trainer::DeviceChoice;
 use unigen_trainer::eval::detector::DetectorStage;
+use unigen_trainer::rewards::nano::RewardsStage;
 use unigen_trainer::stages::{AlignStage, PretrainStage, RlStage, SftStage, TokenizerStage, VisionStage};
 use unigen_trainer::{bench, data, train, verify};
 
@@ -34,7 +36,7 @@ enum Command {
     Edit(Edit),
     /// Say what a picture shows, or answer a question about it
     Describe(Describe),
-    /// Score a model
+    /// Score a model, or rewards
     #[command(subcommand)]
     Eval(EvalCommand),
     /// Compare this implementation with published models, from parity folders
@@ -67,6 +69,8 @@ enum Command {
     Train(Train),
     /// Reinforcement learning with and without each of its parts, beside the numbers of UniGen-1.5
     Ablate(Ablate),
+    /// Serve rewards to training on other machines
+    ServeRewards(ServeRewards),
     /// Curves and sheets of runs side by side, as a page
     Runs(Runs),
     /// Make training data
@@ -88,6 +92,8 @@ enum Train {
     Sft(train::Options),
     /// Edit instruction alignment
     Align(train::Options),
+    /// The nano rewards, which reinforcement learning asks
+    Rewards(train::Options),
     /// Reinforcement learning, generation and editing under one reward
     Rl(train::Options),
     /// All runs of a recipe that are not yet done, one after another; may be stopped at any point
@@ -104,6 +110,7 @@ const STAGES: &[train::Entry] = &[
     train::Entry::of::<PretrainStage>(),
     train::Entry::of::<SftStage>(),
     train::Entry::of::<AlignStage>(),
+    train::Entry::of::<RewardsStage>(),
     train::Entry::of::<RlStage>(),
 ];
 
@@ -116,6 +123,7 @@ impl Train {
             Train::Pretrain(options) => train::command::<PretrainStage>(options),
             Train::Sft(options) => train::command::<SftStage>(options),
             Train::Align(options) => train::command::<AlignStage>(options),
+            Train::Rewards(options) => train::command::<RewardsStage>(options),
             Train::Rl(options) => train::command::<RlStage>(options),
             Train::All(options) => train::train_all(options, STAGES),
             Train::Check(options) => train::check_all(options, STAGES),
@@ -146,6 +154,8 @@ enum EvalCommand {
     Understanding(Understanding),
     /// What an image tokenizer keeps of held-out scenes
     Tokenizer(EvalTokenizer),
+    /// How often rewards agree with the truth about held-out pairs of pictures and descriptions
+    Rewards(EvalRewards),
     /// All of these
     All(EvalAll),
 }
@@ -195,7 +205,9 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Eval(EvalCommand::Imgedit(imgedit)) => imgedit.run(),
         Command::Eval(EvalCommand::Understanding(understanding)) => understanding.run(),
         Command::Eval(EvalCommand::Tokenizer(tokenizer)) => tokenizer.run(),
+        Command::Eval(EvalCommand::Rewards(rewards)) => rewards.run(),
         Command::Eval(EvalCommand::All(all)) => all.run(),
+        Command::ServeRewards(serve) => serve.run(),
         Command::Runs(runs) => runs.run(),
         Command::Verify { folders, device } => verify_all(&folders, &device.device()),
         Command::Info { model } => info(&model),

@@ -8,6 +8,7 @@ mod eval_tokenizer;
 mod generate;
 mod geneval;
 mod imgedit;
+mod rewards;
 mod runs;
 mod understanding;
 
@@ -19,6 +20,7 @@ pub use eval_tokenizer::EvalTokenizer;
 pub use generate::Generate;
 pub use geneval::Geneval;
 pub use imgedit::ImgEdit;
+pub use rewards::{EvalRewards, ServeRewards};
 pub use runs::Runs;
 pub use understanding::Understanding;
 

@@ -1,6 +1,8 @@
 //! Several rewards as one.
 
 use anyhow::{Result, ensure};
+use std::panic::resume_unwind;
+use std::thread;
 
 use super::{Item, Missing, Reward, Score};
 
@@ -73,7 +75,8 @@ impl Ensemble {
         self.members.iter().map(|member| member.reward.name())
     }
 
-    /// Scores items that come in groups of `group`, all samples of one input side by side.
+    /// Scores items that come in groups of `group`, all samples of one input side by side. Rewards that wait for other
+    /// machines do so while the others compute; to overlap all of it with the next rollouts, call this on a thread.
     ///
     /// # Errors
     /// Where the number of items is no multiple of `group`. A reward that fails is no error: see [`Scored::totals`].
@@ -83,12 +86,26 @@ impl Ensemble {
             "{} items are not groups of {group}",
             items.len()
         );
-        let rewards = self.members.iter().map(|Member { reward, weight }| RewardScores {
-            name: reward.name().to_owned(),
-            weight: *weight,
-            scores: checked(reward.score(items), items.len()),
+        let score = |member: &Member| RewardScores {
+            name: member.reward.name().to_owned(),
+            weight: member.weight,
+            scores: checked(member.reward.score(items), items.len()),
+        };
+        let rewards: Vec<RewardScores> = thread::scope(|scope| {
+            // All that wait are on their way before the first of the others computes.
+            let waiting = self
+                .members
+                .iter()
+                .map(|member| member.reward.waits().then(|| scope.spawn(move || score(member))));
+            let waiting: Vec<_> = waiting.collect();
+            let local = self.members.iter().filter(|member| !member.reward.waits()).map(score);
+            let mut local = local.collect::<Vec<_>>().into_iter();
+            let found = waiting.into_iter().map(|waiting| match waiting {
+                Some(waiting) => Some(waiting.join().unwrap_or_else(|panic| resume_unwind(panic))),
+                None => local.next(),
+            });
+            found.flatten().collect()
         });
-        let rewards: Vec<_> = rewards.collect();
         let totals =
             (0..items.len()).step_by(group).flat_map(|first| totals(&rewards, first, group)).collect();
         Ok(Scored { rewards, totals })

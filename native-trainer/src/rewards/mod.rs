@@ -4,8 +4,12 @@
 
 pub mod clip;
 mod ensemble;
+pub mod http;
+pub mod nano;
+mod settings;
 
 pub use ensemble::{Ensemble, Member, RewardScores, Scored, Summary};
+pub use settings::{RewardKind, RewardSettings, RewardSource, open};
 
 use image::RgbImage;
 
@@ -27,6 +31,11 @@ pub trait Reward: Send + Sync {
     /// One score an item, in the order of the items, each finite or missing for a reason. A failure that hits some items
     /// leaves the others their scores.
     fn score(&self, items: &[Item]) -> Vec<Score>;
+
+    /// Whether scoring waits for another machine rather than keeping this one busy.
+    fn waits(&self) -> bool {
+        false
+    }
 }
 
 /// A score, or why there is none. Missing is not zero.
@@ -41,4 +50,22 @@ impl From<anyhow::Error> for Missing {
     fn from(error: anyhow::Error) -> Self {
         Self(format!("{error:#}"))
     }
+}
+
+/// Scores items `size` at a time. Those without pixels are missing; where a batch fails, all of it is.
+fn in_batches(
+    items: &[Item],
+    size: usize,
+    score: impl Fn(&[&Item]) -> anyhow::Result<Vec<Score>>,
+) -> Vec<Score> {
+    let mut scores: Vec<Score> = vec![Err(Missing("the picture has no pixels".into())); items.len()];
+    let whole: Vec<usize> = (0..items.len()).filter(|&i| !items[i].image.is_empty()).collect();
+    for places in whole.chunks(size) {
+        let batch: Vec<&Item> = places.iter().map(|&i| &items[i]).collect();
+        let found = score(&batch).unwrap_or_else(|error| vec![Err(error.into()); batch.len()]);
+        for (&place, score) in places.iter().zip(found) {
+            scores[place] = score;
+        }
+    }
+    scores
 }

@@ -22,7 +22,8 @@ use super::exam::{drawing_exam, exam, open_judge};
 use crate::data::stickers::{Renderer, rng_at};
 use crate::eval::detector::Detector;
 use crate::optimizer::{HostGradients, floats};
-use crate::rewards::{Ensemble, Item, Scored};
+use crate::rewards::http::HttpSettings;
+use crate::rewards::{Ensemble, Item, RewardKind, RewardSettings, RewardSource, Scored};
 use crate::rl::{
     Input, Mix, Objective, Pass, Rollout, Sampling, Task, Terms, advantages, consistency, hacked, passes,
     with_consistency,
@@ -66,6 +67,8 @@ pub struct Settings {
     pub consistency: f32,
     pub rollout: Sampling,
     pub replay: Replay,
+    /// What pictures are scored by, with their weights.
+    pub rewards: Vec<RewardSettings>,
     pub training: Training,
 }
 
@@ -99,6 +102,7 @@ impl Default for Settings {
             consistency: 0.0,
             rollout: Sampling::default(),
             replay: Replay::default(),
+            rewards: nano_rewards(),
             training: Training {
                 steps: 300,
                 batch: 4,
@@ -117,6 +121,17 @@ impl Default for Settings {
             },
         }
     }
+}
+
+/// The four rewards that the stage `rewards` makes, with equal weights, as the paper's four are.
+fn nano_rewards() -> Vec<RewardSettings> {
+    let kinds = [RewardKind::Contrastive, RewardKind::Preference, RewardKind::Matcher, RewardKind::Verifier];
+    let reward = |kind| RewardSettings {
+        source: RewardSource { kind, at: "runs/rewards/export".into(), name: String::new() },
+        weight: 1.0,
+        http: HttpSettings::default(),
+    };
+    kinds.map(reward).into()
 }
 
 impl Settings {
@@ -433,7 +448,7 @@ impl Stage for RlStage {
     }
 
     fn open(settings: &Settings, device: &Device) -> Result<(Self, UniGen)> {
-        let rewards = Ensemble::new(vec![])?;
+        let rewards = Ensemble::open(&settings.rewards, &device.clone().without_autodiff())?;
         Self::with(settings, rewards, device)
     }
 

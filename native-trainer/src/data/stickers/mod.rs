@@ -31,3 +31,4 @@ pub use sample::{example_at, rng_at, sample_scene, scene_at};
 pub use scene::{Background, Object, Relation, Scene, Style, relations};
 pub use sheet::contact_sheet;
 pub use split::Split;
+pub use words::region;

@@ -12,6 +12,7 @@ mod tokens;
 
 pub use config::{ClipConfig, TextConfig};
 pub use model::Clip;
+pub(crate) use model::unit;
 pub use open_clip::OpenClip;
 pub use preprocess::{Framing, Preprocess};
 pub use pytorch::PytorchFile;

@@ -9,7 +9,7 @@ use unigen_core::weights::Checkpoint;
 
 use super::{Clip, ClipConfig, ClipTokenizer, Framing, OpenClip, Preprocess, PytorchFile};
 use crate::optimizer::floats;
-use crate::rewards::{Item, Missing, Reward, Score};
+use crate::rewards::{Item, Reward, Score, in_batches};
 
 /// Pictures embedded together.
 const BATCH: usize = 16;
@@ -92,23 +92,7 @@ impl Reward for ClipReward {
     }
 
     fn score(&self, items: &[Item]) -> Vec<Score> {
-        let mut scores: Vec<Score> = vec![Err(Missing("the picture has no pixels".into())); items.len()];
-        let whole: Vec<usize> = (0..items.len()).filter(|&i| !items[i].image.is_empty()).collect();
-        for places in whole.chunks(BATCH) {
-            let batch: Vec<&Item> = places.iter().map(|&i| &items[i]).collect();
-            match self.cosines(&batch) {
-                Ok(found) => {
-                    for (&place, score) in places.iter().zip(found) {
-                        scores[place] = Ok(score);
-                    }
-                }
-                Err(error) => {
-                    let missing = Missing::from(error);
-                    places.iter().for_each(|&place| scores[place] = Err(missing.clone()));
-                }
-            }
-        }
-        scores
+        in_batches(items, BATCH, |batch| Ok(self.cosines(batch)?.into_iter().map(Ok).collect()))
     }
 }
 
