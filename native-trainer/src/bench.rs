@@ -1,16 +1,21 @@
 //! Speed of whole jobs, measured: `unigen bench`.
 
 use anyhow::Result;
+use burn::module::Module;
 use burn::tensor::{Device, Distribution, Int, Tensor};
+use std::fmt;
 use std::time::{Duration, Instant};
 use unigen_core::config::{ModelConfig, TokenizerConfig};
 use unigen_core::decoder::Decoder;
 use unigen_core::image_tokenizer::{ImageTokenizer, lfq};
+use unigen_core::model::UniGen;
 use unigen_core::ops::{self, cpu::MatmulPrecision};
+use unigen_core::sampling::{Flow, MaskedDecoding, Path, Prefix, Seeded, text_guidance};
 use unigen_core::sequence::{AttentionLayout, Segment};
 use unigen_core::weights::parameters;
 
 use crate::optimizer::{AdamW, HostGradients, Step};
+use crate::rl::{Objective, Sampling, passes};
 
 /// How long each measurement runs at least.
 const SPAN: Duration = Duration::from_secs(5);
@@ -165,4 +170,87 @@ pub fn optimizer_step() -> Result<f64> {
         }
     }
     Ok(spent.as_secs_f64() * 1e3 / f64::from(STEPS))
+}
+
+/// Seconds that one group of samples takes in reinforcement learning, on the nano model with random weights, in bf16 where the
+/// processor has it.
+pub struct Group {
+    /// What is asked, and the rows before the target.
+    task: &'static str,
+    prefix: usize,
+    /// Drawing: all samples at once over one prefix, and each alone.
+    rollout: [f64; 2],
+    /// Replay of all steps, objective and gradients: one prefix for many samples, and each step of each sample alone.
+    update: [f64; 2],
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { task, prefix, rollout: [rollout, drawn], update: [update, replayed] } = self;
+        write!(
+            f,
+            "{task}, {prefix} rows before the target: rollout {rollout:.2} s a group, one by one {drawn:.2} s ({:.1} times); \
+             update {update:.2} s, one by one {replayed:.2} s ({:.1} times)",
+            drawn / rollout,
+            replayed / update
+        )
+    }
+}
+
+/// Measures a group of prompts, and one of edits.
+///
+/// # Errors
+/// For fewer than two samples, or more steps than codes.
+pub fn groups(samples: usize, steps: usize) -> Result<Vec<Group>> {
+    const DELIMITERS: [u32; 2] = [1, 2];
+    ops::cpu::set_matmul_precision(MatmulPrecision::Bf16);
+    let (plain, device) = (Device::flex(), Device::flex().autodiff());
+    let config = ModelConfig::preset("nano")?;
+    let tokens = config.image_tokens();
+    let trained = UniGen::new(&config, &device);
+    let model = trained.valid();
+    let sampling = Sampling { samples, steps, ..Sampling::default() };
+    // A short prompt; and an instruction with features and codes of a picture.
+    let groups = [("generate", 24), ("edit", 36 + 2 * tokens)].map(|(task, rows)| -> Result<Group> {
+        let ids: Vec<i32> = (0..rows).map(|i| (i * 7919 % config.text_vocab) as i32).collect();
+        let prefix = |model: &UniGen, device: &Device| {
+            Prefix::causal(model.llm.embed(Tensor::<1, Int>::from_ints(ids.as_slice(), device)))
+        };
+        let timed = |job: &mut dyn FnMut() -> Result<()>| -> Result<f64> {
+            let start = Instant::now();
+            job()?;
+            Ok(start.elapsed().as_secs_f64())
+        };
+        let draw = || sampling.draw(&model, vec![prefix(&model, &plain)], tokens, DELIMITERS, [0, 0]);
+        let rollouts = draw()?;
+        let together = timed(&mut || draw().map(drop))?;
+        let decoding = MaskedDecoding { steps, temperature: sampling.temperature, path: Path::Cached };
+        let alone = timed(&mut || {
+            (0..samples as u64).try_for_each(|seed| {
+                let branches = text_guidance(1.0, vec![prefix(&model, &plain)], vec![]);
+                let targets = vec![vec![None; tokens]];
+                decoding
+                    .decode(&model, &branches, targets, DELIMITERS, &Seeded { seed }, |_| Flow::Continue)?;
+                Ok(())
+            })
+        })?;
+        let all: Vec<usize> = (0..steps).collect();
+        let objective = Objective { beta: 0.01, clip: 0.0 };
+        let learn = |blocks: usize| -> Result<()> {
+            for pass in passes(&rollouts, &all, blocks) {
+                let prefix = |_| Ok(prefix(&trained, &device));
+                let replayed = pass.replay(&trained, &rollouts, DELIMITERS, prefix, &device)?;
+                let ones = Tensor::<1>::ones([pass.tokens.len()], &device);
+                let old = replayed.log_probs.clone().detach();
+                let terms = objective.terms(replayed.log_probs, old.clone(), old, ones.clone(), ones);
+                HostGradients::read(&trained, terms.loss.backward())?;
+            }
+            Ok(())
+        };
+        let update = [timed(&mut || learn(32))?, timed(&mut || learn(1))?];
+        Ok(Group { task, prefix: rows, rollout: [together, alone], update })
+    });
+    let groups = groups.into_iter().collect();
+    ops::cpu::set_matmul_precision(MatmulPrecision::F32);
+    groups
 }

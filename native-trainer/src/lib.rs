@@ -1,10 +1,13 @@
 //! Making data for, training, judging and verifying unified multimodal models.
 
+pub mod ablate;
 pub mod bench;
 pub mod data;
 mod device;
 pub mod eval;
 pub mod optimizer;
+pub mod rewards;
+pub mod rl;
 pub mod run;
 pub mod stages;
 pub mod train;

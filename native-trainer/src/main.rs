@@ -6,7 +6,8 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use clap::{Parser, Subcommand};
 use cli::{
-    Describe, Edit, EvalAll, EvalTokenizer, Generate, Geneval, ImgEdit, Runs, Understanding, interruptible,
+    Ablate, Describe, Edit, EvalAll, EvalRewards, EvalTokenizer, Generate, Geneval, ImgEdit, Runs,
+    ServeRewards, Understanding, interruptible,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
@@ -15,7 +16,8 @@ use unigen_core::config::{Config, ModelConfig};
 use unigen_core::cost::{Cost, Task};
 use unigen_trainer::DeviceChoice;
 use unigen_trainer::eval::detector::DetectorStage;
-use unigen_trainer::stages::{AlignStage, PretrainStage, SftStage, TokenizerStage, VisionStage};
+use unigen_trainer::rewards::nano::RewardsStage;
+use unigen_trainer::stages::{AlignStage, PretrainStage, RlStage, SftStage, TokenizerStage, VisionStage};
 use unigen_trainer::{bench, data, train, verify};
 
 /// A unified multimodal model that understands, generates and edits images.
@@ -34,7 +36,7 @@ enum Command {
     Edit(Edit),
     /// Say what a picture shows, or answer a question about it
     Describe(Describe),
-    /// Score a model
+    /// Score a model, or rewards
     #[command(subcommand)]
     Eval(EvalCommand),
     /// Compare this implementation with published models, from parity folders
@@ -59,10 +61,16 @@ enum Command {
         /// Rows of a sequence
         #[arg(long, default_value_t = 180)]
         rows: usize,
+        #[command(subcommand)]
+        job: Option<BenchJob>,
     },
     /// Train one stage of the model, or all
     #[command(subcommand)]
     Train(Train),
+    /// Reinforcement learning with and without each of its parts, beside the numbers of UniGen-1.5
+    Ablate(Ablate),
+    /// Serve rewards to training on other machines
+    ServeRewards(ServeRewards),
     /// Curves and sheets of runs side by side, as a page
     Runs(Runs),
     /// Make training data
@@ -84,6 +92,10 @@ enum Train {
     Sft(train::Options),
     /// Edit instruction alignment
     Align(train::Options),
+    /// The nano rewards, which reinforcement learning asks
+    Rewards(train::Options),
+    /// Reinforcement learning, generation and editing under one reward
+    Rl(train::Options),
     /// All runs of a recipe that are not yet done, one after another; may be stopped at any point
     All(train::RecipeOptions),
     /// Whether the runs of a recipe can work: a few steps of each, with memory and predicted time
@@ -98,6 +110,8 @@ const STAGES: &[train::Entry] = &[
     train::Entry::of::<PretrainStage>(),
     train::Entry::of::<SftStage>(),
     train::Entry::of::<AlignStage>(),
+    train::Entry::of::<RewardsStage>(),
+    train::Entry::of::<RlStage>(),
 ];
 
 impl Train {
@@ -109,10 +123,25 @@ impl Train {
             Train::Pretrain(options) => train::command::<PretrainStage>(options),
             Train::Sft(options) => train::command::<SftStage>(options),
             Train::Align(options) => train::command::<AlignStage>(options),
+            Train::Rewards(options) => train::command::<RewardsStage>(options),
+            Train::Rl(options) => train::command::<RlStage>(options),
             Train::All(options) => train::train_all(options, STAGES),
             Train::Check(options) => train::check_all(options, STAGES),
         }
     }
+}
+
+#[derive(Subcommand)]
+enum BenchJob {
+    /// Reinforcement learning instead: seconds a group, with its samples together and one by one
+    Rl {
+        /// Samples of an input
+        #[arg(long, default_value_t = 8)]
+        samples: usize,
+        /// Decoding steps
+        #[arg(long, default_value_t = 8)]
+        steps: usize,
+    },
 }
 
 #[derive(Subcommand)]
@@ -125,6 +154,8 @@ enum EvalCommand {
     Understanding(Understanding),
     /// What an image tokenizer keeps of held-out scenes
     Tokenizer(EvalTokenizer),
+    /// How often rewards agree with the truth about held-out pairs of pictures and descriptions
+    Rewards(EvalRewards),
     /// All of these
     All(EvalAll),
 }
@@ -174,11 +205,19 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Eval(EvalCommand::Imgedit(imgedit)) => imgedit.run(),
         Command::Eval(EvalCommand::Understanding(understanding)) => understanding.run(),
         Command::Eval(EvalCommand::Tokenizer(tokenizer)) => tokenizer.run(),
+        Command::Eval(EvalCommand::Rewards(rewards)) => rewards.run(),
         Command::Eval(EvalCommand::All(all)) => all.run(),
+        Command::ServeRewards(serve) => serve.run(),
         Command::Runs(runs) => runs.run(),
         Command::Verify { folders, device } => verify_all(&folders, &device.device()),
         Command::Info { model } => info(&model),
-        Command::Bench { batch, rows } => {
+        Command::Bench { job: Some(BenchJob::Rl { samples, steps }), .. } => {
+            for group in bench::groups(samples, steps)? {
+                println!("{group}");
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Bench { batch, rows, job: None } => {
             let (batch, rows) = (batch.max(1), rows.max(1));
             for job in [bench::decoder(batch, rows)?, bench::tokenizer(batch.min(8))?] {
                 for bench::TrainingStep { precision, samples, gflops } in job.measure()? {
@@ -189,6 +228,7 @@ fn run(command: Command) -> Result<ExitCode> {
             println!("optimizer: {:.1} ms a step", bench::optimizer_step()?);
             Ok(ExitCode::SUCCESS)
         }
+        Command::Ablate(ablate) => ablate.run(),
         Command::Train(train) => interruptible(|| train.run()),
         Command::Data(DataCommand::Stickers { out, count, seed, size }) => {
             let style = ProgressStyle::with_template("{bar:40} {pos}/{len} scenes, {eta} left")?;

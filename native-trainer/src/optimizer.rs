@@ -113,7 +113,7 @@ const V: &str = "adam.v.";
 pub const EMA: &str = "ema.";
 
 /// The gradients of a module by parameter path, in the host's memory.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct HostGradients(BTreeMap<String, Vec<f32>>);
 
 impl HostGradients {
@@ -140,6 +140,11 @@ impl HostGradients {
             }
         }
         self
+    }
+
+    /// The gradients by parameter path, row-major.
+    pub fn into_values(self) -> BTreeMap<String, Vec<f32>> {
+        self.0
     }
 
     /// The Euclidean norm of all gradients together; the same on any number of threads.

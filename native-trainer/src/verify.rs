@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,6 +17,9 @@ use unigen_core::vision::{Patches, Siglip, Siglip2, VisionConfig};
 use unigen_core::weights::{Checkpoint, keys, load};
 
 use crate::optimizer::{AdamW, HostGradients, Step, floats};
+use crate::rewards::clip::{Clip, ClipConfig, OpenClip};
+use crate::rl::{Objective, Rollout, passes};
+use crate::train::scalar;
 
 /// One compared tensor.
 pub struct Comparison {
@@ -47,7 +50,9 @@ pub fn verify(folder: &Path, device: &Device) -> Result<Vec<Comparison>> {
         "train" => case.train()?,
         "siglip" => case.siglip()?,
         "siglip2" => case.siglip2()?,
+        "grpo" => case.grpo()?,
         "magvitv2" => case.magvitv2()?,
+        "clip" | "openclip" => case.clip()?,
         kind => bail!("{}: parity of kind {kind} is not there yet", folder.display()),
     }
     Ok(case.comparisons)
@@ -253,8 +258,6 @@ impl Case {
             hidden.select(0, int_tensor(&rows, &device))
         };
         let loss = |model: &UniGen| ops::cross_entropy(model.code_logits(hidden(model)), labels.clone());
-        let scalar = |t: Tensor<1>| -> Result<f64> { Ok(floats(t)?[0] as f64) };
-
         let all = model.llm.logits(hidden(&model), 0..config.decoder.vocab_size);
         let in_vocabulary: Vec<u32> = labels.iter().map(|l| l + config.text_vocab as u32).collect();
         let full = scalar(ops::cross_entropy(all, in_vocabulary))?;
@@ -272,39 +275,136 @@ impl Case {
             let loss = loss(&model);
             let value = scalar(loss.clone())?;
             worst = worst.max((value - *wanted as f64).abs());
-            let gradients = loss.backward();
+            let gradients = HostGradients::read(&model, loss.backward())?;
             if step == 0 {
                 let wanted = self.io.tensor("loss_code_columns")?.0[0] as f64;
                 self.push("loss_code_columns", (value - wanted).abs(), 1e-5);
-                self.compare_parameters(&model, "grad", Some(&gradients))?;
+                self.compare_gradients(gradients.clone())?;
             }
-            let gradients = HostGradients::read(&model, gradients)?;
             let step = Step { learning_rate, gradient_scale: 1.0, ema_decay: 0.0 };
             model = optimizer.step(model, gradients, step)?;
         }
         self.push("loss_history", worst, 1e-5);
-        self.compare_parameters(&model, "after", None)
+        self.compare_parameters(&model, "after")
     }
 
-    /// Compares every parameter, or its gradient relative to the tensor's largest, with `PREFIX.NAME`.
-    fn compare_parameters(
-        &mut self,
-        model: &UniGen,
-        prefix: &str,
-        gradients: Option<&Gradients>,
-    ) -> Result<()> {
-        let mut named = Named { path: Vec::new(), gradients, values: BTreeMap::new() };
+    /// GRPO on stored rollouts: loss, divergence and gradients from a replay in one pass and in several.
+    fn grpo(&mut self) -> Result<()> {
+        let (plain, device) = (self.device.clone(), self.device.clone().autodiff());
+        let config = self.model_config()?;
+        let model = load(UniGen::new(&config, &device), &self.model, keys::unigen)?;
+        let of_reference = |name: &str| keys::unigen(name).map(|key| format!("reference.{key}"));
+        let reference = load(UniGen::new(&config, &plain), &self.model, of_reference)?;
+        let delimiters = [self.size("soi")? as u32, self.size("eoi")? as u32];
+        let (group, tokens, steps) =
+            (self.size("group")?, self.size("num_image_tokens")?, self.size("steps")?);
+        let (prompts, shape) = self.io.ints("prompt_ids")?;
+        let prompts: Vec<&[i64]> = prompts.chunks(shape[1]).collect();
+        let prefix = |model: &UniGen, group: usize, device: &Device| {
+            Ok(Prefix::causal(model.llm.embed(int_tensor(prompts[group], device))))
+        };
+
+        let (codes, fixed) = (self.io.ints("final_codes")?.0, self.io.ints("newly_fixed")?.0);
+        let fixed_at = |sample: usize, position: usize| {
+            (0..steps).find(|step| fixed[(step * group + sample) * tokens + position] == 1)
+        };
+        let rollouts = (0..group).map(|sample| {
+            let at = (0..tokens).map(|position| {
+                fixed_at(sample, position)
+                    .with_context(|| format!("newly_fixed: {position} of {sample} never is"))
+            });
+            Ok(Rollout {
+                group: prompts.iter().position(|prompt| *prompt == prompts[sample]).unwrap_or(sample),
+                codes: codes[sample * tokens..][..tokens].iter().map(|&code| code as u32).collect(),
+                fixed_at: at.collect::<Result<_>>()?,
+                log_probs: vec![0.0; tokens],
+            })
+        });
+        let rollouts: Vec<Rollout> = rollouts.collect::<Result<_>>()?;
+        let ids = |code: Option<u32>| code.map_or(config.mask_token_id(), |c| config.text_vocab + c as usize);
+        let inputs = (0..steps).flat_map(|step| rollouts.iter().flat_map(move |rollout| rollout.known(step)));
+        let inputs: Vec<i64> = inputs.map(|code| ids(code) as i64).collect();
+        self.compare_ids("step_inputs", &inputs, &self.io.ints("step_inputs")?.0);
+
+        let advantages = self.io.tensor("advantages")?.0;
+        let objective = Objective { beta: self.number("beta")?, clip: 0.0 };
+        let all: Vec<usize> = (0..steps).collect();
+        for (label, blocks) in [("whole", usize::MAX), ("parts", group)] {
+            let [mut found, mut of_reference] = [vec![0.0; group * tokens], vec![0.0; group * tokens]];
+            let (mut loss, mut kl) = (0.0, 0.0);
+            let mut gradients = HostGradients::default();
+            for pass in passes(&rollouts, &all, blocks) {
+                let now =
+                    pass.replay(&model, &rollouts, delimiters, |g| prefix(&model, g, &device), &device)?;
+                let then = pass.replay(
+                    &reference,
+                    &rollouts,
+                    delimiters,
+                    |g| prefix(&reference, g, &plain),
+                    &plain,
+                )?;
+                let (values, then) = (floats(now.log_probs.clone().detach())?, floats(then.log_probs)?);
+                for ((&(sample, position), &value), &then) in pass.tokens.iter().zip(&values).zip(&then) {
+                    found[sample * tokens + position] = value;
+                    of_reference[sample * tokens + position] = then;
+                }
+                let tensor = |values: Vec<f32>| Tensor::<1>::from_floats(values.as_slice(), &device);
+                let count = pass.tokens.len();
+                let terms = objective.terms(
+                    now.log_probs,
+                    tensor(values),
+                    tensor(then),
+                    tensor(pass.tokens.iter().map(|&(sample, _)| advantages[sample]).collect()),
+                    tensor(vec![1.0 / (group * tokens) as f32; count]),
+                );
+                loss += scalar(terms.loss.clone())?;
+                kl += scalar(terms.kl)?;
+                gradients = gradients.plus(HostGradients::read(&model, terms.loss.backward())?);
+            }
+            for (name, found) in [("log_probs", found), ("reference_log_probs", of_reference)] {
+                let wanted = self.io.tensor(name)?.0;
+                let difference =
+                    found.iter().zip(&wanted).map(|(a, b)| (a - b).abs() as f64).fold(0.0, f64::max);
+                self.push(format!("{name}[{label}]"), difference, 1e-4);
+            }
+            for (name, found) in [("loss", loss), ("kl", kl)] {
+                let wanted = f64::from(self.io.tensor(name)?.0[0]);
+                self.push(format!("{name}[{label}]"), (found - wanted).abs(), 1e-5);
+            }
+            if label == "parts" {
+                self.compare_gradients(gradients)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares the values of every parameter with `PREFIX.NAME`.
+    fn compare_parameters(&mut self, model: &UniGen, prefix: &str) -> Result<()> {
+        let mut named = Named { path: Vec::new(), values: BTreeMap::new() };
         model.visit(&mut named);
-        for (path, values) in named.values {
+        self.compare_named(named.values, prefix, |_| 1.0)
+    }
+
+    /// Compares every gradient, relative to the tensor's largest, with `grad.NAME`.
+    fn compare_gradients(&mut self, gradients: HostGradients) -> Result<()> {
+        self.compare_named(gradients.into_values(), "grad", |wanted| {
+            wanted.iter().fold(0.0_f32, |max, w| max.max(w.abs())).max(f32::MIN_POSITIVE)
+        })
+    }
+
+    fn compare_named(
+        &mut self,
+        values: BTreeMap<String, Vec<f32>>,
+        prefix: &str,
+        unit: impl Fn(&[f32]) -> f32,
+    ) -> Result<()> {
+        for (path, values) in values {
             let key = keys::unigen(&path).with_context(|| format!("no key for {path}"))?;
             let name = format!("{prefix}.{}", key.trim_start_matches("llm."));
             let (wanted, _) = self.io.tensor(&name)?;
-            let scale = match gradients {
-                Some(_) => wanted.iter().fold(0.0_f32, |max, w| max.max(w.abs())).max(f32::MIN_POSITIVE),
-                None => 1.0,
-            };
+            let unit = unit(&wanted);
             let difference =
-                values.iter().zip(&wanted).map(|(a, b)| ((a - b).abs() / scale) as f64).fold(0.0, f64::max);
+                values.iter().zip(&wanted).map(|(a, b)| ((a - b).abs() / unit) as f64).fold(0.0, f64::max);
             let whole = values.len() == wanted.len();
             self.push(name, if whole { difference } else { f64::NAN }, 1e-4);
         }
@@ -337,6 +437,25 @@ impl Case {
         self.compare("embeddings", tower.embeddings(&patches)?, 1e-3)?;
         self.compare_rows("penultimate", tower.penultimate(&patches)?, 1e-3, keep)?;
         self.compare_rows("last_hidden_state", tower.last_hidden_state(&patches)?, 1e-3, keep)
+    }
+
+    fn clip(&mut self) -> Result<()> {
+        let config = ClipConfig::from_json(&self.config)?;
+        let clip = match self.kind()? {
+            "clip" => Clip::load(&config, &self.model, &self.device)?,
+            _ => Clip::load(&config, &OpenClip::new(&self.model, self.model.names())?, &self.device)?,
+        };
+        let (ids, shape) = self.io.ints("input_ids")?;
+        let texts: Vec<Vec<u32>> =
+            ids.chunks(shape[1].max(1)).map(|text| text.iter().map(|&id| id as u32).collect()).collect();
+        let images = clip.image_embeds(self.input("pixel_values")?);
+        let texts = clip.text_embeds(&texts, &self.device)?;
+        self.compare("image_embeds", images.clone(), 1e-3)?;
+        self.compare("text_embeds", texts.clone(), 1e-3)?;
+        if self.io.contains("logits_per_image") {
+            self.compare("logits_per_image", clip.logits_per_image(images, texts), 1e-3)?;
+        }
+        Ok(())
     }
 
     fn magvitv2(&mut self) -> Result<()> {
@@ -390,14 +509,13 @@ impl Noise for Recorded {
     }
 }
 
-/// Collects parameters, or their gradients, by path.
-struct Named<'a> {
+/// Collects parameters by path.
+struct Named {
     path: Vec<String>,
-    gradients: Option<&'a Gradients>,
     values: BTreeMap<String, Vec<f32>>,
 }
 
-impl ModuleVisitor for Named<'_> {
+impl ModuleVisitor for Named {
     fn enter_module(&mut self, name: &str, _: &str) {
         self.path.push(name.to_owned());
     }
@@ -407,11 +525,7 @@ impl ModuleVisitor for Named<'_> {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let tensor = match self.gradients {
-            Some(gradients) => param.val().grad(gradients),
-            None => Some(param.val().inner()),
-        };
-        if let Some(values) = tensor.and_then(|t| t.into_data().try_to_vec().ok()) {
+        if let Ok(values) = param.val().inner().into_data().try_to_vec() {
             self.values.insert(self.path.join("."), values);
         }
     }

@@ -95,7 +95,7 @@ impl Engine {
             image.push(prefix(EditBranch::Image, &[], &source));
             targets.push(self.target(request, &codes)?);
         }
-        let none = vec![prefix(EditBranch::None, &[], &Source::default()); requests.len()];
+        let none = vec![prefix(EditBranch::None, &[], &Source::default())];
         let (text_scale, image_scale) = (settings.edit_guidance_scale, settings.image_guidance_scale);
         let branches = edit_guidance(text_scale, image_scale, full, image, none);
         let seeds = requests.iter().map(|r| r.seed).collect();

@@ -17,11 +17,11 @@ use crate::image_tokenizer::lfq::{Codes, codes_from_data, codes_to_device};
 use crate::image_tokenizer::{ImageTokenizer, TokenizerConfig, pixels_from_images};
 use crate::model::UniGen;
 use crate::sampling::{Branch, Flow, MaskedDecoding, Path, Prefix, Seeds, StepReport, text_guidance};
-use crate::sequence::{Layouts, Opener, Piece, Sequence};
+use crate::sequence::{Layouts, Opener, Sequence};
 use crate::text::TextTokenizer;
 use crate::vision::Tower;
 use crate::weights::{Checkpoint, keys, load};
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Tensor};
 use image::RgbImage;
 
 /// A picture to be drawn.
@@ -146,7 +146,7 @@ impl Engine {
         if cond.is_empty() {
             return Ok(vec![]);
         }
-        let uncond = vec![prefix(&[]); cond.len()];
+        let uncond = vec![prefix(&[])];
         let branches = text_guidance(settings.guidance_scale, cond, uncond);
         let targets = vec![vec![None; tokens]; requests.len()];
         let seeds = requests.iter().map(|r| r.seed).collect();
@@ -211,17 +211,7 @@ impl Engine {
 
     /// Everything before the live block of `plan`, or all of it where there is none.
     fn prefix(&self, plan: &Sequence, source: &Source) -> Prefix {
-        let rows = plan.pieces.iter().filter_map(|piece| match piece {
-            Piece::Tokens(ids) => {
-                let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
-                Some(self.model.llm.embed(Tensor::<1, Int>::from_ints(ids.as_slice(), &self.device)))
-            }
-            Piece::Semantic(_) => source.semantic.clone(),
-            Piece::Source(_) => source.codes.clone(),
-            Piece::Target(_) => None,
-        });
-        let rows = Tensor::cat(rows.collect(), 0).slice([0..plan.prefix_len]);
-        Prefix { rows, visible: plan.ends()[..plan.prefix_len].to_vec() }
+        Prefix::of(&self.model, plan, source.semantic.as_ref(), source.codes.as_ref(), &self.device)
     }
 
     /// Features of pictures in the decoder's width, `[features, width]` each.
@@ -284,6 +274,7 @@ mod tests {
     use super::*;
     use crate::sequence::{AttentionLayout, EditBranch, Row};
     use crate::text::train_bpe;
+    use burn::tensor::Int;
 
     /// A small engine with random weights that draws 32 x 32 pixels in 4 x 4 codes.
     pub(super) fn engine() -> Engine {

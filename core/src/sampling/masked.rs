@@ -4,7 +4,7 @@ use super::{Noise, still_masked};
 use crate::decoder::{Cache, KeyOrder, Positions, Wanted};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::UniGen;
-use crate::sequence::{AttentionLayout, Segment};
+use crate::sequence::{AttentionLayout, Piece, Segment, Sequence};
 use burn::tensor::{Device, Int, Tensor};
 use std::ops::Range;
 
@@ -24,6 +24,28 @@ impl Prefix {
         Self { rows, visible }
     }
 
+    /// Everything before the live block of `plan`, or all of it where there is none. `semantic` and `source` are the
+    /// embedded rows of the source image, its projected features and its codes, `[rows, width]` each.
+    pub fn of(
+        model: &UniGen,
+        plan: &Sequence,
+        semantic: Option<&Tensor<2>>,
+        source: Option<&Tensor<2>>,
+        device: &Device,
+    ) -> Self {
+        let rows = plan.pieces.iter().filter_map(|piece| match piece {
+            Piece::Tokens(ids) => {
+                let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
+                Some(model.llm.embed(Tensor::<1, Int>::from_ints(ids.as_slice(), device)))
+            }
+            Piece::Semantic(_) => semantic.cloned(),
+            Piece::Source(_) => source.cloned(),
+            Piece::Target(_) => None,
+        });
+        let rows = Tensor::cat(rows.collect(), 0).slice([0..plan.prefix_len]);
+        Self { rows, visible: plan.ends()[..plan.prefix_len].to_vec() }
+    }
+
     fn len(&self) -> usize {
         self.visible.len()
     }
@@ -35,7 +57,7 @@ impl Prefix {
 pub struct Branch {
     /// Weight of this branch's logits.
     pub weight: f32,
-    /// One prefix an image.
+    /// One prefix an image, or one for every so many images in a row, which share its keys and values.
     pub prefixes: Vec<Prefix>,
 }
 
@@ -88,6 +110,8 @@ pub struct StepReport<'a> {
     pub steps: usize,
     /// Per image, the codes drawn so far (before re-masking).
     pub codes: &'a [Vec<u32>],
+    /// Per image, the log-probabilities that those codes had when they were drawn, guided, at temperature 1.
+    pub log_probs: &'a [Vec<f32>],
     /// Per image, what is masked again.
     pub masked: &'a [Vec<bool>],
 }
@@ -121,17 +145,19 @@ impl MaskedDecoding {
         mut on_step: impl FnMut(StepReport) -> Flow,
     ) -> Result<Vec<Vec<u32>>> {
         let images = targets.len();
-        if self.steps == 0 || branches.is_empty() || branches.iter().any(|b| b.prefixes.len() != images) {
+        let unequal = |b: &Branch| b.prefixes.is_empty() || !images.is_multiple_of(b.prefixes.len());
+        if self.steps == 0 || images == 0 || branches.is_empty() || branches.iter().any(unequal) {
             let what = format!("{} steps, {} branches, {images} images", self.steps, branches.len());
             return Err(Error::new(ErrorKind::Config, "masked decoding", what)
-                .fix("ask for at least one step and give every branch one prefix an image"));
+                .fix("ask for at least one step and give every branch one prefix for as many images"));
         }
         let mut codes = targets;
         let mut drawn: Vec<Vec<u32>> =
             codes.iter().map(|c| c.iter().map(|c| c.unwrap_or(0)).collect()).collect();
+        let mut log_probs: Vec<Vec<f32>> = codes.iter().map(|c| vec![0.0; c.len()]).collect();
         let initially: Vec<usize> = codes.iter().map(|c| c.iter().filter(|c| c.is_none()).count()).collect();
         let device = branches[0].prefixes[0].rows.device();
-        let block = Block::new(model, branches, codes.first().map_or(0, Vec::len), delimiters, &device);
+        let block = Block::of_branches(model, branches, &codes, delimiters, &device);
         let prepared = (self.path == Path::Cached).then(|| block.prefill(model));
         let mut temperature = self.temperature;
         for step in 1..=self.steps {
@@ -148,6 +174,7 @@ impl MaskedDecoding {
                     let draw = |class| noise.token(step - 1, image, position, class);
                     let (code, log_p) = draw_code(row, &model.config().code_groups, draw);
                     drawn[image][position] = code;
+                    log_probs[image][position] = log_p;
                     let floor = 1e-20_f32.ln();
                     confidence
                         .push(log_p.max(floor) + temperature * noise.confidence(step - 1, image, position));
@@ -164,7 +191,8 @@ impl MaskedDecoding {
                     codes[image][position] = (c >= threshold).then_some(drawn[image][position]);
                 }
             }
-            let report = StepReport { step, steps: self.steps, codes: &drawn, masked: &masked };
+            let report =
+                StepReport { step, steps: self.steps, codes: &drawn, log_probs: &log_probs, masked: &masked };
             if on_step(report) == Flow::Cancel {
                 return Err(Error::new(
                     ErrorKind::Cancelled,
@@ -185,7 +213,7 @@ impl MaskedDecoding {
         delimiters: [u32; 2],
     ) -> Tensor<2> {
         let device = branches[0].prefixes[0].rows.device();
-        let block = Block::new(model, branches, targets.first().map_or(0, Vec::len), delimiters, &device);
+        let block = Block::of_branches(model, branches, targets, delimiters, &device);
         let prepared = (self.path == Path::Cached).then(|| block.prefill(model));
         block.guided_logits(model, branches, prepared.as_ref(), targets, &unknown_positions(targets))
     }
@@ -231,10 +259,13 @@ fn read(tensor: Tensor<2>) -> Result<Vec<f32>> {
 }
 
 /// The target blocks of all sequences (branch after branch, image after image), and where everything lies.
-struct Block {
+pub(super) struct Block {
     prefix: Tensor<2>,
     prefix_visible: Vec<usize>,
+    /// Rows of each prefix.
     prefix_rows: Vec<Range<usize>>,
+    /// Of each sequence, the rows of its prefix.
+    sequences: Vec<Range<usize>>,
     delimiters: Tensor<2>,
     tokens: usize,
     images: usize,
@@ -242,27 +273,48 @@ struct Block {
 }
 
 impl Block {
-    fn new(
+    fn of_branches(
         model: &UniGen,
         branches: &[Branch],
-        tokens: usize,
+        targets: &[Vec<Option<u32>>],
         delimiters: [u32; 2],
         device: &Device,
     ) -> Self {
+        let (images, tokens) = (targets.len(), targets.first().map_or(0, Vec::len));
         let prefixes: Vec<&Prefix> = branches.iter().flat_map(|b| &b.prefixes).collect();
+        let (mut of, mut first) = (Vec::new(), 0);
+        for branch in branches {
+            let share = images / branch.prefixes.len();
+            of.extend((0..images).map(|image| first + image / share));
+            first += branch.prefixes.len();
+        }
+        Self::new(model, &prefixes, &of, [images, tokens], delimiters, device)
+    }
+
+    /// Blocks of `tokens` codes; sequence `i` of a branch of `images` comes after the prefix `of[i]`.
+    pub(super) fn new(
+        model: &UniGen,
+        prefixes: &[&Prefix],
+        of: &[usize],
+        [images, tokens]: [usize; 2],
+        delimiters: [u32; 2],
+        device: &Device,
+    ) -> Self {
         let mut start = 0;
         let prefix_rows = prefixes.iter().map(|p| {
             start += p.len();
             start - p.len()..start
         });
+        let prefix_rows: Vec<Range<usize>> = prefix_rows.collect();
         let ids = delimiters.map(|id| id as i32);
         Self {
-            prefix_rows: prefix_rows.collect(),
+            sequences: of.iter().map(|&prefix| prefix_rows[prefix].clone()).collect(),
+            prefix_rows,
             prefix: Tensor::cat(prefixes.iter().map(|p| p.rows.clone()).collect(), 0),
             prefix_visible: prefixes.iter().flat_map(|p| p.visible.clone()).collect(),
             delimiters: model.llm.embed(Tensor::<1, Int>::from_ints(ids, device)),
             tokens,
-            images: branches[0].prefixes.len(),
+            images,
             device: device.clone(),
         }
     }
@@ -272,7 +324,7 @@ impl Block {
         self.tokens + 2
     }
 
-    fn prefill(&self, model: &UniGen) -> Cache {
+    pub(super) fn prefill(&self, model: &UniGen) -> Cache {
         let places: Vec<usize> = self.prefix_rows.iter().flat_map(|r| 0..r.len()).collect();
         let segments = self.prefix_rows.iter().map(|r| Segment { queries: r.clone(), keys: r.clone() });
         let visible = self
@@ -287,12 +339,14 @@ impl Block {
     /// Embedded blocks of the images, `[images * rows, width]`.
     fn embed(&self, model: &UniGen, codes: &[Vec<Option<u32>>]) -> Tensor<2> {
         let all: Vec<Option<u32>> = codes.concat();
-        let embedded = model.embed_codes(&all, &self.device);
-        let parts = (0..self.images).flat_map(|i| {
-            let codes = embedded.clone().slice([i * self.tokens..(i + 1) * self.tokens]);
-            [self.delimiters.clone().slice([0..1]), codes, self.delimiters.clone().slice([1..2])]
+        let rows = Tensor::cat(vec![model.embed_codes(&all, &self.device), self.delimiters.clone()], 0);
+        let (soi, eoi) = (all.len() as i32, all.len() as i32 + 1);
+        let order = (0..self.images).flat_map(|image| {
+            let codes = image * self.tokens..(image + 1) * self.tokens;
+            std::iter::once(soi).chain(codes.map(|code| code as i32)).chain([eoi])
         });
-        Tensor::cat(parts.collect(), 0)
+        let order: Vec<i32> = order.collect();
+        rows.select(0, Tensor::<1, Int>::from_ints(order.as_slice(), &self.device))
     }
 
     /// Guided logits of the unknown positions, `[positions, classes]`; over the cached prefix where there is one.
@@ -312,7 +366,7 @@ impl Block {
     }
 
     /// Logits of the unknown positions, branch after branch, with the prefix from the cache.
-    fn cached_logits(
+    pub(super) fn cached_logits(
         &self,
         model: &UniGen,
         cache: &Cache,
@@ -320,10 +374,10 @@ impl Block {
         unknown: &[Vec<usize>],
     ) -> Tensor<2> {
         let rows = self.rows();
-        let branches = self.prefix_rows.len() / self.images;
+        let branches = self.sequences.len() / self.images;
         let x = Tensor::cat(vec![self.embed(model, codes); branches], 0);
         let (mut keys, mut start) = (Vec::new(), 0);
-        for prefix in &self.prefix_rows {
+        for prefix in &self.sequences {
             keys.push(start..start + prefix.len() + rows);
             start += prefix.len() + rows;
         }
@@ -332,9 +386,9 @@ impl Block {
         let segments =
             queries.iter().zip(&keys).map(|(q, k)| Segment { queries: q.clone(), keys: k.clone() });
         let layout = AttentionLayout { visible: visible.collect(), segments: segments.collect() };
-        let places: Vec<usize> = self.prefix_rows.iter().flat_map(|p| p.len()..p.len() + rows).collect();
+        let places: Vec<usize> = self.sequences.iter().flat_map(|p| p.len()..p.len() + rows).collect();
         let positions: Positions = model.llm.positions(&places, &self.device);
-        let order = KeyOrder::new(&self.prefix_rows, &queries, self.prefix.dims()[0], &self.device);
+        let order = KeyOrder::new(&self.sequences, &queries, self.prefix.dims()[0], &self.device);
         let wanted: Vec<usize> = (0..keys.len())
             .flat_map(|s| unknown[s % self.images].iter().map(move |p| s * rows + 1 + p))
             .collect();
@@ -350,7 +404,7 @@ impl Block {
         let (mut parts, mut visible, mut segments, mut places, mut wanted) =
             (vec![], vec![], vec![], vec![], vec![]);
         let mut start = 0;
-        for (s, prefix) in self.prefix_rows.iter().enumerate() {
+        for (s, prefix) in self.sequences.iter().enumerate() {
             let image = s % self.images;
             parts.push(self.prefix.clone().slice([prefix.clone()]));
             parts.push(blocks.clone().slice([image * rows..(image + 1) * rows]));
@@ -417,6 +471,31 @@ mod tests {
             assert_eq!([cached[1][2], cached[1][7]], [5, 1]);
             assert_ne!(cached, decode(&model, Path::Cached, &targets, 2).unwrap());
             assert!(cached.iter().flatten().all(|&c| (c as usize) < model.config().codebook_size()));
+        }
+    }
+
+    #[test]
+    fn images_of_one_prefix_share_it() {
+        let model = model(vec![3, 4]);
+        let [a, b] = [prefix(&model, &[1, 5, 9, 7, 2], 3), prefix(&model, &[1, 8, 3], 2)];
+        let empty = prefix(&model, &[1], 1);
+        let own =
+            text_guidance(3.0, vec![a.clone(), a.clone(), b.clone(), b.clone()], vec![empty.clone(); 4]);
+        let shared = text_guidance(3.0, vec![a, b], vec![empty]);
+        for path in [Path::Cached, Path::Naive] {
+            let settings = MaskedDecoding { steps: 4, temperature: 1.0, path };
+            let draw = |branches: &[Branch]| {
+                let mut fixed = Vec::new();
+                let targets = vec![vec![None; 9]; 4];
+                let drawn = settings.decode(&model, branches, targets, [3, 4], &Seeded { seed: 1 }, |step| {
+                    fixed.extend(step.log_probs.concat());
+                    Flow::Continue
+                });
+                (drawn.unwrap(), fixed)
+            };
+            let (ours, theirs) = (draw(&shared), draw(&own));
+            assert_eq!(ours.0, theirs.0);
+            assert!(ours.1.iter().zip(&theirs.1).all(|(a, b)| (a - b).abs() < 1e-5 && *a < 0.0));
         }
     }
 

@@ -14,6 +14,8 @@ pub enum Activation {
     Gelu,
     /// `x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2`
     GeluTanh,
+    /// `x σ(1.702 x)`
+    QuickGelu,
 }
 
 impl Activation {
@@ -22,8 +24,9 @@ impl Activation {
         match name {
             "gelu" => Ok(Self::Gelu),
             "gelu_pytorch_tanh" => Ok(Self::GeluTanh),
+            "quick_gelu" => Ok(Self::QuickGelu),
             _ => Err(Error::new(ErrorKind::Config, "vision config: hidden_act", format!("is {name:?}"))
-                .fix("use gelu_pytorch_tanh or gelu")),
+                .fix("use gelu_pytorch_tanh, gelu or quick_gelu")),
         }
     }
 
@@ -36,6 +39,7 @@ impl Activation {
                 let slope = (x.clone().square() * 0.044715 + 1.0) * (2.0 * FRAC_2_PI.sqrt());
                 x.clone() * activation::sigmoid(x * slope)
             }
+            Self::QuickGelu => x.clone() * activation::sigmoid(x * 1.702),
         }
     }
 }
@@ -168,12 +172,13 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    pub(super) fn new(config: &VisionConfig, device: &Device) -> Result<Self> {
+    /// Layers with random weights. Errors where the activation is unknown.
+    pub fn new(config: &VisionConfig, device: &Device) -> Result<Self> {
         let layers = (0..config.num_hidden_layers).map(|_| Layer::new(config, device));
         Ok(Self { layers: layers.collect::<Result<_>>()? })
     }
 
-    /// `x` `[batch, tokens, width]`, `bias` `[batch, 1, 1, tokens]` added to the attention scores → the output of
+    /// `x` `[batch, tokens, width]`, `bias` `[batch or 1, 1, tokens or 1, tokens]` added to the attention scores → the output of
     /// all layers, same shape.
     pub fn forward(&self, x: Tensor<3>, bias: Option<&Tensor<4>>) -> Tensor<3> {
         self.layers.iter().fold(x, |x, layer| layer.forward(x, bias))

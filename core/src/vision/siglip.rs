@@ -13,14 +13,14 @@ use burn::tensor::{Device, Tensor};
 pub struct PatchConvolution {
     /// `[width, channels, patch, patch]`
     pub weight: Param<Tensor<4>>,
-    /// `[width]`
-    pub bias: Param<Tensor<1>>,
+    /// `[width]`; CLIP has none.
+    pub bias: Option<Param<Tensor<1>>>,
 }
 
 impl PatchConvolution {
     /// `[batch, channels, height, width]` → `[batch, patches, width]`, row by row; pixels beyond the last whole
     /// patch are dropped.
-    fn forward(&self, pixels: Tensor<4>) -> Tensor<3> {
+    pub fn forward(&self, pixels: Tensor<4>) -> Tensor<3> {
         let [batch, channels, height, width] = pixels.dims();
         let [outputs, _, patch, _] = self.weight.dims();
         let (rows, columns) = (height / patch, width / patch);
@@ -31,7 +31,7 @@ impl PatchConvolution {
             .permute([0, 2, 4, 1, 3, 5])
             .reshape([batch, rows * columns, channels * patch * patch]);
         let weight = self.weight.val().reshape([outputs, channels * patch * patch]);
-        ops::linear(patches, weight, Some(self.bias.val()))
+        ops::linear(patches, weight, self.bias.as_ref().map(Param::val))
     }
 }
 
@@ -71,7 +71,7 @@ impl Siglip {
             embeddings: Embeddings {
                 patch_embedding: PatchConvolution {
                     weight: nn::normal(weight, (inputs as f64).powf(-0.5), device),
-                    bias: nn::zeros([width], device),
+                    bias: Some(nn::zeros([width], device)),
                 },
                 position_embedding: Embedding::new(side * side, width, (width as f64).powf(-0.5), device),
             },

@@ -63,6 +63,44 @@ impl Precision {
     }
 }
 
+/// Named tensors that a module can be filled from.
+pub trait Tensors {
+    /// Where they come from, for messages.
+    fn place(&self) -> &str;
+    /// Shape of the tensor `name`, where there is one.
+    fn shape(&self, name: &str) -> Option<Vec<usize>>;
+    /// Values, row-major, and shape of a floating-point tensor. Errors name it.
+    fn tensor(&self, name: &str) -> Result<(Vec<f32>, Vec<usize>)>;
+}
+
+impl<T: Tensors> Tensors for &T {
+    fn place(&self) -> &str {
+        (**self).place()
+    }
+
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        (**self).shape(name)
+    }
+
+    fn tensor(&self, name: &str) -> Result<(Vec<f32>, Vec<usize>)> {
+        (**self).tensor(name)
+    }
+}
+
+impl Tensors for Checkpoint {
+    fn place(&self) -> &str {
+        Checkpoint::place(self)
+    }
+
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        Checkpoint::shape(self, name).map(<[usize]>::to_vec)
+    }
+
+    fn tensor(&self, name: &str) -> Result<(Vec<f32>, Vec<usize>)> {
+        Checkpoint::tensor(self, name)
+    }
+}
+
 /// `module` with its floating-point parameters from `checkpoint`; devices, element types and gradient
 /// requirements stay.
 ///
@@ -72,7 +110,7 @@ impl Precision {
 /// One error lists every problem: missing tensors, shapes (found and wanted), and the first unreadable tensor.
 pub fn load<M: Module>(
     module: M,
-    checkpoint: &Checkpoint,
+    checkpoint: &impl Tensors,
     key: impl Fn(&str) -> Option<String>,
 ) -> Result<M> {
     let mut loader = Loader { checkpoint, key, path: vec![], problems: vec![], unreadable: None };
@@ -92,15 +130,15 @@ pub fn load<M: Module>(
         .fix("check that config.json and the weights belong to the same model"))
 }
 
-struct Loader<'a, K> {
-    checkpoint: &'a Checkpoint,
+struct Loader<'a, T, K> {
+    checkpoint: &'a T,
     key: K,
     path: Vec<String>,
     problems: Vec<String>,
     unreadable: Option<Error>,
 }
 
-impl<K: Fn(&str) -> Option<String>> ModuleMapper for Loader<'_, K> {
+impl<T: Tensors, K: Fn(&str) -> Option<String>> ModuleMapper for Loader<'_, T, K> {
     fn enter_module(&mut self, name: &str, _container: &str) {
         self.path.push(name.into());
     }

@@ -1,5 +1,6 @@
 //! The commands that have more than a few options.
 
+mod ablate;
 mod describe;
 mod edit;
 mod eval_all;
@@ -7,9 +8,11 @@ mod eval_tokenizer;
 mod generate;
 mod geneval;
 mod imgedit;
+mod rewards;
 mod runs;
 mod understanding;
 
+pub use ablate::Ablate;
 pub use describe::Describe;
 pub use edit::Edit;
 pub use eval_all::EvalAll;
@@ -17,6 +20,7 @@ pub use eval_tokenizer::EvalTokenizer;
 pub use generate::Generate;
 pub use geneval::Geneval;
 pub use imgedit::ImgEdit;
+pub use rewards::{EvalRewards, ServeRewards};
 pub use runs::Runs;
 pub use understanding::Understanding;
 

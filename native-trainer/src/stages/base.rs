@@ -52,7 +52,7 @@ pub struct Base {
     text_json: Vec<u8>,
     image_tokenizer: ImageTokenizer,
     weights: PathBuf,
-    vision: Tower,
+    vision: Option<Tower>,
     config: ModelConfig,
     generation: GenerationConfig,
     device: Device,
@@ -65,19 +65,25 @@ pub struct Lesson {
 }
 
 impl Base {
-    /// The parts in the model folder `model`, with the understanding encoder of the folder `vision` (which may be the same);
-    /// and the model itself, on `device`. Where the model has had no encoder, its projector begins anew. With `lora`, only
-    /// adapters (and a new projector) are trained.
+    /// The parts in the model folder `model`, with the understanding encoder of the folder `vision` (which may be the same;
+    /// none: a model that only draws); and the model itself, on `device`. Where the model has had no encoder, its projector
+    /// begins anew. With `lora`, only adapters (and a new projector) are trained.
     ///
     /// # Errors
     /// Name the file that is missing, damaged, or does not fit the others.
-    pub fn open(model: &Path, vision: &Path, lora: Option<&Lora>, device: &Device) -> Result<(Self, UniGen)> {
+    pub fn open(
+        model: &Path,
+        vision: Option<&Path>,
+        lora: Option<&Lora>,
+        device: &Device,
+    ) -> Result<(Self, UniGen)> {
         lora.map_or(Ok(()), Lora::check)?;
         let plain = device.clone().without_autodiff();
         let folder = ModelFolder::at(model);
         let parts = folder.parts()?;
-        let (sizes, tower) = ModelFolder::at(vision).vision(&plain)?;
-        let config = ModelConfig { vision: Some(sizes), ..parts.config };
+        let vision = vision.map(|folder| ModelFolder::at(folder).vision(&plain)).transpose()?;
+        let (sizes, vision) = vision.unzip();
+        let config = ModelConfig { vision: sizes, ..parts.config };
         config.validate()?;
         let (key, saw) = (keys::model(&parts.model), parts.vision.is_some());
         let trained = |name: &str| key(name).filter(|_| saw || !name.starts_with("mm_projector."));
@@ -95,7 +101,7 @@ impl Base {
             text_json: fs::read(&text).with_context(|| format!("cannot read {}", text.display()))?,
             image_tokenizer: folder.image_tokenizer(&plain)?.1,
             weights: model.join(ModelFolder::IMAGE_TOKENIZER),
-            vision: tower,
+            vision,
             config,
             generation: parts.generation,
             device: plain,
@@ -106,6 +112,11 @@ impl Base {
     /// Pixels a side of the images that the model makes.
     pub fn size(&self) -> u32 {
         self.config.image_size as u32
+    }
+
+    /// Codes of an image that the model makes.
+    pub fn image_tokens(&self) -> usize {
+        self.config.image_tokens()
     }
 
     /// What images are encoded with, and the file of its weights.
@@ -129,7 +140,16 @@ impl Base {
     /// # Errors
     /// Where the picture has no pixels.
     pub fn features(&self, picture: &RgbImage) -> Result<usize> {
-        Ok(self.vision.tokens(picture.width(), picture.height(), self.max_features())?)
+        Ok(self.tower()?.tokens(picture.width(), picture.height(), self.max_features())?)
+    }
+
+    /// Whether the model sees pictures.
+    pub fn sees(&self) -> bool {
+        self.vision.is_some()
+    }
+
+    fn tower(&self) -> Result<&Tower> {
+        self.vision.as_ref().context("the model has no understanding encoder; the stage `sft` gives it one")
     }
 
     fn max_features(&self) -> usize {
@@ -147,7 +167,10 @@ impl Base {
         let seeing = examples.iter_mut().zip(&pictures).filter_map(|(e, p)| p.is_some().then_some(e));
         let seeing: Vec<&mut Example> = seeing.collect();
         let pictures: Vec<RgbImage> = pictures.into_iter().flatten().collect();
-        let features = self.vision.features(&pictures, self.max_features(), &self.device)?;
+        if pictures.is_empty() {
+            return Ok(examples);
+        }
+        let features = self.tower()?.features(&pictures, self.max_features(), &self.device)?;
         for (example, features) in seeing.into_iter().zip(features) {
             let data = features.try_into_data().context("reading features")?;
             example.semantic = Some(Tensor::from_data(data, device));
@@ -162,7 +185,7 @@ impl Base {
     pub fn engine(&self, model: &UniGen) -> Result<Engine> {
         let text = TextTokenizer::from_bytes(&self.text_json)?;
         let (images, vision) = (self.image_tokenizer.clone(), self.vision.clone());
-        Ok(Engine::of(text, model.clone(), images, Some(vision), &self.device)?)
+        Ok(Engine::of(text, model.clone(), images, vision, &self.device)?)
     }
 
     /// Writes a whole model folder, adapters merged.
@@ -170,7 +193,7 @@ impl Base {
     /// # Errors
     /// When a file cannot be written.
     pub fn export(&self, model: &UniGen, folder: &Path) -> Result<()> {
-        let (folder, vision) = (ModelFolder::create(folder)?, Some(&self.vision));
+        let (folder, vision) = (ModelFolder::create(folder)?, self.vision.as_ref());
         let (images, generation) = (&self.image_tokenizer, &self.generation);
         let model = &model.clone().merged();
         Ok(folder.write(&self.text_json, model, images, vision, generation, Precision::F16)?)

@@ -1,14 +1,15 @@
-//! What a model that sees is asked in validation: edits, and questions with one right answer.
+//! What a model is asked in validation: prompts; and where it sees, edits, and questions with one right answer.
 
 use anyhow::Result;
 use std::path::Path;
-use unigen_core::engine::{EditRequest, Engine};
+use unigen_core::engine::{EditRequest, Engine, GenerateRequest};
 
-use crate::data::stickers::{Edit, Renderer, Split, edit_at};
+use crate::data::stickers::{Edit, Renderer, Split, edit_at, geneval_prompts};
 use crate::eval::detector::Detector;
+use crate::eval::geneval::{Prompt, Tag};
 use crate::eval::imgedit::{self, held_out_cases};
 use crate::eval::understanding::{self, held_out_questions};
-use crate::eval::{BATCH, check_judge};
+use crate::eval::{self, BATCH, check_judge};
 use crate::run::{Interrupt, sheet};
 use crate::train::Evaluation;
 
@@ -19,6 +20,29 @@ const SCORED: u64 = 3;
 const EDITS: u64 = 24;
 /// Questions of each kind.
 const ASKED: usize = 12;
+
+/// What the prompts are drawn from; every so manieth of them is drawn.
+const PROMPTS: u64 = 0x5EED_9E7A;
+const SKIPPED: usize = 7;
+
+/// Held-out prompts.
+pub fn prompts() -> Vec<Prompt> {
+    geneval_prompts(PROMPTS).into_iter().step_by(SKIPPED).collect()
+}
+
+/// Has `engine` draw [`prompts`] and `judge` score them: `geneval`, each tag, and a sheet.
+///
+/// # Errors
+/// When the device fails; after Ctrl-C.
+pub fn drawing_exam(engine: &Engine, judge: &Detector) -> Result<Evaluation> {
+    let draw = |requests: &[GenerateRequest]| {
+        Ok(engine.generate_batch(requests, engine.generation(), |_| Interrupt::flow())?)
+    };
+    let judged = eval::Evaluation::run(&prompts(), 1, 0, judge, draw, |_| {})?;
+    let mut scalars = vec![("geneval", judged.overall.unwrap_or_default())];
+    scalars.extend(Tag::ALL.iter().filter_map(|&tag| Some((tag.name(), judged.scores.tag(tag)?))));
+    Ok(Evaluation { scalars, sheets: vec![("samples", judged.sheet())] })
+}
 
 /// The detector at `path`, where there is one, if it may judge.
 ///

@@ -1,12 +1,13 @@
 //! The stages of training, one file a stage over one loop ([`crate::train`]).
 
 pub mod align;
-mod base;
-mod batch;
+pub(crate) mod base;
+pub(crate) mod batch;
 mod discriminator;
 mod exam;
-mod mix;
+pub(crate) mod mix;
 pub mod pretrain;
+pub mod rl;
 pub mod sft;
 pub mod tokenizer;
 pub mod vision;
@@ -14,6 +15,7 @@ pub mod vision;
 pub use align::AlignStage;
 pub use base::Lora;
 pub use pretrain::PretrainStage;
+pub use rl::RlStage;
 pub use sft::SftStage;
 pub use tokenizer::TokenizerStage;
 pub use vision::VisionStage;

@@ -14,21 +14,16 @@ use unigen_core::text::{TextTokenizer, train_bpe};
 use unigen_core::weights::Precision;
 
 use super::batch::{Example, hidden, mask};
+use super::exam::{drawing_exam, prompts};
 use super::mix::turn;
 use super::{MAX_TEXT, QUESTIONS, TEXTS};
 use crate::data::codes::{CodeCache, Encoder};
-use crate::data::stickers::{geneval_prompts, rng_at};
+use crate::data::stickers::rng_at;
 use crate::data::{Caption, Source, SourceSettings, pick_at};
 use crate::eval;
 use crate::eval::detector::Detector;
-use crate::eval::geneval::{Prompt, Tag};
 use crate::run::{Interrupt, sheet};
 use crate::train::{Evaluation, Loss, Stage, Training};
-
-/// What the prompts of validation are drawn from.
-const VALIDATION_SEED: u64 = 0x5EED_9E7A;
-/// Validation draws every so manieth of the held-out prompts.
-const SKIPPED: usize = 7;
 
 /// Settings of the stage `pretrain`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -172,27 +167,18 @@ impl PretrainStage {
         let text = TextTokenizer::from_bytes(&self.text_json)?;
         let images = self.image_tokenizer.clone();
         let engine = Engine::of(text, model.clone(), images, None, &device)?;
-        let draw = |requests: &[GenerateRequest]| -> Result<_> {
-            Ok(engine.generate_batch(requests, engine.generation(), |_| Interrupt::flow())?)
-        };
-        let prompts = geneval_prompts(VALIDATION_SEED);
-        let prompts: Vec<Prompt> = prompts.into_iter().step_by(SKIPPED).collect();
-        let Some(judge) = &self.judge else {
-            let requests: Vec<_> = (0..)
-                .zip(&prompts)
-                .map(|(seed, prompt)| GenerateRequest { prompt: prompt.prompt.clone(), seed })
-                .collect();
-            let mut drawn = Vec::new();
-            for requests in requests.chunks(eval::BATCH) {
-                drawn.extend(draw(requests)?);
-            }
-            let cells: Vec<_> = drawn.into_iter().zip(requests.into_iter().map(|r| r.prompt)).collect();
-            return Ok(Evaluation { scalars: vec![], sheets: vec![("samples", sheet(&cells, 10, 1))] });
-        };
-        let judged = eval::Evaluation::run(&prompts, 1, 0, judge, draw, |_| {})?;
-        let mut scalars = vec![("geneval", judged.overall.unwrap_or_default())];
-        scalars.extend(Tag::ALL.iter().filter_map(|&tag| Some((tag.name(), judged.scores.tag(tag)?))));
-        Ok(Evaluation { scalars, sheets: vec![("samples", judged.sheet())] })
+        if let Some(judge) = &self.judge {
+            return drawing_exam(&engine, judge);
+        }
+        let requests = prompts().into_iter().zip(0..);
+        let requests: Vec<_> =
+            requests.map(|(prompt, seed)| GenerateRequest { prompt: prompt.prompt, seed }).collect();
+        let mut drawn = Vec::new();
+        for requests in requests.chunks(eval::BATCH) {
+            drawn.extend(engine.generate_batch(requests, engine.generation(), |_| Interrupt::flow())?);
+        }
+        let cells: Vec<_> = drawn.into_iter().zip(requests.into_iter().map(|r| r.prompt)).collect();
+        Ok(Evaluation { scalars: vec![], sheets: vec![("samples", sheet(&cells, 10, 1))] })
     }
 }
 

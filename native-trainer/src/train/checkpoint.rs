@@ -9,6 +9,8 @@ use crate::optimizer::{AdamW, EMA};
 
 /// Name of the checkpoint in a run's folder.
 pub const LAST: &str = "last.safetensors";
+/// Name of the checkpoint that validated best, of stages that look for it.
+pub const BEST: &str = "best.safetensors";
 
 const MODEL: &str = "model.";
 const STEP: &str = "step";

@@ -14,6 +14,9 @@ mod training;
 pub use command::{Compute, Options, command};
 pub use recipe::{Entry, RecipeOptions, check_all, train_all};
 pub use settings::settings;
-pub use stage::{Evaluation, Loss, Stage};
+pub(crate) use stage::scalar;
+pub use stage::{Evaluation, Loss, Stage, Update};
+#[cfg(test)]
+pub(crate) use trainer::train;
 pub use trainer::{Start, export, run};
 pub use training::Training;

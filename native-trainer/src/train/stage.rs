@@ -1,13 +1,16 @@
 //! What distinguishes one stage of training from another.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use image::RgbImage;
 use serde::{Serialize, de::DeserializeOwned};
+use std::borrow::Cow;
 use std::path::Path;
 
 use super::Training;
+use crate::optimizer::{HostGradients, floats};
+use crate::run::Record;
 
 /// A stage: data, model and loss. [`super::run`] does the rest.
 ///
@@ -19,6 +22,9 @@ pub trait Stage: Sized {
     type Model: Module;
     /// Name on the command line.
     const NAME: &'static str;
+    /// The number of validation that is to be high. The untrained model is validated too, the checkpoint with the highest
+    /// is kept, and it is what a run exports.
+    const SCORE: Option<&'static str> = None;
 
     /// The loop's settings.
     fn training(settings: &Self::Settings) -> &Training;
@@ -35,6 +41,25 @@ pub trait Stage: Sized {
 
     /// The loss of batch number `batch`, counted from 0: that of a step, or one of several.
     fn loss(&self, model: &Self::Model, batch: u64) -> Result<Loss>;
+
+    /// Loss and gradients of the batch of `step`. A stage whose batch has no room in memory as a whole adds up parts.
+    fn update(&self, model: &Self::Model, step: u64) -> Result<Update> {
+        let Loss { total, parts } = self.loss(model, step)?;
+        let loss = scalar(total.clone())?;
+        let gradients = loss.is_finite().then(|| HostGradients::read(model, total.backward())).transpose()?;
+        let parts = parts.into_iter().map(|(name, value)| Ok((name.into(), scalar(value)?)));
+        Ok(Update { loss, gradients, scalars: parts.collect::<Result<_>>()? })
+    }
+
+    /// Whether a run that is left after `steps` steps can go on from the weights alone.
+    fn resumable(&self, _steps: u64) -> bool {
+        true
+    }
+
+    /// Why there is no use in going on, from the log up to a validation.
+    fn finished(&self, _log: &[Record]) -> Option<String> {
+        None
+    }
 
     /// Validation of the averaged weights, `model` being on a device without autodiff.
     fn evaluate(&self, model: &Self::Model) -> Result<Evaluation>;
@@ -69,6 +94,21 @@ impl Loss {
         }
         Self { total, parts }
     }
+}
+
+/// What changes the weights.
+pub struct Update {
+    pub loss: f64,
+    /// None where the loss is not finite.
+    pub gradients: Option<HostGradients>,
+    /// Named numbers for the log.
+    pub scalars: Vec<(Cow<'static, str>, f64)>,
+}
+
+/// The value of a loss, `[1]`.
+pub(crate) fn scalar(tensor: Tensor<1>) -> Result<f64> {
+    let value = floats(tensor)?.first().copied().context("a loss without a value")?;
+    Ok(f64::from(value))
 }
 
 /// What validation found.

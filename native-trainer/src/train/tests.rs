@@ -16,7 +16,7 @@ use unigen_core::weights::{Checkpoint, Precision, save};
 
 use super::trainer::{Start, train};
 use super::{Evaluation, Loss, Options, Stage, Training, command, export, run, settings};
-use crate::run::{Interrupted, RunFolder};
+use crate::run::{Interrupted, Record, RunFolder};
 
 #[derive(Module, Debug)]
 struct Line {
@@ -349,4 +349,63 @@ fn the_command_line() {
     for pair in [["--resume", "--init=x"], ["--resume", "--config=x"], ["--export=x", "--set=a=1"]] {
         assert!(unigen(&out, &pair).unwrap_err().to_string().contains("cannot be used with"));
     }
+}
+
+/// [`Toy`], for which the untrained model is the best, and which gives up at the third validation.
+struct Scored(Toy);
+
+impl Stage for Scored {
+    type Settings = Settings;
+    type Model = Line;
+    const NAME: &'static str = "scored";
+    const SCORE: Option<&'static str> = Some("error");
+
+    fn training(settings: &Settings) -> &Training {
+        Toy::training(settings)
+    }
+
+    fn open(settings: &Settings, device: &Device) -> Result<(Self, Line)> {
+        let (toy, mut model) = Toy::open(settings, device)?;
+        model.weight = Param::from_tensor(Tensor::full([4, 3], 9.0, device));
+        Ok((Self(toy), model))
+    }
+
+    fn loss(&self, model: &Line, step: u64) -> Result<Loss> {
+        self.0.loss(model, step)
+    }
+
+    fn resumable(&self, steps: u64) -> bool {
+        steps.is_multiple_of(3)
+    }
+
+    fn finished(&self, log: &[Record]) -> Option<String> {
+        let validations = log.iter().filter(|record| record.scalars.contains_key("error")).count();
+        (validations == 3).then(|| "that will do".to_owned())
+    }
+
+    fn evaluate(&self, model: &Line) -> Result<Evaluation> {
+        self.0.evaluate(model)
+    }
+
+    fn export(&self, model: &Line, folder: &Path) -> Result<()> {
+        self.0.export(model, folder)
+    }
+}
+
+#[test]
+fn a_stage_with_a_score_keeps_its_best_and_may_stop() {
+    let place = tempfile::tempdir().unwrap();
+    let out = place.path().join("run");
+    let stop = || RunFolder::open(&out).is_ok();
+    let message = train::<Scored>(Settings::default(), &out, Start::New, &Device::flex(), &stop).unwrap_err();
+    assert!(message.to_string().contains("after step 3 "), "not between: {message}");
+    run::<Scored>(Settings::default(), &out, Start::Resume, &Device::flex()).unwrap();
+    // Validated before the first step, after 5 and 10; then it stopped.
+    assert_eq!(logged(&out, "error").len(), 3);
+    assert_eq!(metadata(&out, "step"), "10");
+    let exported = |folder: &str| values(&out.join(folder).join("model.safetensors"))["weight"].clone();
+    assert_eq!(exported("export"), [9.0; 12]);
+    assert_ne!(values(&last(&out))["ema.weight"], [9.0; 12]);
+    export::<Scored>(&out, &out.join("again"), &Device::flex()).unwrap();
+    assert_eq!(exported("again"), [9.0; 12]);
 }

@@ -2,13 +2,14 @@
 
 use anyhow::{Context, Result, anyhow, ensure};
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
-use std::path::Path;
+use burn::tensor::Device;
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 use unigen_core::files::write_atomic;
 
-use super::{Loss, Stage, Training, checkpoint, settings};
-use crate::optimizer::{AdamW, HostGradients, Step, floats};
+use super::{Stage, Training, Update, checkpoint, settings};
+use crate::optimizer::{AdamW, HostGradients, Step};
 use crate::run::{Interrupt, Interrupted, Progress, Record, RunFolder, RunLog};
 
 /// Added to AdamW's denominator.
@@ -41,7 +42,8 @@ pub fn run<S: Stage>(settings: S::Settings, out: &Path, start: Start, device: &D
     train::<S>(settings, out, start, device, &|| interrupt.requested())
 }
 
-/// Exports the averaged weights of the last checkpoint of the run in `out`, finished or not, into `folder`.
+/// Exports the averaged weights of the best checkpoint of the run in `out`, where its stage looks for it, else of the last,
+/// into `folder`; the run may be finished or not.
 ///
 /// # Errors
 /// When there is no run or checkpoint, or what the stage's export reports.
@@ -49,8 +51,9 @@ pub fn export<S: Stage>(out: &Path, folder: &Path, device: &Device) -> Result<()
     let run = RunFolder::open(out)?;
     let settings = settings::settings(Some(&run.config()), &[])?;
     let (stage, model) = S::open(&settings, &device.clone().autodiff())?;
-    let model = checkpoint::initial(&run.checkpoint(checkpoint::LAST), model.valid())?;
-    write_export(&stage, &model, folder)
+    let best = Some(run.checkpoint(checkpoint::BEST)).filter(|best| S::SCORE.is_some() && best.exists());
+    let path = best.unwrap_or_else(|| run.checkpoint(checkpoint::LAST));
+    write_export(&stage, &checkpoint::initial(&path, model.valid())?, folder)
 }
 
 pub(super) fn write_export<S: Stage>(stage: &S, model: &S::Model, folder: &Path) -> Result<()> {
@@ -59,7 +62,7 @@ pub(super) fn write_export<S: Stage>(stage: &S, model: &S::Model, folder: &Path)
 }
 
 /// [`run`], leaving when `stop` says so.
-pub(super) fn train<S: Stage>(
+pub(crate) fn train<S: Stage>(
     settings: S::Settings,
     out: &Path,
     start: Start,
@@ -111,7 +114,11 @@ pub(super) fn train<S: Stage>(
     }
     let model = trainer.steps(model, stop)?;
     let export = trainer.folder.root().join("export");
-    write_export(&trainer.stage, &trainer.averaged(&model), &export)?;
+    let mut averaged = trainer.averaged(&model);
+    if let Some(best) = trainer.best() {
+        averaged = checkpoint::initial(&best, averaged)?;
+    }
+    write_export(&trainer.stage, &averaged, &export)?;
     trainer.folder.finish()?;
     trainer.progress.note(&format!("trained {} steps; exported to {}", trainer.done, export.display()));
     trainer.progress.finish();
@@ -150,20 +157,29 @@ impl<S: Stage> Trainer<S> {
         if self.evaluation_is_missing()? {
             self.evaluate(&model)?;
         }
+        let mut save = false;
         while self.done < self.training.steps {
             model = self.step(model)?;
             let last = self.done == self.training.steps;
             let due = |every: u64| last || self.done.is_multiple_of(every);
-            let (evaluate, save) = (due(self.training.evaluate_every), due(self.training.save_every));
-            let stop = !last && stop();
-            if save || stop {
+            let evaluate = due(self.training.evaluate_every);
+            let resumable = last || self.stage.resumable(self.done);
+            let stop = !last && resumable && stop();
+            save |= stop || due(self.training.save_every);
+            if save && resumable {
                 self.save(&model)?;
+                save = false;
             }
             if stop {
                 return Err(self.stopped());
             }
             if evaluate {
                 self.evaluate(&model)?;
+                if let Some(reason) = self.stage.finished(&self.folder.records()?) {
+                    self.progress.note(&format!("stopped after step {}: {reason}", self.done));
+                    self.save(&model)?;
+                    return Ok(model);
+                }
             }
         }
         Ok(model)
@@ -172,7 +188,8 @@ impl<S: Stage> Trainer<S> {
     /// Whether the run was stopped after it had saved a step and before it had validated it.
     fn evaluation_is_missing(&self) -> Result<bool> {
         let due = self.done == self.training.steps || self.done.is_multiple_of(self.training.evaluate_every);
-        if self.done == 0 || !due {
+        // Only where the best is looked for, the untrained model counts.
+        if !due || (self.done == 0 && S::SCORE.is_none()) {
             return Ok(false);
         }
         let validated = |record: &Record| record.step == self.done && !record.scalars.contains_key(LOSS);
@@ -187,7 +204,7 @@ impl<S: Stage> Trainer<S> {
         let start = Instant::now();
         let (step, rate) = (self.done, self.training.rate(self.done));
         let found = gradients(&self.stage, &model, step, &self.training)?;
-        let (loss, parts) = (found.loss, found.parts.clone());
+        let (loss, scalars) = (found.loss, found.scalars.clone());
         let norm;
         (model, norm) = update(&mut self.optimizer, model, found, step, &self.training)?;
         self.done += 1;
@@ -202,7 +219,7 @@ impl<S: Stage> Trainer<S> {
         }
         self.progress.step(self.done, self.training.samples(), loss);
         if self.done == self.training.steps || self.done.is_multiple_of(self.training.log_every) {
-            self.write_log(rate, norm, parts)?;
+            self.write_log(rate, norm, &scalars)?;
         }
         ensure!(
             self.failed < PATIENCE,
@@ -216,7 +233,7 @@ impl<S: Stage> Trainer<S> {
         Ok(model)
     }
 
-    fn write_log(&mut self, rate: f64, norm: f64, parts: Vec<(&'static str, f64)>) -> Result<()> {
+    fn write_log(&mut self, rate: f64, norm: f64, more: &[(Cow<str>, f64)]) -> Result<()> {
         let Interval { steps, skipped, seconds, loss } = std::mem::take(&mut self.interval);
         let mut scalars = vec![
             (LOSS, loss / (steps - skipped) as f64),
@@ -225,7 +242,7 @@ impl<S: Stage> Trainer<S> {
             ("samples_per_second", (steps * self.training.samples()) as f64 / seconds),
             ("skipped_steps", skipped as f64),
         ];
-        scalars.extend(parts);
+        scalars.extend(more.iter().map(|(name, value)| (name.as_ref(), *value)));
         self.log.scalars(self.done, &scalars)
     }
 
@@ -242,6 +259,18 @@ impl<S: Stage> Trainer<S> {
             }
             found => found?,
         };
+        let score = found.scalars.iter().find(|(name, _)| Some(*name) == S::SCORE);
+        if let Some(&(name, score)) = score {
+            let before = self.folder.records()?;
+            if before
+                .iter()
+                .filter_map(|record| record.scalars.get(name)?.as_f64())
+                .all(|other| score > other)
+            {
+                let path = self.folder.checkpoint(checkpoint::BEST);
+                checkpoint::save(&path, model, &self.optimizer, self.done)?;
+            }
+        }
         if !found.scalars.is_empty() {
             self.log.scalars(self.done, &found.scalars)?;
             let numbers = found.scalars.iter().map(|(name, value)| format!("{name} {value:.4}"));
@@ -261,6 +290,12 @@ impl<S: Stage> Trainer<S> {
         Ok(())
     }
 
+    /// The checkpoint that validated best, if one did.
+    fn best(&self) -> Option<PathBuf> {
+        let path = self.folder.checkpoint(checkpoint::BEST);
+        (S::SCORE.is_some() && path.exists()).then_some(path)
+    }
+
     /// The command that goes on with this run.
     fn resume(&self) -> String {
         format!("unigen train {} --out {} --resume", S::NAME, self.folder.root().display())
@@ -271,9 +306,9 @@ impl<S: Stage> Trainer<S> {
 pub(super) struct Gradients {
     /// Their sum; none where a loss was not finite.
     gradients: Option<HostGradients>,
-    /// The mean of the losses, and the parts of the last one.
+    /// The mean of the losses, and the numbers of the last batch.
     loss: f64,
-    parts: Vec<(&'static str, f64)>,
+    scalars: Vec<(Cow<'static, str>, f64)>,
 }
 
 /// The gradients of a step, batch after batch, so that no more than one batch is in memory.
@@ -284,18 +319,12 @@ pub(super) fn gradients<S: Stage>(
     training: &Training,
 ) -> Result<Gradients> {
     let count = training.accumulate;
-    let mut sum = Gradients { gradients: Some(HostGradients::default()), loss: 0.0, parts: vec![] };
+    let mut sum = Gradients { gradients: Some(HostGradients::default()), loss: 0.0, scalars: vec![] };
     for batch in step * count..(step + 1) * count {
-        let Loss { total, parts } = stage.loss(model, batch)?;
-        let loss = scalar(total.clone())?;
+        let Update { loss, gradients, scalars } = stage.update(model, batch)?;
         sum.loss += loss / count as f64;
-        sum.parts = parts.into_iter().map(|(name, part)| Ok((name, scalar(part)?))).collect::<Result<_>>()?;
-        sum.gradients = match sum.gradients {
-            Some(gradients) if loss.is_finite() => {
-                Some(gradients.plus(HostGradients::read(model, total.backward())?))
-            }
-            _ => None,
-        };
+        sum.scalars = scalars;
+        sum.gradients = sum.gradients.zip(gradients).map(|(sum, gradients)| sum.plus(gradients));
     }
     Ok(sum)
 }
@@ -326,9 +355,4 @@ pub(super) fn update<M: Module>(
         }
         _ => Ok((model, norm)),
     }
-}
-
-fn scalar(tensor: Tensor<1>) -> Result<f64> {
-    let value = floats(tensor)?.first().copied().context("a loss without a value")?;
-    Ok(f64::from(value))
 }

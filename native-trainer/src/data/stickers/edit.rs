@@ -82,6 +82,23 @@ pub fn sample_edit(rng: &mut impl Rng, split: Split, kind: Option<EditKind>) -> 
     }
 }
 
+/// A scene that differs from `scene` in little: two objects have changed places, or one edit was done. It may show
+/// combinations that are held out. None where what was tried did not fit.
+pub fn another_scene(rng: &mut impl Rng, scene: &Scene) -> Option<Scene> {
+    use EditKind::*;
+    if scene.objects.len() > 1 && rng.random_bool(0.3) {
+        let mut after = scene.clone();
+        let a = rng.random_range(0..scene.objects.len());
+        let b = (a + rng.random_range(1..scene.objects.len())) % scene.objects.len();
+        (after.objects[a].center, after.objects[b].center) =
+            (scene.objects[b].center, scene.objects[a].center);
+        return after.is_clear().then_some(after);
+    }
+    let kind = pick(rng, &[Add, Remove, Replace, Replace, Adjust, Adjust, Adjust, Background, Style, Action]);
+    let after = take(rng, Split::Train, kind, scene)?.after;
+    (!after.objects.is_empty()).then_some(after)
+}
+
 /// A scene that leaves room for the edit.
 fn sample_before(rng: &mut impl Rng, split: Split, kind: EditKind) -> Option<Scene> {
     use EditKind::*;

@@ -61,7 +61,7 @@ pub(super) fn list(items: &[String]) -> String {
 }
 
 /// The third of the canvas that a centre is in, along x and y: -1, 0 or 1.
-pub(super) fn region(center: [f32; 2]) -> [i8; 2] {
+pub fn region(center: [f32; 2]) -> [i8; 2] {
     center.map(|at| i8::from(at > 0.6) - i8::from(at < 0.4))
 }
 

@@ -18,6 +18,7 @@ pub use decode::decode;
 pub use found::{Found, sprites_found};
 pub(crate) use found::{middle, overlap, same_place};
 pub use loss::loss;
+pub(crate) use net::space_to_depth;
 pub use net::{DetectorConfig, DetectorNet, Level, MULTIPLE, STRIDE};
 pub use stage::{DetectorStage, Settings};
 pub use truth::Truth;

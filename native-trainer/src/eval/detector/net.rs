@@ -95,13 +95,14 @@ pub struct Level {
 }
 
 impl Level {
-    fn new(blocks: usize, c_in: usize, c_out: usize, groups: usize, device: &Device) -> Self {
+    /// `blocks` residual blocks, the first from `c_in` to `c_out` channels.
+    pub(crate) fn new(blocks: usize, c_in: usize, c_out: usize, groups: usize, device: &Device) -> Self {
         let block = |i| ResnetBlock::new(if i == 0 { c_in } else { c_out }, c_out, groups, device);
         Self { downsample: Downsample::new(c_in, device), blocks: (0..blocks).map(block).collect() }
     }
 
     /// `[b, h, w, c_in]` → `[b, h/2, w/2, c_out]`
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    pub(crate) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         self.blocks.iter().fold(self.downsample.forward(x), |x, block| block.forward(x))
     }
 }
@@ -160,7 +161,16 @@ impl DetectorNet {
     /// Pixels `[b, h, w, 3]` in [-1, 1] → `[b, h/4, w/4, 96]`: an object's logit, its box, logits of the classes and of
     /// the colours in each cell. Sides must be multiples of [`MULTIPLE`].
     pub fn forward(&self, pixels: &Tensor<4>) -> Tensor<4> {
-        let [fine, middle, coarse] = self.levels(pixels.clone());
+        self.outputs(self.levels(pixels.clone()))
+    }
+
+    /// [`Self::forward`] with the [`Self::features`] that it is made of.
+    pub fn forward_with_features(&self, pixels: &Tensor<4>) -> (Tensor<4>, [Tensor<4>; 3]) {
+        let levels = self.levels(pixels.clone());
+        (self.outputs(levels.clone()), levels)
+    }
+
+    fn outputs(&self, [fine, middle, coarse]: [Tensor<4>; 3]) -> Tensor<4> {
         let middle = middle + upsample2(self.coarse_up.forward(coarse));
         let x = fine + upsample2(self.middle_up.forward(middle));
         let x = self.head.forward(swish(self.head_norm.forward(x)));
@@ -169,7 +179,7 @@ impl DetectorNet {
 }
 
 /// `[b, h, w, 3]` → `[b, h/4, w/4, 48]`: the pixels of a cell side by side.
-fn space_to_depth(x: Tensor<4>) -> Tensor<4> {
+pub(crate) fn space_to_depth(x: Tensor<4>) -> Tensor<4> {
     let [batch, height, width, channels] = x.dims();
     let (rows, columns) = (height / STRIDE, width / STRIDE);
     x.reshape([batch, rows, STRIDE, columns, STRIDE * channels]).swap_dims(2, 3).reshape([

@@ -1,0 +1,222 @@
+//! The results beside the paper's.
+
+use super::{Arm, Results, Scores};
+use std::fmt::Write;
+
+/// GenEval, DPG-Bench and ImgEdit of UniGen-1.5, 7B (arXiv 2511.14760, tables of the ablations).
+fn paper(arm: Arm) -> Option<[f64; 3]> {
+    Some(match arm {
+        Arm::Unaligned => [0.83, 83.92, 3.87],
+        Arm::Aligned => [0.85, 84.19, 3.93],
+        Arm::Generate => [0.90, 86.62, 4.01],
+        Arm::Edit => [0.85, 86.39, 4.32],
+        Arm::Both => [0.89, 86.83, 4.31],
+        Arm::UnalignedBoth => [0.90, 86.96, 4.08],
+        Arm::Consistent => return None,
+    })
+}
+
+/// A claim, and by how much it holds with one seed: above 0 it does.
+struct Sign {
+    claim: &'static str,
+    /// The paper's difference.
+    paper: Option<f64>,
+    difference: fn(&dyn Fn(Arm) -> Option<Scores>) -> Option<f64>,
+}
+
+const SIGNS: [Sign; 9] = [
+    Sign {
+        claim: "RL on generation lifts GenEval",
+        paper: Some(0.05),
+        difference: |of| Some(of(Arm::Generate)?.geneval - of(Arm::Aligned)?.geneval),
+    },
+    Sign {
+        claim: "RL on editing lifts ImgEdit",
+        paper: Some(0.39),
+        difference: |of| Some(of(Arm::Edit)?.imgedit - of(Arm::Aligned)?.imgedit),
+    },
+    Sign {
+        claim: "RL on both lifts GenEval",
+        paper: Some(0.04),
+        difference: |of| Some(of(Arm::Both)?.geneval - of(Arm::Aligned)?.geneval),
+    },
+    Sign {
+        claim: "RL on both lifts ImgEdit",
+        paper: Some(0.38),
+        difference: |of| Some(of(Arm::Both)?.imgedit - of(Arm::Aligned)?.imgedit),
+    },
+    Sign {
+        claim: "RL on generation alone lifts ImgEdit too",
+        paper: Some(0.08),
+        difference: |of| Some(of(Arm::Generate)?.imgedit - of(Arm::Aligned)?.imgedit),
+    },
+    Sign {
+        claim: "alignment alone lifts ImgEdit",
+        paper: Some(0.06),
+        difference: |of| Some(of(Arm::Aligned)?.imgedit - of(Arm::Unaligned)?.imgedit),
+    },
+    Sign {
+        claim: "alignment makes the gain of ImgEdit from RL larger",
+        paper: Some(0.17),
+        difference: |of| {
+            let aligned = of(Arm::Both)?.imgedit - of(Arm::Aligned)?.imgedit;
+            Some(aligned - (of(Arm::UnalignedBoth)?.imgedit - of(Arm::Unaligned)?.imgedit))
+        },
+    },
+    Sign {
+        claim: "alignment shrinks the share of edits whose samples are all alike",
+        paper: None,
+        difference: |of| Some(of(Arm::UnalignedBoth)?.flat_edits? - of(Arm::Both)?.flat_edits?),
+    },
+    Sign {
+        claim: "beyond the paper: the consistency reward lifts ImgEdit's preservation",
+        paper: None,
+        difference: |of| Some(of(Arm::Consistent)?.preservation - of(Arm::Both)?.preservation),
+    },
+];
+
+/// The results as Markdown: the paper's two tables with its numbers beside ours, the means over the seeds with the least and
+/// the greatest; and for each of its signs whether it is reproduced. What is not there yet is a dash.
+pub fn table(results: &Results) -> String {
+    let mut text = String::new();
+    let head = |text: &mut String, first: &str| {
+        *text += &format!(
+            "| {first} | GenEval | paper | ImgEdit | paper | preservation | edits without spread | DPG-Bench, paper |\n\
+             |{}---|---|---|---|---|---|---|\n",
+            "---|".repeat(first.split('|').count())
+        );
+    };
+    text += "Which tasks take part in reinforcement learning, after alignment:\n\n";
+    head(&mut text, "generation | editing");
+    for arm in [Arm::Aligned, Arm::Generate, Arm::Edit, Arm::Both] {
+        let [generate, edit] = arm.tasks().map(mark);
+        row(&mut text, &format!("{generate} | {edit}"), arm, results);
+    }
+    text += "\nEdit instruction alignment before it:\n\n";
+    head(&mut text, "alignment | RL");
+    for arm in [Arm::Unaligned, Arm::Aligned, Arm::UnalignedBoth, Arm::Both] {
+        let trained = arm.tasks() != [false, false];
+        row(&mut text, &format!("{} | {}", mark(arm.aligned()), mark(trained)), arm, results);
+    }
+    text += "\nA reward for leaving alone what an edit does not ask for (RL on both, after alignment):\n\n";
+    head(&mut text, "consistency");
+    for arm in [Arm::Both, Arm::Consistent] {
+        row(&mut text, mark(arm == Arm::Consistent), arm, results);
+    }
+    text += "\n| Sign | paper | ours, mean over seeds | reproduced |\n|---|---|---|---|\n";
+    for sign in &SIGNS {
+        let paper = sign.paper.map_or("stated".to_owned(), |paper| format!("{paper:+.2}"));
+        let paper = if sign.claim.starts_with("beyond") { "-".to_owned() } else { paper };
+        let (ours, verdict) = verdict(sign, results);
+        _ = writeln!(text, "| {} | {paper} | {ours} | {verdict} |", sign.claim);
+    }
+    text
+}
+
+fn row(text: &mut String, first: &str, arm: Arm, results: &Results) {
+    let ours = |digits: usize, number: fn(&Scores) -> Option<f64>| {
+        let values: Vec<f64> = results
+            .iter()
+            .filter(|((of, _), _)| *of == arm)
+            .filter_map(|(_, scores)| number(scores))
+            .collect();
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+        let greatest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        match values.len() {
+            0 => "-".to_owned(),
+            1 => format!("{mean:.digits$}"),
+            _ => format!("{mean:.digits$} ({least:.digits$} to {greatest:.digits$})"),
+        }
+    };
+    let paper = |place: usize| paper(arm).map_or("-".to_owned(), |numbers| format!("{:.2}", numbers[place]));
+    _ = writeln!(
+        text,
+        "| {first} | {} | {} | {} | {} | {} | {} | {} |",
+        ours(3, |scores| Some(scores.geneval)),
+        paper(0),
+        ours(2, |scores| Some(scores.imgedit)),
+        paper(2),
+        ours(2, |scores| Some(scores.preservation)),
+        ours(2, |scores| scores.flat_edits),
+        paper(1),
+    );
+}
+
+fn mark(yes: bool) -> &'static str {
+    if yes { "yes" } else { "-" }
+}
+
+/// Our difference, and with how many of the seeds the sign comes out.
+fn verdict(sign: &Sign, results: &Results) -> (String, String) {
+    let mut seeds: Vec<u64> = results.keys().map(|(_, seed)| *seed).collect();
+    seeds.sort_unstable();
+    seeds.dedup();
+    let differences =
+        seeds.iter().filter_map(|&seed| (sign.difference)(&|arm| results.get(&(arm, seed)).copied()));
+    let differences: Vec<f64> = differences.collect();
+    if differences.is_empty() {
+        return ("-".into(), "not run yet".into());
+    }
+    let mean = differences.iter().sum::<f64>() / differences.len() as f64;
+    let held = differences.iter().filter(|&&difference| difference > 0.0).count();
+    let verdict = match held {
+        0 => "no".to_owned(),
+        all if all == differences.len() => "yes".to_owned(),
+        some => format!("with {some} of {} seeds", differences.len()),
+    };
+    (format!("{mean:+.3}"), verdict)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scores(geneval: f64, imgedit: f64, preservation: f64, flat_edits: Option<f64>) -> Scores {
+        Scores { geneval, imgedit, preservation, flat_edits, reward: None }
+    }
+
+    fn line<'a>(text: &'a str, words: &str) -> &'a str {
+        text.lines().find(|line| line.contains(words)).unwrap_or_else(|| panic!("no {words} in {text}"))
+    }
+
+    #[test]
+    fn numbers_stand_beside_the_papers_and_signs_are_counted() {
+        let mut results = Results::new();
+        for (seed, more) in [(0, 0.0), (1, 0.1)] {
+            results.insert((Arm::Unaligned, seed), scores(0.5, 2.0, 3.0, None));
+            results.insert((Arm::Aligned, seed), scores(0.5, 2.0, 3.0, None));
+            results.insert((Arm::Both, seed), scores(0.6, 2.5, 3.0 + more, Some(0.1)));
+            results.insert((Arm::UnalignedBoth, seed), scores(0.6, 2.2 + 5.0 * more, 3.0, Some(0.3)));
+            results.insert((Arm::Consistent, seed), scores(0.6, 2.5, 3.05, Some(0.1)));
+        }
+        let text = table(&results);
+        assert_eq!(
+            line(&text, "| yes | yes | 0.600"),
+            "| yes | yes | 0.600 (0.600 to 0.600) | 0.89 | 2.50 (2.50 to 2.50) | 4.31 | 3.05 (3.00 to 3.10) | 0.10 (0.10 to 0.10) | 86.83 |"
+        );
+        assert_eq!(line(&text, "| yes | - | -"), "| yes | - | - | 0.90 | - | 4.01 | - | - | 86.62 |");
+        for (claim, end) in [
+            ("RL on both lifts GenEval", "+0.04 | +0.100 | yes |"),
+            ("RL on generation lifts GenEval", "+0.05 | - | not run yet |"),
+            ("alignment alone lifts", "+0.06 | +0.000 | no |"),
+            ("gain of ImgEdit from RL larger", "+0.17 | +0.050 | with 1 of 2 seeds |"),
+            ("all alike", "stated | +0.200 | yes |"),
+            ("beyond the paper", "- | +0.000 | with 1 of 2 seeds |"),
+        ] {
+            assert!(line(&text, claim).ends_with(end), "{}", line(&text, claim));
+        }
+    }
+
+    /// The differences are those of the paper's own numbers.
+    #[test]
+    fn the_papers_signs_are_the_papers() {
+        let of = |arm| paper(arm).map(|[geneval, _, imgedit]| scores(geneval, imgedit, 0.0, None));
+        for sign in &SIGNS {
+            if let Some(wanted) = sign.paper {
+                let found = (sign.difference)(&of).unwrap();
+                assert!((found - wanted).abs() < 1e-9, "{}: {found}", sign.claim);
+            }
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! `unigen ablate`.
+
+use super::interruptible;
+use anyhow::Result;
+use clap::Args;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use unigen_core::files::write_atomic;
+use unigen_core::ops::cpu::{MatmulPrecision, set_matmul_precision};
+use unigen_trainer::DeviceChoice;
+use unigen_trainer::ablate::{ablate, table};
+use unigen_trainer::train::settings;
+
+#[derive(Args)]
+pub struct Ablate {
+    /// Settings as TOML; what it leaves out keeps its default
+    #[arg(long)]
+    config: PathBuf,
+    /// Folder of the runs, their scores and the table; what is there already is not done again
+    #[arg(long, default_value = "runs/ablate")]
+    out: PathBuf,
+    /// One setting, such as rl.training.steps=100; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Where to compute
+    #[arg(long, default_value = "cpu")]
+    device: DeviceChoice,
+}
+
+impl Ablate {
+    pub fn run(&self) -> Result<ExitCode> {
+        interruptible(|| self.ablate())
+    }
+
+    fn ablate(&self) -> Result<()> {
+        // As in training.
+        set_matmul_precision(MatmulPrecision::Bf16);
+        let settings = settings(Some(&self.config), &self.set)?;
+        let file = self.out.join("table.md");
+        let results = ablate(&settings, &self.out, &self.device.device(), |results| {
+            Ok(write_atomic(&file, |out| out.write_all(table(results).as_bytes()))?)
+        })?;
+        print!("{}", table(&results));
+        Ok(())
+    }
+}

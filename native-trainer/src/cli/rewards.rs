@@ -1,0 +1,86 @@
+//! `unigen eval rewards` and `unigen serve-rewards`.
+
+use anyhow::Result;
+use burn::tensor::Device;
+use clap::Args;
+use std::process::ExitCode;
+use unigen_trainer::DeviceChoice;
+use unigen_trainer::rewards::http::{HttpSettings, Server};
+use unigen_trainer::rewards::nano::{Agreement, HeldOut};
+use unigen_trainer::rewards::{Reward, RewardSettings, RewardSource, open};
+use unigen_trainer::run::Interrupt;
+
+/// The nano rewards of one folder.
+const NANO: [&str; 4] = ["contrastive", "preference", "matcher", "verifier"];
+
+#[derive(Args)]
+struct Rewards {
+    /// Rewards as KIND=WHERE (contrastive, preference, matcher, verifier, clip, hpsv2: a folder; judge-yes-no, judge-score,
+    /// remote: URL#NAME), separated by commas; nano=FOLDER for all four nano rewards
+    #[arg(long, value_delimiter = ',', required = true)]
+    rewards: Vec<String>,
+    /// Where to compute
+    #[arg(long, default_value = "cpu")]
+    device: DeviceChoice,
+}
+
+impl Rewards {
+    fn open(&self) -> Result<Vec<Box<dyn Reward>>> {
+        let device: Device = self.device.device();
+        let texts = self.rewards.iter().flat_map(|text| match text.strip_prefix("nano=") {
+            Some(folder) => NANO.map(|kind| format!("{kind}={folder}")).to_vec(),
+            None => vec![text.clone()],
+        });
+        let settings = texts.map(|text| -> Result<RewardSettings> {
+            let source: RewardSource = text.parse()?;
+            Ok(RewardSettings { source, weight: 1.0, http: HttpSettings::default() })
+        });
+        open(&settings.collect::<Result<Vec<_>>>()?, &device)
+    }
+}
+
+#[derive(Args)]
+pub struct EvalRewards {
+    #[command(flatten)]
+    rewards: Rewards,
+    /// Held-out pairs
+    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pairs: u64,
+    /// Side of the pictures in pixels
+    #[arg(long, default_value_t = 96, value_parser = clap::value_parser!(u32).range(16..=1024))]
+    size: u32,
+}
+
+impl EvalRewards {
+    pub fn run(&self) -> Result<ExitCode> {
+        let rewards = self.rewards.open()?;
+        let held_out = HeldOut::new(self.pairs, self.size);
+        println!("{}", Agreement::head());
+        for reward in rewards {
+            println!("{}", held_out.agreement(&*reward));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+#[derive(Args)]
+pub struct ServeRewards {
+    #[command(flatten)]
+    rewards: Rewards,
+    /// Address to listen at; 0.0.0.0 for all of this machine's, which nothing protects
+    #[arg(long, default_value = "127.0.0.1")]
+    host: String,
+    /// Port to listen at; 0 for a free one
+    #[arg(long, default_value_t = 8600)]
+    port: u16,
+}
+
+impl ServeRewards {
+    pub fn run(&self) -> Result<ExitCode> {
+        let server = Server::bind(&self.host, self.port, self.rewards.open()?)?;
+        let interrupt = Interrupt::install()?;
+        println!("rewards at http://{}; Ctrl-C ends", server.address()?);
+        server.run(|| interrupt.requested());
+        Ok(ExitCode::SUCCESS)
+    }
+}

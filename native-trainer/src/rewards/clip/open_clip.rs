@@ -1,0 +1,125 @@
+//! OpenCLIP's state dict under Hugging Face's names.
+
+use unigen_core::weights::Tensors;
+use unigen_core::{Error, ErrorKind, Result};
+
+/// A state dict of OpenCLIP, seen as a checkpoint of Hugging Face: other names, queries, keys and values apart,
+/// projections transposed.
+pub struct OpenClip<T> {
+    weights: T,
+    /// What stands before every name, as `state_dict.` or `module.`.
+    prefix: String,
+}
+
+/// Where a tensor of ours lies in theirs.
+enum Place {
+    Whole(String),
+    /// One of three parts, one after the other along the first dimension.
+    Third(String, usize),
+    Transposed(String),
+}
+
+const ANCHOR: &str = "visual.class_embedding";
+
+impl<T: Tensors> OpenClip<T> {
+    /// `names`: all names in `weights`.
+    ///
+    /// # Errors
+    /// Where there is no OpenCLIP among the tensors.
+    pub fn new<'a>(weights: T, mut names: impl Iterator<Item = &'a str>) -> Result<Self> {
+        match names.find_map(|name| name.strip_suffix(ANCHOR)) {
+            Some(prefix) => Ok(Self { prefix: prefix.into(), weights }),
+            None => Err(Error::new(
+                ErrorKind::Weights,
+                weights.place(),
+                format!("not an OpenCLIP: there is no {ANCHOR}"),
+            )
+            .fix("take the state dict of an OpenCLIP vision transformer, such as HPS_v2.1_compressed.pt")),
+        }
+    }
+
+    fn find(&self, name: &str) -> Option<Place> {
+        let named = |theirs: String| format!("{}{theirs}", self.prefix);
+        let (tower, rest) = match name.split_once('.')? {
+            ("text_model", rest) => ("", rest),
+            ("vision_model", rest) => ("visual.", rest),
+            ("text_projection", _) => return Some(Place::Transposed(named("text_projection".into()))),
+            ("visual_projection", _) => return Some(Place::Transposed(named("visual.proj".into()))),
+            _ => return None,
+        };
+        let Some(layer) = rest.strip_prefix("encoder.layers.") else {
+            let theirs = match rest {
+                "embeddings.token_embedding.weight" => "token_embedding.weight",
+                "embeddings.position_embedding.weight" => "positional_embedding",
+                "embeddings.class_embedding" => "class_embedding",
+                "embeddings.patch_embedding.weight" => "conv1.weight",
+                "final_layer_norm.weight" => "ln_final.weight",
+                "final_layer_norm.bias" => "ln_final.bias",
+                "pre_layrnorm.weight" => "ln_pre.weight",
+                "pre_layrnorm.bias" => "ln_pre.bias",
+                "post_layernorm.weight" => "ln_post.weight",
+                "post_layernorm.bias" => "ln_post.bias",
+                _ => return None,
+            };
+            return Some(Place::Whole(named(format!("{tower}{theirs}"))));
+        };
+        let (number, rest) = layer.split_once('.')?;
+        let (part, parameter) = rest.rsplit_once('.')?;
+        let block = named(format!("{tower}transformer.resblocks.{number}."));
+        let theirs = match part {
+            "layer_norm1" => "ln_1",
+            "layer_norm2" => "ln_2",
+            "mlp.fc1" => "mlp.c_fc",
+            "mlp.fc2" => "mlp.c_proj",
+            "self_attn.out_proj" => "attn.out_proj",
+            _ => {
+                let which = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"];
+                let which = which.iter().position(|name| *name == part)?;
+                return Some(Place::Third(format!("{block}attn.in_proj_{parameter}"), which));
+            }
+        };
+        Some(Place::Whole(format!("{block}{theirs}.{parameter}")))
+    }
+}
+
+impl<T: Tensors> Tensors for OpenClip<T> {
+    fn place(&self) -> &str {
+        self.weights.place()
+    }
+
+    fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        match self.find(name)? {
+            Place::Whole(name) => self.weights.shape(&name),
+            Place::Third(name, _) => {
+                let mut shape = self.weights.shape(&name)?;
+                *shape.first_mut()? /= 3;
+                Some(shape)
+            }
+            Place::Transposed(name) => {
+                self.weights.shape(&name).map(|shape| shape.into_iter().rev().collect())
+            }
+        }
+    }
+
+    fn tensor(&self, name: &str) -> Result<(Vec<f32>, Vec<usize>)> {
+        match self.find(name) {
+            None => self.weights.tensor(&format!("{}{name}", self.prefix)),
+            Some(Place::Whole(name)) => self.weights.tensor(&name),
+            Some(Place::Third(name, which)) => {
+                let (values, mut shape) = self.weights.tensor(&name)?;
+                let part = values.len() / 3;
+                if let Some(first) = shape.first_mut() {
+                    *first /= 3;
+                }
+                Ok((values[which * part..(which + 1) * part].to_vec(), shape))
+            }
+            Some(Place::Transposed(name)) => {
+                let (values, shape) = self.weights.tensor(&name)?;
+                let columns = shape.last().copied().unwrap_or(1).max(1);
+                let rows = values.len() / columns;
+                let turned = (0..columns).flat_map(|column| (0..rows).map(move |row| row * columns + column));
+                Ok((turned.map(|i| values[i]).collect(), shape.into_iter().rev().collect()))
+            }
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The cosine of a picture and its description as a reward.
+
+use anyhow::{Context, Result, bail, ensure};
+use burn::tensor::{Device, Int, Tensor};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use unigen_core::weights::Checkpoint;
+
+use super::{Clip, ClipConfig, ClipTokenizer, Framing, OpenClip, Preprocess, PytorchFile};
+use crate::optimizer::floats;
+use crate::rewards::{Item, Reward, Score, in_batches};
+
+/// Pictures embedded together.
+const BATCH: usize = 16;
+
+/// CLIP's or HPSv2's cosine of picture and description, -1 to 1.
+pub struct ClipReward {
+    name: String,
+    model: Clip,
+    tokenizer: ClipTokenizer,
+    preprocess: Preprocess,
+    device: Device,
+}
+
+impl ClipReward {
+    /// A CLIP in Hugging Face's layout, as laion/CLIP-ViT-H-14-laion2B-s32B-b79K: a folder with config.json, weights as
+    /// safetensors, tokenizer.json and, maybe, preprocessor_config.json.
+    ///
+    /// # Errors
+    /// Name the file that is missing, damaged, or does not fit the others.
+    pub fn clip(folder: &Path, device: &Device) -> Result<Self> {
+        let config = ClipConfig::from_json(&json(&folder.join("config.json"))?)?;
+        let model = Clip::load(&config, &Checkpoint::open(folder)?, device)?;
+        let mut preprocess = Preprocess::new(config.vision.image_size(), Framing::Crop);
+        let constants = folder.join("preprocessor_config.json");
+        if constants.is_file() {
+            preprocess = preprocess.with_constants(&json(&constants)?)?;
+        }
+        let tokenizer =
+            ClipTokenizer::open(&folder.join("tokenizer.json"), config.text.max_position_embeddings)?;
+        Ok(Self { name: "clip".into(), model, tokenizer, preprocess, device: device.clone() })
+    }
+
+    /// HPSv2 as published (xswu/HPSv2): a folder with one OpenCLIP state dict, .pt or .safetensors, CLIP's
+    /// tokenizer.json and, where it is not ViT-H-14, OpenCLIP's config as open_clip_config.json.
+    ///
+    /// # Errors
+    /// As [`Self::clip`].
+    pub fn hpsv2(folder: &Path, device: &Device) -> Result<Self> {
+        let sizes = folder.join("open_clip_config.json");
+        let config = match sizes.is_file() {
+            true => ClipConfig::from_json(&json(&sizes)?)?,
+            false => ClipConfig::vit_h_14(),
+        };
+        let weights = state_dict(folder)?;
+        let model = match weights.extension().is_some_and(|kind| kind == "safetensors") {
+            true => {
+                let weights = Checkpoint::open(&weights)?;
+                Clip::load(&config, &OpenClip::new(&weights, weights.names())?, device)?
+            }
+            false => {
+                let weights = PytorchFile::open(&weights)?;
+                Clip::load(&config, &OpenClip::new(&weights, weights.names())?, device)?
+            }
+        };
+        let preprocess = Preprocess::new(config.vision.image_size(), Framing::Pad);
+        let tokenizer =
+            ClipTokenizer::open(&folder.join("tokenizer.json"), config.text.max_position_embeddings)?;
+        Ok(Self { name: "hpsv2".into(), model, tokenizer, preprocess, device: device.clone() })
+    }
+
+    /// Cosines of items, all of which can be looked at.
+    fn cosines(&self, items: &[&Item]) -> Result<Vec<f32>> {
+        let mut texts: Vec<&str> = items.iter().map(|item| item.description.as_str()).collect();
+        texts.sort_unstable();
+        texts.dedup();
+        let rows = items.iter().filter_map(|item| texts.binary_search(&item.description.as_str()).ok());
+        let rows: Vec<i32> = rows.map(|row| row as i32).collect();
+        let tokens = texts.iter().map(|text| self.tokenizer.encode(text)).collect::<Result<Vec<_>>>()?;
+        let texts = self.model.text_embeds(&tokens, &self.device)?;
+        let texts = texts.select(0, Tensor::<1, Int>::from_ints(rows.as_slice(), &self.device));
+        let pictures: Vec<_> = items.iter().map(|item| &item.image).collect();
+        let images = self.model.image_embeds(self.preprocess.pixels(&pictures, &self.device)?);
+        floats((images * texts).sum_dim(1))
+    }
+}
+
+impl Reward for ClipReward {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn score(&self, items: &[Item]) -> Vec<Score> {
+        in_batches(items, BATCH, |batch| Ok(self.cosines(batch)?.into_iter().map(Ok).collect()))
+    }
+}
+
+fn json(path: &Path) -> Result<Value> {
+    let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_slice(&text).with_context(|| format!("{} is not JSON", path.display()))
+}
+
+/// The one state dict in `folder`.
+fn state_dict(folder: &Path) -> Result<PathBuf> {
+    let entries =
+        fs::read_dir(folder).with_context(|| format!("cannot read the folder {}", folder.display()))?;
+    let kinds = ["pt", "pth", "bin", "safetensors"];
+    let known =
+        |path: &PathBuf| path.extension().is_some_and(|kind| kinds.iter().any(|known| kind == *known));
+    let mut found: Vec<PathBuf> =
+        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(known).collect();
+    ensure!(found.len() < 2, "{} has several files of weights: {found:?}; keep one", folder.display());
+    match found.pop() {
+        Some(path) => Ok(path),
+        None => bail!("{} has no weights; put HPS_v2.1_compressed.pt there", folder.display()),
+    }
+}

@@ -1,0 +1,267 @@
+//! Several rewards as one.
+
+use anyhow::{Result, ensure};
+use std::panic::resume_unwind;
+use std::thread;
+
+use super::{Item, Missing, Reward, Score};
+
+/// Spread of a reward within a group, in its own unit, below which its differences are rounding.
+const ROUNDING: f64 = 1e-5;
+
+/// A reward in an [`Ensemble`].
+pub struct Member {
+    pub reward: Box<dyn Reward>,
+    /// Its share in the sum; 0: it is logged and takes no other part, so that one may watch a reward that is not trained on.
+    pub weight: f32,
+}
+
+/// A weighted sum of rewards. Each is normalised within the group of samples of one input first, so that its unit plays no
+/// part and none drowns another (as GDPO does, arXiv 2601.05242).
+pub struct Ensemble {
+    members: Vec<Member>,
+}
+
+/// What an [`Ensemble`] says of a batch.
+#[derive(Debug, Clone)]
+pub struct Scored {
+    /// Raw scores of each reward, apart.
+    pub rewards: Vec<RewardScores>,
+    /// One an item: the weighted mean of its normalised scores; none where the item does not count because a reward that
+    /// has a weight lacks its score.
+    pub totals: Vec<Option<f32>>,
+}
+
+/// Raw scores of one reward.
+#[derive(Debug, Clone)]
+pub struct RewardScores {
+    pub name: String,
+    pub weight: f32,
+    /// One an item.
+    pub scores: Vec<Score>,
+}
+
+/// One reward over a batch, for the log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    pub name: String,
+    /// Mean of the scores that are there, in the reward's own unit; none where all are missing.
+    pub mean: Option<f64>,
+    /// Share of items without a score, 0 to 1.
+    pub missing: f64,
+}
+
+impl Ensemble {
+    /// # Errors
+    /// Where no member has a weight, one has a weight that is negative or not finite, or two have one name.
+    pub fn new(members: Vec<Member>) -> Result<Self> {
+        for (index, Member { reward, weight }) in members.iter().enumerate() {
+            let name = reward.name();
+            ensure!(
+                weight.is_finite() && *weight >= 0.0,
+                "reward {name}: weight {weight} is not a finite number from 0 up"
+            );
+            ensure!(
+                members[..index].iter().all(|other| other.reward.name() != name),
+                "there are two rewards of the name {name}; give one of them another"
+            );
+        }
+        ensure!(members.iter().any(|member| member.weight > 0.0), "no reward has a weight above 0");
+        Ok(Self { members })
+    }
+
+    /// Names of the rewards, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.members.iter().map(|member| member.reward.name())
+    }
+
+    /// Scores items that come in groups of `group`, all samples of one input side by side. Rewards that wait for other
+    /// machines do so while the others compute; to overlap all of it with the next rollouts, call this on a thread.
+    ///
+    /// # Errors
+    /// Where the number of items is no multiple of `group`. A reward that fails is no error: see [`Scored::totals`].
+    pub fn score(&self, items: &[Item], group: usize) -> Result<Scored> {
+        ensure!(
+            group > 0 && items.len().is_multiple_of(group),
+            "{} items are not groups of {group}",
+            items.len()
+        );
+        let score = |member: &Member| RewardScores {
+            name: member.reward.name().to_owned(),
+            weight: member.weight,
+            scores: checked(member.reward.score(items), items.len()),
+        };
+        let rewards: Vec<RewardScores> = thread::scope(|scope| {
+            // All that wait are on their way before the first of the others computes.
+            let waiting = self
+                .members
+                .iter()
+                .map(|member| member.reward.waits().then(|| scope.spawn(move || score(member))));
+            let waiting: Vec<_> = waiting.collect();
+            let local = self.members.iter().filter(|member| !member.reward.waits()).map(score);
+            let mut local = local.collect::<Vec<_>>().into_iter();
+            let found = waiting.into_iter().map(|waiting| match waiting {
+                Some(waiting) => Some(waiting.join().unwrap_or_else(|panic| resume_unwind(panic))),
+                None => local.next(),
+            });
+            found.flatten().collect()
+        });
+        let totals =
+            (0..items.len()).step_by(group).flat_map(|first| totals(&rewards, first, group)).collect();
+        Ok(Scored { rewards, totals })
+    }
+}
+
+/// One score an item, each finite, whatever a reward returned.
+fn checked(mut scores: Vec<Score>, items: usize) -> Vec<Score> {
+    if scores.len() != items {
+        let why = Missing(format!("{} scores came back for {items} items", scores.len()));
+        return vec![Err(why); items];
+    }
+    for score in &mut scores {
+        if let Ok(value) = score
+            && !value.is_finite()
+        {
+            *score = Err(Missing(format!("the score is {value}")));
+        }
+    }
+    scores
+}
+
+/// The totals of the group of `size` items from `first` on.
+fn totals(rewards: &[RewardScores], first: usize, size: usize) -> Vec<Option<f32>> {
+    let weighty = || rewards.iter().filter(|reward| reward.weight > 0.0);
+    let counts = |item: usize| weighty().all(|reward| reward.scores[item].is_ok());
+    let counted: Vec<usize> = (first..first + size).filter(|&item| counts(item)).collect();
+    let mut sums = vec![0.0; counted.len()];
+    for reward in weighty() {
+        let scores = counted.iter().filter_map(|&item| reward.scores[item].as_ref().ok());
+        let scores: Vec<f64> = scores.map(|&score| f64::from(score)).collect();
+        let mean = scores.iter().sum::<f64>() / scores.len() as f64;
+        let variance = scores.iter().map(|score| (score - mean).powi(2)).sum::<f64>() / scores.len() as f64;
+        if variance.sqrt() > ROUNDING {
+            for (sum, score) in sums.iter_mut().zip(&scores) {
+                *sum += f64::from(reward.weight) * (score - mean) / variance.sqrt();
+            }
+        }
+    }
+    let weight: f64 = weighty().map(|reward| f64::from(reward.weight)).sum();
+    let mut totals = vec![None; size];
+    for (item, sum) in counted.into_iter().zip(sums) {
+        totals[item - first] = Some((sum / weight) as f32);
+    }
+    totals
+}
+
+impl Scored {
+    /// Each reward over the batch.
+    pub fn summaries(&self) -> Vec<Summary> {
+        self.rewards.iter().map(RewardScores::summary).collect()
+    }
+
+    /// Why scores are missing: `reward: reason`, once each, of rewards with a weight, in order.
+    pub fn reasons(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        for reward in self.rewards.iter().filter(|reward| reward.weight > 0.0) {
+            for missing in reward.scores.iter().filter_map(|score| score.as_ref().err()) {
+                let reason = format!("{}: {missing}", reward.name);
+                if !reasons.contains(&reason) {
+                    reasons.push(reason);
+                }
+            }
+        }
+        reasons
+    }
+}
+
+impl RewardScores {
+    fn summary(&self) -> Summary {
+        let there: Vec<f64> = self
+            .scores
+            .iter()
+            .filter_map(|score| score.as_ref().ok())
+            .map(|&score| f64::from(score))
+            .collect();
+        let mean = (!there.is_empty()).then(|| there.iter().sum::<f64>() / there.len() as f64);
+        let missing = self.scores.len() - there.len();
+        Summary { name: self.name.clone(), mean, missing: missing as f64 / self.scores.len().max(1) as f64 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::RgbImage;
+
+    struct Fixed(&'static str, Vec<Score>);
+
+    impl Reward for Fixed {
+        fn name(&self) -> &str {
+            self.0
+        }
+
+        fn score(&self, _: &[Item]) -> Vec<Score> {
+            self.1.clone()
+        }
+    }
+
+    fn items(count: usize) -> Vec<Item> {
+        let item = Item { image: RgbImage::new(1, 1), description: String::new(), before: None };
+        vec![item; count]
+    }
+
+    fn member(name: &'static str, weight: f32, scores: &[f32]) -> Member {
+        Member { reward: Box::new(Fixed(name, scores.iter().map(|&score| Ok(score)).collect())), weight }
+    }
+
+    #[test]
+    fn rewards_count_by_weight_and_not_by_unit() {
+        let ensemble =
+            Ensemble::new(vec![member("a", 1.0, &[0., 1., 5., 5.]), member("b", 3.0, &[900., 100., 1., 2.])]);
+        let scored = ensemble.unwrap().score(&items(4), 2).unwrap();
+        // Within each pair a normalised score is 1 or -1, or 0 where there is no spread.
+        let wanted = [(-1. + 3.) / 4., (1. - 3.) / 4., -3. / 4., 3. / 4.];
+        for (found, wanted) in scored.totals.iter().zip(wanted) {
+            assert!((found.unwrap() - wanted).abs() < 1e-6, "{:?}", scored.totals);
+        }
+        assert_eq!(scored.summaries()[0], Summary { name: "a".into(), mean: Some(2.75), missing: 0.0 });
+    }
+
+    #[test]
+    fn a_missing_score_takes_its_item_out_and_shifts_no_other() {
+        let mut scores: Vec<Score> = [3., 1., 2., f32::NAN].map(Ok).into();
+        scores[0] = Err(Missing("timed out".into()));
+        let a = || Member { reward: Box::new(Fixed("a", scores.clone())), weight: 1.0 };
+        let scored = Ensemble::new(vec![a()]).unwrap().score(&items(4), 4).unwrap();
+        assert_eq!(scored.totals, [None, Some(-1.0), Some(1.0), None]);
+        assert_eq!(scored.reasons(), ["a: timed out", "a: the score is NaN"]);
+        assert_eq!(scored.summaries()[0], Summary { name: "a".into(), mean: Some(1.5), missing: 0.5 });
+        // A reward that is only watched decides nothing.
+        let watched = vec![Member { weight: 0.0, ..a() }, member("b", 1.0, &[1., 2., 1., 2.])];
+        let scored = Ensemble::new(watched).unwrap().score(&items(4), 4).unwrap();
+        assert_eq!(scored.totals, [-1.0, 1.0, -1.0, 1.0].map(Some));
+        assert!(scored.reasons().is_empty());
+    }
+
+    #[test]
+    fn scores_that_are_no_answer_are_missing() {
+        let ensemble = Ensemble::new(vec![member("a", 1.0, &[1., 2., 3.])]).unwrap();
+        let scored = ensemble.score(&items(4), 2).unwrap();
+        assert_eq!(scored.totals, [None; 4]);
+        assert_eq!(scored.reasons(), ["a: 3 scores came back for 4 items"]);
+        assert!(ensemble.score(&items(4), 3).is_err());
+    }
+
+    #[test]
+    fn an_ensemble_that_cannot_work_is_refused() {
+        for members in [
+            vec![],
+            vec![member("a", 0.0, &[])],
+            vec![member("a", -1.0, &[]), member("b", 1.0, &[])],
+            vec![member("a", f32::NAN, &[])],
+            vec![member("a", 1.0, &[]), member("a", 2.0, &[])],
+        ] {
+            assert!(Ensemble::new(members).is_err());
+        }
+    }
+}

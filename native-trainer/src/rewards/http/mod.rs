@@ -1,0 +1,16 @@
+//! Rewards on other machines: large judges behind an OpenAI-compatible chat endpoint, and our own rewards behind a small
+//! contract. A failure of any kind is a missing score with its reason, never a score.
+
+mod client;
+pub mod contract;
+mod judge;
+mod remote;
+mod server;
+
+#[cfg(test)]
+mod tests;
+
+pub use client::HttpSettings;
+pub use judge::{Judge, Question};
+pub use remote::RemoteReward;
+pub use server::Server;

@@ -1,0 +1,157 @@
+//! Rewards by name and place, as recipes and command lines give them.
+
+use anyhow::{Context, Result, anyhow, ensure};
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use super::clip::ClipReward;
+use super::http::{HttpSettings, Judge, Question, RemoteReward};
+use super::nano::{NanoReward, Nets, Role};
+use super::{Ensemble, Member, Reward};
+
+/// What a reward is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RewardKind {
+    /// The nano rewards, see [`super::nano`]: a folder that the stage `rewards` exported.
+    Contrastive,
+    Preference,
+    Matcher,
+    Verifier,
+    /// A folder with CLIP in Hugging Face's layout.
+    Clip,
+    /// A folder with HPSv2's state dict.
+    Hpsv2,
+    /// The URL of an OpenAI-compatible endpoint: yes or no.
+    JudgeYesNo,
+    /// The same: a score from 1 to 5.
+    JudgeScore,
+    /// The URL of a server of rewards (`unigen serve-rewards`).
+    Remote,
+}
+
+/// One reward and where it is; on the command line `KIND=WHERE` or `KIND=WHERE#NAME`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RewardSource {
+    pub kind: RewardKind,
+    /// Folder or URL.
+    pub at: String,
+    /// The model that a judge's endpoint is to use; the reward that a server is to use.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+}
+
+/// A reward in an ensemble, an entry `[[rewards]]` of a recipe.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RewardSettings {
+    #[serde(flatten)]
+    pub source: RewardSource,
+    /// See [`Member::weight`].
+    #[serde(default = "one")]
+    pub weight: f32,
+    /// For rewards on other machines.
+    #[serde(default)]
+    pub http: HttpSettings,
+}
+
+fn one() -> f32 {
+    1.0
+}
+
+impl FromStr for RewardSource {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (kind, at) = text.split_once('=').context("write it as KIND=FOLDER or KIND=URL")?;
+        let kind = toml::Value::String(kind.to_owned()).try_into();
+        let kind = kind.map_err(|e: toml::de::Error| anyhow!("{}", e.message()))?;
+        let (at, name) = at.rsplit_once('#').unwrap_or((at, ""));
+        Ok(Self { kind, at: at.into(), name: name.into() })
+    }
+}
+
+/// Opens rewards. Several nano rewards of one folder share its networks.
+///
+/// # Errors
+/// Name the reward that cannot be opened, and why.
+pub fn open(settings: &[RewardSettings], device: &Device) -> Result<Vec<Box<dyn Reward>>> {
+    let mut nets: HashMap<&str, Arc<Nets>> = HashMap::new();
+    let opened = settings.iter().map(|RewardSettings { source, http, .. }| {
+        let RewardSource { kind, at, name } = source;
+        let mut nano = |role: Role| -> Result<Box<dyn Reward>> {
+            let nets = match nets.get(at.as_str()) {
+                Some(nets) => nets.clone(),
+                None => nets.entry(at).or_insert(Arc::new(Nets::open(Path::new(at), device)?)).clone(),
+            };
+            Ok(Box::new(NanoReward { role, nets }))
+        };
+        let judge = |label: &str, question| -> Result<Box<dyn Reward>> {
+            ensure!(!name.is_empty(), "name says which model the endpoint is to use");
+            Ok(Box::new(Judge::new(label, at, name, question, http)))
+        };
+        let reward: Result<Box<dyn Reward>> = match kind {
+            RewardKind::Contrastive => nano(Role::Contrastive),
+            RewardKind::Preference => nano(Role::Preference),
+            RewardKind::Matcher => nano(Role::Matcher),
+            RewardKind::Verifier => nano(Role::Verifier),
+            RewardKind::Clip => ClipReward::clip(Path::new(at), device).map(|r| Box::new(r) as _),
+            RewardKind::Hpsv2 => ClipReward::hpsv2(Path::new(at), device).map(|r| Box::new(r) as _),
+            RewardKind::JudgeYesNo => judge("judge-yes-no", Question::YesNo),
+            RewardKind::JudgeScore => judge("judge-score", Question::Score),
+            RewardKind::Remote if name.is_empty() => Err(anyhow!("name says which of its rewards is wanted")),
+            RewardKind::Remote => Ok(Box::new(RemoteReward::new(name, at, http))),
+        };
+        reward.with_context(|| format!("the reward {kind:?} at {at}"))
+    });
+    opened.collect()
+}
+
+impl Ensemble {
+    /// The ensemble that `settings` describe.
+    ///
+    /// # Errors
+    /// Those of [`open`] and of [`Ensemble::new`].
+    pub fn open(settings: &[RewardSettings], device: &Device) -> Result<Self> {
+        let rewards = open(settings, device)?.into_iter().zip(settings);
+        Self::new(rewards.map(|(reward, settings)| Member { reward, weight: settings.weight }).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recipes_and_command_lines_say_the_same() {
+        #[derive(Deserialize)]
+        struct Recipe {
+            rewards: Vec<RewardSettings>,
+        }
+        let recipe = "[[rewards]]\nkind = \"matcher\"\nat = \"models/rewards\"\n\
+            [[rewards]]\nkind = \"remote\"\nat = \"http://b:1\"\nname = \"clip\"\nweight = 0.5\nhttp = { retries = 9 }\n";
+        let Recipe { rewards } = toml::from_str(recipe).unwrap();
+        assert_eq!(rewards[0].source, "matcher=models/rewards".parse().unwrap());
+        assert_eq!(rewards[1].source, "remote=http://b:1#clip".parse().unwrap());
+        let found = (rewards[0].weight, rewards[1].weight, rewards[1].http.retries, rewards[1].http.timeout);
+        assert_eq!(found, (1.0, 0.5, 9, 120.0));
+    }
+
+    #[test]
+    fn what_cannot_be_opened_is_named() {
+        let error = format!("{:#}", "beauty=a".parse::<RewardSource>().unwrap_err());
+        assert!(error.contains("beauty") && error.contains("matcher"), "{error}");
+        assert!("matcher".parse::<RewardSource>().is_err());
+        for (text, part) in
+            [("clip=/nowhere", "/nowhere"), ("remote=http://a", "name"), ("judge-score=http://a", "name")]
+        {
+            let source = text.parse().unwrap();
+            let settings = RewardSettings { source, weight: 1.0, http: HttpSettings::default() };
+            let error = format!("{:#}", open(&[settings], &Device::flex()).err().unwrap());
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Drawn samples once more, with gradients: the log-probabilities of the codes that each step fixed.
+
+use anyhow::{Result, ensure};
+use burn::tensor::activation::log_softmax;
+use burn::tensor::{Device, Int, Tensor};
+use unigen_core::image_tokenizer::CodeGroups;
+use unigen_core::model::UniGen;
+use unigen_core::sampling::{PartialTarget, Prefix, target_logits};
+
+use super::Rollout;
+
+/// Blocks that go through the model together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pass {
+    /// The inputs whose prefixes are needed; targets name them by their place here.
+    pub groups: Vec<usize>,
+    targets: Vec<PartialTarget>,
+    /// The codes that are judged, as (rollout, position).
+    pub tokens: Vec<(usize, usize)>,
+    /// The row of logits of each.
+    rows: Vec<usize>,
+}
+
+/// Log-probabilities of the tokens of a pass.
+pub struct Replayed {
+    /// `[tokens]`
+    pub log_probs: Tensor<1>,
+    /// Mean entropy of the distributions that the tokens were drawn from, in nats, `[1]`, without gradient.
+    pub entropy: Tensor<1>,
+}
+
+/// Plans the replay of `steps` (ascending, from 0) of `rollouts`, which lie group by group, in passes of `blocks` blocks
+/// at most, so that memory is bounded. Before the first step all samples of a group look the same, so they share a block.
+pub fn passes(rollouts: &[Rollout], steps: &[usize], blocks: usize) -> Vec<Pass> {
+    let (mut passes, mut pass, mut offset) = (Vec::new(), Pass::new(), 0);
+    for group in rollouts.chunk_by(|a, b| a.group == b.group) {
+        for &step in steps {
+            let shared = if step == 0 { group.len() } else { 1 };
+            for (place, samples) in group.chunks(shared).enumerate() {
+                if pass.targets.len() >= blocks.max(1) {
+                    passes.push(std::mem::replace(&mut pass, Pass::new()));
+                }
+                pass.add(samples, offset + place * shared, step);
+            }
+        }
+        offset += group.len();
+    }
+    passes.extend((!pass.targets.is_empty()).then_some(pass));
+    passes
+}
+
+impl Pass {
+    fn new() -> Self {
+        Self { groups: vec![], targets: vec![], tokens: vec![], rows: vec![] }
+    }
+
+    /// A block that stands for what all of `samples` were before `step`; the first of them is rollout `offset`.
+    fn add(&mut self, samples: &[Rollout], offset: usize, step: usize) {
+        let group = samples[0].group;
+        if self.groups.last() != Some(&group) {
+            self.groups.push(group);
+        }
+        let mut wanted: Vec<usize> = samples.iter().flat_map(|sample| sample.fixed(step)).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let before: usize = self.targets.iter().map(|target| target.wanted.len()).sum();
+        for (sample, rollout) in samples.iter().enumerate() {
+            for position in rollout.fixed(step) {
+                let place = wanted.partition_point(|&other| other < position);
+                self.tokens.push((offset + sample, position));
+                self.rows.push(before + place);
+            }
+        }
+        self.targets.push(PartialTarget {
+            prefix: self.groups.len() - 1,
+            codes: samples[0].known(step),
+            wanted,
+        });
+    }
+
+    /// Replays the pass by `model`; `prefix` embeds the prefix of an input, by the same model.
+    ///
+    /// # Errors
+    /// Those of `prefix`; where a rollout is not one of this model.
+    pub fn replay(
+        &self,
+        model: &UniGen,
+        rollouts: &[Rollout],
+        delimiters: [u32; 2],
+        mut prefix: impl FnMut(usize) -> Result<Prefix>,
+        device: &Device,
+    ) -> Result<Replayed> {
+        let prefixes = self.groups.iter().map(|&group| prefix(group)).collect::<Result<Vec<_>>>()?;
+        let logits = target_logits(model, &prefixes, &self.targets, delimiters)?;
+        let rows: Vec<i32> = self.rows.iter().map(|&row| row as i32).collect();
+        let logits = logits.select(0, Tensor::<1, Int>::from_ints(rows.as_slice(), device));
+        let groups = CodeGroups::new(model.config().code_groups.clone());
+        let classes = self.tokens.iter().map(|&(rollout, position)| {
+            let code = rollouts[rollout].codes[position];
+            ensure!((code as usize) < model.config().codebook_size(), "code {code} is none of this model");
+            Ok(groups.split_code(code))
+        });
+        let classes: Vec<Vec<u32>> = classes.collect::<Result<_>>()?;
+        let count = self.tokens.len();
+        let mut log_probs = Tensor::<1>::zeros([count], device);
+        let mut entropy = Tensor::<1>::zeros([1], device);
+        let mut first = 0;
+        for (group, width) in groups.classes().enumerate() {
+            let all = log_softmax(logits.clone().slice([0..count, first..first + width]), 1);
+            first += width;
+            let drawn: Vec<i32> = classes.iter().map(|classes| classes[group] as i32).collect();
+            let drawn = Tensor::<1, Int>::from_ints(drawn.as_slice(), device).unsqueeze_dim::<2>(1);
+            log_probs = log_probs + all.clone().gather(1, drawn).reshape([count]);
+            let all = all.detach();
+            entropy = entropy - (all.clone().exp() * all).sum() / count as f32;
+        }
+        Ok(Replayed { log_probs, entropy })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rollout(group: usize, fixed_at: [usize; 4]) -> Rollout {
+        Rollout { group, codes: vec![1, 2, 3, 4], fixed_at: fixed_at.into(), log_probs: vec![0.0; 4] }
+    }
+
+    #[test]
+    fn every_code_is_replayed_once_from_what_was_known() {
+        let rollouts = [
+            rollout(0, [0, 1, 2, 2]),
+            rollout(0, [1, 0, 1, 2]),
+            rollout(1, [2, 1, 1, 0]),
+            rollout(1, [0, 0, 1, 2]),
+        ];
+        for blocks in [1, 3, 100] {
+            let passes = passes(&rollouts, &[0, 1, 2], blocks);
+            let mut tokens: Vec<_> = passes.iter().flat_map(|pass| pass.tokens.clone()).collect();
+            tokens.sort_unstable();
+            let all: Vec<_> = (0..4).flat_map(|rollout| (0..4).map(move |p| (rollout, p))).collect();
+            assert_eq!(tokens, all);
+            // One block for the first step of each group, one for each sample afterwards.
+            assert_eq!(passes.iter().map(|pass| pass.targets.len()).sum::<usize>(), 2 * (1 + 2 * 2));
+            assert!(passes.iter().all(|pass| pass.targets.len() <= blocks));
+            for pass in &passes {
+                let wanted: Vec<_> = pass
+                    .targets
+                    .iter()
+                    .flat_map(|target| target.wanted.iter().map(move |&position| (target, position)))
+                    .collect();
+                for (&(rollout, position), &row) in pass.tokens.iter().zip(&pass.rows) {
+                    let (target, place) = wanted[row];
+                    let rollout = &rollouts[rollout];
+                    assert_eq!((place, pass.groups[target.prefix]), (position, rollout.group));
+                    assert_eq!(target.codes, rollout.known(rollout.fixed_at[position]));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn some_steps_are_enough() {
+        let passes = passes(&[rollout(0, [0, 1, 2, 2]), rollout(0, [1, 0, 1, 2])], &[1], 10);
+        assert_eq!(passes.len(), 1);
+        assert_eq!(passes[0].tokens, [(0, 1), (1, 0), (1, 2)]);
+        assert_eq!(passes[0].targets[0].codes, [Some(1), None, None, None]);
+    }
+}
