@@ -450,6 +450,7 @@ impl ModelConfig {
                 decoder_ch_mult: vec![2, 4, 8, 8],
                 decoder_num_res_blocks: vec![1, 2, 2, 2],
                 norm_groups: 8,
+                encode_cells: true,
                 z_channels: 16,
                 code_groups: vec![8, 8],
                 ..TokenizerConfig::default()

@@ -41,6 +41,11 @@ pub struct TokenizerConfig {
     pub out_ch: usize,
     /// Groups of every group norm.
     pub norm_groups: usize,
+    /// Whether the encoder sees each cell of the grid alone, as a picture of `f` x `f` pixels. A code then tells of
+    /// nothing but its own pixels, so that the same pixels have the same code in every picture, which a small model
+    /// learns from far fewer pictures; what cells have in common is left to the decoder. Published: no.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub encode_cells: bool,
     /// Bits of each group of a code; empty for a single group.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub code_groups: Vec<usize>,
@@ -58,6 +63,7 @@ impl Default for TokenizerConfig {
             in_ch: 3,
             out_ch: 3,
             norm_groups: 32,
+            encode_cells: false,
             code_groups: vec![],
         }
     }
@@ -141,6 +147,8 @@ pub struct ImageTokenizer {
     downsampling: usize,
     #[module(skip)]
     z_channels: usize,
+    #[module(skip)]
+    encode_cells: bool,
 }
 
 impl ImageTokenizer {
@@ -152,6 +160,7 @@ impl ImageTokenizer {
             decoder: Decoder::new(config, device),
             downsampling: config.downsampling(),
             z_channels: config.z_channels,
+            encode_cells: config.encode_cells,
         })
     }
 
@@ -162,7 +171,14 @@ impl ImageTokenizer {
 
     /// Pixels `[b, h, w, 3]` in [-1, 1], sides multiples of `f` → latent `[b, h/f, w/f, z]`, before the sign.
     pub fn latent(&self, pixels: Tensor<4>) -> Tensor<4> {
-        self.encoder.forward(pixels)
+        if !self.encode_cells {
+            return self.encoder.forward(pixels);
+        }
+        let ([batch, height, width, channels], f) = (pixels.dims(), self.downsampling);
+        let [rows, columns] = [height / f, width / f];
+        let cells = pixels.reshape([batch, rows, f, columns, f, channels]).swap_dims(2, 3);
+        let latent = self.encoder.forward(cells.reshape([batch * rows * columns, f, f, channels]));
+        latent.reshape([batch, rows, columns, self.z_channels])
     }
 
     /// Pixels `[b, h, w, 3]` in [-1, 1] → codes `[b, h/f · w/f]`, row-major.

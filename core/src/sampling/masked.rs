@@ -432,6 +432,7 @@ mod tests {
     fn model(groups: Vec<usize>) -> UniGen {
         let mut config = ModelConfig::preset("nano").unwrap();
         config.decoder.num_hidden_layers = 2;
+        config.image_size = 24;
         if groups.len() == 1 {
             config.text_vocab = 100;
             config.decoder.vocab_size = 100 + (1 << groups[0]) + 1;

@@ -176,6 +176,7 @@ mod tests {
     fn model_on(device: &Device) -> UniGen {
         let mut config = ModelConfig::preset("nano").unwrap();
         config.decoder.num_hidden_layers = 2;
+        config.image_size = 16;
         UniGen::new(&config, device)
     }
 
@@ -219,8 +220,8 @@ mod tests {
                 semantic: Some(features(3, device)),
                 ..plain(layouts.describe(ImageRows::Semantic(3), &[40], Some(&[50])), &[])
             },
-            plain(layouts.describe(ImageRows::Codes(3), &[40], Some(&[50, 51])), &[1, 2, 60_000]),
-            plain(layouts.describe(ImageRows::Codes(3), &[41, 42], Some(&[52])), &[9, 8, 7]),
+            plain(layouts.describe(ImageRows::Codes(4), &[40], Some(&[50, 51])), &[1, 2, 60_000, 4]),
+            plain(layouts.describe(ImageRows::Codes(4), &[41, 42], Some(&[52])), &[9, 8, 7, 6]),
             plain(layouts.text(&[60, 61, 62]), &[]),
             plain(layouts.text(&[]), &[]),
         ]

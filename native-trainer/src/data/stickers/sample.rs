@@ -140,8 +140,8 @@ pub(super) fn sample_color(rng: &mut impl Rng, class: Class, style: Style, split
 pub(super) fn sample_size(rng: &mut impl Rng, class: Class, count: usize) -> f32 {
     let cells = match count {
         0 | 1 => rng.random_range(5..=9),
-        2 => rng.random_range(4..=5),
-        _ => 4,
+        2 => rng.random_range(5..=6),
+        _ => 5,
     };
     size_of(cells + u8::from(Sprite::of(class).coverage() < THIN))
 }
