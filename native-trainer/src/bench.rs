@@ -229,7 +229,8 @@ pub fn groups(samples: usize, steps: usize) -> Result<Vec<Group>> {
             (0..samples as u64).try_for_each(|seed| {
                 let branches = text_guidance(1.0, vec![prefix(&model, &plain)], vec![]);
                 let targets = vec![vec![None; tokens]];
-                decoding.decode(&model, &branches, targets, DELIMITERS, &Seeded { seed }, |_| Flow::Continue)?;
+                decoding
+                    .decode(&model, &branches, targets, DELIMITERS, &Seeded { seed }, |_| Flow::Continue)?;
                 Ok(())
             })
         })?;

@@ -6,8 +6,8 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use clap::{Parser, Subcommand};
 use cli::{
-    Ablate, Describe, Edit, EvalAll, EvalRewards, EvalTokenizer, Generate, Geneval, ImgEdit, Runs, ServeRewards,
-    Understanding, interruptible,
+    Ablate, Describe, Edit, EvalAll, EvalRewards, EvalTokenizer, Generate, Geneval, ImgEdit, Runs,
+    ServeRewards, Understanding, interruptible,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;

@@ -310,7 +310,8 @@ impl Case {
         };
         let rollouts = (0..group).map(|sample| {
             let at = (0..tokens).map(|position| {
-                fixed_at(sample, position).with_context(|| format!("newly_fixed: {position} of {sample} never is"))
+                fixed_at(sample, position)
+                    .with_context(|| format!("newly_fixed: {position} of {sample} never is"))
             });
             Ok(Rollout {
                 group: prompts.iter().position(|prompt| *prompt == prompts[sample]).unwrap_or(sample),
@@ -333,9 +334,15 @@ impl Case {
             let (mut loss, mut kl) = (0.0, 0.0);
             let mut gradients = HostGradients::default();
             for pass in passes(&rollouts, &all, blocks) {
-                let now = pass.replay(&model, &rollouts, delimiters, |g| prefix(&model, g, &device), &device)?;
-                let then =
-                    pass.replay(&reference, &rollouts, delimiters, |g| prefix(&reference, g, &plain), &plain)?;
+                let now =
+                    pass.replay(&model, &rollouts, delimiters, |g| prefix(&model, g, &device), &device)?;
+                let then = pass.replay(
+                    &reference,
+                    &rollouts,
+                    delimiters,
+                    |g| prefix(&reference, g, &plain),
+                    &plain,
+                )?;
                 let (values, then) = (floats(now.log_probs.clone().detach())?, floats(then.log_probs)?);
                 for ((&(sample, position), &value), &then) in pass.tokens.iter().zip(&values).zip(&then) {
                     found[sample * tokens + position] = value;
@@ -356,7 +363,8 @@ impl Case {
             }
             for (name, found) in [("log_probs", found), ("reference_log_probs", of_reference)] {
                 let wanted = self.io.tensor(name)?.0;
-                let difference = found.iter().zip(&wanted).map(|(a, b)| (a - b).abs() as f64).fold(0.0, f64::max);
+                let difference =
+                    found.iter().zip(&wanted).map(|(a, b)| (a - b).abs() as f64).fold(0.0, f64::max);
                 self.push(format!("{name}[{label}]"), difference, 1e-4);
             }
             for (name, found) in [("loss", loss), ("kl", kl)] {

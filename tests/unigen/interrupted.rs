@@ -1,7 +1,7 @@
 //! Runs that are stopped, by hand or by a full disk, and go on.
 
 use super::*;
-use std::io::Read;
+use std::io::{BufRead, Read};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -51,6 +51,26 @@ fn ctrl_c_saves_and_a_resumed_run_ends_with_the_same_bits() {
         let [resumed, whole] = ["run", "whole"].map(|run| results(&folder.path().join(run)));
         assert!(whole.len() >= 2 && resumed == whole, "{stage}");
     }
+}
+
+#[test]
+fn ctrl_c_stops_the_making_of_image_codes() {
+    let folder = exports();
+    // So many pictures that only a run that stops at once ends.
+    let settings: &[&str] = &["pictures=100000000", "training.steps=1"];
+    let mut begun = command(folder.path(), &train_args("pretrain", "run", &[PRETRAIN, settings]));
+    let mut begun = begun.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("starts");
+    let mut said = std::io::BufReader::new(begun.stderr.take().expect("a pipe"));
+    let mut line = String::new();
+    while !line.contains("image codes") {
+        line.clear();
+        assert!(said.read_line(&mut line).expect("reads") > 0, "the run ended");
+    }
+    let interrupt = Command::new("kill").args(["-INT", &begun.id().to_string()]).status().expect("kill");
+    assert!(interrupt.success());
+    said.read_to_string(&mut line).expect("reads");
+    assert_eq!(begun.wait().expect("ends").code(), Some(130), "{line}");
+    assert!(line.contains("interrupted") && !folder.path().join("run").exists(), "{line}");
 }
 
 /// The step and the loss of every line of the log that has a loss.

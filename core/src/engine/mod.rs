@@ -273,8 +273,8 @@ fn within(file: &str, e: Error) -> Error {
 mod tests {
     use super::*;
     use crate::sequence::{AttentionLayout, EditBranch, Row};
-    use burn::tensor::Int;
     use crate::text::train_bpe;
+    use burn::tensor::Int;
 
     /// A small engine with random weights that draws 32 x 32 pixels in 4 x 4 codes.
     pub(super) fn engine() -> Engine {

@@ -191,7 +191,8 @@ impl MaskedDecoding {
                     codes[image][position] = (c >= threshold).then_some(drawn[image][position]);
                 }
             }
-            let report = StepReport { step, steps: self.steps, codes: &drawn, log_probs: &log_probs, masked: &masked };
+            let report =
+                StepReport { step, steps: self.steps, codes: &drawn, log_probs: &log_probs, masked: &masked };
             if on_step(report) == Flow::Cancel {
                 return Err(Error::new(
                     ErrorKind::Cancelled,
@@ -478,7 +479,8 @@ mod tests {
         let model = model(vec![3, 4]);
         let [a, b] = [prefix(&model, &[1, 5, 9, 7, 2], 3), prefix(&model, &[1, 8, 3], 2)];
         let empty = prefix(&model, &[1], 1);
-        let own = text_guidance(3.0, vec![a.clone(), a.clone(), b.clone(), b.clone()], vec![empty.clone(); 4]);
+        let own =
+            text_guidance(3.0, vec![a.clone(), a.clone(), b.clone(), b.clone()], vec![empty.clone(); 4]);
         let shared = text_guidance(3.0, vec![a, b], vec![empty]);
         for path in [Path::Cached, Path::Naive] {
             let settings = MaskedDecoding { steps: 4, temperature: 1.0, path };

@@ -183,7 +183,8 @@ fn keep_settings(settings: &Settings, out: &Path) -> Result<()> {
     fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
     if let Ok(before) = fs::read_to_string(&path) {
         // Seeds may be added.
-        let before: Settings = toml::from_str(&before).with_context(|| format!("{} is damaged", path.display()))?;
+        let before: Settings =
+            toml::from_str(&before).with_context(|| format!("{} is damaged", path.display()))?;
         ensure!(
             Settings { seeds: settings.seeds.clone(), ..before } == *settings,
             "{} holds runs with other settings ({}): give another folder, or the same settings",
@@ -205,7 +206,8 @@ fn scores(
 ) -> Result<Scores> {
     let file = folder.with_extension("json");
     if let Ok(text) = fs::read(&file) {
-        return serde_json::from_slice(&text).with_context(|| format!("{} is damaged: delete it", file.display()));
+        return serde_json::from_slice(&text)
+            .with_context(|| format!("{} is damaged: delete it", file.display()));
     }
     let rl = arm.settings(settings, seed);
     let model = match &rl {
@@ -225,9 +227,8 @@ fn scores(
         let logged = |name: &str| -> Vec<f64> {
             log.iter().filter_map(|record| record.scalars.get(name)?.as_f64()).collect()
         };
-        let mean = |values: &[f64]| {
-            (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
-        };
+        let mean =
+            |values: &[f64]| (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
         let rewards = logged("reward");
         let tenth = rewards.len().div_ceil(10);
         let ends = mean(&rewards[..tenth]).zip(mean(&rewards[rewards.len() - tenth..]));
@@ -243,8 +244,9 @@ fn judged(settings: &Settings, model: &Path, seed: u64, judge: &Detector, device
     let engine = Engine::open(model, device)?;
     let generation = engine.generation();
     let prompts = geneval_prompts(seed);
-    let draw =
-        |requests: &[GenerateRequest]| Ok(engine.generate_batch(requests, generation, |_| Interrupt::flow())?);
+    let draw = |requests: &[GenerateRequest]| {
+        Ok(engine.generate_batch(requests, generation, |_| Interrupt::flow())?)
+    };
     let drawn = shown("geneval", prompts.len() * settings.samples, |progress| {
         eval::Evaluation::run(&prompts, settings.samples, seed, judge, draw, progress)
     })?;

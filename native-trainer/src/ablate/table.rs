@@ -115,8 +115,11 @@ pub fn table(results: &Results) -> String {
 
 fn row(text: &mut String, first: &str, arm: Arm, results: &Results) {
     let ours = |digits: usize, number: fn(&Scores) -> Option<f64>| {
-        let values: Vec<f64> =
-            results.iter().filter(|((of, _), _)| *of == arm).filter_map(|(_, scores)| number(scores)).collect();
+        let values: Vec<f64> = results
+            .iter()
+            .filter(|((of, _), _)| *of == arm)
+            .filter_map(|(_, scores)| number(scores))
+            .collect();
         let mean = values.iter().sum::<f64>() / values.len() as f64;
         let least = values.iter().copied().fold(f64::INFINITY, f64::min);
         let greatest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -149,7 +152,8 @@ fn verdict(sign: &Sign, results: &Results) -> (String, String) {
     let mut seeds: Vec<u64> = results.keys().map(|(_, seed)| *seed).collect();
     seeds.sort_unstable();
     seeds.dedup();
-    let differences = seeds.iter().filter_map(|&seed| (sign.difference)(&|arm| results.get(&(arm, seed)).copied()));
+    let differences =
+        seeds.iter().filter_map(|&seed| (sign.difference)(&|arm| results.get(&(arm, seed)).copied()));
     let differences: Vec<f64> = differences.collect();
     if differences.is_empty() {
         return ("-".into(), "not run yet".into());

@@ -3,7 +3,6 @@
 use anyhow::Result;
 use burn::tensor::Device;
 use clap::Args;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use unigen_trainer::DeviceChoice;
 use unigen_trainer::rewards::http::{HttpSettings, Server};

@@ -267,9 +267,12 @@ impl ShardIndex {
 
     /// The files' paths and sizes.
     pub fn name(&self) -> String {
-        let name = |file: &Samples| match file {
-            Samples::Shard(shard) => format!("{} ({})", unlocked(shard).path.display(), file.len()),
-            Samples::Lines { path, .. } => format!("{} ({})", path.display(), file.len()),
+        let name = |file: &Samples| {
+            let path = match file {
+                Samples::Shard(shard) => unlocked(shard).path.to_path_buf(),
+                Samples::Lines { path, .. } => path.clone(),
+            };
+            format!("{} ({})", path.display(), file.len())
         };
         self.files.iter().map(name).collect::<Vec<_>>().join(", ")
     }

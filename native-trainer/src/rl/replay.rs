@@ -71,7 +71,11 @@ impl Pass {
                 self.rows.push(before + place);
             }
         }
-        self.targets.push(PartialTarget { prefix: self.groups.len() - 1, codes: samples[0].known(step), wanted });
+        self.targets.push(PartialTarget {
+            prefix: self.groups.len() - 1,
+            codes: samples[0].known(step),
+            wanted,
+        });
     }
 
     /// Replays the pass by `model`; `prefix` embeds the prefix of an input, by the same model.

@@ -117,7 +117,8 @@ impl Stage for AlignStage {
 
     fn open(settings: &Settings, device: &Device) -> Result<(Self, UniGen)> {
         let judge = open_judge(settings.judge.as_deref(), &device.clone().without_autodiff())?;
-        let (base, model) = Base::open(&settings.model, Some(&settings.model), settings.lora.as_ref(), device)?;
+        let (base, model) =
+            Base::open(&settings.model, Some(&settings.model), settings.lora.as_ref(), device)?;
         let edits = EditSource::open(&settings.triples, settings.seed)?;
         let (settings, device) = (settings.clone(), device.clone());
         Ok((Self { settings, base, judge, edits, device }, model))

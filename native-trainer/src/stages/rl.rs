@@ -150,11 +150,9 @@ impl Settings {
             "training.accumulate is {}; make training.batch larger instead: replay.blocks bounds the memory",
             self.training.accumulate
         );
-        for (name, value) in [
-            ("beta", self.beta),
-            ("clip", self.clip),
-            ("consistency", f64::from(self.consistency)),
-        ] {
+        for (name, value) in
+            [("beta", self.beta), ("clip", self.clip), ("consistency", f64::from(self.consistency))]
+        {
             ensure!(value.is_finite() && value >= 0.0, "{name} is {value}; it must be a number from 0 on");
         }
         ensure!(self.clip < 1.0, "clip is {}; it must be below 1", self.clip);
@@ -335,7 +333,11 @@ impl RlStage {
         let prefix = |group: usize| inputs[group].prefix(&self.reference, device);
         let of = |pass: &Pass| -> Result<Vec<f32>> {
             if self.settings.beta == 0.0 {
-                return Ok(pass.tokens.iter().map(|&(rollout, at)| rollouts[rollout].log_probs[at]).collect());
+                return Ok(pass
+                    .tokens
+                    .iter()
+                    .map(|&(rollout, at)| rollouts[rollout].log_probs[at])
+                    .collect());
             }
             floats(pass.replay(&self.reference, rollouts, self.delimiters(), prefix, device)?.log_probs)
         };
@@ -409,13 +411,15 @@ fn summaries(
     };
     let (mut scalars, mut total, mut weights) = (Vec::new(), 0.0, 0.0);
     for reward in &scored.rewards {
-        let there = || reward.scores.iter().enumerate().filter_map(|(i, score)| Some((i, *score.as_ref().ok()?)));
+        let there =
+            || reward.scores.iter().enumerate().filter_map(|(i, score)| Some((i, *score.as_ref().ok()?)));
         if let Some(mean) = mean(&mut there().map(|(_, score)| score)) {
             total += f64::from(reward.weight) * mean;
             weights += f64::from(reward.weight);
         }
         for task in Task::ALL {
-            let mut of_task = there().filter(|(i, _)| inputs[i / samples].task == task).map(|(_, score)| score);
+            let mut of_task =
+                there().filter(|(i, _)| inputs[i / samples].task == task).map(|(_, score)| score);
             if let Some(mean) = mean(&mut of_task) {
                 scalars.push((format!("{REWARD}/{}/{}", reward.name, task.name()).into(), mean));
             }
@@ -524,7 +528,8 @@ impl Stage for RlStage {
             let drawn = drawing_exam(&engine, judge)?;
             found.scalars.extend(drawn.scalars);
             found.sheets.extend(drawn.sheets);
-            let score = |of: &str| found.scalars.iter().find(|(name, _)| *name == of).map(|(_, score)| *score);
+            let score =
+                |of: &str| found.scalars.iter().find(|(name, _)| *name == of).map(|(_, score)| *score);
             // Edits are scored 1 to 5.
             let scores = [score("geneval"), score("imgedit").map(|score| (score - 1.0) / 4.0)];
             let there: Vec<f64> = scores.into_iter().flatten().collect();

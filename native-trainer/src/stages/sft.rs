@@ -334,7 +334,8 @@ impl Stage for SftStage {
             ensure!((0.0..=1.0).contains(&share), "{name} is {share}, not 0 to 1");
         }
         let judge = open_judge(settings.judge.as_deref(), &device.clone().without_autodiff())?;
-        let (base, model) = Base::open(&settings.model, Some(&settings.vision), settings.lora.as_ref(), device)?;
+        let (base, model) =
+            Base::open(&settings.model, Some(&settings.vision), settings.lora.as_ref(), device)?;
         let (training, held_out) = (Material::of_training(settings, &base)?, Material::held_out(&base)?);
         let (settings, device) = (settings.clone(), device.clone());
         Ok((Self { settings, base, judge, training, held_out, device }, model))

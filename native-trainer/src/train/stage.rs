@@ -46,8 +46,7 @@ pub trait Stage: Sized {
     fn update(&self, model: &Self::Model, step: u64) -> Result<Update> {
         let Loss { total, parts } = self.loss(model, step)?;
         let loss = scalar(total.clone())?;
-        let gradients =
-            loss.is_finite().then(|| HostGradients::read(model, total.backward())).transpose()?;
+        let gradients = loss.is_finite().then(|| HostGradients::read(model, total.backward())).transpose()?;
         let parts = parts.into_iter().map(|(name, value)| Ok((name.into(), scalar(value)?)));
         Ok(Update { loss, gradients, scalars: parts.collect::<Result<_>>()? })
     }

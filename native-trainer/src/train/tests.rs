@@ -16,7 +16,7 @@ use unigen_core::weights::{Checkpoint, Precision, save};
 
 use super::trainer::{Start, train};
 use super::{Evaluation, Loss, Options, Stage, Training, command, export, run, settings};
-use crate::run::{Record, RunFolder};
+use crate::run::{Interrupted, Record, RunFolder};
 
 #[derive(Module, Debug)]
 struct Line {
@@ -37,6 +37,10 @@ struct Settings {
     bad_loss: Range<u64>,
     /// Steps whose gradient is NaN, though the loss is not.
     bad_gradient: Range<u64>,
+    /// Batches in a row that are the same.
+    repeat: u64,
+    /// Whether the user stops every validation.
+    stop_validation: bool,
     training: Training,
 }
 
@@ -52,7 +56,7 @@ impl Default for Settings {
             save_every: 4,
             ..Training::default()
         };
-        Self { bad_loss: 0..0, bad_gradient: 0..0, training }
+        Self { bad_loss: 0..0, bad_gradient: 0..0, repeat: 1, stop_validation: false, training }
     }
 }
 
@@ -80,7 +84,7 @@ impl Stage for Toy {
     }
 
     fn loss(&self, model: &Line, step: u64) -> Result<Loss> {
-        let x = inputs(step, &model.weight.val().device());
+        let x = inputs(step / self.settings.repeat, &model.weight.val().device());
         let wanted = x.clone().sum_dim(1).repeat_dim(1, 3);
         let bias = model.bias.val() * model.frozen.val().mean();
         let found = x.matmul(model.weight.val()) + bias.unsqueeze::<2>();
@@ -97,6 +101,9 @@ impl Stage for Toy {
 
     fn evaluate(&self, model: &Line) -> Result<Evaluation> {
         assert!(!model.weight.val().is_autodiff());
+        if self.settings.stop_validation {
+            return Err(Interrupted.into());
+        }
         let error = (model.weight.val() - 1.0).abs().mean().into_scalar::<f32>();
         Ok(Evaluation { scalars: vec![("error", error.into())], sheets: vec![("dot", RgbImage::new(4, 4))] })
     }
@@ -190,6 +197,38 @@ fn it_learns_and_resuming_takes_new_settings() {
     let losses = logged(&out, "loss");
     assert!(losses.len() == 150 && losses[149] < losses[0] / 50.0, "{losses:?}");
     assert!(fs::read_to_string(config).unwrap().contains("steps = 150"));
+}
+
+#[test]
+fn a_validation_that_was_stopped_is_done_again() {
+    let place = tempfile::tempdir().unwrap();
+    let (whole, parts) = (place.path().join("whole"), place.path().join("parts"));
+    run::<Toy>(Settings::default(), &whole, Start::New, &Device::flex()).unwrap();
+    let stopping = Settings { stop_validation: true, ..Settings::default() };
+    let message = run::<Toy>(stopping, &parts, Start::New, &Device::flex()).unwrap_err().to_string();
+    assert!(message.contains("stopped after step 5") && message.contains("--resume"), "{message}");
+    assert!(logged(&parts, "error").is_empty() && metadata(&parts, "step") == "5");
+    run::<Toy>(Settings::default(), &parts, Start::Resume, &Device::flex()).unwrap();
+    assert_eq!(logged(&parts, "error"), logged(&whole, "error"));
+    assert_eq!(values(&last(&parts)), values(&last(&whole)));
+    assert!(RunFolder::open(&parts).unwrap().info().finished);
+}
+
+#[test]
+fn gradients_of_several_batches_are_averaged() {
+    let place = tempfile::tempdir().unwrap();
+    let (one, two) = (place.path().join("one"), place.path().join("two"));
+    run::<Toy>(Settings::default(), &one, Start::New, &Device::flex()).unwrap();
+    let mut twice = Settings { repeat: 2, ..Settings::default() };
+    twice.training.accumulate = 2;
+    run::<Toy>(twice, &two, Start::New, &Device::flex()).unwrap();
+    // Twice the same batch is that batch, to the bit; other batches are not.
+    assert_eq!(values(&last(&one)), values(&last(&two)));
+    assert_eq!(logged(&one, "gradient_norm"), logged(&two, "gradient_norm"));
+    let mut other = Settings::default();
+    other.training.accumulate = 2;
+    run::<Toy>(other, &place.path().join("other"), Start::New, &Device::flex()).unwrap();
+    assert_ne!(values(&last(&one)), values(&last(&place.path().join("other"))));
 }
 
 #[test]

@@ -262,7 +262,11 @@ impl<S: Stage> Trainer<S> {
         let score = found.scalars.iter().find(|(name, _)| Some(*name) == S::SCORE);
         if let Some(&(name, score)) = score {
             let before = self.folder.records()?;
-            if before.iter().filter_map(|record| record.scalars.get(name)?.as_f64()).all(|other| score > other) {
+            if before
+                .iter()
+                .filter_map(|record| record.scalars.get(name)?.as_f64())
+                .all(|other| score > other)
+            {
                 let path = self.folder.checkpoint(checkpoint::BEST);
                 checkpoint::save(&path, model, &self.optimizer, self.done)?;
             }

@@ -31,6 +31,7 @@ use unigen_core::image_tokenizer::pixels_from_images;
 use unigen_core::weights::{Checkpoint, keys, load};
 
 use crate::eval::{Detect, geneval::Detection};
+use crate::run::Interrupt;
 
 /// Name of the file that [`DetectorStage`] exports.
 pub const FILE: &str = "detector.safetensors";
@@ -88,11 +89,12 @@ impl Detect for Detector {
     /// What each picture shows, most certain first, boxes in pixels.
     ///
     /// # Errors
-    /// Where pictures differ in size, or their sides are no multiples of [`MULTIPLE`].
+    /// Where pictures differ in size, or their sides are no multiples of [`MULTIPLE`]; after Ctrl-C.
     fn detect(&self, images: &[RgbImage]) -> Result<Vec<Vec<Detection>>> {
         let device = self.net.stem.weight.device();
         let mut found = Vec::with_capacity(images.len());
         for images in images.chunks(BATCH) {
+            Interrupt::check()?;
             let output = self.net.forward(&pixels(images, &device)?);
             let [_, rows, columns, channels] = output.dims();
             let output = output.try_into_data().context("reading the detector's output")?;

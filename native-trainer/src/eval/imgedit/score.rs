@@ -124,8 +124,18 @@ impl Pictures {
                 (share, format!("no {} was added as asked for", thing.truth.class))
             }
             Change::Goes(thing) => {
-                let gone = seen.take(thing, &|_| true).is_none();
+                // The judge may have missed it in the picture before.
+                let unseen = seen.take(thing, &|_| true).is_none();
+                let gone = unseen && self.progress(drawn, &thing.truth.bbox) > 0.5;
                 (f64::from(gone), format!("the {} is still there", thing.truth.class))
+            }
+            Change::Becomes { from, to } if to.is_turned_from(from) => {
+                // No scene that the judge has learned from shows anything upside down.
+                seen.drop_at(&to.truth.bbox);
+                (
+                    self.progress(drawn, &to.truth.bbox),
+                    format!("the {} is not turned as asked for", to.truth.class),
+                )
             }
             Change::Becomes { from, to } => {
                 let place = |found: &Detection| same_place(&found.bbox, &to.truth.bbox);
@@ -143,15 +153,18 @@ impl Pictures {
                     facts.push(log(&found.bbox) / log(&to.truth.bbox) > 0.5);
                 }
                 facts.extend(moved.then(|| self.in_place(to, Some(from), &found.bbox, drawn.width())));
-                if !class && to.is_turned_from(from) {
-                    let here = |x, y| within(&[to.truth.bbox], x, y);
-                    facts.push(distance(drawn, &self.wanted, here) < distance(drawn, &self.before, here));
-                }
                 let right = mean(facts.iter().map(|fact| f64::from(*fact))).unwrap_or(0.0);
                 let as_before = if color || found.color == to.truth.color { 1.0 } else { 0.5 };
                 (right * as_before, format!("the {} is not changed as asked for", to.truth.class))
             }
         }
+    }
+
+    /// How far the picture inside a box has come from what it was to what is wanted, 0 to 1.
+    fn progress(&self, drawn: &RgbImage, bbox: &[f32; 4]) -> f64 {
+        let here = |x, y| within(&[*bbox], x, y);
+        let left = distance(drawn, &self.wanted, here) / distance(&self.before, &self.wanted, here).max(1e-9);
+        1.0 - left.clamp(0.0, 1.0)
     }
 
     /// Whether a box is where a thing should be: near its place, or in the same relations to where it was and to all else.
@@ -186,7 +199,7 @@ impl Pictures {
     /// How surely the judge knows the objects, 0 to 1: those that are not found count as unknown.
     fn known(&self, detections: &[Detection]) -> f64 {
         let sure: f64 = detections.iter().map(|detection| f64::from(detection.score)).sum();
-        let all = detections.len().max(self.changes.wanted().count());
+        let all = detections.len().max(self.changes.wanted().count() - self.changes.turned());
         if all == 0 { 1.0 } else { sure / all as f64 }
     }
 
@@ -235,6 +248,11 @@ impl<'a> Seen<'a> {
         let found = self.free.remove(at);
         self.taken.push(found.bbox);
         Some(found)
+    }
+
+    /// What was found at a place is what is asked for there.
+    fn drop_at(&mut self, bbox: &[f32; 4]) {
+        self.free.retain(|found| !same_place(&found.bbox, bbox));
     }
 
     fn all(&self) -> impl Iterator<Item = &'a Detection> {

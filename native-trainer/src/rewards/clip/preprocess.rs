@@ -30,7 +30,7 @@ impl Preprocess {
     /// OpenAI's constants, which later models kept.
     pub fn new(size: usize, framing: Framing) -> Self {
         let mean = [0.481_454_66, 0.457_827_5, 0.408_210_73];
-        Self { size, framing, mean, std: [0.268_629_54, 0.261_302_58, 0.275_777_1] }
+        Self { size, framing, mean, std: [0.268_629_54, 0.261_302_6, 0.275_777_1] }
     }
 
     /// The constants of a preprocessor_config.json, where it has them.

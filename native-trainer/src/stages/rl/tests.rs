@@ -61,7 +61,10 @@ impl Stage for Painted {
     }
 
     fn evaluate(&self, _: &UniGen) -> Result<Evaluation> {
-        Ok(Evaluation { scalars: vec![], sheets: self.0.samples().map(|s| ("rollouts", s)).into_iter().collect() })
+        Ok(Evaluation {
+            scalars: vec![],
+            sheets: self.0.samples().map(|s| ("rollouts", s)).into_iter().collect(),
+        })
     }
 
     fn export(&self, model: &UniGen, folder: &Path) -> Result<()> {
@@ -249,15 +252,17 @@ fn some_steps_several_updates_and_consistency_go_on_with_the_same_bits() {
 #[test]
 fn what_cannot_train_is_named() {
     let folder = model_folder();
-    let fails = |settings: Settings| {
-        Painted::open(&settings, &Device::flex().autodiff()).err().unwrap().to_string()
-    };
+    let fails =
+        |settings: Settings| Painted::open(&settings, &Device::flex().autodiff()).err().unwrap().to_string();
     let settings = settings(&folder);
     for (settings, words) in [
         (Settings { mix: [0, 0], ..settings.clone() }, "mix is [0, 0]"),
         (Settings { updates: 0, ..settings.clone() }, "updates is 0"),
         (
-            Settings { training: Training { accumulate: 2, ..settings.training.clone() }, ..settings.clone() },
+            Settings {
+                training: Training { accumulate: 2, ..settings.training.clone() },
+                ..settings.clone()
+            },
             "training.accumulate is 2",
         ),
         (Settings { clip: 1.5, ..settings.clone() }, "clip is 1.5"),
