@@ -152,7 +152,6 @@ fn replay_gives_what_was_drawn_the_same_probability() {
     // A policy that is not the one that drew is found out.
     let (other, _) = open(&settings(&folder));
     other.update(&model, 0).unwrap();
-    other.0.checked.set(false);
     for rollout in &mut other.0.experience.borrow_mut().as_mut().unwrap().rollouts {
         rollout.codes[3] ^= 1;
     }
