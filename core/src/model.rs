@@ -1,7 +1,7 @@
 //! The unified model: one decoder for text and image codes.
 
 use crate::config::ModelConfig;
-use crate::decoder::Decoder;
+use crate::decoder::{Decoder, init_std};
 use crate::nn::{Linear, normal};
 use crate::vision::Projector;
 use burn::module::{Module, Param};
@@ -37,15 +37,17 @@ impl UniGen {
         let width = config.decoder.hidden_size;
         let bits: usize = config.code_groups.iter().sum();
         let classes: usize = config.code_groups.iter().map(|b| 1 << b).sum();
+        // A code's row has entries of about 1, a quarter of their variance each from its row and column.
+        let (bit, place) = ((bits.max(1) as f64).sqrt().recip(), 0.5);
         Self {
             llm: Decoder::new(&config.decoder, device),
             mm_projector: config.vision.as_ref().map(|v| Projector::new(v.hidden_size, width, device)),
             code_bits: (config.code_groups.len() > 1).then(|| CodeBits {
-                embed: Linear::new(bits, width, true, 0.02, device),
-                mask: normal([width], 0.02, device),
-                rows: normal([config.grid(), width], 0.02, device),
-                columns: normal([config.grid(), width], 0.02, device),
-                head: Linear::new(width, classes, true, 0.02, device),
+                embed: Linear::new(bits, width, true, bit, device),
+                mask: normal([width], place, device),
+                rows: normal([config.grid(), width], place, device),
+                columns: normal([config.grid(), width], place, device),
+                head: Linear::new(width, classes, true, init_std(width), device),
             }),
             config: config.clone(),
         }
