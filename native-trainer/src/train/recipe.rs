@@ -190,20 +190,23 @@ impl Drop for Scratch {
 
 /// The settings of a run in which paths of runs that have not been made are those of the trial.
 pub(super) fn on_trial(mut settings: Table, out: &Path, trial: &Path) -> Table {
-    for (_, value) in settings.iter_mut() {
-        match value {
-            Value::Table(inner) => *inner = on_trial(std::mem::take(inner), out, trial),
-            Value::String(text) => {
-                if let Ok(rest) = Path::new(&*text).strip_prefix(out)
-                    && !Path::new(&*text).exists()
-                {
-                    *text = trial.join(rest).display().to_string();
-                }
-            }
-            _ => {}
-        }
-    }
+    settings.iter_mut().for_each(|(_, value)| to_trial(value, out, trial));
     settings
+}
+
+fn to_trial(value: &mut Value, out: &Path, trial: &Path) {
+    match value {
+        Value::Table(inner) => inner.iter_mut().for_each(|(_, value)| to_trial(value, out, trial)),
+        Value::Array(items) => items.iter_mut().for_each(|value| to_trial(value, out, trial)),
+        Value::String(text) => {
+            if let Ok(rest) = Path::new(&*text).strip_prefix(out)
+                && !Path::new(&*text).exists()
+            {
+                *text = trial.join(rest).display().to_string();
+            }
+        }
+        _ => {}
+    }
 }
 
 /// Seconds that all steps of a run take.

@@ -141,8 +141,9 @@ fn replay_gives_what_was_drawn_the_same_probability() {
     let update = stage.update(&model, 0).unwrap();
     assert!(number(&update, "ratio_error") < 1e-5, "{}", number(&update, "ratio_error"));
     assert!(number(&update, "kl").abs() < 1e-6, "the policy is still the reference");
-    // Nearly uniform over 256 codes.
-    assert!((number(&update, "entropy") - 256_f64.ln()).abs() < 0.2, "{}", number(&update, "entropy"));
+    // Random weights are far from sure, and no distribution over 256 codes has more than this.
+    let entropy = number(&update, "entropy");
+    assert!((2.0..256_f64.ln() + 1e-6).contains(&entropy), "{entropy}");
     assert!((0.2..0.5).contains(&number(&update, "reward/red/edit")));
     let experience = stage.0.experience.borrow();
     let experience = experience.as_ref().unwrap();
@@ -152,7 +153,6 @@ fn replay_gives_what_was_drawn_the_same_probability() {
     // A policy that is not the one that drew is found out.
     let (other, _) = open(&settings(&folder));
     other.update(&model, 0).unwrap();
-    other.0.checked.set(false);
     for rollout in &mut other.0.experience.borrow_mut().as_mut().unwrap().rollouts {
         rollout.codes[3] ^= 1;
     }
