@@ -3,10 +3,12 @@
 use super::{Compute, Sampling, flow, image_format, leave, read_image, steps_bar, write_image};
 use anyhow::Result;
 use clap::Args;
+use pollster::FutureExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use unigen_core::config::GenerationConfig;
 use unigen_core::engine::{EditRequest, Engine};
+use unigen_core::sampling::StepReport;
 use unigen_trainer::run::Interrupt;
 
 #[derive(Args)]
@@ -52,10 +54,11 @@ impl Edit {
         let engine = Engine::open(&self.model, &self.compute.device())?;
         let settings = self.settings(engine.generation());
         let bar = steps_bar(settings.steps)?;
-        let image = engine.edit(&request, &settings, |_| {
+        let on_step = async |_: StepReport<'_>| {
             bar.inc(1);
             flow(interrupt)
-        })?;
+        };
+        let image = engine.edit(&request, &settings, on_step).block_on()?;
         bar.finish_and_clear();
         write_image(&self.out, &image)?;
         println!("{}", self.out.display());

@@ -4,6 +4,7 @@ use super::{Compute, Sampling, flow, image_format, leave, writable, write_image}
 use anyhow::{Context, Result};
 use burn::tensor::Device;
 use clap::Args;
+use pollster::FutureExt;
 use serde::Serialize;
 use std::fs::File;
 use std::io::BufReader;
@@ -94,7 +95,9 @@ impl Geneval {
             samples,
             self.seed,
             detector,
-            |requests| Ok(engine.generate_batch(requests, &settings, |_| flow(interrupt))?),
+            |requests| {
+                Ok(engine.generate_batch(requests, &settings, async |_| flow(interrupt)).block_on()?)
+            },
             |done| {
                 progress.step(done as u64, (done - before) as u64, f64::NAN);
                 before = done;

@@ -1,6 +1,7 @@
 //! What a model that sees is asked in validation: edits, and questions with one right answer.
 
 use anyhow::Result;
+use pollster::FutureExt;
 use rand::seq::IndexedRandom;
 use unigen_core::engine::{AnswerSettings, EditRequest, Engine};
 use unigen_core::sampling::Flow;
@@ -37,7 +38,7 @@ pub fn exam(engine: &Engine) -> Result<Evaluation> {
     let requests: Vec<EditRequest> = requests.collect();
     let mut cells = Vec::new();
     for (requests, edits) in requests.chunks(BATCH).zip(edits.chunks(BATCH)) {
-        let drawn = engine.edit_batch(requests, engine.generation(), |_| Flow::Continue)?;
+        let drawn = engine.edit_batch(requests, engine.generation(), async |_| Flow::Continue).block_on()?;
         for ((request, edit), drawn) in requests.iter().zip(edits).zip(drawn) {
             cells.push((request.image.clone(), request.instruction.clone()));
             cells.push((drawn, "drawn".to_owned()));
@@ -52,7 +53,7 @@ pub fn exam(engine: &Engine) -> Result<Evaluation> {
         let asked = questions(&scene, &mut rng);
         let Some(QuestionAnswer { question, answer, .. }) = asked.choose(&mut rng) else { continue };
         let picture = renderer.render(&scene, size, size);
-        let found = engine.describe(&picture, question, &settings)?;
+        let found = engine.describe(&picture, question, &settings, async |_| Flow::Continue).block_on()?;
         let correct = found.trim() == answer;
         right += u64::from(correct);
         let text = if correct {

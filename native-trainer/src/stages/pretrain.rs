@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 use burn::tensor::{Device, Tensor};
+use pollster::FutureExt;
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -174,7 +175,7 @@ impl PretrainStage {
         let images = self.image_tokenizer.clone();
         let engine = Engine::of(text, model.clone(), images, None, &device)?;
         let draw = |requests: &[GenerateRequest]| -> Result<_> {
-            Ok(engine.generate_batch(requests, engine.generation(), |_| Flow::Continue)?)
+            Ok(engine.generate_batch(requests, engine.generation(), async |_| Flow::Continue).block_on()?)
         };
         let prompts = geneval_prompts(VALIDATION_SEED);
         let prompts: Vec<Prompt> = prompts.into_iter().step_by(SKIPPED).collect();

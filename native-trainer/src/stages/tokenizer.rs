@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use image::RgbImage;
+use pollster::FutureExt;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -224,7 +225,7 @@ impl Stage for TokenizerStage {
         for originals in originals.chunks(16) {
             let batch = model.tokenizer.encode(pixels_from_images(originals, &device)?);
             let pixels = model.tokenizer.decode(batch.clone(), size as usize, size as usize);
-            images.extend(model.tokenizer.to_image(pixels)?);
+            images.extend(model.tokenizer.to_image(pixels).block_on()?);
             codes.extend(lfq::codes_from_data(batch.into_data())?);
         }
         let bits = self.settings.model.z_channels;
