@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 use tempfile::TempDir;
 use unigen_core::config::{DecoderConfig, GenerationConfig, ModelConfig, TokenizerConfig};
-use unigen_core::engine::{Engine, GenerateRequest, ModelFolder};
+use unigen_core::engine::{Engine, GenerateRequest, ModelFolder, ModelParts};
 use unigen_core::image_tokenizer::ImageTokenizer;
 use unigen_core::model::UniGen;
 use unigen_core::sampling::{Flow, StepReport};
@@ -155,6 +155,24 @@ fn a_batch_draws_what_single_calls_draw() {
         .block_on()
         .expect("nothing to do");
     assert!(none.is_empty());
+}
+
+#[test]
+fn files_in_memory_are_as_good_as_a_folder() {
+    let files = || |name: &str| fs::read(good().join(name)).ok();
+    let parts = ModelParts::from_files(files()).expect("all files");
+    let engine = Engine::new(parts, &Device::flex()).expect("a model");
+    let draw = engine.generate(&request("a dog", 4), engine.generation(), async |_| Flow::Continue);
+    assert_eq!(draw.block_on().expect("draws"), self::draw("a dog", 4, ENGINE.generation()).expect("draws"));
+    assert!(!engine.sees());
+    for file in ["config.json", "tokenizer.json", "model.safetensors", "image_tokenizer.safetensors"] {
+        let parts = ModelParts::from_files(|name| files()(name).filter(|_| name != file));
+        assert_says(&parts.err().expect("a file is missing"), &[file, "missing"]);
+        let parts = ModelParts::from_files(|name| {
+            files()(name).map(|bytes| if name == file { bytes[..bytes.len() / 2].into() } else { bytes })
+        });
+        assert_says(&parts.err().expect("half a file"), &[file]);
+    }
 }
 
 #[test]

@@ -101,6 +101,11 @@ impl Engine {
         &self.config
     }
 
+    /// Whether this model can edit and describe, which takes an understanding encoder.
+    pub fn sees(&self) -> bool {
+        self.config.vision.is_some() && self.vision.is_some() && self.model.mm_projector.is_some()
+    }
+
     /// How this model draws unless told otherwise.
     pub fn generation(&self) -> &GenerationConfig {
         &self.generation

@@ -135,6 +135,8 @@ export class Engine extends EventTarget {
   #receive({ id, event }) {
     const { type, ...detail } = event;
     if (type === 'deviceLost') return this.#lost('devicelost', `The GPU was lost: ${detail.reason}`);
+    // After a panic nothing in the worker's memory can be relied on.
+    if (detail.code === 'crashed') return this.#lost('crashed', detail.text);
     const call = this.#calls.get(id);
     if (!call) return;
     if (type === 'started' || type === 'done') {
@@ -142,10 +144,7 @@ export class Engine extends EventTarget {
       call.resolve(detail.result);
     } else if (type === 'error') {
       this.#calls.delete(id);
-      const error = new EngineError(detail);
-      call.reject(error);
-      // After a panic nothing in the worker's memory can be relied on.
-      if (detail.code === 'crashed') this.#lost('crashed', detail.text);
+      call.reject(new EngineError(detail));
     } else {
       call.on?.[type]?.(detail);
     }
@@ -192,6 +191,8 @@ export class Engine extends EventTarget {
     };
     loading.promise = (async () => {
       await this.#start();
+      // Without the promise the browser may still keep the weights, until it runs out of room.
+      navigator.storage?.persist?.().catch(() => {});
       const request = { type: 'load', manifest, backend: this.#options.backend };
       const { type, ...model } = await this.#ask(request, loading.abort.signal, { progress }).answer;
       this.#model = model;
