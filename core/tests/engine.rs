@@ -162,8 +162,11 @@ fn files_in_memory_are_as_good_as_a_folder() {
     let files = || |name: &str| fs::read(good().join(name)).ok();
     let parts = ModelParts::from_files(files()).expect("all files");
     let engine = Engine::new(parts, &Device::flex()).expect("a model");
-    let draw = engine.generate(&request("a dog", 4), engine.generation(), async |_| Flow::Continue);
-    assert_eq!(draw.block_on().expect("draws"), self::draw("a dog", 4, ENGINE.generation()).expect("draws"));
+    let draw = |engine: &Engine| {
+        let request = request("a dog", 4);
+        engine.generate(&request, engine.generation(), async |_| Flow::Continue).block_on().expect("draws")
+    };
+    assert_eq!(draw(&engine), draw(&ENGINE));
     assert!(!engine.sees());
     for file in ["config.json", "tokenizer.json", "model.safetensors", "image_tokenizer.safetensors"] {
         let parts = ModelParts::from_files(|name| files()(name).filter(|_| name != file));

@@ -22,7 +22,7 @@ pub fn from_page(picture: &Image, ground: u8) -> Result<RgbImage, Failure> {
 
 /// The picture, opaque.
 pub fn to_page(picture: &RgbImage) -> Image {
-    let pixels = picture.pixels().flat_map(|pixel| [pixel[0], pixel[1], pixel[2], 255]).collect();
+    let pixels: Vec<u8> = picture.pixels().flat_map(|pixel| [pixel[0], pixel[1], pixel[2], 255]).collect();
     Image { width: picture.width(), height: picture.height(), pixels: ByteBuf::from(pixels) }
 }
 

@@ -117,7 +117,7 @@ impl State {
 
     async fn load(&self, id: u32, load: &Load) -> Result<Model, Failure> {
         self.loaded.take();
-        let progress = |phase, fraction, bytes, total| {
+        let progress = move |phase, fraction, bytes, total| {
             post(id, Event::Progress(Progress { phase, fraction, bytes, total }));
         };
         let downloaded = Closure::<dyn Fn(f64, f64)>::new(move |bytes: f64, total: f64| {

@@ -14,7 +14,7 @@ self.addEventListener('unhandledrejection', ({ reason }) => {
 const early = [];
 self.onmessage = ({ data }) => early.push(data);
 
-await init();
+await init({ module_or_path: new URL('./unigen_web_bg.wasm', import.meta.url) });
 const worker = new Worker(new Host((message) => self.postMessage(message)));
 self.onmessage = ({ data }) => worker.receive(data);
 for (const message of early) worker.receive(message);

@@ -50,7 +50,11 @@ impl Module {
             .out_name(self.name)
             .web(true)
             .and_then(|bindgen| {
-                bindgen.typescript(false).remove_name_section(true).remove_producers_section(true).generate(out)
+                bindgen
+                    .typescript(false)
+                    .remove_name_section(true)
+                    .remove_producers_section(true)
+                    .generate(out)
             })
             .with_context(|| format!("wasm-bindgen cannot read {}", wasm.display()))?;
         self.shrink(&out.join(format!("{}_bg.wasm", self.name)))

@@ -23,7 +23,8 @@ impl Server {
     /// Takes `port`, or any free one where that is taken.
     pub fn start(root: &Path, port: u16) -> Result<Self> {
         let listen = |port| tiny_http::Server::http(("127.0.0.1", port));
-        let inner = listen(port).or_else(|_| listen(0)).map_err(|e| anyhow!("cannot serve on 127.0.0.1: {e}"))?;
+        let inner =
+            listen(port).or_else(|_| listen(0)).map_err(|e| anyhow!("cannot serve on 127.0.0.1: {e}"))?;
         let address = inner.server_addr().to_ip().context("the server has no address")?;
         Ok(Self { inner: Arc::new(inner), root: root.to_owned(), port: address.port() })
     }
@@ -54,7 +55,8 @@ impl Server {
             return request.respond(Response::empty(StatusCode(405)));
         }
         let path = resolve(&self.root, request.url());
-        let Some((path, mut file)) = path.and_then(|path| File::open(&path).ok().map(|file| (path, file))) else {
+        let Some((path, mut file)) = path.and_then(|path| File::open(&path).ok().map(|file| (path, file)))
+        else {
             return request.respond(Response::from_string("not found").with_status_code(404));
         };
         let size = file.metadata()?.len();
@@ -83,7 +85,9 @@ impl Server {
         }
         let body = file.take(length);
         let length = usize::try_from(length).ok();
-        request.respond(Response::new(StatusCode(status), headers, body, length, None).with_chunked_threshold(usize::MAX))
+        request.respond(
+            Response::new(StatusCode(status), headers, body, length, None).with_chunked_threshold(usize::MAX),
+        )
     }
 }
 

@@ -30,13 +30,17 @@ impl Toolchain {
             return Ok(Self::Installed);
         }
         println!("The toolchain in use has no target {TARGET}; trying rustup ...");
-        if quiet(Command::new("rustup").args(["target", "add", TARGET]).current_dir(&workspace.root)) && has_target() {
+        if quiet(Command::new("rustup").args(["target", "add", TARGET]).current_dir(&workspace.root))
+            && has_target()
+        {
             return Ok(Self::Installed);
         }
         println!("rustup cannot add it; trying Debian's toolchain for the web ...");
         for package in ["rustc-web", "cargo-web", "rust-web-src"] {
             if !quiet(Command::new("dpkg").args(["-s", package])) {
-                let missing = || format!("neither rustup nor Debian gave a toolchain for {TARGET}: {package} is missing");
+                let missing = || {
+                    format!("neither rustup nor Debian gave a toolchain for {TARGET}: {package} is missing")
+                };
                 install(package).with_context(missing)?;
             }
         }
