@@ -13,21 +13,17 @@ const COMMON = [
 ];
 const WEBGPU = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader', '--enable-features=Vulkan'];
 
-/** Serves the site. `server.fault(path, bytes)` may answer a request in another way; `server.requests` are those so far. */
+/** Serves the site. `server.fault(path, body, range)` may answer a request in another way; `server.requests` are those so far. */
 export async function serve() {
   const server = createServer(async (request, response) => {
     const path = decodeURIComponent(new URL(request.url, 'http://localhost').pathname);
     const { range } = request.headers;
     state.requests.push({ path, range });
     if (path === '/') return response.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html><title>t</title>');
-    let body;
-    try {
-      body = await readFile(join(SITE, normalize(path)));
-    } catch {
-      return response.writeHead(404).end();
-    }
+    let body = await readFile(join(SITE, normalize(path))).catch(() => null);
     const fault = state.fault?.(path, body, range);
-    if (fault?.body) body = fault.body;
+    body = fault?.body ?? body;
+    if (!body) return response.writeHead(404).end();
     const start = range ? Number(range.match(/^bytes=(\d+)-$/)[1]) : 0;
     const headers = { 'content-type': TYPES[extname(path)] ?? 'application/octet-stream', 'content-length': body.length - start };
     if (range) headers['content-range'] = `bytes ${start}-${body.length - 1}/${body.length}`;

@@ -15,7 +15,8 @@ use steps::Steps;
 const HELP: &str = "\
 cargo xtask COMMAND
 
-  test   every check in order: format, clippy, documentation, build, tests, parity with the reference models
+  test   every check in order: format, clippy, documentation, build, tests, parity with the reference models,
+         the engine in a browser
   lint   format, clippy and documentation only
   web    the site and the npm package, with the sizes of what a visitor downloads
   demo   the site with the shipped model, served on this machine and opened
@@ -131,9 +132,11 @@ fn test(workspace: &Workspace) -> Result<()> {
         system::set_runtime_dir(workspace, &mut tests)?;
         steps.command("tests", tests);
         parity(workspace, &mut steps)?;
+        steps.run("browser", || web::test(workspace));
     } else {
         steps.skip("tests", "the build failed");
         steps.skip("parity", "the build failed");
+        steps.skip("browser", "the build failed");
     }
     steps.finish()
 }

@@ -4,6 +4,7 @@ mod build;
 mod export;
 mod serve;
 mod site;
+mod test;
 mod toolchain;
 
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use crate::Workspace;
 
 pub use export::export;
 pub use serve::Server;
+pub use test::run as test;
 
 /// Builds the site and the npm package into `web` of the build folder and prints what a visitor downloads.
 pub fn run(workspace: &Workspace) -> Result<()> {
