@@ -1,6 +1,7 @@
 //! Masked decoding with and without the cache: measured on the nano preset, counted for the published sizes.
 
 use burn::tensor::{Device, Distribution, Tensor};
+use pollster::FutureExt;
 use std::time::Instant;
 use unigen_core::Result;
 use unigen_core::config::ModelConfig;
@@ -43,7 +44,8 @@ fn main() -> Result<()> {
     let decode = |branches: &[Branch], steps, path| {
         let decoding = MaskedDecoding { steps, temperature: 1.0, path };
         let (targets, delimiters) = (vec![vec![None; codes]], [special.soi, special.eoi]);
-        decoding.decode(&model, branches, targets, delimiters, &Seeded { seed: 0 }, |_| Flow::Continue)
+        let noise = Seeded { seed: 0 };
+        decoding.decode(&model, branches, targets, delimiters, &noise, async |_| Flow::Continue).block_on()
     };
     for (name, branches) in [("text to image", &generate), ("edit", &edit)] {
         for steps in [12, 50] {

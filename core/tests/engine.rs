@@ -2,16 +2,17 @@
 
 use burn::tensor::Device;
 use image::RgbImage;
+use pollster::FutureExt;
 use proptest::prelude::*;
 use std::fs;
 use std::path::Path;
 use std::sync::LazyLock;
 use tempfile::TempDir;
 use unigen_core::config::{DecoderConfig, GenerationConfig, ModelConfig, TokenizerConfig};
-use unigen_core::engine::{Engine, GenerateRequest, ModelFolder};
+use unigen_core::engine::{Engine, GenerateRequest, ModelFolder, ModelParts};
 use unigen_core::image_tokenizer::ImageTokenizer;
 use unigen_core::model::UniGen;
-use unigen_core::sampling::Flow;
+use unigen_core::sampling::{Flow, StepReport};
 use unigen_core::text::train_bpe;
 use unigen_core::weights::{Precision, keys, save};
 use unigen_core::{Error, ErrorKind, Result};
@@ -92,7 +93,7 @@ fn request(prompt: &str, seed: u64) -> GenerateRequest {
 }
 
 fn draw(prompt: &str, seed: u64, settings: &GenerationConfig) -> Result<RgbImage> {
-    ENGINE.generate(&request(prompt, seed), settings, |_| Flow::Continue)
+    ENGINE.generate(&request(prompt, seed), settings, async |_| Flow::Continue).block_on()
 }
 
 /// The error of a copy of the good folder that `change` has changed.
@@ -124,12 +125,13 @@ fn a_seed_gives_an_image() {
     assert_ne!(image, draw("a red apple", 2, settings).expect("draws"));
     let mut steps = 0;
     ENGINE
-        .generate(&request("a dog", 1), settings, |report| {
+        .generate(&request("a dog", 1), settings, async |report: StepReport<'_>| {
             steps += 1;
             assert_eq!((report.step, report.steps), (steps, 5));
-            assert_eq!(ENGINE.images(report.codes).expect("a preview").len(), 1);
+            assert_eq!(ENGINE.images(report.codes).await.expect("a preview").len(), 1);
             Flow::Continue
         })
+        .block_on()
         .expect("draws");
     assert_eq!(steps, 5);
 }
@@ -139,14 +141,41 @@ fn a_batch_draws_what_single_calls_draw() {
     let requests = [request("a red apple", 7), request("a dog", 3), request("a photo of a red dog", 7)];
     for guidance_scale in [2.0, 1.0, 0.0] {
         let settings = GenerationConfig { guidance_scale, ..ENGINE.generation().clone() };
-        let together = ENGINE.draw_codes(&requests, &settings, |_| Flow::Continue).expect("draws");
+        let together =
+            ENGINE.draw_codes(&requests, &settings, async |_| Flow::Continue).block_on().expect("draws");
         for (request, codes) in requests.iter().zip(together) {
-            let alone = ENGINE.draw_codes(std::slice::from_ref(request), &settings, |_| Flow::Continue);
+            let alone = ENGINE
+                .draw_codes(std::slice::from_ref(request), &settings, async |_| Flow::Continue)
+                .block_on();
             assert_eq!(alone.expect("draws"), [codes]);
         }
     }
-    let none = ENGINE.generate_batch(&[], ENGINE.generation(), |_| Flow::Continue).expect("nothing to do");
+    let none = ENGINE
+        .generate_batch(&[], ENGINE.generation(), async |_| Flow::Continue)
+        .block_on()
+        .expect("nothing to do");
     assert!(none.is_empty());
+}
+
+#[test]
+fn files_in_memory_are_as_good_as_a_folder() {
+    let files = || |name: &str| fs::read(good().join(name)).ok();
+    let parts = ModelParts::from_files(files()).expect("all files");
+    let engine = Engine::new(parts, &Device::flex()).expect("a model");
+    let draw = |engine: &Engine| {
+        let request = request("a dog", 4);
+        engine.generate(&request, engine.generation(), async |_| Flow::Continue).block_on().expect("draws")
+    };
+    assert_eq!(draw(&engine), draw(&ENGINE));
+    assert!(!engine.sees());
+    for file in ["config.json", "tokenizer.json", "model.safetensors", "image_tokenizer.safetensors"] {
+        let parts = ModelParts::from_files(|name| files()(name).filter(|_| name != file));
+        assert_says(&parts.err().expect("a file is missing"), &[file, "missing"]);
+        let parts = ModelParts::from_files(|name| {
+            files()(name).map(|bytes| if name == file { bytes[..bytes.len() / 2].into() } else { bytes })
+        });
+        assert_says(&parts.err().expect("half a file"), &[file]);
+    }
 }
 
 #[test]
@@ -190,13 +219,14 @@ fn bad_requests() {
         assert_eq!(error.kind, ErrorKind::Config);
     }
     let mut steps = 0;
-    let cancelled = ENGINE.generate(&request("a dog", 1), &good, |_| {
+    let cancel = async |_: StepReport<'_>| {
         steps += 1;
         Flow::Cancel
-    });
+    };
+    let cancelled = ENGINE.generate(&request("a dog", 1), &good, cancel).block_on();
     assert_eq!((cancelled.expect_err("cancelled").kind, steps), (ErrorKind::Cancelled, 1));
     for codes in [vec![0; 15], vec![64; 16], vec![]] {
-        assert!(ENGINE.images(&[codes]).is_err());
+        assert!(ENGINE.images(&[codes]).block_on().is_err());
     }
 }
 
@@ -343,7 +373,10 @@ fn half_precision_is_enough() {
         let generation = GenerationConfig::of(16);
         folder.write(&bpe(), &model(), &image_tokenizer(), None, &generation, precision).expect("writes");
         let engine = open(temporary.path()).expect("opens");
-        engine.generate(&request("a dog", 1), &generation, |_| Flow::Continue).expect("draws");
+        engine
+            .generate(&request("a dog", 1), &generation, async |_| Flow::Continue)
+            .block_on()
+            .expect("draws");
     }
     let sizes = save(&model(), &temporary.path().join("f32"), Precision::F32, keys::same, Default::default());
     sizes.expect("writes");
@@ -368,7 +401,7 @@ proptest! {
         bytes[at] ^= 1_u8 << bit;
         fs::write(&path, bytes).expect("writes");
         if let Ok(engine) = open(copy.path()) {
-            let _ = engine.generate(&request("a dog", 1), engine.generation(), |_| Flow::Continue);
+            let _ = engine.generate(&request("a dog", 1), engine.generation(), async |_| Flow::Continue).block_on();
         }
     }
 }

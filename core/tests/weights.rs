@@ -29,7 +29,7 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 fn weights_come_back() {
     let layer = layer();
     for (precision, bound) in [(Precision::F32, 0.0), (Precision::F16, 2e-3), (Precision::Bf16, 2e-2)] {
-        let checkpoint = Checkpoint::from_bytes(saved(&layer, precision)).expect("opens");
+        let checkpoint = Checkpoint::from_bytes("bytes", saved(&layer, precision)).expect("opens");
         let back = load(self::layer(), &checkpoint, keys::same).expect("loads");
         let pairs = values(layer.weight.val()).into_iter().zip(values(back.weight.val()));
         assert!(pairs.into_iter().all(|(a, b)| (a - b).abs() <= bound * a.abs().max(1e-2)));
@@ -38,7 +38,7 @@ fn weights_come_back() {
 
 #[test]
 fn a_wrong_shape_names_the_tensor() {
-    let checkpoint = Checkpoint::from_bytes(FILE.clone()).expect("opens");
+    let checkpoint = Checkpoint::from_bytes("bytes", FILE.clone()).expect("opens");
     let wrong = Linear::new(4, 5, true, 1.0, &Device::flex());
     let error = load(wrong, &checkpoint, keys::same).expect_err("a wrong shape").to_string();
     assert!(error.contains("weight") && error.contains("[5, 3]") && error.contains("[5, 4]"), "{error}");
@@ -95,7 +95,7 @@ fn the_same_content_gives_the_same_bytes() {
 
 /// Reads everything there is to read; only errors may come of it.
 fn read_all(bytes: Vec<u8>) {
-    if let Ok(checkpoint) = Checkpoint::from_bytes(bytes) {
+    if let Ok(checkpoint) = Checkpoint::from_bytes("bytes", bytes) {
         let names: Vec<String> = checkpoint.names().map(str::to_owned).collect();
         for name in names {
             let _ = checkpoint.tensor(&name);
@@ -113,7 +113,7 @@ proptest! {
 
     #[test]
     fn truncated_files_are_errors(length in 0..FILE.len()) {
-        prop_assert!(Checkpoint::from_bytes(FILE[..length].to_vec()).is_err());
+        prop_assert!(Checkpoint::from_bytes("bytes", FILE[..length].to_vec()).is_err());
     }
 
     #[test]

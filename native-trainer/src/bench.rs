@@ -3,6 +3,7 @@
 use anyhow::Result;
 use burn::module::Module;
 use burn::tensor::{Device, Distribution, Int, Tensor};
+use pollster::FutureExt;
 use std::fmt;
 use std::time::{Duration, Instant};
 use unigen_core::config::{ModelConfig, TokenizerConfig};
@@ -230,7 +231,8 @@ pub fn groups(samples: usize, steps: usize) -> Result<Vec<Group>> {
                 let branches = text_guidance(1.0, vec![prefix(&model, &plain)], vec![]);
                 let targets = vec![vec![None; tokens]];
                 decoding
-                    .decode(&model, &branches, targets, DELIMITERS, &Seeded { seed }, |_| Flow::Continue)?;
+                    .decode(&model, &branches, targets, DELIMITERS, &Seeded { seed }, async |_| Flow::Continue)
+                    .block_on()?;
                 Ok(())
             })
         })?;

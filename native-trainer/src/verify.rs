@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, bail};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use pollster::FutureExt;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +12,7 @@ use unigen_core::decoder::Decoder;
 use unigen_core::image_tokenizer::{ImageTokenizer, TokenizerConfig};
 use unigen_core::model::UniGen;
 use unigen_core::ops;
-use unigen_core::sampling::{self, Branch, Flow, MaskedDecoding, Noise, Prefix};
+use unigen_core::sampling::{self, Branch, Flow, MaskedDecoding, Noise, Prefix, StepReport};
 use unigen_core::sequence::AttentionLayout;
 use unigen_core::vision::{Patches, Siglip, Siglip2, VisionConfig};
 use unigen_core::weights::{Checkpoint, keys, load};
@@ -199,11 +200,13 @@ impl Case {
             self.first_logits(&model, &branches, tokens, [soi, eoi], settings, &label)?;
             let (mut ids, mut masked) = (Vec::new(), Vec::new());
             let targets = vec![vec![None; tokens]; noise.images];
-            let result = settings.decode(&model, &branches, targets, [soi, eoi], &noise, |report| {
+            let on_step = async |report: StepReport<'_>| {
                 ids.extend(report.codes.iter().flatten().map(|&c| c as i64));
                 masked.extend(report.masked.iter().flatten().map(|&m| m as i64));
                 Flow::Continue
-            })?;
+            };
+            let result =
+                settings.decode(&model, &branches, targets, [soi, eoi], &noise, on_step).block_on()?;
             let result: Vec<i64> = result.iter().flatten().map(|&c| c as i64).collect();
             self.compare_ids(&format!("step_ids[{label}]"), &ids, &self.io.ints("step_ids")?.0);
             // The last re-masking is never used; what it masks depends on a rounding of cos(pi / 2).

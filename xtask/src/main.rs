@@ -1,9 +1,9 @@
-//! The build tool: `cargo xtask test | lint | demo | help`. Plain cargo; nothing to install first.
+//! The build tool: `cargo xtask test | lint | web | demo | export | help`. Plain cargo; nothing to install first.
 
-mod demo;
 mod steps;
 mod system;
 mod verify;
+mod web;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -15,9 +15,13 @@ use steps::Steps;
 const HELP: &str = "\
 cargo xtask COMMAND
 
-  test   every check in order: format, clippy, documentation, build, tests, parity with the reference models
+  test   every check in order: format, clippy, documentation, build, tests, parity with the reference models,
+         the engine in a browser
   lint   format, clippy and documentation only
-  demo   a sheet of images from sample prompts, drawn by the shipped model
+  web    the site and the npm package, with the sizes of what a visitor downloads
+  demo   the site with the shipped model, served on this machine and opened
+  export MODEL OUT
+         a model's folder as a site serves it
   help   this text
 
 Environment:
@@ -30,7 +34,9 @@ fn main() -> ExitCode {
     let result = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["test"] => Workspace::find().and_then(|w| test(&w)),
         ["lint"] => Workspace::find().and_then(|w| lint(&w)),
-        ["demo"] => Workspace::find().and_then(|w| demo::run(&w)),
+        ["web"] => Workspace::find().and_then(|w| web::run(&w)),
+        ["demo"] => Workspace::find().and_then(|w| web::demo(&w)),
+        ["export", model, out] => web::export(Path::new(model), Path::new(out)),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");
             Ok(())
@@ -126,9 +132,11 @@ fn test(workspace: &Workspace) -> Result<()> {
         system::set_runtime_dir(workspace, &mut tests)?;
         steps.command("tests", tests);
         parity(workspace, &mut steps)?;
+        steps.run("browser", || web::test(workspace));
     } else {
         steps.skip("tests", "the build failed");
         steps.skip("parity", "the build failed");
+        steps.skip("browser", "the build failed");
     }
     steps.finish()
 }

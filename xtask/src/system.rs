@@ -52,7 +52,7 @@ fn has_vulkan_driver() -> bool {
 }
 
 /// Installs a Debian package as root; otherwise an error that names the command to run.
-fn install(package: &str) -> Result<()> {
+pub fn install(package: &str) -> Result<()> {
     if !quiet(Command::new("apt-get").arg("--version")) {
         bail!(
             "install what your system calls {package} (its name on Debian and Ubuntu), then run this again"
@@ -90,7 +90,7 @@ pub fn set_runtime_dir(workspace: &Workspace, command: &mut Command) -> Result<(
 }
 
 /// Whether the command starts and succeeds; its output is dropped.
-fn quiet(command: &mut Command) -> bool {
+pub fn quiet(command: &mut Command) -> bool {
     command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 

@@ -42,11 +42,18 @@ impl AnswerSettings {
 
 impl Engine {
     /// Answers a question about a picture of any size and, where the encoder takes it (NaFlex), any aspect ratio.
+    /// `on_text` sees the answer grow and may cancel.
     ///
     /// # Errors
     /// `Weights` for a model without an understanding encoder; `Text` for an empty question or one that is too long;
-    /// `Image` for a picture without pixels; `Config` for settings out of range; `Device`.
-    pub fn describe(&self, image: &RgbImage, question: &str, settings: &AnswerSettings) -> Result<String> {
+    /// `Image` for a picture without pixels; `Config` for settings out of range; `Cancelled`; `Device`.
+    pub async fn describe(
+        &self,
+        image: &RgbImage,
+        question: &str,
+        settings: &AnswerSettings,
+        mut on_text: impl AsyncFnMut(&str) -> Flow,
+    ) -> Result<String> {
         settings.check()?;
         let fix = "ask about the picture, for example \"what color is the apple?\"";
         let question = self.read("question", question, self.generation.max_prompt_tokens, fix)?;
@@ -57,7 +64,12 @@ impl Engine {
         let &AnswerSettings { max_tokens, temperature, top_k, seed } = settings;
         let stop = self.text.special().im_end;
         let decoding = TextDecoding { max_tokens, temperature, top_k, stop };
-        let answer = decode_text(&self.model, &prefix, decoding, &Seeded { seed }, |_| Flow::Continue)?;
+        let mut tokens = Vec::new();
+        let on_token = async |token| {
+            tokens.push(token);
+            on_text(&self.text.decode(&tokens)).await
+        };
+        let answer = decode_text(&self.model, &prefix, decoding, &Seeded { seed }, on_token).await?;
         Ok(self.text.decode(&answer))
     }
 }
@@ -66,12 +78,15 @@ impl Engine {
 mod tests {
     use super::super::tests::{engine, picture};
     use super::*;
+    use pollster::FutureExt;
     use std::collections::HashSet;
 
     #[test]
     fn a_question_has_an_answer() {
         let engine = engine();
-        let ask = |settings| engine.describe(&picture(60, 20), "what is this?", &settings);
+        let ask = |settings| {
+            engine.describe(&picture(60, 20), "what is this?", &settings, async |_| Flow::Continue).block_on()
+        };
         let few = AnswerSettings { max_tokens: 4, ..AnswerSettings::default() };
         assert_eq!(ask(few).unwrap(), ask(few).unwrap());
         let drawn = |seed| ask(AnswerSettings { temperature: 5.0, seed, ..few }).unwrap();
@@ -84,15 +99,18 @@ mod tests {
     fn bad_questions_are_errors() {
         let engine = engine();
         let good = AnswerSettings::default();
-        let error = engine.describe(&picture(9, 9), "\n", &good).unwrap_err();
+        let ask = |image: &RgbImage, question: &str, settings: &AnswerSettings| {
+            engine.describe(image, question, settings, async |_| Flow::Continue).block_on().unwrap_err()
+        };
+        let error = ask(&picture(9, 9), "\n", &good);
         assert!(error.kind == ErrorKind::Text && error.to_string().contains("question"), "{error}");
-        assert_eq!(engine.describe(&RgbImage::new(0, 3), "what?", &good).unwrap_err().kind, ErrorKind::Image);
+        assert_eq!(ask(&RgbImage::new(0, 3), "what?", &good).kind, ErrorKind::Image);
         for wrong in [
             AnswerSettings { max_tokens: 0, ..good },
             AnswerSettings { temperature: f32::NAN, ..good },
             AnswerSettings { top_k: 0, ..good },
         ] {
-            assert_eq!(engine.describe(&picture(9, 9), "what?", &wrong).unwrap_err().kind, ErrorKind::Config);
+            assert_eq!(ask(&picture(9, 9), "what?", &wrong).kind, ErrorKind::Config);
         }
     }
 }

@@ -33,43 +33,43 @@ impl Engine {
     /// `Weights` for a model without an understanding encoder; `Text` for an empty instruction or one that is too long;
     /// `Image` for a picture without pixels, and for a mask of another size or without white; `Config` for settings out
     /// of range; `Cancelled`; `Device`.
-    pub fn edit(
+    pub async fn edit(
         &self,
         request: &EditRequest,
         settings: &GenerationConfig,
-        on_step: impl FnMut(StepReport) -> Flow,
+        on_step: impl AsyncFnMut(StepReport<'_>) -> Flow,
     ) -> Result<RgbImage> {
-        let images = self.edit_batch(std::slice::from_ref(request), settings, on_step)?;
+        let images = self.edit_batch(std::slice::from_ref(request), settings, on_step).await?;
         let missing = || Error::new(ErrorKind::Device, "image", "was not drawn");
         images.into_iter().next().ok_or_else(missing)
     }
 
     /// Edits several pictures at once, each as [`edit`](Self::edit) would edit it alone up to rounding.
-    pub fn edit_batch(
+    pub async fn edit_batch(
         &self,
         requests: &[EditRequest],
         settings: &GenerationConfig,
-        on_step: impl FnMut(StepReport) -> Flow,
+        on_step: impl AsyncFnMut(StepReport<'_>) -> Flow,
     ) -> Result<Vec<RgbImage>> {
-        self.images(&self.edit_codes(requests, settings, on_step)?)
+        self.images(&self.edit_codes(requests, settings, on_step).await?).await
     }
 
     /// The codes of the edited pictures, row-major; errors as [`edit`](Self::edit).
-    pub fn edit_codes(
+    pub async fn edit_codes(
         &self,
         requests: &[EditRequest],
         settings: &GenerationConfig,
-        on_step: impl FnMut(StepReport) -> Flow,
+        on_step: impl AsyncFnMut(StepReport<'_>) -> Flow,
     ) -> Result<Vec<Codes>> {
-        self.edit_by(Path::Cached, requests, settings, on_step)
+        self.edit_by(Path::Cached, requests, settings, on_step).await
     }
 
-    fn edit_by(
+    async fn edit_by(
         &self,
         path: Path,
         requests: &[EditRequest],
         settings: &GenerationConfig,
-        on_step: impl FnMut(StepReport) -> Flow,
+        on_step: impl AsyncFnMut(StepReport<'_>) -> Flow,
     ) -> Result<Vec<Codes>> {
         let tokens = self.config.image_tokens();
         settings.check(tokens)?;
@@ -88,7 +88,7 @@ impl Engine {
             self.prefix(&layouts.edit(branch, text, semantic, tokens), source)
         };
         let (mut full, mut image, mut targets) = (Vec::new(), Vec::new(), Vec::new());
-        for (request, (source, codes)) in requests.iter().zip(self.source(&pictures)?) {
+        for (request, (source, codes)) in requests.iter().zip(self.source(&pictures).await?) {
             let fix = "say what to change, for example \"make the apple green\"";
             let text = self.read("instruction", &request.instruction, settings.max_prompt_tokens, fix)?;
             full.push(prefix(EditBranch::Full, &text, &source));
@@ -99,13 +99,13 @@ impl Engine {
         let (text_scale, image_scale) = (settings.edit_guidance_scale, settings.image_guidance_scale);
         let branches = edit_guidance(text_scale, image_scale, full, image, none);
         let seeds = requests.iter().map(|r| r.seed).collect();
-        self.decode(&branches, targets, seeds, settings, path, on_step)
+        self.decode(&branches, targets, seeds, settings, path, on_step).await
     }
 
     /// What stands for square pictures of `image_size` pixels a side, with their codes.
-    pub(super) fn source(&self, pictures: &[RgbImage]) -> Result<Vec<(Source, Codes)>> {
+    pub(super) async fn source(&self, pictures: &[RgbImage]) -> Result<Vec<(Source, Codes)>> {
         let semantic = self.semantic(pictures)?;
-        let sources = semantic.into_iter().zip(self.codes(pictures)?).map(|(semantic, codes)| {
+        let sources = semantic.into_iter().zip(self.codes(pictures).await?).map(|(semantic, codes)| {
             let known: Vec<Option<u32>> = codes.iter().copied().map(Some).collect();
             let rows = self.model.embed_codes(&known, &self.device);
             (Source { semantic: Some(semantic), codes: Some(rows) }, codes)
@@ -144,6 +144,7 @@ impl Engine {
 mod tests {
     use super::super::tests::{engine, picture};
     use super::*;
+    use pollster::FutureExt;
 
     fn request(seed: u64) -> EditRequest {
         EditRequest { image: picture(50, 40), instruction: "make the apple red".into(), seed, mask: None }
@@ -156,13 +157,13 @@ mod tests {
         masked.mask = Some(RgbImage::from_fn(50, 40, |x, _| image::Rgb([if x < 25 { 255 } else { 0 }; 3])));
         let requests = [request(1), masked.clone()];
         let edit = |path, requests: &[EditRequest]| {
-            engine.edit_by(path, requests, engine.generation(), |_| Flow::Continue).unwrap()
+            engine.edit_by(path, requests, engine.generation(), async |_| Flow::Continue).block_on().unwrap()
         };
         let cached = edit(Path::Cached, &requests);
         assert_eq!(cached, edit(Path::Naive, &requests));
         assert_eq!(cached[1..], edit(Path::Cached, &[masked]));
         // The right half of the second picture may not change.
-        let source = engine.source(&[Picture::square(&picture(50, 40), 32)]).unwrap().remove(0).1;
+        let source = engine.source(&[Picture::square(&picture(50, 40), 32)]).block_on().unwrap().remove(0).1;
         let kept = |codes: &Codes| codes.iter().zip(&source).map(|(a, b)| a == b).collect::<Vec<_>>();
         assert!(kept(&cached[1]).chunks(4).all(|row| row[2] && row[3]));
         assert!(!kept(&cached[1]).iter().all(|&kept| kept));
@@ -173,7 +174,7 @@ mod tests {
     fn bad_edits_are_errors() {
         let mut engine = engine();
         let edit = |engine: &Engine, request: EditRequest| {
-            engine.edit(&request, engine.generation(), |_| Flow::Continue).unwrap_err()
+            engine.edit(&request, engine.generation(), async |_| Flow::Continue).block_on().unwrap_err()
         };
         let black = RgbImage::new(50, 40);
         for (request, kind, words) in [

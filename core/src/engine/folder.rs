@@ -30,6 +30,39 @@ pub struct ModelParts {
     pub vision: Option<Checkpoint>,
 }
 
+impl ModelParts {
+    /// The parts from the bytes of their files, as a browser has them: `file` gives those of a name, or nothing where
+    /// there is no such file. Weights are whole, not in shards. Fails as [`ModelFolder::parts`] does.
+    pub fn from_files(mut file: impl FnMut(&str) -> Option<Vec<u8>>) -> Result<Self> {
+        let missing = |name| Error::new(ErrorKind::Io, name, "is missing").fix("download the model again");
+        let config = file(ModelFolder::CONFIG).ok_or_else(|| missing(ModelFolder::CONFIG))?;
+        let config = ModelConfig::from_json(&String::from_utf8_lossy(&config), ModelFolder::CONFIG)?;
+        let generation = match file(ModelFolder::GENERATION) {
+            Some(json) => {
+                GenerationConfig::from_json(&String::from_utf8_lossy(&json), ModelFolder::GENERATION)?
+            }
+            None => GenerationConfig::of(config.image_tokens()),
+        };
+        let text = file(ModelFolder::TEXT).ok_or_else(|| missing(ModelFolder::TEXT))?;
+        let text = read_text(&config, &text)?;
+        let mut weights = |name| -> Result<Option<Checkpoint>> {
+            file(name).map(|bytes| Checkpoint::from_bytes(name, bytes)).transpose()
+        };
+        let model = weights(ModelFolder::MODEL)?.ok_or_else(|| missing(ModelFolder::MODEL))?;
+        let image_tokenizer = weights(ModelFolder::IMAGE_TOKENIZER)?;
+        let image_tokenizer = image_tokenizer.ok_or_else(|| missing(ModelFolder::IMAGE_TOKENIZER))?;
+        let vision = if config.vision.is_some() { weights(ModelFolder::VISION)? } else { None };
+        Ok(Self { config, generation, text, model, image_tokenizer, vision })
+    }
+}
+
+/// The text tokenizer in `json`; fails where it is not the model's.
+fn read_text(config: &ModelConfig, json: &[u8]) -> Result<TextTokenizer> {
+    let text = TextTokenizer::from_bytes(json)?;
+    check_text(config, &text)?;
+    Ok(text)
+}
+
 /// A folder in this project's format: the files of [`ModelParts`]. A stage of training writes those that it makes.
 ///
 /// Every file is written whole or not at all; errors name the file.
@@ -82,8 +115,7 @@ impl ModelFolder {
         // A large model may come in shards, which the folder's index names.
         let sharded = self.file(Self::MODEL_INDEX).exists();
         let model = if sharded { self.path.clone() } else { self.file(Self::MODEL) };
-        let text = TextTokenizer::from_bytes(&json)
-            .and_then(|text| check_text(&config, &text).map(|()| text))
+        let text = read_text(&config, &json)
             .map_err(|e| Error { place: format!("{}: {}", self.path.display(), e.place), ..e })?;
         let vision = self.file(Self::VISION);
         let sees = config.vision.is_some() && vision.exists();
@@ -129,7 +161,7 @@ impl ModelFolder {
     ) -> Result<()> {
         let config = model.config();
         check_config(config)?;
-        check_text(config, &TextTokenizer::from_bytes(tokenizer_json)?)?;
+        read_text(config, tokenizer_json)?;
         generation.check(config.image_tokens())?;
         write_atomic(&self.file(Self::TEXT), |out| out.write_all(tokenizer_json))?;
         self.write_model(model, precision)?;

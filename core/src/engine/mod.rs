@@ -2,6 +2,8 @@
 //!
 //! [`Engine::new`] takes a model's parts wherever they come from, [`Engine::open`] a folder. The steps of making
 //! an image can be called one by one: [`Engine::draw_codes`] or [`Engine::edit_codes`], then [`Engine::images`].
+//!
+//! Whatever reads back from a device is async, because a browser cannot wait; natively, block on it (crate `pollster`).
 
 mod describe;
 mod edit;
@@ -99,6 +101,11 @@ impl Engine {
         &self.config
     }
 
+    /// Whether this model can edit and describe, which takes an understanding encoder.
+    pub fn sees(&self) -> bool {
+        self.config.vision.is_some() && self.vision.is_some() && self.model.mm_projector.is_some()
+    }
+
     /// How this model draws unless told otherwise.
     pub fn generation(&self) -> &GenerationConfig {
         &self.generation
@@ -109,33 +116,33 @@ impl Engine {
     /// # Errors
     /// `Text` for an empty prompt or one that is too long; `Config` for settings out of range; `Cancelled`;
     /// `Device`.
-    pub fn generate(
+    pub async fn generate(
         &self,
         request: &GenerateRequest,
         settings: &GenerationConfig,
-        on_step: impl FnMut(StepReport) -> Flow,
+        on_step: impl AsyncFnMut(StepReport<'_>) -> Flow,
     ) -> Result<RgbImage> {
-        let images = self.generate_batch(std::slice::from_ref(request), settings, on_step)?;
+        let images = self.generate_batch(std::slice::from_ref(request), settings, on_step).await?;
         let missing = || Error::new(ErrorKind::Device, "image", "was not drawn");
         images.into_iter().next().ok_or_else(missing)
     }
 
     /// Draws several pictures at once, each as [`generate`](Self::generate) would draw it alone up to rounding.
-    pub fn generate_batch(
+    pub async fn generate_batch(
         &self,
         requests: &[GenerateRequest],
         settings: &GenerationConfig,
-        on_step: impl FnMut(StepReport) -> Flow,
+        on_step: impl AsyncFnMut(StepReport<'_>) -> Flow,
     ) -> Result<Vec<RgbImage>> {
-        self.images(&self.draw_codes(requests, settings, on_step)?)
+        self.images(&self.draw_codes(requests, settings, on_step).await?).await
     }
 
     /// The codes of the pictures, row-major; errors as [`generate`](Self::generate).
-    pub fn draw_codes(
+    pub async fn draw_codes(
         &self,
         requests: &[GenerateRequest],
         settings: &GenerationConfig,
-        on_step: impl FnMut(StepReport) -> Flow,
+        on_step: impl AsyncFnMut(StepReport<'_>) -> Flow,
     ) -> Result<Vec<Codes>> {
         let tokens = self.config.image_tokens();
         settings.check(tokens)?;
@@ -150,26 +157,26 @@ impl Engine {
         let branches = text_guidance(settings.guidance_scale, cond, uncond);
         let targets = vec![vec![None; tokens]; requests.len()];
         let seeds = requests.iter().map(|r| r.seed).collect();
-        self.decode(&branches, targets, seeds, settings, Path::Cached, on_step)
+        self.decode(&branches, targets, seeds, settings, Path::Cached, on_step).await
     }
 
     /// Fills the `None`s of `targets`, one picture's codes each.
-    fn decode(
+    async fn decode(
         &self,
         branches: &[Branch],
         targets: Vec<Vec<Option<u32>>>,
         seeds: Vec<u64>,
         settings: &GenerationConfig,
         path: Path,
-        on_step: impl FnMut(StepReport) -> Flow,
+        on_step: impl AsyncFnMut(StepReport<'_>) -> Flow,
     ) -> Result<Vec<Codes>> {
         let decoding = MaskedDecoding { steps: settings.steps, temperature: settings.temperature, path };
         let delimiters = [self.text.special().soi, self.text.special().eoi];
-        decoding.decode(&self.model, branches, targets, delimiters, &Seeds(seeds), on_step)
+        decoding.decode(&self.model, branches, targets, delimiters, &Seeds(seeds), on_step).await
     }
 
     /// Codes of whole pictures, row-major, to pixels; fails where they are not `image_tokens` codes of this model.
-    pub fn images(&self, codes: &[Codes]) -> Result<Vec<RgbImage>> {
+    pub async fn images(&self, codes: &[Codes]) -> Result<Vec<RgbImage>> {
         let (tokens, size) = (self.config.image_tokens(), self.config.image_size);
         let mut images = Vec::with_capacity(codes.len());
         // One by one: the finest level of a batch would take most of the memory.
@@ -179,19 +186,21 @@ impl Engine {
                 return Err(Error::new(ErrorKind::Image, "image codes", what));
             }
             let codes = codes_to_device(codes, &self.device);
-            images.extend(self.image_tokenizer.to_image(self.image_tokenizer.decode(codes, size, size))?);
+            let pixels = self.image_tokenizer.decode(codes, size, size);
+            images.extend(self.image_tokenizer.to_image(pixels).await?);
         }
         Ok(images)
     }
 
     /// What the image tokenizer keeps of square pictures of `image_size` pixels a side: to codes and back.
-    pub fn round_trip(&self, pictures: &[RgbImage]) -> Result<Vec<RgbImage>> {
-        self.images(&self.codes(pictures)?)
+    pub async fn round_trip(&self, pictures: &[RgbImage]) -> Result<Vec<RgbImage>> {
+        self.images(&self.codes(pictures).await?).await
     }
 
     /// The codes of square pictures of `image_size` pixels a side, row-major.
-    pub fn codes(&self, pictures: &[RgbImage]) -> Result<Vec<Codes>> {
-        let codes = self.image_tokenizer.encode(pixels_from_images(pictures, &self.device)?).try_into_data();
+    pub async fn codes(&self, pictures: &[RgbImage]) -> Result<Vec<Codes>> {
+        let codes = self.image_tokenizer.encode(pixels_from_images(pictures, &self.device)?);
+        let codes = codes.into_data_async().await;
         codes_from_data(codes.map_err(|e| Error::new(ErrorKind::Device, "image codes", format!("{e:?}")))?)
     }
 
@@ -275,6 +284,7 @@ mod tests {
     use crate::sequence::{AttentionLayout, EditBranch, Row};
     use crate::text::train_bpe;
     use burn::tensor::Int;
+    use pollster::FutureExt;
 
     /// A small engine with random weights that draws 32 x 32 pixels in 4 x 4 codes.
     pub(super) fn engine() -> Engine {
@@ -337,7 +347,7 @@ mod tests {
         let other = difference(trained(&engine, &others.generate(&prompt, 16), &none), drawn);
         assert!(same < 1e-6 && other > 10.0 * same, "{same} {other}");
 
-        let source = engine.source(&[picture(32, 32)]).unwrap().remove(0).0;
+        let source = engine.source(&[picture(32, 32)]).block_on().unwrap().remove(0).0;
         let semantic = source.semantic.as_ref().unwrap().dims()[0];
         for branch in [EditBranch::None, EditBranch::Image, EditBranch::Full] {
             let plan = ours.edit(branch, &prompt, semantic, 16);

@@ -199,8 +199,8 @@ impl ImageTokenizer {
     }
 
     /// Reads pixels `[b, h, w, 3]` in [-1, 1] back from their device, see [`images_from_data`].
-    pub fn to_image(&self, pixels: Tensor<4>) -> Result<Vec<RgbImage>> {
-        let data = pixels.try_into_data();
+    pub async fn to_image(&self, pixels: Tensor<4>) -> Result<Vec<RgbImage>> {
+        let data = pixels.into_data_async().await;
         images_from_data(data.map_err(|e| Error::new(ErrorKind::Device, "decoded pixels", format!("{e:?}")))?)
     }
 }

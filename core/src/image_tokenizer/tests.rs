@@ -1,6 +1,7 @@
 use super::*;
 use burn::module::{ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::Distribution;
+use pollster::FutureExt;
 use safetensors::SafeTensors;
 use std::path::Path;
 
@@ -203,7 +204,7 @@ fn pixels_become_images() {
     let device = Device::flex();
     let tokenizer = ImageTokenizer::new(&small(), &device).unwrap();
     let pixels = Tensor::<4>::from_floats([[[[-1.0, 0.0, 1.0], [-7.0, f32::NAN, 7.0]]]], &device);
-    let images = tokenizer.to_image(pixels).unwrap();
+    let images = tokenizer.to_image(pixels).block_on().unwrap();
     assert_eq!((images.len(), images[0].as_raw().as_slice()), (1, &[0, 127, 255, 0, 0, 255][..]));
-    assert!(tokenizer.to_image(Tensor::zeros([1, 2, 2, 1], &device)).is_err());
+    assert!(tokenizer.to_image(Tensor::zeros([1, 2, 2, 1], &device)).block_on().is_err());
 }

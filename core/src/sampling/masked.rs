@@ -131,18 +131,18 @@ impl MaskedDecoding {
     /// Fills the `None`s of `targets` (one vector of codes an image, row-major) with codes.
     ///
     /// `delimiters` are the token ids before and after a block of codes (soi, eoi). `on_step` sees every step and
-    /// may cancel.
+    /// may cancel; decoding waits for it, so that a caller on a single thread can let others run.
     ///
     /// # Errors
     /// `Config` for no steps, no branches or unequal batches; `Cancelled` where `on_step` asks for it.
-    pub fn decode(
+    pub async fn decode(
         &self,
         model: &UniGen,
         branches: &[Branch],
         targets: Vec<Vec<Option<u32>>>,
         delimiters: [u32; 2],
         noise: &dyn Noise,
-        mut on_step: impl FnMut(StepReport) -> Flow,
+        mut on_step: impl AsyncFnMut(StepReport<'_>) -> Flow,
     ) -> Result<Vec<Vec<u32>>> {
         let images = targets.len();
         let unequal = |b: &Branch| b.prefixes.is_empty() || !images.is_multiple_of(b.prefixes.len());
@@ -164,7 +164,7 @@ impl MaskedDecoding {
             let unknown = unknown_positions(&codes);
             let logits = block.guided_logits(model, branches, prepared.as_ref(), &codes, &unknown);
             let classes = logits.dims()[1];
-            let logits = read(logits)?;
+            let logits = read(logits).await?;
             temperature *= 1.0 - step as f32 / self.steps as f32;
             let mut rows = logits.chunks(classes);
             let mut masked: Vec<Vec<bool>> = codes.iter().map(|c| vec![false; c.len()]).collect();
@@ -193,7 +193,7 @@ impl MaskedDecoding {
             }
             let report =
                 StepReport { step, steps: self.steps, codes: &drawn, log_probs: &log_probs, masked: &masked };
-            if on_step(report) == Flow::Cancel {
+            if on_step(report).await == Flow::Cancel {
                 return Err(Error::new(
                     ErrorKind::Cancelled,
                     "masked decoding",
@@ -253,9 +253,10 @@ fn guided(branches: &[Branch], logits: Tensor<2>, rows: usize) -> Tensor<2> {
     parts.reduce(|a, b| a + b).unwrap_or(logits)
 }
 
-fn read(tensor: Tensor<2>) -> Result<Vec<f32>> {
-    let data = tensor.into_data();
-    data.try_to_vec().map_err(|e| Error::new(ErrorKind::Device, "logits", format!("{e:?}")))
+async fn read(tensor: Tensor<2>) -> Result<Vec<f32>> {
+    let error = |e| Error::new(ErrorKind::Device, "logits", e);
+    let data = tensor.into_data_async().await.map_err(|e| error(format!("{e:?}")))?;
+    data.try_to_vec().map_err(|e| error(format!("{e:?}")))
 }
 
 /// The target blocks of all sequences (branch after branch, image after image), and where everything lies.
@@ -429,6 +430,7 @@ mod tests {
     use super::*;
     use crate::config::ModelConfig;
     use crate::sampling::Seeded;
+    use pollster::FutureExt;
 
     fn model(groups: Vec<usize>) -> UniGen {
         let mut config = ModelConfig::preset("nano").unwrap();
@@ -455,7 +457,9 @@ mod tests {
         let image = vec![prefix(model, &[1, 5, 9], 3), prefix(model, &[1, 8], 2)];
         let none = vec![prefix(model, &[1], 1); 2];
         let branches = edit_guidance(3.0, 1.5, full, image, none);
-        settings.decode(model, &branches, targets.to_vec(), [3, 4], &Seeded { seed }, |_| Flow::Continue)
+        settings
+            .decode(model, &branches, targets.to_vec(), [3, 4], &Seeded { seed }, async |_| Flow::Continue)
+            .block_on()
     }
 
     #[test]
@@ -487,11 +491,12 @@ mod tests {
             let draw = |branches: &[Branch]| {
                 let mut fixed = Vec::new();
                 let targets = vec![vec![None; 9]; 4];
-                let drawn = settings.decode(&model, branches, targets, [3, 4], &Seeded { seed: 1 }, |step| {
+                let on_step = async |step: StepReport<'_>| {
                     fixed.extend(step.log_probs.concat());
                     Flow::Continue
-                });
-                (drawn.unwrap(), fixed)
+                };
+                let drawn = settings.decode(&model, branches, targets, [3, 4], &Seeded { seed: 1 }, on_step);
+                (drawn.block_on().unwrap(), fixed)
             };
             let (ours, theirs) = (draw(&shared), draw(&own));
             assert_eq!(ours.0, theirs.0);
@@ -514,7 +519,8 @@ mod tests {
             let settings = MaskedDecoding { steps, temperature: 1.0, path: Path::Cached };
             let targets = vec![vec![None; 4]];
             settings
-                .decode(&model, &branches, targets, [3, 4], &Seeded { seed: 0 }, |_| flow)
+                .decode(&model, &branches, targets, [3, 4], &Seeded { seed: 0 }, async |_| flow)
+                .block_on()
                 .unwrap_err()
                 .kind
         };

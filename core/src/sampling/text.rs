@@ -24,12 +24,12 @@ pub struct TextDecoding {
 ///
 /// # Errors
 /// `Cancelled` where `on_token` asks for it; `Device` where logits cannot be read.
-pub fn decode_text(
+pub async fn decode_text(
     model: &UniGen,
     prefix: &Prefix,
     settings: TextDecoding,
     noise: &dyn Noise,
-    mut on_token: impl FnMut(u32) -> Flow,
+    mut on_token: impl AsyncFnMut(u32) -> Flow,
 ) -> Result<Vec<u32>> {
     let device = prefix.rows.device();
     let rows = prefix.visible.len();
@@ -41,15 +41,16 @@ pub fn decode_text(
     let mut last = hidden.slice([rows - 1..rows]);
     let mut answer = Vec::new();
     while answer.len() < settings.max_tokens {
-        let logits = model.llm.logits(last, 0..model.config().text_vocab).into_data();
-        let logits: Vec<f32> =
-            logits.try_to_vec().map_err(|e| Error::new(ErrorKind::Device, "logits", format!("{e:?}")))?;
+        let error = |e| Error::new(ErrorKind::Device, "logits", e);
+        let logits = model.llm.logits(last, 0..model.config().text_vocab).into_data_async().await;
+        let logits = logits.map_err(|e| error(format!("{e:?}")))?;
+        let logits: Vec<f32> = logits.try_to_vec().map_err(|e| error(format!("{e:?}")))?;
         let token = pick(&logits, settings, |class| noise.token(answer.len(), 0, 0, class));
         if token == settings.stop {
             break;
         }
         answer.push(token);
-        if on_token(token) == Flow::Cancel {
+        if on_token(token).await == Flow::Cancel {
             return Err(Error::new(ErrorKind::Cancelled, "text decoding", "cancelled"));
         }
         let seen = rows + answer.len();

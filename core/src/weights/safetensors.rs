@@ -30,7 +30,7 @@ pub struct Checkpoint {
 #[derive(Debug)]
 enum Shard {
     File(PathBuf),
-    Bytes(Vec<u8>),
+    Bytes { place: String, bytes: Vec<u8> },
 }
 
 #[derive(Debug)]
@@ -72,15 +72,12 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// A whole .safetensors file in memory, as a browser has it.
-    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self> {
-        let mut checkpoint = Self {
-            place: "weights".into(),
-            shards: vec![],
-            tensors: BTreeMap::new(),
-            metadata: HashMap::new(),
-        };
-        checkpoint.add(Shard::Bytes(bytes))?;
+    /// A whole .safetensors file in memory, as a browser has it; errors call it `name`.
+    pub fn from_bytes(name: &str, bytes: Vec<u8>) -> Result<Self> {
+        let place = name.to_owned();
+        let mut checkpoint =
+            Self { place: place.clone(), shards: vec![], tensors: BTreeMap::new(), metadata: HashMap::new() };
+        checkpoint.add(Shard::Bytes { place, bytes })?;
         Ok(checkpoint)
     }
 
@@ -261,14 +258,14 @@ impl Shard {
     fn place(&self) -> String {
         match self {
             Shard::File(path) => path.display().to_string(),
-            Shard::Bytes(_) => "weights".into(),
+            Shard::Bytes { place, .. } => place.clone(),
         }
     }
 
     fn len(&self) -> io::Result<u64> {
         match self {
             Shard::File(path) => Ok(std::fs::metadata(path)?.len()),
-            Shard::Bytes(bytes) => Ok(bytes.len() as u64),
+            Shard::Bytes { bytes, .. } => Ok(bytes.len() as u64),
         }
     }
 
@@ -280,7 +277,7 @@ impl Shard {
                 file.seek(SeekFrom::Start(start))?;
                 file.read_exact(out)
             }
-            Shard::Bytes(bytes) => {
+            Shard::Bytes { bytes, .. } => {
                 let start = usize::try_from(start).ok();
                 let from = start.and_then(|start| bytes.get(start..start.checked_add(out.len())?));
                 out.copy_from_slice(from.ok_or(io::ErrorKind::UnexpectedEof)?);

@@ -6,6 +6,7 @@ mod table;
 pub use table::table;
 
 use anyhow::{Context, Result, ensure};
+use pollster::FutureExt;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -245,7 +246,7 @@ fn judged(settings: &Settings, model: &Path, seed: u64, judge: &Detector, device
     let generation = engine.generation();
     let prompts = geneval_prompts(seed);
     let draw = |requests: &[GenerateRequest]| {
-        Ok(engine.generate_batch(requests, generation, |_| Interrupt::flow())?)
+        Ok(engine.generate_batch(requests, generation, async |_| Interrupt::flow()).block_on()?)
     };
     let drawn = shown("geneval", prompts.len() * settings.samples, |progress| {
         eval::Evaluation::run(&prompts, settings.samples, seed, judge, draw, progress)

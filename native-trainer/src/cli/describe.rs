@@ -3,9 +3,11 @@
 use super::{Compute, read_image};
 use anyhow::Result;
 use clap::Args;
+use pollster::FutureExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use unigen_core::engine::{AnswerSettings, Engine};
+use unigen_core::sampling::Flow;
 
 #[derive(Args)]
 pub struct Describe {
@@ -36,7 +38,9 @@ impl Describe {
         let engine = Engine::open(&self.model, &self.compute.device())?;
         let &Self { max_tokens, temperature, seed, .. } = self;
         let settings = AnswerSettings { max_tokens, temperature, seed, ..AnswerSettings::default() };
-        println!("{}", engine.describe(&image, &self.question, &settings)?);
+        let answer =
+            engine.describe(&image, &self.question, &settings, async |_| Flow::Continue).block_on()?;
+        println!("{answer}");
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -3,9 +3,11 @@
 use super::{Compute, Sampling, image_format, interruptible, read_image, steps_bar, write_image};
 use anyhow::Result;
 use clap::Args;
+use pollster::FutureExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use unigen_core::engine::{EditRequest, Engine};
+use unigen_core::sampling::StepReport;
 use unigen_trainer::run::Interrupt;
 
 #[derive(Args)]
@@ -51,10 +53,11 @@ impl Edit {
         let engine = Engine::open(&self.model, &self.compute.device())?;
         let settings = self.sampling.over_edits(engine.generation(), self.image_guidance_scale);
         let bar = steps_bar(settings.steps)?;
-        let image = engine.edit(&request, &settings, |_| {
+        let on_step = async |_: StepReport<'_>| {
             bar.inc(1);
             Interrupt::flow()
-        })?;
+        };
+        let image = engine.edit(&request, &settings, on_step).block_on()?;
         bar.finish_and_clear();
         write_image(&self.out, &image)?;
         println!("{}", self.out.display());

@@ -3,9 +3,11 @@
 use super::{Compute, Sampling, image_format, interruptible, steps_bar, write_image};
 use anyhow::Result;
 use clap::Args;
+use pollster::FutureExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use unigen_core::engine::{Engine, GenerateRequest};
+use unigen_core::sampling::StepReport;
 use unigen_trainer::eval::BATCH;
 use unigen_trainer::run::{self, Interrupt};
 
@@ -55,10 +57,11 @@ impl Generate {
         let mut cells = Vec::new();
         let mut numbers = 1..;
         for batch in requests.chunks(BATCH) {
-            let images = engine.generate_batch(batch, &settings, |_| {
+            let on_step = async |_: StepReport<'_>| {
                 bar.inc(1);
                 Interrupt::flow()
-            })?;
+            };
+            let images = engine.generate_batch(batch, &settings, on_step).block_on()?;
             for ((request, image), number) in batch.iter().zip(images).zip(&mut numbers) {
                 if self.sheet {
                     cells.push((image, format!("{} (seed {})", request.prompt, request.seed)));

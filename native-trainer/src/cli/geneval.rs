@@ -3,6 +3,7 @@
 use super::{Compute, Sampling, check_outputs, interruptible, judge, shown, write_image, write_json};
 use anyhow::{Context, Result};
 use clap::Args;
+use pollster::FutureExt;
 use serde::Serialize;
 use std::fs::File;
 use std::io::BufReader;
@@ -95,7 +96,7 @@ pub(super) fn geneval(
     settings: &GenerationConfig,
 ) -> Result<Evaluation> {
     let draw =
-        |requests: &[GenerateRequest]| Ok(engine.generate_batch(requests, settings, |_| Interrupt::flow())?);
+        |requests: &[GenerateRequest]| Ok(engine.generate_batch(requests, settings, async |_| Interrupt::flow()).block_on()?);
     shown("geneval", prompts.len() * samples, |progress| {
         Evaluation::run(prompts, samples, seed, judge, draw, progress)
     })

@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use burn::tensor::Device;
 use image::RgbImage;
+use pollster::FutureExt;
 use rayon::prelude::*;
 use serde::Serialize;
 use std::fmt;
@@ -59,7 +60,7 @@ impl Reconstructions {
             Interrupt::check()?;
             let batch = tokenizer.encode(pixels_from_images(originals, device)?);
             let pixels = tokenizer.decode(batch.clone(), size as usize, size as usize);
-            images.extend(tokenizer.to_image(pixels)?);
+            images.extend(tokenizer.to_image(pixels).block_on()?);
             codes.extend(lfq::codes_from_data(batch.into_data())?);
             progress(images.len());
         }

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 use image::RgbImage;
+use pollster::FutureExt;
 use rayon::prelude::*;
 use serde::{Serialize, Serializer};
 use std::collections::{BTreeMap, HashMap};
@@ -185,8 +186,7 @@ impl Understanding {
 pub fn evaluate(engine: &Engine, asked: &[Asked], progress: impl FnMut(usize)) -> Result<Understanding> {
     let settings = AnswerSettings { max_tokens: ANSWER, ..AnswerSettings::default() };
     let answer = |image: &RgbImage, question: &str| {
-        Interrupt::check()?;
-        Ok(engine.describe(image, question, &settings)?)
+        Ok(engine.describe(image, question, &settings, async |_| Interrupt::flow()).block_on()?)
     };
     Understanding::run(asked, engine.config().image_size as u32, answer, progress)
 }

@@ -1,9 +1,10 @@
 //! Samples drawn from the policy, with what it takes to replay them.
 
 use anyhow::{Result, ensure};
+use pollster::FutureExt;
 use serde::{Deserialize, Serialize};
 use unigen_core::model::UniGen;
-use unigen_core::sampling::{Flow, MaskedDecoding, Path, Prefix, Seeds, text_guidance};
+use unigen_core::sampling::{Flow, MaskedDecoding, Path, Prefix, Seeds, StepReport, text_guidance};
 
 use crate::data::stickers::rng_at;
 use rand::RngExt;
@@ -81,7 +82,7 @@ impl Sampling {
             MaskedDecoding { steps: self.steps, temperature: self.temperature, path: Path::Cached };
         let targets = vec![vec![None; tokens]; images];
         let branches = text_guidance(1.0, prefixes, vec![]);
-        let drawn = decoding.decode(model, &branches, targets, delimiters, &seeds, |report| {
+        let on_step = async |report: StepReport<'_>| {
             for (image, rollout) in rollouts.iter_mut().enumerate() {
                 for position in 0..tokens {
                     // The last step keeps all that it draws, whatever it would mask again.
@@ -94,7 +95,8 @@ impl Sampling {
                 }
             }
             Flow::Continue
-        })?;
+        };
+        let drawn = decoding.decode(model, &branches, targets, delimiters, &seeds, on_step).block_on()?;
         for (rollout, drawn) in rollouts.iter().zip(&drawn) {
             ensure!(
                 rollout.codes == *drawn,

@@ -1,6 +1,7 @@
 //! What a model is asked in validation: prompts; and where it sees, edits, and questions with one right answer.
 
 use anyhow::Result;
+use pollster::FutureExt;
 use std::path::Path;
 use unigen_core::engine::{EditRequest, Engine, GenerateRequest};
 
@@ -36,7 +37,7 @@ pub fn prompts() -> Vec<Prompt> {
 /// When the device fails; after Ctrl-C.
 pub fn drawing_exam(engine: &Engine, judge: &Detector) -> Result<Evaluation> {
     let draw = |requests: &[GenerateRequest]| {
-        Ok(engine.generate_batch(requests, engine.generation(), |_| Interrupt::flow())?)
+        Ok(engine.generate_batch(requests, engine.generation(), async |_| Interrupt::flow()).block_on()?)
     };
     let judged = eval::Evaluation::run(&prompts(), 1, 0, judge, draw, |_| {})?;
     let mut scalars = vec![("geneval", judged.overall.unwrap_or_default())];
@@ -89,7 +90,7 @@ fn edits(engine: &Engine) -> Result<image::RgbImage> {
     let requests: Vec<EditRequest> = requests.collect();
     let mut cells = Vec::new();
     for (requests, edits) in requests.chunks(BATCH).zip(edits.chunks(BATCH)) {
-        let drawn = engine.edit_batch(requests, engine.generation(), |_| Interrupt::flow())?;
+        let drawn = engine.edit_batch(requests, engine.generation(), async |_| Interrupt::flow()).block_on()?;
         for ((request, edit), drawn) in requests.iter().zip(edits).zip(drawn) {
             cells.push((request.image.clone(), request.instruction.clone()));
             cells.push((drawn, format!("drawn (seed {})", request.seed)));

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 use burn::tensor::{Device, Tensor};
+use pollster::FutureExt;
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -175,7 +176,7 @@ impl PretrainStage {
             requests.map(|(prompt, seed)| GenerateRequest { prompt: prompt.prompt, seed }).collect();
         let mut drawn = Vec::new();
         for requests in requests.chunks(eval::BATCH) {
-            drawn.extend(engine.generate_batch(requests, engine.generation(), |_| Interrupt::flow())?);
+            drawn.extend(engine.generate_batch(requests, engine.generation(), async |_| Interrupt::flow()).block_on()?);
         }
         let cells: Vec<_> = drawn.into_iter().zip(requests.into_iter().map(|r| r.prompt)).collect();
         Ok(Evaluation { scalars: vec![], sheets: vec![("samples", sheet(&cells, 10, 1))] })

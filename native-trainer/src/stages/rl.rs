@@ -5,6 +5,7 @@ use anyhow::{Context, Result, ensure};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use image::RgbImage;
+use pollster::FutureExt;
 use rand::seq::index;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -244,7 +245,7 @@ impl RlStage {
         let drawn = start.elapsed().as_secs_f64();
 
         let codes: Vec<_> = rollouts.iter().map(|rollout| rollout.codes.clone()).collect();
-        let images = self.base.engine(model)?.images(&codes)?;
+        let images = self.base.engine(model)?.images(&codes).block_on()?;
         let items = images.iter().zip(&rollouts).map(|(image, rollout)| Item {
             image: image.clone(),
             description: inputs[rollout.group].description.clone(),

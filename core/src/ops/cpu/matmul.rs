@@ -1,7 +1,7 @@
 //! Matrix products on the CPU: `f32` through the crate `gemm`, `bf16` operands with `f32` sums through
 //! Intel's AMX tiles (`amx`) where the processor has them.
 
-use super::amx;
+use super::{amx, threads};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static BF16: AtomicBool = AtomicBool::new(false);
@@ -86,8 +86,8 @@ fn product(a: Mat, b: Mat, c: MatMut, accumulate: bool, parallel: bool) {
     if matmul_precision() == MatmulPrecision::Bf16 {
         return amx::matmul(a, b, c, accumulate, parallel);
     }
-    let threads =
-        if parallel && m * n * k > 1 << 18 { gemm::Parallelism::Rayon(0) } else { gemm::Parallelism::None };
+    let parallel = parallel && threads::count() > 1 && m * n * k > 1 << 18;
+    let threads = if parallel { gemm::Parallelism::Rayon(0) } else { gemm::Parallelism::None };
     // SAFETY: the assertions above and in `Mat` keep every access inside the slices.
     unsafe {
         gemm::gemm(

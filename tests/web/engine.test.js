@@ -1,0 +1,242 @@
+// The real engine in Chromium, on the processor, with a small model of random weights. `cargo xtask test` builds the site,
+// exports the model into it, and draws the same pictures with `unigen generate`: UNIGEN_SITE and UNIGEN_NATIVE.
+
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { after, before, beforeEach, test } from 'node:test';
+import { browse, open, serve } from './engine_site.js';
+
+const PROMPT = 'a photo of a red apple';
+const SHARDS = /^\/model\/[0-9a-f]{64}\.bin$/;
+
+let [server, browser, page] = [];
+before(async () => {
+  server = await serve();
+  browser = await browse();
+});
+beforeEach(async () => {
+  Object.assign(server, { fault: null, requests: [] });
+  await page?.context().close();
+  page = await open(browser, server.url);
+});
+after(async () => {
+  await browser?.close();
+  server?.close();
+});
+
+/** Runs `work(prompt)` in the page; a failed engine call gives `{ code, text, hint }`. */
+const run = (work) =>
+  page.evaluate(
+    ([source, prompt]) =>
+      (0, eval)(source)(prompt).catch(({ code, message, hint, name }) => ({ code: code ?? name, text: message, hint })),
+    [String(work), PROMPT],
+  );
+const load = () =>
+  run(async () => {
+    const engine = await Engine.create();
+    return engine.load();
+  });
+const shards = () => server.requests.filter(({ path }) => SHARDS.test(path));
+/** The largest shard, in whose middle a fault is worth the most. */
+const largest = async () => {
+  const { files } = await (await fetch(`${server.url}model/manifest.json`)).json();
+  server.requests.length = 0;
+  const all = files.flatMap((file) => file.shards).sort((a, b) => b.bytes - a.bytes);
+  return { path: `/model/${all[0].sha256}.bin`, bytes: all[0].bytes };
+};
+
+test('one seed draws the picture that the native program draws', async () => {
+  for (const seed of [0, 7, 12345]) {
+    const native = await readFile(`${process.env.UNIGEN_NATIVE}/${seed}.png`, { encoding: 'base64' });
+    const difference = await page.evaluate(
+      async ([prompt, seed, native]) => {
+        globalThis.engine ??= await Engine.create();
+        const { images } = await engine.generate({ prompt, seed });
+        const bitmap = await createImageBitmap(await (await fetch(`data:image/png;base64,${native}`)).blob());
+        const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext('2d');
+        context.drawImage(bitmap, 0, 0);
+        const wanted = context.getImageData(0, 0, bitmap.width, bitmap.height).data;
+        const found = images[0].image.data;
+        return { lengths: [wanted.length, found.length], most: Math.max(...wanted.map((value, i) => Math.abs(value - found[i]))) };
+      },
+      [PROMPT, seed, native],
+    );
+    assert.equal(difference.lengths[0], difference.lengths[1]);
+    // Another code would change a pixel by far more than rounding does.
+    assert.ok(difference.most <= 1, `seed ${seed}: pixels differ by ${difference.most}`);
+  }
+});
+
+test('steps show what is still masked, and a batch has the seeds that follow', async () => {
+  const { steps, images, alone } = await run(async (prompt) => {
+    const engine = await Engine.create();
+    const steps = [];
+    const onstep = ({ step, steps: all, previews, masked, grid }) => {
+      const { data, width } = previews[1];
+      const cell = width / grid;
+      const faint = [...masked[1]].map((_, i) => data[4 * (Math.floor(i / grid) * cell * width + (i % grid) * cell) + 3] === 72);
+      steps.push({ step, all, masked: [...masked[1]], faint: faint.map(Number) });
+    };
+    const { images } = await engine.generate({ prompt, seed: 3, steps: 4, count: 2 }, { onstep });
+    const alone = await engine.generate({ prompt, seed: 4, steps: 4 });
+    return { steps, images, alone: alone.images[0].codes };
+  });
+  assert.deepEqual(steps.map(({ step, all }) => [step, all]), [[1, 4], [2, 4], [3, 4], [4, 4]]);
+  for (const { masked, faint } of steps) assert.deepEqual(faint, masked);
+  const left = steps.map(({ masked }) => masked.filter(Boolean).length);
+  assert.ok(left.every((count, i) => i === 0 || count < left[i - 1]), String(left));
+  assert.deepEqual(images.map(({ seed }) => seed), [3, 4]);
+  assert.deepEqual(images[1].codes, alone);
+});
+
+test('an edit keeps what its mask keeps, and a question has an answer', async () => {
+  const { before, after, answer, capabilities } = await run(async (prompt) => {
+    const engine = await Engine.create();
+    const [{ image }] = (await engine.generate({ prompt, seed: 1 })).images;
+    const mask = new ImageData(image.width, image.height);
+    for (let i = 0; i < mask.data.length; i += 4) mask.data.fill(i % (4 * image.width) < 2 * image.width ? 255 : 0, i, i + 4);
+    const edit = (seed) => engine.edit({ image, mask, instruction: 'make it blue', seed, steps: 3 });
+    const [before, after] = [(await edit(1)).images[0].codes, (await edit(2)).images[0].codes];
+    const answer = await engine.describe({ image, question: 'what is it?', maxTokens: 4 });
+    return { before, after, answer, capabilities: await engine.capabilities() };
+  });
+  const { grid } = capabilities.model;
+  const right = (codes) => codes.filter((_, i) => i % grid >= grid / 2);
+  assert.deepEqual(right(before), right(after));
+  assert.notDeepEqual(before, after);
+  assert.equal(typeof answer, 'string');
+  assert.equal(capabilities.backend, 'cpu');
+  assert.match(capabilities.reason, /processor/);
+});
+
+test('cancelling ends a call within a step and leaves the engine usable', async () => {
+  const { name, seen, codes } = await run(async (prompt) => {
+    const engine = await Engine.create();
+    await engine.load();
+    const abort = new AbortController();
+    let seen = 0;
+    const onstep = ({ step }) => {
+      seen = step;
+      if (step === 2) abort.abort();
+    };
+    const { name } = await engine.generate({ prompt, seed: 1, steps: 12 }, { signal: abort.signal, onstep }).catch((error) => error);
+    const { images } = await engine.generate({ prompt, seed: 1, steps: 2 });
+    return { name, seen, codes: images[0].codes.length };
+  });
+  assert.equal(name, 'AbortError');
+  assert.ok(seen <= 3, `step ${seen} was still drawn`);
+  assert.ok(codes > 0);
+});
+
+test('the busy policy rejects, queues, or lets the latest win', async () => {
+  const outcome = await run(async (prompt) => {
+    const ends = {};
+    for (const busy of ['reject', 'queue', 'latest']) {
+      const engine = await Engine.create({ busy });
+      await engine.load();
+      const calls = [1, 2, 3].map((seed) => engine.generate({ prompt, seed, steps: 3 }));
+      ends[busy] = (await Promise.allSettled(calls)).map(({ status, reason }) => reason?.code ?? status);
+      engine.close();
+    }
+    return ends;
+  });
+  assert.deepEqual(outcome, {
+    reject: ['fulfilled', 'busy', 'busy'],
+    queue: ['fulfilled', 'fulfilled', 'fulfilled'],
+    latest: ['cancelled', 'cancelled', 'fulfilled'],
+  });
+});
+
+test('a download that breaks in the middle goes on from there', async () => {
+  const { path, bytes } = await largest();
+  const half = Math.floor(bytes / 2);
+  server.fault = (asked, _, range) => (asked === path && !range ? { cutAt: half } : null);
+  const model = await load();
+  assert.equal(model.name, 'tiny');
+  const ranges = shards().filter((request) => request.path === path).map(({ range }) => range);
+  assert.deepEqual(ranges, [undefined, `bytes=${half}-`]);
+});
+
+test('a damaged shard is fetched again once', async () => {
+  const { path } = await largest();
+  let left = 1;
+  const damaged = (body) => ({ body: Buffer.from(body).fill(7, 0, 64) });
+  server.fault = (asked, body) => (asked === path && left-- > 0 ? damaged(body) : null);
+  assert.equal((await load()).name, 'tiny');
+  await page.context().close();
+  page = await open(browser, server.url);
+  server.requests.length = 0;
+  server.fault = (asked, body) => (asked === path ? damaged(body) : null);
+  const { code, text, hint } = await load();
+  assert.equal(code, 'integrity');
+  assert.match(text, /not what the manifest says/);
+  assert.ok(hint);
+  assert.equal(shards().filter((request) => request.path === path).length, 2);
+});
+
+test('what is kept is not fetched again, also without a network, until it is purged', async () => {
+  await load();
+  server.requests.length = 0;
+  // Only the model is out of reach; the engine itself comes from a service worker where there is no network.
+  server.fault = (path) => (path.startsWith('/model/') ? { cutAt: 0 } : null);
+  assert.equal((await load()).name, 'tiny');
+  assert.deepEqual(shards(), []);
+  server.fault = null;
+  server.requests.length = 0;
+  assert.equal((await load()).name, 'tiny');
+  assert.deepEqual(shards(), []);
+  await run(async () => (await Engine.create()).purge());
+  assert.equal((await load()).name, 'tiny');
+  assert.ok(shards().length > 0);
+});
+
+test('without room the model is used all the same', async () => {
+  const cdp = await page.context().newCDPSession(page);
+  await cdp.send('Storage.overrideQuotaForOrigin', { origin: new URL(server.url).origin, quotaSize: 1000 });
+  const { name, storage } = await run(async () => {
+    const engine = await Engine.create();
+    const { name } = await engine.load();
+    return { name, storage: (await engine.capabilities()).storage };
+  });
+  assert.equal(name, 'tiny');
+  assert.equal(storage.kind, 'memory');
+});
+
+test('a worker that fails is replaced once, and the call under way is done again', async () => {
+  await run(async () => {
+    globalThis.engine = await Engine.create();
+    globalThis.told = [];
+    for (const type of ['devicelost', 'ready']) engine.addEventListener(type, ({ detail }) => told.push([type, detail.recovering ?? null]));
+    await engine.load();
+  });
+  const drawn = run(async (prompt) => (await engine.generate({ prompt, seed: 1 }, { onstep() {} })).images[0].codes);
+  await page.workers()[0].evaluate(() => setTimeout(() => { throw new Error('gone'); }));
+  const again = await drawn;
+  const { told, codes } = await run(async (prompt) => ({
+    told,
+    codes: (await engine.generate({ prompt, seed: 1 })).images[0].codes,
+  }));
+  assert.deepEqual(again, codes);
+  assert.deepEqual(told, [['ready', null], ['devicelost', true], ['ready', null]]);
+});
+
+test('what is wrong is said, with a code and a remedy', async () => {
+  server.fault = (path) => (path === '/bad.json' ? { body: Buffer.from('{"format": "other"}') } : null);
+  const failures = await run(async (prompt) => {
+    const engine = await Engine.create();
+    const calls = [
+      () => engine.generate({ prompt: ' ' }),
+      () => engine.generate({ prompt, steps: 0 }),
+      () => engine.generate({ prompt, seed: -1 }),
+      () => engine.generate({ prompt, count: 99 }),
+      () => engine.edit({ image: new Blob(['no picture']), instruction: 'x' }),
+      () => engine.load('nowhere/'),
+      () => engine.load('bad.json'),
+    ];
+    const failures = [];
+    for (const call of calls) failures.push(await call().then(() => null, ({ code, hint }) => [code, Boolean(hint)]));
+    return failures;
+  });
+  const wanted = ['text', 'config', 'config', 'config', 'image', 'network', 'manifest'];
+  assert.deepEqual(failures, wanted.map((code) => [code, true]));
+});

@@ -1,0 +1,191 @@
+/** The engine without any element: a model in a worker. Messages behind it: web/src/protocol.rs. */
+
+export type Backend = 'auto' | 'webgpu' | 'cpu';
+
+/** What a call does while another is under way: fail, wait its turn, or cancel all others and be next. */
+export type BusyPolicy = 'reject' | 'queue' | 'latest';
+
+export interface EngineOptions {
+  /** Manifest of the model, or the folder that holds `manifest.json`; may also be given to `load`. Default: `model/` beside the page. */
+  model?: string | URL;
+  /** Default: 'auto'. */
+  backend?: Backend;
+  /** Default: 'queue'. */
+  busy?: BusyPolicy;
+  /** Where worker.js and the engine's wasm are. Default: beside this module. */
+  worker?: string | URL;
+}
+
+export interface Progress {
+  phase: 'download' | 'device' | 'weights' | 'warmup';
+  /** Of the whole load, 0 to 1. */
+  fraction: number;
+  /** Bytes of weights here so far, of `total`. */
+  bytes: number;
+  total: number;
+}
+
+export interface Settings {
+  steps: number;
+  guidance: number;
+  imageGuidance: number;
+  temperature: number;
+}
+
+export interface Model {
+  name: string;
+  hash: string;
+  /** Pixels a side. */
+  imageSize: number;
+  /** Codes a side. */
+  grid: number;
+  /** Whether it can edit and describe. */
+  sees: boolean;
+  generate: Settings;
+  edit: Settings;
+  maxPromptTokens: number;
+  bytes: number;
+}
+
+export interface Step {
+  /** Counted from 1, of `steps`. */
+  step: number;
+  steps: number;
+  /** Each picture so far; cells that are still masked are faint (opacity 72 of 255). */
+  previews: ImageData[];
+  /** Codes a row. */
+  grid: number;
+  /** For each picture and code, row by row, 1 where it is still masked. */
+  masked: Uint8Array[];
+}
+
+export interface Drawn {
+  image: ImageData;
+  seed: number;
+  /** Row by row. */
+  codes: number[];
+}
+
+export interface Result {
+  images: Drawn[];
+  settings: Settings;
+}
+
+/** Anything with pixels. */
+export type Picture = ImageData | ImageBitmap | Blob | HTMLImageElement | HTMLCanvasElement | OffscreenCanvas;
+
+export interface Sampling {
+  /** What is left out is the model's own choice. */
+  steps?: number;
+  guidance?: number;
+  imageGuidance?: number;
+  temperature?: number;
+}
+
+export interface GenerateRequest extends Sampling {
+  prompt: string;
+  /** Of the first picture, the others have those that follow. Default: random. */
+  seed?: number;
+  /** Default: 1. */
+  count?: number;
+}
+
+export interface EditRequest extends Sampling {
+  image: Picture;
+  instruction: string;
+  /** As large as the picture, white where it may change. To extend a picture, put it on a larger canvas and paint the mask white around it. */
+  mask?: Picture;
+  /** Default: random. */
+  seed?: number;
+}
+
+export interface DescribeRequest {
+  image: Picture;
+  question: string;
+  maxTokens?: number;
+  /** Default: 0, the likeliest answer. */
+  temperature?: number;
+  seed?: number;
+}
+
+export interface CallOptions {
+  /** Aborting rejects with the signal's reason at once; the engine stops within a step and stays usable. */
+  signal?: AbortSignal;
+}
+
+export interface DrawOptions extends CallOptions {
+  /** Sees every step; without it no previews are made. */
+  onstep?: (step: Step) => void;
+  /** False: steps without pictures. */
+  previews?: boolean;
+}
+
+export interface Adapter {
+  vendor: string;
+  architecture: string;
+  description: string;
+  software: boolean;
+  features: string[];
+  maxStorageBinding: number;
+  /** Time of a short matrix product on a software adapter, and of the same on the processor. */
+  gpuMs?: number;
+  cpuMs?: number;
+}
+
+export interface Capabilities {
+  /** In use, or what 'auto' would choose. */
+  backend: 'webgpu' | 'cpu';
+  /** Why, in a sentence. */
+  reason: string;
+  adapter?: Adapter;
+  simd: boolean;
+  memory: number;
+  storage: { kind: 'opfs' | 'memory'; persisted: boolean; usage: number; quota: number };
+  model?: Model;
+  version: string;
+}
+
+export type ErrorCode =
+  | 'config' | 'weights' | 'text' | 'image' | 'device' | 'io' | 'cancelled'
+  | 'network' | 'integrity' | 'manifest' | 'memory' | 'unsupported' | 'notloaded'
+  | 'busy' | 'protocol' | 'crashed' | 'devicelost' | 'closed';
+
+export class EngineError extends Error {
+  readonly code: ErrorCode;
+  /** What to do; may be empty. */
+  readonly hint: string;
+}
+
+export interface EngineEventMap {
+  /** detail: Progress */
+  progress: CustomEvent<Progress>;
+  /** A model is loaded. */
+  ready: CustomEvent<Model>;
+  /** The GPU went away or the worker crashed. `recovering`: a new worker loads the model again and `ready` follows. */
+  devicelost: CustomEvent<{ reason: string; recovering: boolean }>;
+}
+
+export class Engine extends EventTarget {
+  private constructor();
+  /** Starts a worker and its wasm; downloads no model yet. */
+  static create(options?: EngineOptions): Promise<Engine>;
+  /** The loaded model, or null. */
+  readonly model: Model | null;
+  /** Whether a call other than load is under way. */
+  readonly busy: boolean;
+  /** Fetches a model (the browser keeps it) and makes it ready. Called twice with one model it loads once. */
+  load(model?: string | URL, options?: CallOptions & { onprogress?: (progress: Progress) => void }): Promise<Model>;
+  /** Loads the model first where that has not been done. */
+  generate(request: GenerateRequest, options?: DrawOptions): Promise<Result>;
+  edit(request: EditRequest, options?: DrawOptions): Promise<Result>;
+  describe(request: DescribeRequest, options?: CallOptions & { ontoken?: (text: string) => void }): Promise<string>;
+  capabilities(): Promise<Capabilities>;
+  /** Drops the model from memory; the browser still keeps its weights. */
+  unload(): Promise<void>;
+  /** Drops the weights of all models from the browser's storage. */
+  purge(): Promise<void>;
+  /** Ends the worker; calls under way fail with `closed`. */
+  close(): void;
+  addEventListener<K extends keyof EngineEventMap>(type: K, listener: (event: EngineEventMap[K]) => void, options?: boolean | AddEventListenerOptions): void;
+  addEventListener(type: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | AddEventListenerOptions): void;
+}

@@ -1,0 +1,431 @@
+//! What page and worker say to each other: the page sends a [`Call`], the worker answers with any number of [`Event`]s
+//! and ends each call with one of [`Event::Done`] or [`Event::Error`].
+//!
+//! Messages are plain JavaScript objects: an enum is an object with `type`, names are camelCase, bytes are a
+//! `Uint8Array`, absent options may be left out. `npm/src/engine.d.ts` shows the same types to users of the page's side.
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+/// A call of the page, with the number that its events carry.
+#[derive(Debug, Deserialize)]
+pub struct Call {
+    /// Chosen by the page, unlike that of any other call under way.
+    pub id: u32,
+    /// What is asked.
+    pub request: Request,
+}
+
+/// An event of the worker about one call; `id` 0 is about the worker itself.
+#[derive(Debug, Serialize)]
+pub struct Message {
+    /// The call's number.
+    pub id: u32,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What a page may ask.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
+pub enum Request {
+    /// Fetch a model and make it ready; unloads another.
+    Load(Load),
+    /// Draw pictures.
+    Generate(Generate),
+    /// Change a picture, wholly or under a mask.
+    Edit(Edit),
+    /// Answer a question about a picture.
+    Describe(Describe),
+    /// End the call `target` within one step; it ends with the error `cancelled`.
+    Cancel {
+        /// The call's number.
+        target: u32,
+    },
+    /// Drop the model from memory.
+    Unload,
+    /// Drop every model from the browser's storage.
+    Purge,
+    /// Say what this browser and the loaded model can do.
+    Capabilities,
+}
+
+/// Where to compute.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// WebGPU, but for a software adapter that is slower than the processor.
+    #[default]
+    Auto,
+    /// WebGPU or an error.
+    WebGpu,
+    /// WebAssembly on the processor.
+    Cpu,
+}
+
+/// Which model to load.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Load {
+    /// Absolute address of the manifest that `cargo xtask export` writes.
+    pub manifest: String,
+    /// Where to compute. WebGPU, once in use, stays the device of this worker.
+    #[serde(default)]
+    pub backend: Backend,
+}
+
+/// Which pictures to draw.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Generate {
+    /// What they show.
+    pub prompt: String,
+    /// Seed of the first picture; the others have those that follow. At most 2^53 - 1.
+    pub seed: u64,
+    /// How many.
+    #[serde(default = "one")]
+    pub count: u32,
+    /// How they are drawn.
+    #[serde(default)]
+    pub sampling: Sampling,
+}
+
+/// What to change in which picture.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Edit {
+    /// The picture; the largest square in its middle is edited.
+    pub image: Image,
+    /// What to change.
+    pub instruction: String,
+    /// Of the picture's size, white where it may change; without it all may. To extend a picture, put it on a larger
+    /// canvas that the mask covers with white.
+    #[serde(default)]
+    pub mask: Option<Image>,
+    /// One seed gives one picture.
+    pub seed: u64,
+    /// How it is drawn.
+    #[serde(default)]
+    pub sampling: Sampling,
+}
+
+/// What to ask about which picture.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Describe {
+    /// The picture, whole.
+    pub image: Image,
+    /// The question.
+    pub question: String,
+    /// The longest answer in tokens.
+    #[serde(default)]
+    pub max_tokens: Option<u32>,
+    /// 0 gives the likeliest answer.
+    #[serde(default)]
+    pub temperature: Option<f32>,
+    /// One seed gives one answer.
+    #[serde(default)]
+    pub seed: u64,
+}
+
+/// How pictures are drawn; what is left out is the model's own choice.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Sampling {
+    /// Decoding steps.
+    pub steps: Option<u32>,
+    /// How strongly the text counts.
+    pub guidance: Option<f32>,
+    /// How strongly the picture counts (edits).
+    pub image_guidance: Option<f32>,
+    /// Noise on confidences at the start.
+    pub temperature: Option<f32>,
+    /// Whether step events carry pictures.
+    pub previews: bool,
+}
+
+/// Pixels of a picture.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Image {
+    /// Pixels a row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// Red, green, blue and opacity of each pixel, row by row. Transparent parts of a picture given are seen on white.
+    pub pixels: ByteBuf,
+}
+
+/// What a worker tells.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
+pub enum Event {
+    /// The worker runs, no model is loaded (`id` 0).
+    Started,
+    /// How far a load is.
+    Progress(Progress),
+    /// A decoding step is done.
+    Step(Step),
+    /// A piece of an answer.
+    Token {
+        /// The answer so far.
+        text: String,
+    },
+    /// The call ended well.
+    Done {
+        /// What it gives.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        result: Option<Outcome>,
+    },
+    /// The call failed.
+    Error(Failure),
+    /// The GPU is gone (`id` 0): this worker is of no more use, a new one may be.
+    DeviceLost {
+        /// The browser's words.
+        reason: String,
+    },
+}
+
+/// What a load is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Weights come over the network or from the browser's storage.
+    Download,
+    /// The device is chosen and opened.
+    Device,
+    /// Weights move to the device.
+    Weights,
+    /// A first short drawing, so that the next is fast.
+    Warmup,
+}
+
+/// How far a load is.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Progress {
+    /// What is being done.
+    pub phase: Phase,
+    /// Part of the whole load that is done, 0 to 1.
+    pub fraction: f64,
+    /// Bytes of weights here so far.
+    pub bytes: f64,
+    /// Bytes of all weights.
+    pub total: f64,
+}
+
+/// A decoding step.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    /// Counted from 1.
+    pub step: u32,
+    /// Of how many.
+    pub steps: u32,
+    /// Where asked for, each picture so far: cells that are still masked are faint ([`MASKED_ALPHA`]).
+    pub previews: Vec<Image>,
+    /// Codes a row of the pictures.
+    pub grid: u32,
+    /// For each picture and code, row by row, 1 where it is still masked.
+    pub masked: Vec<ByteBuf>,
+}
+
+/// Opacity of cells that a preview only guesses.
+pub const MASKED_ALPHA: u8 = 72;
+
+/// What a call gives.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
+pub enum Outcome {
+    /// Of `generate` and `edit`.
+    Images {
+        /// The pictures.
+        images: Vec<Drawn>,
+        /// How they were drawn.
+        settings: Settings,
+    },
+    /// Of `describe`.
+    Answer {
+        /// The answer.
+        text: String,
+    },
+    /// Of `load`.
+    Model(Model),
+    /// Of `capabilities`.
+    Capabilities(Box<Capabilities>),
+}
+
+/// A finished picture.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Drawn {
+    /// The pixels, opaque.
+    pub image: Image,
+    /// Its seed.
+    pub seed: u64,
+    /// Its codes, row by row.
+    pub codes: Vec<u32>,
+}
+
+/// How pictures were drawn.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Settings {
+    /// Decoding steps.
+    pub steps: u32,
+    /// How strongly the text counted.
+    pub guidance: f32,
+    /// How strongly the picture counted (edits).
+    pub image_guidance: f32,
+    /// Noise on confidences at the start.
+    pub temperature: f32,
+}
+
+/// A loaded model.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Model {
+    /// Its name in the manifest.
+    pub name: String,
+    /// Tells its weights from all others.
+    pub hash: String,
+    /// Pixels a side of the pictures that it draws.
+    pub image_size: u32,
+    /// Codes a side.
+    pub grid: u32,
+    /// Whether it can edit and describe.
+    pub sees: bool,
+    /// How it draws unless told otherwise.
+    pub generate: Settings,
+    /// How it edits unless told otherwise.
+    pub edit: Settings,
+    /// The longest prompt in tokens.
+    pub max_prompt_tokens: u32,
+    /// Bytes of its weights.
+    pub bytes: f64,
+}
+
+/// What this browser and the loaded model can do.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Capabilities {
+    /// The device in use, or the one that `auto` would choose.
+    pub backend: Backend,
+    /// Why that one, in a sentence.
+    pub reason: String,
+    /// The WebGPU adapter, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<Adapter>,
+    /// Whether the processor's vector instructions are used.
+    pub simd: bool,
+    /// Bytes of memory of the worker's WebAssembly.
+    pub memory: f64,
+    /// Where weights are kept.
+    pub storage: Storage,
+    /// The loaded model, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<Model>,
+    /// Version of this engine.
+    pub version: String,
+}
+
+/// A WebGPU adapter. The browser may keep parts of it to itself; those are empty.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Adapter {
+    /// Maker.
+    pub vendor: String,
+    /// Family.
+    pub architecture: String,
+    /// Name.
+    pub description: String,
+    /// Whether it computes on the processor.
+    pub software: bool,
+    /// Optional abilities.
+    pub features: Vec<String>,
+    /// Bytes of the largest storage binding.
+    pub max_storage_binding: f64,
+    /// Time of a short matrix product on it in milliseconds; of software adapters only.
+    pub gpu_ms: Option<f64>,
+    /// Time of the same product on the processor in milliseconds.
+    pub cpu_ms: Option<f64>,
+}
+
+/// The browser's storage for this page.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Storage {
+    /// `opfs`, or `memory` where the browser keeps nothing.
+    pub kind: String,
+    /// Whether the browser promised to keep it.
+    pub persisted: bool,
+    /// Bytes in use.
+    pub usage: f64,
+    /// Bytes allowed.
+    pub quota: f64,
+}
+
+/// Why a call failed.
+///
+/// Codes: those of the core (`config`, `weights`, `text`, `image`, `device`, `io`, `cancelled`); of the loader `network`,
+/// `integrity` (a shard is not what the manifest says), `manifest`, `memory`; `unsupported` (this browser lacks something),
+/// `notloaded`, `busy`, `protocol`, `crashed`. The page's side adds `devicelost` and `closed`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    /// Stable, for programs.
+    pub code: String,
+    /// What is wrong and where.
+    pub text: String,
+    /// What to do; may be empty.
+    pub hint: String,
+}
+
+impl Failure {
+    /// A failure of these words.
+    pub fn new(code: &str, text: impl Into<String>, hint: &str) -> Self {
+        Self { code: code.into(), text: text.into(), hint: hint.into() }
+    }
+}
+
+fn one() -> u32 {
+    1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn calls_read_what_the_page_writes() {
+        let call = json!({"id": 7, "request": {"type": "generate", "prompt": "a dog", "seed": 9_007_199_254_740_991_u64,
+            "sampling": {"steps": 4, "guidance": 2, "previews": true}}});
+        let call: Call = serde_json::from_value(call).unwrap();
+        let Request::Generate(generate) = call.request else { panic!("{call:?}") };
+        assert_eq!((generate.seed, generate.count), ((1 << 53) - 1, 1));
+        assert_eq!((generate.sampling.steps, generate.sampling.guidance), (Some(4), Some(2.0)));
+        let cancel: Call =
+            serde_json::from_value(json!({"id": 8, "request": {"type": "cancel", "target": 7}})).unwrap();
+        assert!(matches!(cancel.request, Request::Cancel { target: 7 }));
+        let load = json!({"id": 1, "request": {"type": "load", "manifest": "https://x.org/m.json", "backend": "webgpu"}});
+        let Request::Load(load) = serde_json::from_value::<Call>(load).unwrap().request else { panic!() };
+        assert_eq!(load.backend, Backend::WebGpu);
+        assert!(serde_json::from_value::<Call>(json!({"id": 1, "request": {"type": "format"}})).is_err());
+    }
+
+    #[test]
+    fn events_are_what_the_page_reads() {
+        let progress = Progress { phase: Phase::Download, fraction: 0.5, bytes: 10.0, total: 20.0 };
+        let message = Message { id: 3, event: Event::Progress(progress) };
+        let wanted = json!({"id": 3, "event":
+            {"type": "progress", "phase": "download", "fraction": 0.5, "bytes": 10.0, "total": 20.0}});
+        assert_eq!(serde_json::to_value(message).unwrap(), wanted);
+        let failure = Failure::new("cancelled", "at step 2", "");
+        let wanted = json!({"type": "error", "code": "cancelled", "text": "at step 2", "hint": ""});
+        assert_eq!(serde_json::to_value(Event::Error(failure)).unwrap(), wanted);
+        assert_eq!(serde_json::to_value(Event::Done { result: None }).unwrap(), json!({"type": "done"}));
+        let lost = Event::DeviceLost { reason: "gone".into() };
+        assert_eq!(serde_json::to_value(lost).unwrap(), json!({"type": "deviceLost", "reason": "gone"}));
+    }
+}

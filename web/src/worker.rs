@@ -1,0 +1,378 @@
+//! The worker: answers a page's calls with one loaded model.
+
+use crate::device::{self, Choice};
+use crate::host::{self, Host, post};
+use crate::picture;
+use crate::protocol::{
+    Backend, Call, Capabilities, Describe, Drawn, Edit, Event, Failure, Generate, Load, Model, Outcome,
+    Phase, Progress, Request, Sampling, Settings, Step,
+};
+use burn::tensor::Device;
+use js_sys::{Object, Reflect, Uint8Array};
+use serde_bytes::ByteBuf;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use unigen_core::config::GenerationConfig;
+use unigen_core::engine::{AnswerSettings, EditRequest, Engine, GenerateRequest, ModelParts};
+use unigen_core::sampling::{Flow, StepReport};
+use wasm_bindgen::prelude::*;
+
+/// Most pictures of one call.
+const MAX_COUNT: u32 = 16;
+/// Parts of a load that have been done when its phases begin: weights, device and warming up.
+const DEVICE_AT: f64 = 0.8;
+const WEIGHTS_AT: f64 = 0.85;
+const WARMUP_AT: f64 = 0.9;
+
+/// A worker's state.
+#[wasm_bindgen]
+pub struct Worker {
+    state: Rc<State>,
+}
+
+struct State {
+    host: Host,
+    /// The calls under way, and whether the page wants them to end.
+    calls: RefCell<HashMap<u32, Rc<Cell<bool>>>>,
+    loaded: RefCell<Option<Rc<Loaded>>>,
+    /// The GPU, once opened, for as long as the worker lives.
+    gpu: RefCell<Option<Device>>,
+    /// The device in use, or the one that would be.
+    choice: RefCell<Option<Choice>>,
+}
+
+struct Loaded {
+    engine: Engine,
+    model: Model,
+}
+
+#[wasm_bindgen]
+impl Worker {
+    /// A worker without a model.
+    #[wasm_bindgen(constructor)]
+    pub fn new(host: Host) -> Self {
+        host::install(&host);
+        post(0, Event::Started);
+        Self { state: Rc::new(State::new(host)) }
+    }
+
+    /// Takes a message of the page, a [`Call`].
+    pub fn receive(&self, message: JsValue) {
+        let id = Reflect::get(&message, &"id".into()).ok().and_then(|id| id.as_f64());
+        match serde_wasm_bindgen::from_value::<Call>(message) {
+            Ok(call) => wasm_bindgen_futures::spawn_local(self.state.clone().answer(call)),
+            Err(e) => {
+                let failure = Failure::new("protocol", format!("The call cannot be read: {e}"), "");
+                post(id.unwrap_or_default() as u32, Event::Error(failure));
+            }
+        }
+    }
+}
+
+impl State {
+    fn new(host: Host) -> Self {
+        Self {
+            host,
+            calls: RefCell::default(),
+            loaded: RefCell::default(),
+            gpu: RefCell::default(),
+            choice: RefCell::default(),
+        }
+    }
+
+    async fn answer(self: Rc<Self>, Call { id, request }: Call) {
+        let cancelled = Rc::new(Cell::new(false));
+        self.calls.borrow_mut().insert(id, cancelled.clone());
+        let result = match request {
+            Request::Load(load) => self.load(id, &load).await.map(|model| Some(Outcome::Model(model))),
+            Request::Generate(generate) => self.generate(id, generate, &cancelled).await.map(Some),
+            Request::Edit(edit) => self.edit(id, edit, &cancelled).await.map(Some),
+            Request::Describe(describe) => self.describe(id, describe, &cancelled).await.map(Some),
+            Request::Capabilities => self.capabilities().await.map(Some),
+            Request::Purge => {
+                self.loaded.take();
+                host::wait(self.host.purge()).await.map(|_| None)
+            }
+            Request::Unload => {
+                self.loaded.take();
+                Ok(None)
+            }
+            Request::Cancel { target } => {
+                if let Some(call) = self.calls.borrow().get(&target) {
+                    call.set(true);
+                }
+                self.host.cancel(target);
+                Ok(None)
+            }
+        };
+        self.calls.borrow_mut().remove(&id);
+        post(id, result.map_or_else(Event::Error, |result| Event::Done { result }));
+    }
+
+    fn loaded(&self) -> Result<Rc<Loaded>, Failure> {
+        let missing = || Failure::new("notloaded", "No model is loaded.", "Load one first.");
+        self.loaded.borrow().clone().ok_or_else(missing)
+    }
+
+    async fn load(&self, id: u32, load: &Load) -> Result<Model, Failure> {
+        self.loaded.take();
+        let progress = move |phase, fraction, bytes, total| {
+            post(id, Event::Progress(Progress { phase, fraction, bytes, total }));
+        };
+        let downloaded = Closure::<dyn Fn(f64, f64)>::new(move |bytes: f64, total: f64| {
+            progress(Phase::Download, DEVICE_AT * bytes / total.max(1.0), bytes, total);
+        });
+        let download = self.host.download(id, &load.manifest, downloaded.as_ref().unchecked_ref());
+        let package = Package::new(&host::wait(download).await?)?;
+        let bytes = package.bytes;
+        progress(Phase::Device, DEVICE_AT, bytes, bytes);
+        let device = self.device(load.backend).await?;
+        progress(Phase::Weights, WEIGHTS_AT, bytes, bytes);
+        self.pause().await;
+        let parts = ModelParts::from_files(|name| package.file(name)).map_err(core)?;
+        let engine = Engine::new(parts, &device).map_err(core)?;
+        progress(Phase::Warmup, WARMUP_AT, bytes, bytes);
+        self.pause().await;
+        // On the processor there is nothing to warm up.
+        if device != Device::flex() {
+            let settings = GenerationConfig { steps: 2, ..engine.generation().clone() };
+            let request = GenerateRequest { prompt: "a".into(), seed: 0 };
+            engine.generate(&request, &settings, async |_| Flow::Continue).await.map_err(core)?;
+        }
+        progress(Phase::Warmup, 1.0, bytes, bytes);
+        let model = package.model(&engine);
+        self.loaded.replace(Some(Rc::new(Loaded { engine, model: model.clone() })));
+        Ok(model)
+    }
+
+    /// The device to use; from then on it is the one that [`Self::capabilities`] tells of.
+    async fn device(&self, wanted: Backend) -> Result<Device, Failure> {
+        let known = self.choice.borrow().clone().filter(|_| wanted == Backend::Auto);
+        let mut choice = match known {
+            Some(choice) => choice,
+            None => Choice::make(wanted, &self.host).await?,
+        };
+        let mut device = Device::flex();
+        if choice.backend == Backend::WebGpu {
+            let opened = self.gpu.borrow().clone();
+            match opened {
+                Some(gpu) => device = gpu,
+                None => match device::open_gpu().await {
+                    Ok(gpu) => {
+                        self.gpu.replace(Some(gpu.clone()));
+                        device = gpu;
+                    }
+                    Err(failure) if wanted == Backend::Auto => {
+                        choice.backend = Backend::Cpu;
+                        choice.reason = format!("{} So the processor computes.", failure.text);
+                    }
+                    Err(failure) => return Err(failure),
+                },
+            }
+        }
+        self.choice.replace(Some(choice));
+        Ok(device)
+    }
+
+    async fn generate(&self, id: u32, request: Generate, cancelled: &Cell<bool>) -> Result<Outcome, Failure> {
+        let Generate { prompt, seed, count, sampling } = request;
+        if !(1..=MAX_COUNT).contains(&count) {
+            let text = format!("count: is {count}");
+            return Err(Failure::new("config", text, &format!("choose 1 to {MAX_COUNT}")));
+        }
+        let loaded = self.loaded()?;
+        let engine = &loaded.engine;
+        let mut settings = over(&sampling, engine.generation());
+        settings.guidance_scale = sampling.guidance.unwrap_or(settings.guidance_scale);
+        let requests: Vec<GenerateRequest> = (0..u64::from(count))
+            .map(|i| GenerateRequest { prompt: prompt.clone(), seed: seed.wrapping_add(i) })
+            .collect();
+        let on_step =
+            async |report: StepReport<'_>| self.step(id, engine, &sampling, cancelled, report).await;
+        let codes = engine.draw_codes(&requests, &settings, on_step).await.map_err(core)?;
+        let images = engine.images(&codes).await.map_err(core)?;
+        let drawn = images.iter().zip(codes).zip(&requests).map(|((image, codes), request)| Drawn {
+            image: picture::to_page(image),
+            seed: request.seed,
+            codes,
+        });
+        let settings = told(&settings, settings.guidance_scale);
+        Ok(Outcome::Images { images: drawn.collect(), settings })
+    }
+
+    async fn edit(&self, id: u32, request: Edit, cancelled: &Cell<bool>) -> Result<Outcome, Failure> {
+        let Edit { image, instruction, mask, seed, sampling } = request;
+        let loaded = self.loaded()?;
+        let engine = &loaded.engine;
+        let mut settings = over(&sampling, engine.generation());
+        settings.edit_guidance_scale = sampling.guidance.unwrap_or(settings.edit_guidance_scale);
+        let request = EditRequest {
+            image: picture::from_page(&image, 255)?,
+            instruction,
+            seed,
+            // What nobody painted on a mask stays.
+            mask: mask.map(|mask| picture::from_page(&mask, 0)).transpose()?,
+        };
+        let on_step =
+            async |report: StepReport<'_>| self.step(id, engine, &sampling, cancelled, report).await;
+        let codes = engine.edit_codes(&[request], &settings, on_step).await.map_err(core)?;
+        let images = engine.images(&codes).await.map_err(core)?;
+        let drawn = images.iter().zip(codes);
+        let drawn = drawn.map(|(image, codes)| Drawn { image: picture::to_page(image), seed, codes });
+        let settings = told(&settings, settings.edit_guidance_scale);
+        Ok(Outcome::Images { images: drawn.collect(), settings })
+    }
+
+    async fn describe(&self, id: u32, request: Describe, cancelled: &Cell<bool>) -> Result<Outcome, Failure> {
+        let Describe { image, question, max_tokens, temperature, seed } = request;
+        let usual = AnswerSettings::default();
+        let settings = AnswerSettings {
+            max_tokens: max_tokens.map_or(usual.max_tokens, |tokens| tokens as usize),
+            temperature: temperature.unwrap_or(usual.temperature),
+            seed,
+            ..usual
+        };
+        let (loaded, image) = (self.loaded()?, picture::from_page(&image, 255)?);
+        let on_text = async |text: &str| {
+            post(id, Event::Token { text: text.into() });
+            self.pause().await;
+            flow(cancelled)
+        };
+        let text = loaded.engine.describe(&image, &question, &settings, on_text).await.map_err(core)?;
+        Ok(Outcome::Answer { text })
+    }
+
+    async fn capabilities(&self) -> Result<Outcome, Failure> {
+        if self.choice.borrow().is_none() {
+            let choice = Choice::make(Backend::Auto, &self.host).await?;
+            self.choice.replace(Some(choice));
+        }
+        let storage = host::read(self.host.storage()).await?;
+        let Some(Choice { backend, reason, adapter }) = self.choice.borrow().clone() else {
+            return Err(Failure::new("device", "No device was chosen.", "Try again."));
+        };
+        let memory = wasm_bindgen::memory().unchecked_into::<js_sys::WebAssembly::Memory>().buffer();
+        let memory = memory.unchecked_into::<js_sys::ArrayBuffer>().byte_length();
+        Ok(Outcome::Capabilities(Box::new(Capabilities {
+            backend,
+            reason,
+            adapter,
+            simd: cfg!(target_feature = "simd128"),
+            memory: memory.into(),
+            storage,
+            model: self.loaded.borrow().as_ref().map(|loaded| loaded.model.clone()),
+            version: env!("CARGO_PKG_VERSION").into(),
+        })))
+    }
+
+    /// Shows a step to the page and lets it answer.
+    async fn step(
+        &self,
+        id: u32,
+        engine: &Engine,
+        sampling: &Sampling,
+        cancelled: &Cell<bool>,
+        report: StepReport<'_>,
+    ) -> Flow {
+        let grid = engine.config().grid();
+        // A device that cannot show a preview fails at the next step, which says so.
+        let previews = match sampling.previews {
+            true => engine.images(report.codes).await.unwrap_or_default(),
+            false => vec![],
+        };
+        let previews =
+            previews.iter().zip(report.masked).map(|(p, masked)| picture::preview(p, masked, grid));
+        let masked = report.masked.iter().map(|cells| cells.iter().map(|&cell| u8::from(cell)).collect());
+        post(
+            id,
+            Event::Step(Step {
+                step: report.step as u32,
+                steps: report.steps as u32,
+                previews: previews.collect(),
+                grid: grid as u32,
+                masked: masked.map(ByteBuf::from::<Vec<u8>>).collect(),
+            }),
+        );
+        self.pause().await;
+        flow(cancelled)
+    }
+
+    /// Lets messages of the page be handled.
+    async fn pause(&self) {
+        // Its promise has no way to fail.
+        let _ = host::wait(self.host.pause()).await;
+    }
+}
+
+/// A downloaded model.
+struct Package {
+    name: String,
+    hash: String,
+    bytes: f64,
+    files: Object,
+}
+
+impl Package {
+    fn new(value: &JsValue) -> Result<Self, Failure> {
+        let get = |key: &str| Reflect::get(value, &key.into()).unwrap_or_default();
+        let broken = || Failure::new("manifest", "The downloaded model is incomplete.", "");
+        Ok(Self {
+            name: get("name").as_string().ok_or_else(broken)?,
+            hash: get("hash").as_string().ok_or_else(broken)?,
+            bytes: get("bytes").as_f64().ok_or_else(broken)?,
+            files: get("files").dyn_into().map_err(|_| broken())?,
+        })
+    }
+
+    /// The file `name`, which JavaScript then no longer keeps.
+    fn file(&self, name: &str) -> Option<Vec<u8>> {
+        let bytes: Uint8Array = Reflect::get(&self.files, &name.into()).ok()?.dyn_into().ok()?;
+        let _ = Reflect::delete_property(&self.files, &name.into());
+        Some(bytes.to_vec())
+    }
+
+    fn model(&self, engine: &Engine) -> Model {
+        let (config, usual) = (engine.config(), engine.generation());
+        Model {
+            name: self.name.clone(),
+            hash: self.hash.clone(),
+            image_size: config.image_size as u32,
+            grid: config.grid() as u32,
+            sees: engine.sees(),
+            generate: told(usual, usual.guidance_scale),
+            edit: told(usual, usual.edit_guidance_scale),
+            max_prompt_tokens: usual.max_prompt_tokens as u32,
+            bytes: self.bytes,
+        }
+    }
+}
+
+/// The model's settings with those of the page, but for the guidance by text.
+fn over(sampling: &Sampling, model: &GenerationConfig) -> GenerationConfig {
+    GenerationConfig {
+        steps: sampling.steps.map_or(model.steps, |steps| steps as usize),
+        image_guidance_scale: sampling.image_guidance.unwrap_or(model.image_guidance_scale),
+        temperature: sampling.temperature.unwrap_or(model.temperature),
+        ..model.clone()
+    }
+}
+
+/// Settings as the page sees them.
+fn told(settings: &GenerationConfig, guidance: f32) -> Settings {
+    Settings {
+        steps: settings.steps as u32,
+        guidance,
+        image_guidance: settings.image_guidance_scale,
+        temperature: settings.temperature,
+    }
+}
+
+fn flow(cancelled: &Cell<bool>) -> Flow {
+    if cancelled.get() { Flow::Cancel } else { Flow::Continue }
+}
+
+/// An error of the core in the page's words.
+fn core(error: unigen_core::Error) -> Failure {
+    Failure::new(error.kind.code(), format!("{}: {}", error.place, error.what), &error.fix)
+}

@@ -1,0 +1,71 @@
+//! From a crate to a module for browsers: cargo, wasm-bindgen, wasm-opt.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use wasm_bindgen_cli_support::Bindgen;
+
+use super::toolchain::{TARGET, Toolchain};
+use crate::Workspace;
+use crate::steps::checked;
+use crate::system::quiet;
+
+/// What current browsers have and the module may use.
+const FEATURES: [&str; 7] = [
+    "--enable-simd",
+    "--enable-bulk-memory",
+    "--enable-nontrapping-float-to-int",
+    "--enable-sign-ext",
+    "--enable-mutable-globals",
+    "--enable-reference-types",
+    "--enable-multivalue",
+];
+
+/// A crate that becomes `NAME.js` and `NAME_bg.wasm`.
+pub struct Module {
+    /// The crate.
+    pub package: &'static str,
+    /// Whether its library is meant, not its binary.
+    pub library: bool,
+    /// The name of the files.
+    pub name: &'static str,
+}
+
+impl Module {
+    /// Builds the module into the folder `out`.
+    pub fn build(&self, workspace: &Workspace, toolchain: &Toolchain, out: &Path) -> Result<()> {
+        let mut cargo = toolchain.cargo(workspace);
+        // The library is an rlib for the rest of the workspace; only here it is linked.
+        match self.library {
+            true => cargo.args(["rustc", "--lib", "--crate-type", "cdylib"]),
+            false => cargo.arg("build"),
+        };
+        cargo.args(["--package", self.package]).args(toolchain.args());
+        checked(&mut cargo)?;
+        let file = if self.library { self.name.to_owned() } else { self.package.to_owned() };
+        let wasm = workspace.target.join(TARGET).join("web").join(file + ".wasm");
+        Bindgen::new()
+            .input_path(&wasm)
+            .out_name(self.name)
+            .web(true)
+            .and_then(|bindgen| {
+                bindgen
+                    .typescript(false)
+                    .remove_name_section(true)
+                    .remove_producers_section(true)
+                    .generate(out)
+            })
+            .with_context(|| format!("wasm-bindgen cannot read {}", wasm.display()))?;
+        self.shrink(&out.join(format!("{}_bg.wasm", self.name)))
+    }
+
+    /// Makes the module smaller where wasm-opt (of binaryen) is installed.
+    fn shrink(&self, wasm: &Path) -> Result<()> {
+        if !quiet(Command::new("wasm-opt").arg("--version")) {
+            println!("{}: not run through wasm-opt, which is not installed (package binaryen)", self.name);
+            return Ok(());
+        }
+        checked(Command::new("wasm-opt").args(FEATURES).arg("-Os").arg(wasm).arg("-o").arg(wasm))
+    }
+}

@@ -1,0 +1,91 @@
+//! The browser's part: builds the wasm, puts the site together, exports models for it, serves it.
+
+mod build;
+mod export;
+mod serve;
+mod site;
+mod test;
+mod toolchain;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::Workspace;
+
+pub use export::export;
+pub use serve::Server;
+pub use test::run as test;
+
+/// Builds the site and the npm package into `web` of the build folder and prints what a visitor downloads.
+pub fn run(workspace: &Workspace) -> Result<()> {
+    let out = build(workspace)?;
+    print!("{}", site::sizes(&out)?);
+    println!("The site is in {}, the npm package in {}", out.site().display(), out.package().display());
+    Ok(())
+}
+
+/// Builds the site with a model, serves it on this machine and opens it.
+pub fn demo(workspace: &Workspace) -> Result<()> {
+    let model = workspace.root.join("models/nano");
+    if !model.join("config.json").is_file() {
+        bail!(
+            "no model is shipped yet: models/nano is not there, so there is nothing to show.\n\
+             Put a trained model there (recipes/nano says how one is trained), or build the site without one: cargo xtask web"
+        );
+    }
+    let out = build(workspace)?;
+    export(&model, &out.site().join("model"))?;
+    let server = Server::start(&out.site(), 8000)?;
+    println!("{} (Ctrl-C ends it)", server.url());
+    if let Err(error) = open::that(server.url()) {
+        println!("No browser could be opened ({error}): open the address yourself.");
+    }
+    server.run()
+}
+
+/// The built site and package.
+pub struct Output {
+    folder: PathBuf,
+}
+
+impl Output {
+    /// What a server serves.
+    pub fn site(&self) -> PathBuf {
+        self.folder.join("site")
+    }
+
+    /// What `npm publish` takes.
+    pub fn package(&self) -> PathBuf {
+        self.folder.join("npm")
+    }
+}
+
+/// Builds the site, without a model, and the npm package.
+pub fn build(workspace: &Workspace) -> Result<Output> {
+    let toolchain = toolchain::Toolchain::find(workspace)?;
+    let out = Output { folder: workspace.target.join("web-dist") };
+    site::clear(&out)?;
+    let engine = build::Module { package: "unigen-web", library: true, name: "unigen_web" };
+    engine.build(workspace, &toolchain, &out.site().join("unigen"))?;
+    if workspace.root.join("web/app/Cargo.toml").is_file() {
+        let app = build::Module { package: "unigen-app", library: false, name: "unigen_app" };
+        app.build(workspace, &toolchain, &out.site().join("app"))?;
+    }
+    site::assemble(workspace, &out)?;
+    Ok(out)
+}
+
+/// Copies the files of `from` whose names `wanted` takes into `to`; folders are left out.
+fn copy_files(from: &Path, to: &Path, wanted: impl Fn(&str) -> bool) -> Result<()> {
+    std::fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
+    for entry in std::fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if entry.file_type()?.is_file() && wanted(&name.to_string_lossy()) {
+            std::fs::copy(entry.path(), to.join(&name))
+                .with_context(|| format!("cannot copy {}", entry.path().display()))?;
+        }
+    }
+    Ok(())
+}
