@@ -25,6 +25,8 @@ pub fn assemble(workspace: &Workspace, out: &Output) -> Result<()> {
     let (web, site, package) = (workspace.root.join("web"), out.site(), out.package());
     let script = |name: &str| name.ends_with(".js");
     copy_files(&web.join("npm/src"), &site.join("unigen"), script)?;
+    // The docs page shows it.
+    copy_files(&web.join("npm"), &site.join("unigen"), |name| name == "custom-elements.json")?;
     copy_files(&workspace.root, &site, |name| name == "index.html")?;
     for (from, to) in [("site", ""), ("app", "app")] {
         if web.join(from).is_dir() {

@@ -1,0 +1,261 @@
+// The demo app, with an engine that draws at once.
+
+import assert from 'node:assert/strict';
+import { mkdir, readFile } from 'node:fs/promises';
+import { after, before, test } from 'node:test';
+import { deflateSync } from 'node:zlib';
+import { withRecord } from '../../web/npm/src/png.js';
+import { browse, serve } from './harness.js';
+
+const shots = process.env.UNIGEN_SHOTS ?? new URL('../../target/web-shots/', import.meta.url).pathname;
+
+let [server, browser] = [];
+before(async () => {
+  await mkdir(shots, { recursive: true });
+  [server, browser] = [await serve(), await browse()];
+});
+after(async () => {
+  await browser?.close();
+  server?.close();
+});
+
+async function open(options) {
+  const page = await browser.page(`${server.url}/`, options);
+  await page.locator('.model.ready').waitFor();
+  return page;
+}
+
+async function draw(page, prompt) {
+  await page.getByLabel('What should it show?').fill(prompt);
+  await page.getByRole('button', { name: 'Draw' }).click();
+  await page.getByRole('img', { name: prompt }).first().waitFor();
+}
+
+const shown = (page) => page.locator('.frame > .picture');
+const calls = (page) => page.evaluate(() => fake.calls);
+
+test('draw, edit under the brush, compare, undo and redo, ask', async () => {
+  const page = await open();
+  await page.getByRole('button', { name: 'a photo of a red apple' }).click();
+  await page.getByLabel('Seed', { exact: true }).fill('41');
+  await page.getByLabel('Seed', { exact: true }).blur();
+  await page.getByLabel('Steps').fill('3');
+  await page.getByLabel('What should it show?').press('Control+Enter');
+  await shown(page).waitFor();
+  const [, drawing] = await calls(page);
+  assert.deepEqual([drawing.prompt, drawing.seed, drawing.steps], ['a photo of a red apple', 41, 3]);
+
+  await page.getByRole('radio', { name: 'Edit', exact: true }).check();
+  await page.getByLabel('What should change?').fill('make the background blue');
+  await page.getByRole('button', { name: 'Brush' }).click();
+  // By keyboard: a dab, a step to the right, another.
+  await page.locator('canvas.mask').focus();
+  for (const key of [' ', 'ArrowRight', ' ']) await page.keyboard.press(key);
+  await page.screenshot({ path: `${shots}brush.png` });
+  await page.getByRole('button', { name: 'Change it' }).click();
+  await page.getByRole('slider', { name: 'Compare with before' }).waitFor();
+  const edit = (await calls(page)).at(-1);
+  assert.deepEqual([edit.call, edit.instruction, edit.source], ['edit', 'make the background blue', [768, 768]]);
+  assert.ok(edit.white > 0.01 && edit.white < 0.2, String(edit.white));
+  await page.screenshot({ path: `${shots}compare.png` });
+
+  const alt = () => shown(page).getAttribute('alt');
+  assert.equal(await alt(), 'make the background blue');
+  await page.getByRole('button', { name: 'Undo' }).click();
+  assert.equal(await alt(), 'a photo of a red apple');
+  await page.getByRole('button', { name: 'Redo' }).click();
+  assert.equal(await alt(), 'make the background blue');
+
+  await page.getByRole('radio', { name: 'Ask', exact: true }).check();
+  await page.getByRole('button', { name: 'what is in the picture?' }).click();
+  await page.getByRole('button', { name: 'Ask' }).click();
+  await page.getByText('a red apple', { exact: true }).waitFor();
+  assert.deepEqual(page.problems, []);
+});
+
+test('extending the canvas keeps the picture and draws around it', async () => {
+  const page = await open();
+  await draw(page, 'a dog');
+  await page.getByRole('radio', { name: 'Edit', exact: true }).check();
+  await page.getByLabel('What should change?').fill('add a cat');
+  await page.locator('summary', { has: page.locator('svg') }).click();
+  await page.getByRole('button', { name: 'bottom left' }).click();
+  await page.screenshot({ path: `${shots}extend.png` });
+  await page.getByRole('button', { name: 'Change it' }).click();
+  await page.getByRole('img', { name: 'add a cat' }).first().waitFor();
+  const { white } = (await calls(page)).at(-1);
+  assert.ok(Math.abs(white - (1 - 1 / 2.25)) < 0.01, String(white));
+});
+
+test('several pictures: one is chosen', async () => {
+  const page = await open();
+  await page.getByRole('radio', { name: '4', exact: true }).check();
+  await page.getByLabel('What should it show?').fill('four cats');
+  await page.evaluate(() => (fake.stepMs = 60));
+  await page.getByRole('button', { name: 'Draw' }).click();
+  await page.locator('.preview canvas').nth(3).waitFor();
+  await page.waitForTimeout(250);
+  await page.screenshot({ path: `${shots}steps.png` });
+  await page.locator('.choice').nth(3).waitFor();
+  await page.locator('.choice').nth(2).click();
+  assert.equal(await shown(page).count(), 1);
+  assert.equal(await page.locator('.thumb').count(), 4);
+});
+
+test('cancel: by button and by key; the next drawing works', async () => {
+  const page = await open();
+  await page.getByLabel('What should it show?').fill('a bus');
+  for (const stop of [() => page.getByRole('button', { name: 'Cancel' }).click(), () => page.keyboard.press('Escape')]) {
+    await page.evaluate(() => (fake.stepMs = 3000));
+    await page.getByRole('button', { name: 'Draw' }).click();
+    await stop();
+    await page.getByRole('button', { name: 'Draw' }).waitFor();
+    await page.getByText('Cancelled.').first().waitFor();
+  }
+  await page.evaluate(() => (fake.stepMs = 5));
+  await draw(page, 'a bus');
+});
+
+test('the history survives a reload, and so does undo', async () => {
+  const page = await open();
+  await draw(page, 'a red car');
+  await draw(page, 'a blue car');
+  await page.reload();
+  await page.locator('.model.ready').waitFor();
+  await page.locator('.thumb').nth(1).waitFor();
+  assert.equal(await shown(page).getAttribute('alt'), 'a blue car');
+  await page.getByRole('button', { name: 'Undo' }).click();
+  assert.equal(await shown(page).getAttribute('alt'), 'a red car');
+  await page.getByRole('button', { name: 'Delete: a red car' }).focus();
+  await page.keyboard.press('Enter');
+  await page.waitForFunction(() => document.querySelectorAll('.thumb').length === 1);
+  await page.reload();
+  await page.locator('.thumb').first().waitFor();
+  assert.equal(await page.locator('.thumb').count(), 1);
+});
+
+test('a downloaded file brings its settings back when it is dropped', async () => {
+  const page = await open();
+  await page.getByLabel('Seed', { exact: true }).fill('77');
+  await page.getByLabel('Seed', { exact: true }).blur();
+  await draw(page, 'a green umbrella');
+  const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Download as PNG' }).click()]);
+  assert.equal(download.suggestedFilename(), 'unigen-77.png');
+  const file = await readFile(await download.path());
+  const other = await open();
+  await drop(other, file);
+  await other.getByText("The picture's prompt and settings are restored.").first().waitFor();
+  assert.equal(await other.getByLabel('What should it show?').inputValue(), 'a green umbrella');
+  assert.equal(await other.getByLabel('Seed', { exact: true }).inputValue(), '77');
+});
+
+test('hostile files: nothing is interpreted, nothing breaks', async () => {
+  const page = await open();
+  const markup = '<img src=x onerror="globalThis.boomed = true"><script>boomed = true</script>';
+  await page.evaluate(() => (fake.stepMs = 1));
+  await drop(page, withRecord(png(), { task: 'generate', prompt: markup, seed: 5, model: markup }));
+  await page.getByLabel('What should it show?').waitFor();
+  await page.waitForFunction((text) => document.querySelector('#prompt').value === text, markup);
+  const damaged = withRecord(png(), { task: 'generate', prompt: 'damaged', seed: 6 });
+  damaged[70] ^= 1;
+  const endless = png();
+  new DataView(endless.buffer).setUint32(33, 0xffffffff);
+  const absurd = withRecord(png(), { task: 'rule', prompt: 'x'.repeat(1e6), seed: -1, steps: 1e9, guidance: 'NaN' });
+  for (const file of [damaged, endless, absurd, png().subarray(0, 20), new TextEncoder().encode('no picture')]) await drop(page, file);
+  await page.waitForTimeout(300);
+  assert.equal(await page.evaluate(() => globalThis.boomed), undefined);
+  assert.equal(await page.locator('img[src=x]').count(), 0);
+  assert.notEqual(await page.getByLabel('Seed', { exact: true }).inputValue(), '6');
+  await page.getByText('This file is not a picture').first().waitFor();
+  await page.getByRole('radio', { name: 'Generate', exact: true }).check();
+  await draw(page, markup);
+  assert.deepEqual(page.problems, []);
+});
+
+test('a failure says what to do, and the page goes on', async () => {
+  const page = await browser.page(`${server.url}/`);
+  await page.locator('.model').waitFor();
+  await page.getByRole('button', { name: 'Draw' }).click();
+  await page.getByRole('alert').getByText('choose an example').waitFor();
+  await page.getByRole('button', { name: 'Dismiss' }).click();
+  assert.equal(await page.locator('.notice').count(), 0);
+});
+
+test('works offline after the first visit', async () => {
+  const page = await open();
+  await page.evaluate(async () => void (await navigator.serviceWorker.ready));
+  await page.context().setOffline(true);
+  await page.reload();
+  await page.locator('.model.ready').waitFor();
+  await draw(page, 'offline');
+});
+
+for (const [name, options] of [
+  ['wide', {}],
+  ['dark', { colorScheme: 'dark' }],
+  ['narrow', { viewport: { width: 390, height: 844 } }],
+  ['chinese', { locale: 'zh-CN' }],
+]) {
+  test(`axe finds nothing: ${name}`, async () => {
+    const axe = await readFile(new URL(import.meta.resolve('axe-core/axe.min.js')), 'utf8');
+    const page = await open(options);
+    const problems = async () => {
+      const { violations } = await page.evaluate(() => globalThis.axe.run());
+      return violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html).slice(0, 3)]);
+    };
+    // The page's policy lets no script in but its own: the test's comes past it.
+    await page.evaluate(axe);
+    await page.screenshot({ path: `${shots}${name}-empty.png` });
+    assert.deepEqual(await problems(), []);
+    await page.locator('#prompt').fill('a photo of a red apple');
+    await page.locator('.run button').click();
+    await shown(page).waitFor();
+    await page.locator('.segments label').nth(1).click();
+    await page.locator('#prompt').fill('make the background blue');
+    await page.locator('.run button').click();
+    await page.locator('.split').waitFor();
+    await page.screenshot({ path: `${shots}${name}.png`, fullPage: true });
+    assert.deepEqual(await problems(), []);
+    await page.locator('[aria-haspopup=dialog]').click();
+    await page.locator('dialog[open] dt').first().waitFor();
+    await page.screenshot({ path: `${shots}${name}-device.png` });
+    assert.deepEqual(await problems(), []);
+    assert.deepEqual(page.problems, []);
+  });
+}
+
+/** Drops bytes as a file on the page. */
+async function drop(page, bytes) {
+  const transfer = await page.evaluateHandle((content) => {
+    const data = new DataTransfer();
+    data.items.add(new File([Uint8Array.from(content)], 'dropped.png', { type: 'image/png' }));
+    return data;
+  }, [...bytes]);
+  await page.dispatchEvent('body', 'drop', { dataTransfer: transfer });
+}
+
+/** A grey picture of 2 x 2 pixels. */
+function png() {
+  const chunk = (kind, body) => {
+    const bytes = new Uint8Array(12 + body.length);
+    const view = new DataView(bytes.buffer);
+    view.setUint32(0, body.length);
+    bytes.set(new TextEncoder().encode(kind), 4);
+    bytes.set(body, 8);
+    view.setUint32(8 + body.length, crc(bytes.subarray(4, 8 + body.length)));
+    return bytes;
+  };
+  const header = [0, 0, 0, 2, 0, 0, 0, 2, 8, 0, 0, 0, 0];
+  const rows = deflateSync(Uint8Array.from([0, 90, 120, 0, 150, 180]));
+  const parts = [Uint8Array.from([0x89, 0x50, 0x4e, 0x47, 13, 10, 26, 10]), chunk('IHDR', header), chunk('IDAT', rows), chunk('IEND', [])];
+  return new Uint8Array(parts.reduce((bytes, part) => [...bytes, ...part], []));
+}
+
+function crc(bytes) {
+  let value = 0xffffffff;
+  for (const byte of bytes) {
+    value ^= byte;
+    for (let bit = 0; bit < 8; bit++) value = value & 1 ? 0xedb88320 ^ (value >>> 1) : value >>> 1;
+  }
+  return (value ^ 0xffffffff) >>> 0;
+}

@@ -1,0 +1,253 @@
+// <unigen-editor> in a page of its own, with an engine that draws at once.
+
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { after, before, test } from 'node:test';
+import { browse, serve } from './harness.js';
+
+const script = '<script type="module" src="/unigen/element.js"></script>';
+const html = (body, head = script) => `<!doctype html><html lang="en"><head><title>t</title>${head}</head><body>${body}</body></html>`;
+const csp = "default-src 'none'; script-src 'self'; style-src 'none'; worker-src 'self'; connect-src 'self'";
+
+let [server, browser] = [];
+before(async () => {
+  server = await serve({
+    '/one.html': html('<unigen-editor id="e" prompt="a red apple" seed="7"></unigen-editor>'),
+    '/two.html': html('<unigen-editor id="a"></unigen-editor><unigen-editor id="b"></unigen-editor><div id="other"></div>'),
+    '/manual.html': html('<unigen-editor id="e" loading="manual" prompt="x"></unigen-editor>'),
+    '/late.html': html('<unigen-editor id="e"></unigen-editor>', ''),
+    '/form.html': html('<form id="f"><fieldset id="s"><unigen-editor id="e" name="picture" prompt="x" seed="3"></unigen-editor></fieldset></form>'),
+    '/strict.html': {
+      body: html('<unigen-editor id="e" prompt="&lt;img src=x onerror=boom()&gt;" theme="dark"></unigen-editor>'),
+      headers: { 'content-security-policy': csp },
+    },
+  });
+  browser = await browse();
+});
+after(async () => {
+  await browser?.close();
+  server?.close();
+});
+
+const open = async (path, options) => {
+  const page = await browser.page(server.url + path, options);
+  if (path !== '/late.html') await page.waitForFunction(() => customElements.get('unigen-editor'));
+  return page;
+};
+
+test('what the manifest describes is what there is', async () => {
+  const manifest = JSON.parse(await readFile(new URL('../../web/npm/custom-elements.json', import.meta.url)));
+  const { attributes, members, events, cssParts, cssProperties, slots } = manifest.modules[0].declarations[0];
+  const page = await open('/one.html');
+  const found = await page.evaluate(async () => {
+    const Editor = customElements.get('unigen-editor');
+    const element = document.querySelector('#e');
+    const root = element.shadowRoot;
+    const own = Object.getOwnPropertyDescriptors(Editor.prototype);
+    const hidden = ['constructor', 'connectedCallback', 'disconnectedCallback', 'attributeChangedCallback', 'formDisabledCallback', 'formResetCallback'];
+    const sources = await Promise.all(['element.js', 'element.css.js'].map(async (name) => (await fetch(`/unigen/${name}`)).text()));
+    return {
+      attributes: Editor.observedAttributes,
+      members: Object.keys(own).filter((name) => !hidden.includes(name)),
+      readonly: Object.keys(own).filter((name) => own[name].get && !own[name].set),
+      parts: [...root.querySelectorAll('[part]')].map((node) => node.getAttribute('part')),
+      slots: [...root.querySelectorAll('slot')].map((slot) => slot.name),
+      properties: [...new Set(sources[1].match(/--unigen-[a-z-]+/g))],
+      events: [...new Set([...sources[0].matchAll(/#emit\('(\w+)'/g)].map((match) => match[1]))],
+    };
+  });
+  const names = (list) => list.map(({ name }) => name).sort();
+  assert.deepEqual(found.attributes.sort(), names(attributes));
+  const reflected = attributes.map(({ fieldName }) => fieldName).filter((name) => name !== 'lang');
+  assert.deepEqual(found.members.sort(), [...reflected, ...names(members)].sort());
+  assert.deepEqual(found.readonly.sort(), names(members.filter(({ readonly }) => readonly)));
+  assert.deepEqual(found.parts.sort(), names(cssParts));
+  assert.deepEqual(found.slots.sort(), names(slots));
+  assert.deepEqual(found.properties.sort(), names(cssProperties));
+  assert.deepEqual(found.events.sort(), names(events));
+});
+
+test('attributes and properties say the same', async () => {
+  const page = await open('/one.html');
+  const seen = await page.evaluate(() => {
+    const e = document.querySelector('#e');
+    e.setAttribute('seed', '12');
+    e.setAttribute('mode', 'nonsense');
+    e.setAttribute('steps', 'many');
+    Object.assign(e, { prompt: 'p', guidance: 2.5, loading: 'manual', theme: 'dark', name: 'n', disabled: true, src: '/other/' });
+    const attributes = Object.fromEntries(e.getAttributeNames().map((name) => [name, e.getAttribute(name)]));
+    return { attributes, seed: e.seed, mode: e.mode, steps: e.steps, src: new URL(e.src).pathname };
+  });
+  assert.equal(seen.seed, 12);
+  assert.equal(seen.mode, 'generate');
+  assert.equal(seen.steps, null);
+  assert.equal(seen.src, '/other/');
+  const wanted = { id: 'e', prompt: 'p', seed: '12', mode: 'nonsense', steps: 'many', guidance: '2.5', loading: 'manual', theme: 'dark', name: 'n', disabled: '', src: '/other/' };
+  assert.deepEqual(seen.attributes, wanted);
+});
+
+test('a drawing: events in order, a result, a file that remembers it', async () => {
+  const page = await open('/one.html');
+  const seen = await page.evaluate(async () => {
+    const e = document.querySelector('#e');
+    const order = [];
+    for (const type of ['progress', 'ready', 'step', 'result', 'error']) e.addEventListener(type, () => order.at(-1) !== type && order.push(type));
+    const result = await e.generate({ steps: 3 });
+    const { readPng } = await import('/unigen/png.js');
+    return { order, seed: result.seed, side: result.image.width, record: await readPng(await e.toBlob()), call: fake.calls.at(-1), capabilities: e.capabilities.backend };
+  });
+  assert.deepEqual(seen.order, ['progress', 'ready', 'step', 'result']);
+  assert.deepEqual([seen.seed, seen.side, seen.capabilities], [7, 96, 'webgpu']);
+  assert.deepEqual(seen.call, { call: 'generate', prompt: 'a red apple', seed: 7, steps: 3 });
+  assert.deepEqual(seen.record, { task: 'generate', prompt: 'a red apple', seed: 7, model: 'fake', modelHash: 'f4ce', steps: 3, guidance: 4, imageGuidance: 1.5, temperature: 3 });
+  assert.deepEqual(page.problems, []);
+});
+
+test('nothing is fetched before it is asked for', async () => {
+  for (const path of ['/one.html', '/manual.html']) {
+    const page = await open(path);
+    await page.waitForTimeout(200);
+    assert.equal(await page.evaluate(() => globalThis.fake), undefined, path);
+  }
+  const page = await open('/manual.html');
+  const code = await page.evaluate(() => document.querySelector('#e').generate().catch((error) => error.code));
+  assert.equal(code, 'notloaded');
+  await page.getByRole('button', { name: 'Load the model' }).click();
+  await page.getByRole('button', { name: 'Draw' }).click();
+  await page.waitForFunction(() => document.querySelector('#e').result);
+});
+
+test('two elements share one engine, and give it up when both are gone', async () => {
+  const page = await open('/two.html');
+  const seen = await page.evaluate(async () => {
+    const [a, b] = ['#a', '#b'].map((id) => document.querySelector(id));
+    await Promise.all([a.generate({ prompt: 'x', seed: 1 }), b.generate({ prompt: 'y', seed: 2 })]);
+    const moved = a;
+    document.querySelector('#other').append(moved);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const kept = [fake.engines, fake.closed];
+    a.remove();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const one = fake.closed;
+    b.remove();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    return { kept, one, both: fake.closed, loads: fake.calls.filter(({ call }) => call === 'load').length, results: [a.result.seed, b.result.seed] };
+  });
+  assert.deepEqual(seen, { kept: [1, undefined], one: undefined, both: 1, loads: 1, results: [1, 2] });
+});
+
+test('created detached, properties set before the definition', async () => {
+  const page = await open('/late.html');
+  const seen = await page.evaluate(async () => {
+    const e = document.querySelector('#e');
+    Object.assign(e, { prompt: 'early', seed: 5, image: new ImageData(8, 4), mode: 'edit' });
+    await import('/unigen/element.js');
+    const detached = document.createElement('unigen-editor');
+    const result = await detached.generate({ prompt: 'off the page' });
+    return { prompt: e.getAttribute('prompt'), seed: e.seed, mode: e.mode, image: e.image.width, own: Object.hasOwn(e, 'image'), result: result.prompt };
+  });
+  assert.deepEqual(seen, { prompt: 'early', seed: 5, mode: 'edit', image: 8, own: false, result: 'off the page' });
+});
+
+test('cancelling rejects, tells once, and the next drawing works', async () => {
+  const page = await open('/one.html');
+  const seen = await page.evaluate(async () => {
+    const e = document.querySelector('#e');
+    const told = [];
+    for (const type of ['cancel', 'error', 'result']) e.addEventListener(type, () => told.push(type));
+    const stop = new AbortController();
+    e.addEventListener('step', () => stop.abort(), { once: true });
+    const name = await e.generate({ signal: stop.signal }).catch((error) => error.name);
+    const early = await e.generate({ signal: AbortSignal.abort() }).catch((error) => error.name);
+    e.addEventListener('step', () => e.cancel(), { once: true });
+    const method = await e.generate().catch((error) => error.name);
+    await e.generate();
+    return { name, early, method, told };
+  });
+  assert.deepEqual(seen, { name: 'AbortError', early: 'AbortError', method: 'AbortError', told: ['cancel', 'cancel', 'cancel', 'result'] });
+});
+
+test('failures have a code, words and a hint, once', async () => {
+  const page = await open('/one.html');
+  const seen = await page.evaluate(async () => {
+    const e = document.querySelector('#e');
+    const told = [];
+    e.addEventListener('error', ({ detail: { code, text, hint } }) => told.push({ code, text, hint }));
+    const empty = await e.generate({ prompt: ' ' }).catch((error) => error.code);
+    const blind = await e.edit().catch((error) => error.code);
+    e.image = new Blob(['no picture']);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    return { empty, blind, codes: told.map(({ code }) => code), hints: told.every(({ hint, text }) => hint && text), message: e.shadowRoot.querySelector('[part=message]').textContent };
+  });
+  assert.deepEqual([seen.empty, seen.blind, seen.codes, seen.hints], ['text', 'image', ['text', 'image', 'image'], true]);
+  assert.match(seen.message, /cannot be read/);
+});
+
+test('an edit: the brush masks, the slider compares, the result is edited next', async () => {
+  const page = await open('/one.html');
+  await page.evaluate(async () => {
+    const e = document.querySelector('#e');
+    await e.generate();
+    e.mode = 'edit';
+  });
+  await page.getByRole('button', { name: 'Brush' }).click();
+  const box = await page.locator('[part=mask]').boundingBox();
+  await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
+  await page.mouse.down();
+  await page.mouse.move(box.x + box.width / 2 + 30, box.y + box.height / 2);
+  await page.mouse.up();
+  await page.getByRole('button', { name: 'Edit' }).click();
+  await page.waitForFunction(() => document.querySelector('#e').result?.task === 'edit');
+  const call = await page.evaluate(() => fake.calls.at(-1));
+  assert.deepEqual([call.call, call.instruction, call.source], ['edit', 'a red apple', [512, 512]]);
+  assert.ok(call.white > 0.01 && call.white < 0.2, String(call.white));
+  assert.ok(await page.getByRole('slider', { name: 'Before and after' }).isVisible());
+  const chained = await page.evaluate(() => document.querySelector('#e').image === document.querySelector('#e').result.image);
+  assert.ok(chained);
+  const answer = await page.evaluate(async () => (await document.querySelector('#e').describe({ question: 'what?' })).answer);
+  assert.equal(answer, 'a red apple');
+});
+
+test('in a form: sends a file, is disabled and reset with it', async () => {
+  const page = await open('/form.html');
+  const seen = await page.evaluate(async () => {
+    const [e, form] = [document.querySelector('#e'), document.querySelector('#f')];
+    const none = new FormData(form).get('picture');
+    await e.generate();
+    const file = new FormData(form).get('picture');
+    document.querySelector('#s').disabled = true;
+    const off = e.shadowRoot.querySelector('[part=submit]').disabled;
+    document.querySelector('#s').disabled = false;
+    form.reset();
+    return { none, kind: file.type, off, form: e.form === form, after: new FormData(form).get('picture') };
+  });
+  assert.deepEqual(seen, { none: null, kind: 'image/png', off: true, form: true, after: null });
+});
+
+test('under a strict policy, with markup in the prompt', async () => {
+  const page = await open('/strict.html');
+  const seen = await page.evaluate(async () => {
+    globalThis.boom = () => (globalThis.boomed = true);
+    const e = document.querySelector('#e');
+    await e.generate();
+    const surface = getComputedStyle(e).backgroundColor;
+    return { boomed: globalThis.boomed, images: e.shadowRoot.querySelectorAll('img').length, label: e.shadowRoot.querySelector('[part=canvas]').getAttribute('aria-label'), surface };
+  });
+  assert.deepEqual(seen, { boomed: undefined, images: 0, label: '<img src=x onerror=boom()>', surface: 'rgb(27, 27, 36)' });
+  assert.deepEqual(page.problems, []);
+});
+
+test('speaks Chinese where the page does', async () => {
+  const page = await open('/one.html');
+  await page.evaluate(() => (document.querySelector('#e').lang = 'zh-CN'));
+  assert.ok(await page.getByRole('button', { name: '生成' }).isVisible());
+});
+
+test('axe finds nothing', async () => {
+  const axe = await readFile(new URL(import.meta.resolve('axe-core/axe.min.js')), 'utf8');
+  const page = await open('/one.html');
+  await page.evaluate(() => document.querySelector('#e').generate());
+  await page.evaluate(axe);
+  const violations = await page.evaluate(async () => (await axe.run('unigen-editor')).violations.map(({ id, nodes }) => [id, nodes[0].html]));
+  assert.deepEqual(violations, []);
+});

@@ -1,0 +1,69 @@
+// What the tests of the pages share: a server on the loopback, Chromium, and a page of it.
+
+import { createServer } from 'node:http';
+import { readFile } from 'node:fs/promises';
+import { extname, join, normalize } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { chromium } from 'playwright-core';
+
+const here = fileURLToPath(new URL('.', import.meta.url));
+/** The site that `cargo xtask web` builds. */
+export const site = process.env.UNIGEN_SITE ?? join(here, '../../target/web-dist/site');
+
+const TYPES = {
+  '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.wasm': 'application/wasm', '.json': 'application/json',
+  '.svg': 'image/svg+xml', '.png': 'image/png', '.webmanifest': 'application/manifest+json',
+};
+
+const CHROMIUM = {
+  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+  args: [
+    '--no-sandbox', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync',
+  ],
+};
+
+/** Serves the site; `pages` are further pages by path: text, or `{ body, headers }`. The fake engine takes the engine's place unless `real`. */
+export async function serve(pages = {}, { real = false } = {}) {
+  const answer = async (path) => {
+    const page = pages[path];
+    if (page !== undefined) return typeof page === 'string' ? { body: page } : page;
+    const file = path === '/unigen/engine.js' && !real ? join(here, 'fake_engine.js') : join(site, normalize(path));
+    return { body: await readFile(file) };
+  };
+  const server = createServer(async (request, response) => {
+    let path = decodeURIComponent(new URL(request.url, 'http://localhost').pathname);
+    if (path.endsWith('/')) path += 'index.html';
+    try {
+      const { body, headers = {} } = await answer(path);
+      response.writeHead(200, { 'content-type': TYPES[extname(path)] ?? 'application/octet-stream', ...headers });
+      response.end(body);
+    } catch {
+      response.writeHead(404).end();
+    }
+  });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    url: `http://127.0.0.1:${server.address().port}`,
+    close: () => {
+      server.closeAllConnections();
+      server.close();
+    },
+  };
+}
+
+/** A browser; `page()` gives a page that keeps what goes wrong in `page.problems`. */
+export async function browse() {
+  const browser = await chromium.launch(CHROMIUM);
+  return {
+    close: () => browser.close(),
+    async page(url, options = {}) {
+      const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, locale: 'en', ...options });
+      const page = await context.newPage();
+      page.problems = [];
+      page.on('pageerror', (error) => page.problems.push(String(error)));
+      page.on('console', (message) => message.type() === 'error' && page.problems.push(message.text()));
+      await page.goto(url);
+      return page;
+    },
+  };
+}

@@ -1,0 +1,224 @@
+//! JavaScript as Rust sees it: the engine and the picture files (`web/npm/src`), and what only has callbacks (`browser.js`).
+
+use js_sys::{Array, Object, Reflect};
+use serde::{Deserialize, Serialize};
+use wasm_bindgen::prelude::*;
+use web_sys::{AbortSignal, Blob, EventTarget, ImageData};
+
+#[wasm_bindgen(raw_module = "../unigen/engine.js")]
+extern "C" {
+    /// The page's side of the engine; `engine.d.ts` says what its calls do.
+    #[wasm_bindgen(extends = EventTarget)]
+    #[derive(Clone, Debug)]
+    pub type Engine;
+
+    #[wasm_bindgen(catch, static_method_of = Engine)]
+    pub async fn create(options: &JsValue) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(catch, method)]
+    pub async fn load(this: &Engine) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(catch, method)]
+    pub async fn generate(this: &Engine, request: &JsValue, options: &JsValue) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(catch, method)]
+    pub async fn edit(this: &Engine, request: &JsValue, options: &JsValue) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(catch, method)]
+    pub async fn describe(this: &Engine, request: &JsValue, options: &JsValue) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(catch, method)]
+    pub async fn capabilities(this: &Engine) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(catch, method)]
+    pub async fn purge(this: &Engine) -> Result<JsValue, JsValue>;
+}
+
+#[wasm_bindgen]
+extern "C" {
+    /// What `generate` and `edit` give.
+    pub type Drawing;
+    #[wasm_bindgen(method, getter)]
+    pub fn images(this: &Drawing) -> Array;
+    #[wasm_bindgen(method, getter)]
+    pub fn settings(this: &Drawing) -> JsValue;
+
+    /// One picture of it.
+    pub type Drawn;
+    #[wasm_bindgen(method, getter)]
+    pub fn image(this: &Drawn) -> ImageData;
+    #[wasm_bindgen(method, getter)]
+    pub fn seed(this: &Drawn) -> f64;
+
+    /// What a decoding step tells.
+    pub type Step;
+    #[wasm_bindgen(method, getter)]
+    pub fn step(this: &Step) -> u32;
+    #[wasm_bindgen(method, getter)]
+    pub fn steps(this: &Step) -> u32;
+    #[wasm_bindgen(method, getter)]
+    pub fn previews(this: &Step) -> Array;
+}
+
+#[wasm_bindgen(raw_module = "../unigen/png.js")]
+extern "C" {
+    #[wasm_bindgen(catch, js_name = writePng)]
+    pub async fn write_png(picture: &JsValue, record: &JsValue) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(catch, js_name = readPng)]
+    pub async fn read_png(file: &Blob) -> Result<JsValue, JsValue>;
+}
+
+#[wasm_bindgen(raw_module = "./browser.js")]
+extern "C" {
+    #[wasm_bindgen(catch, js_name = keptPictures)]
+    pub async fn kept_pictures() -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(catch, js_name = keepPicture)]
+    pub async fn keep_picture(id: f64, entry: &JsValue, file: &Blob) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(catch, js_name = dropPicture)]
+    pub async fn drop_picture(id: f64) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(catch, js_name = copyPicture)]
+    pub async fn copy_picture(id: f64) -> Result<JsValue, JsValue>;
+}
+
+#[wasm_bindgen]
+extern "C" {
+    /// A row of `keptPictures`.
+    pub type Kept;
+    #[wasm_bindgen(method, getter)]
+    pub fn entry(this: &Kept) -> JsValue;
+    #[wasm_bindgen(method, getter)]
+    pub fn blob(this: &Kept) -> Blob;
+}
+
+/// How pictures are drawn: chosen (where `Some`), a model's own, or used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Sampling {
+    pub steps: Option<f64>,
+    pub guidance: Option<f64>,
+    pub image_guidance: Option<f64>,
+    pub temperature: Option<f64>,
+}
+
+/// How a picture was made, as its file says (`png.d.ts`).
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Record {
+    pub task: Option<String>,
+    pub prompt: Option<String>,
+    pub seed: Option<f64>,
+    pub model: Option<String>,
+    pub model_hash: Option<String>,
+    #[serde(flatten)]
+    pub sampling: Sampling,
+}
+
+/// A loaded model.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Model {
+    pub name: String,
+    pub hash: String,
+    pub image_size: f64,
+    pub sees: bool,
+    pub generate: Sampling,
+    pub edit: Sampling,
+    pub bytes: f64,
+}
+
+/// How far a load is.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Progress {
+    pub phase: String,
+    pub fraction: f64,
+    pub bytes: f64,
+    pub total: f64,
+}
+
+/// What this browser can do.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Capabilities {
+    pub backend: String,
+    pub reason: String,
+    pub adapter: Option<Adapter>,
+    pub simd: bool,
+    pub memory: f64,
+    pub storage: Storage,
+    pub version: String,
+}
+
+/// A WebGPU adapter.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Adapter {
+    pub vendor: String,
+    pub architecture: String,
+    pub description: String,
+    pub software: bool,
+    pub features: Vec<String>,
+}
+
+/// Where weights are kept.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Storage {
+    pub kind: String,
+    pub persisted: bool,
+    pub usage: f64,
+    pub quota: f64,
+}
+
+/// A request of the engine; absent fields are the model's choice.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Request {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instruction: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub question: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<u32>,
+    #[serde(flatten)]
+    pub sampling: Sampling,
+}
+
+/// A plain object of `value`; null where it has no such form.
+pub fn object<T: Serialize>(value: &T) -> JsValue {
+    // Flattened structs are maps to serde: as objects, and without what is absent.
+    let serializer = serde_wasm_bindgen::Serializer::new().serialize_maps_as_objects(true);
+    value.serialize(&serializer).unwrap_or(JsValue::NULL)
+}
+
+/// Sets a property of a plain object, which cannot fail.
+pub fn set(object: &JsValue, name: &str, value: &JsValue) {
+    let _ = Reflect::set(object, &name.into(), value);
+}
+
+/// Options of a call: its signal and one listener.
+pub fn options(signal: &AbortSignal, listener: &str, closure: &JsValue) -> JsValue {
+    let options = Object::new().into();
+    set(&options, "signal", signal);
+    set(&options, listener, closure);
+    options
+}
+
+/// Why a call failed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failure {
+    pub code: String,
+    pub text: String,
+    pub hint: String,
+}
+
+impl From<JsValue> for Failure {
+    fn from(error: JsValue) -> Self {
+        let field = |name: &str| Reflect::get(&error, &name.into()).ok().and_then(|value| value.as_string());
+        Self {
+            code: field("code").or_else(|| field("name")).unwrap_or_default(),
+            text: field("message").or_else(|| error.as_string()).unwrap_or_default(),
+            hint: field("hint").unwrap_or_default(),
+        }
+    }
+}
+
+impl Failure {
+    pub fn new(code: &str, text: &str, hint: &str) -> Self {
+        Self { code: code.into(), text: text.into(), hint: hint.into() }
+    }
+}

@@ -1,0 +1,201 @@
+//! What to do: the task, its text, examples and settings.
+
+use leptos::ev::{KeyboardEvent, SubmitEvent};
+use leptos::prelude::*;
+
+use super::icon;
+use crate::externs::Sampling;
+use crate::state::{App, Task, Work, random_seed};
+use crate::words::{EXAMPLES, Words};
+
+#[component]
+pub fn Controls(app: App) -> impl IntoView {
+    let submit = move |event: SubmitEvent| {
+        event.prevent_default();
+        app.start();
+    };
+    let shortcut = move |event: KeyboardEvent| {
+        if event.key() == "Enter" && (event.ctrl_key() || event.meta_key()) {
+            event.prevent_default();
+            app.start();
+        }
+    };
+    let label = move || match app.task.get() {
+        Task::Generate => app.t().prompt_generate,
+        Task::Edit => app.t().prompt_edit,
+        Task::Ask => app.t().prompt_ask,
+    };
+    view! {
+        <form class="controls" on:submit=submit>
+            <fieldset class="segments">
+                <legend class="hidden">{move || app.t().tasks}</legend>
+                {Task::ALL.into_iter().map(|task| view! {
+                    <label>
+                        <input type="radio" name="task" prop:checked=move || app.task.get() == task
+                            disabled=move || task != Task::Generate && app.is_blind()
+                            on:change=move |_| app.task.set(task)/>
+                        <span>{move || name(app.t(), task)}</span>
+                    </label>
+                }).collect_view()}
+            </fieldset>
+
+            <div class="field">
+                <label for="prompt">{label}</label>
+                <textarea id="prompt" rows="3" maxlength="2000" lang="en" aria-describedby="prompt-note"
+                    prop:value=move || app.prompt().get()
+                    on:input:target=move |event| app.prompts[app.task.get_untracked() as usize].set(event.target().value())
+                    on:keydown=shortcut></textarea>
+                <p id="prompt-note" class="note">{move || app.t().prompt_note}</p>
+            </div>
+
+            <div class="chips" role="group" aria-label=move || app.t().examples>
+                {move || EXAMPLES[app.task.get() as usize].iter().map(|&example| view! {
+                    <button type="button" class="chip" lang="en" on:click=move |_| app.prompt().set(example.into())>{example}</button>
+                }).collect_view()}
+            </div>
+
+            <Run app/>
+            <Show when=move || app.task.get() == Task::Ask>
+                <Answers app/>
+            </Show>
+            <Show when=move || app.task.get() != Task::Ask>
+                <Settings app/>
+            </Show>
+        </form>
+    }
+}
+
+fn name(words: &'static Words, task: Task) -> &'static str {
+    match task {
+        Task::Generate => words.generate,
+        Task::Edit => words.edit,
+        Task::Ask => words.ask,
+    }
+}
+
+/// The button that begins, and while something is under way how far it is and the button that ends it.
+#[component]
+fn Run(app: App) -> impl IntoView {
+    let verb = move || match app.task.get() {
+        Task::Generate => app.t().run_generate,
+        Task::Edit => app.t().run_edit,
+        Task::Ask => app.t().run_ask,
+    };
+    let working = move || app.work.get().is_some();
+    let far = move |work: Work| match work.steps {
+        0 => app.t().queued.to_owned(),
+        steps => format!("{} {} / {steps}", app.t().step, work.step),
+    };
+    view! {
+        <div class="run">
+            {move || if working() {
+                view! { <button type="button" class="primary" on:click=move |_| app.cancel()>{move || app.t().cancel}</button> }.into_any()
+            } else {
+                view! { <button type="submit" class="primary">{verb}<kbd aria-hidden="true">{move || app.t().shortcut}</kbd></button> }.into_any()
+            }}
+            <p class="status" aria-hidden="true">
+                {move || app.work.get().map_or_else(|| app.said.get(), far)}
+            </p>
+            <progress class:idle=move || !working() max="1" aria-label=move || app.t().step
+                prop:value=move || app.work.get().map_or(0.0, |work| f64::from(work.step) / f64::from(work.steps.max(1)))></progress>
+        </div>
+    }
+}
+
+#[component]
+fn Answers(app: App) -> impl IntoView {
+    view! {
+        <section class="answers" aria-label=move || app.t().answers>
+            <ol aria-live="polite">
+                {move || app.answers.get().into_iter().map(|(question, answer)| view! {
+                    <li><p class="question" lang="en">{question}</p><p class="answer" lang="en">{answer}</p></li>
+                }).collect_view()}
+            </ol>
+            <Show when=move || app.answers.read().is_empty()>
+                <p class="note">{move || app.t().no_answers}</p>
+            </Show>
+        </section>
+    }
+}
+
+#[component]
+fn Settings(app: App) -> impl IntoView {
+    let editing = move || app.task.get() == Task::Edit;
+    let seed = move |text: String| {
+        if let Ok(seed) = text.parse::<u64>()
+            && seed < 1 << 53
+        {
+            app.seed.set(seed as f64);
+        }
+    };
+    view! {
+        <details class="settings" open>
+            <summary>{move || app.t().settings}</summary>
+            <div class="field">
+                <label for="seed">{move || app.t().seed}</label>
+                <div class="row">
+                    <input id="seed" type="number" min="0" max="9007199254740991" step="1" inputmode="numeric"
+                        prop:value=move || app.seed.get().to_string()
+                        on:change:target=move |event| seed(event.target().value())/>
+                    <button type="button" class="icon-button" title=move || app.t().dice aria-label=move || app.t().dice
+                        on:click=move |_| app.seed.set(random_seed())>{icon("dice")}</button>
+                    <button type="button" class="icon-button" title=move || app.t().lock aria-label=move || app.t().lock
+                        aria-pressed=move || app.locked.get().to_string() on:click=move |_| app.locked.update(|locked| *locked = !*locked)>
+                        {move || icon(if app.locked.get() { "lock" } else { "unlock" })}
+                    </button>
+                </div>
+            </div>
+            <Slider app id="steps" label=|t| t.steps range=(1.0, 48.0, 1.0) part=|sampling| &mut sampling.steps/>
+            <Slider app id="guidance" label=|t| t.guidance range=(0.0, 12.0, 0.1) part=|sampling| &mut sampling.guidance/>
+            <Show when=editing>
+                <Slider app id="image-guidance" label=|t| t.image_guidance range=(0.0, 6.0, 0.1)
+                    part=|sampling| &mut sampling.image_guidance/>
+            </Show>
+            <Show when=move || !editing()>
+                <fieldset class="field counts">
+                    <legend>{move || app.t().count}</legend>
+                    <div class="segments">
+                        {[1, 2, 4].into_iter().map(|count| view! {
+                            <label>
+                                <input type="radio" name="count" prop:checked=move || app.count.get() == count
+                                    on:change=move |_| app.count.set(count)/>
+                                <span>{count}</span>
+                            </label>
+                        }).collect_view()}
+                    </div>
+                </fieldset>
+            </Show>
+            <Show when=move || app.sampling.get() != Sampling::default()>
+                <button type="button" class="quiet" on:click=move |_| app.sampling.set(Sampling::default())>{move || app.t().reset}</button>
+            </Show>
+        </details>
+    }
+}
+
+/// One setting: the model's own until it is moved. `range` is lowest, highest and step.
+#[component]
+fn Slider(
+    app: App,
+    id: &'static str,
+    label: fn(&'static Words) -> &'static str,
+    range: (f64, f64, f64),
+    part: fn(&mut Sampling) -> &mut Option<f64>,
+) -> impl IntoView {
+    let (min, max, step) = range;
+    let value = move || {
+        let chosen = *part(&mut app.sampling.get());
+        chosen.or(*part(&mut app.own(app.task.get()))).unwrap_or(min)
+    };
+    let digits = if step < 1.0 { 1 } else { 0 };
+    view! {
+        <div class="field">
+            <div class="labelled"><label for=id>{move || label(app.t())}</label><output for=id>{move || format!("{:.digits$}", value())}</output></div>
+            <input id=id type="range" min=min max=max step=step prop:value=move || value().to_string()
+                on:input:target=move |event| {
+                    if let Ok(value) = event.target().value().parse() {
+                        app.sampling.update(|sampling| *part(sampling) = Some(value));
+                    }
+                }/>
+        </div>
+    }
+}

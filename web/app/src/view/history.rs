@@ -1,0 +1,70 @@
+//! All pictures of this machine, newest first.
+
+use leptos::ev::KeyboardEvent;
+use leptos::prelude::*;
+
+use super::icon;
+use super::stage::alt;
+use crate::state::{App, Item};
+
+#[component]
+pub fn History(app: App) -> impl IntoView {
+    let newest = move || {
+        let mut items = app.items.get();
+        items.reverse();
+        items
+    };
+    let clear = move |_| {
+        let sure = window().confirm_with_message(app.lang.get_untracked().words().history_clear_sure);
+        if sure.unwrap_or(false) {
+            app.delete(app.items.read_untracked().iter().map(|item| item.id).collect());
+        }
+    };
+    let empty = move || app.items.read().is_empty();
+    view! {
+        <section class="history" aria-labelledby="history-title">
+            <div class="row">
+                <h2 id="history-title">{move || app.t().history}</h2>
+                <Show when=move || !empty()>
+                    <button type="button" class="quiet" on:click=clear>{move || app.t().history_clear}</button>
+                </Show>
+            </div>
+            <Show when=empty>
+                <p class="note">{move || app.t().history_empty}</p>
+            </Show>
+            <ul class="strip" class:bare=empty>
+                <For each=newest key=|item| item.id.to_bits() let:item>
+                    <Thumb app item/>
+                </For>
+            </ul>
+        </section>
+    }
+}
+
+#[component]
+fn Thumb(app: App, item: Item) -> impl IntoView {
+    let id = item.id;
+    let title = item.entry.record.prompt.clone();
+    let label = item.clone();
+    view! {
+        <li>
+            <button type="button" class="thumb" title=title aria-current=move || (app.shown.get() == Some(id)).to_string()
+                on:click=move |_| app.show(id)
+                on:keydown=move |event: KeyboardEvent| {
+                    if event.key() == "Delete" {
+                        app.delete(vec![id]);
+                    }
+                }>
+                <img src=item.url alt=move || alt(app.t(), &label) loading="lazy"/>
+            </button>
+            <button type="button" class="remove" title=move || app.t().delete
+                aria-label=move || format!("{}: {}", app.t().delete, alt(app.t(), &item_of(app, id)))
+                on:click=move |_| app.delete(vec![id])>{icon("close")}</button>
+        </li>
+    }
+}
+
+/// The item that is still there while its button is.
+fn item_of(app: App, id: f64) -> Item {
+    app.item(id).unwrap_or(Item { id, entry: Default::default(), url: String::new() })
+}

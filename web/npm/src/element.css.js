@@ -1,0 +1,74 @@
+// Looks of <unigen-editor>; a constructed sheet needs no style-src 'unsafe-inline'.
+
+const css = `
+:host {
+  --_accent: var(--unigen-accent, #5b4bdb);
+  --_on-accent: var(--unigen-on-accent, #fff);
+  --_surface: var(--unigen-surface, #fff);
+  --_sunken: var(--unigen-sunken, #f1f1f6);
+  --_text: var(--unigen-text, #1b1b26);
+  --_muted: var(--unigen-muted, #5c5c70);
+  --_line: var(--unigen-line, #d9d9e6);
+  --_radius: var(--unigen-radius, 14px);
+  display: block; box-sizing: border-box; inline-size: var(--unigen-size, 22rem); max-inline-size: 100%; padding: .75rem;
+  color: var(--_text); background: var(--_surface); border: 1px solid var(--_line); border-radius: var(--_radius);
+  font: 400 .9375rem/1.4 system-ui, sans-serif; color-scheme: light;
+}
+:host([hidden]), [hidden] { display: none !important; }
+:host([theme=dark]) {
+  --_accent: var(--unigen-accent, #a99cff); --_on-accent: var(--unigen-on-accent, #16132e);
+  --_surface: var(--unigen-surface, #1b1b24); --_sunken: var(--unigen-sunken, #12121a); --_text: var(--unigen-text, #f0f0f6);
+  --_muted: var(--unigen-muted, #a9a9bd); --_line: var(--unigen-line, #383848); color-scheme: dark;
+}
+@media (prefers-color-scheme: dark) {
+  :host(:not([theme=light])) {
+    --_accent: var(--unigen-accent, #a99cff); --_on-accent: var(--unigen-on-accent, #16132e);
+    --_surface: var(--unigen-surface, #1b1b24); --_sunken: var(--unigen-sunken, #12121a); --_text: var(--unigen-text, #f0f0f6);
+    --_muted: var(--unigen-muted, #a9a9bd); --_line: var(--unigen-line, #383848); color-scheme: dark;
+  }
+}
+*, *::before { box-sizing: border-box; }
+.stage {
+  position: relative; aspect-ratio: 1; overflow: hidden; border-radius: calc(var(--_radius) - 6px); background: var(--_sunken);
+}
+.layer { position: absolute; inset: 0; inline-size: 100%; block-size: 100%; }
+.mask { opacity: .6; cursor: crosshair; touch-action: none; }
+.split {
+  position: absolute; inset-inline: 0; inset-block-end: .5rem; inline-size: calc(100% - 1rem); margin: 0 .5rem; accent-color: var(--_accent);
+}
+.empty { position: absolute; inset: 0; display: grid; place-content: center; gap: .75rem; justify-items: center; color: var(--_muted); pointer-events: none; }
+.empty > * { pointer-events: auto; }
+progress { position: absolute; inset: auto 0 0; inline-size: 100%; block-size: 4px; appearance: none; border: 0; background: var(--_line); }
+progress::-webkit-progress-bar { background: var(--_line); }
+progress::-webkit-progress-value { background: var(--_accent); transition: inline-size .2s; }
+progress::-moz-progress-bar { background: var(--_accent); }
+.bar { display: flex; gap: .5rem; margin-block-start: .75rem; }
+input[type=text] {
+  flex: 1; min-inline-size: 0; padding: .5rem .75rem; font: inherit; color: inherit; background: var(--_sunken);
+  border: 1px solid var(--_line); border-radius: calc(var(--_radius) - 6px);
+}
+input::placeholder { color: var(--_muted); opacity: 1; }
+button {
+  padding: .5rem .875rem; font: inherit; font-weight: 500; color: inherit; background: transparent; cursor: pointer;
+  border: 1px solid var(--_line); border-radius: calc(var(--_radius) - 6px);
+}
+button:hover { border-color: var(--_accent); }
+button[aria-pressed=true] { background: var(--_sunken); border-color: var(--_accent); }
+.primary, .load { color: var(--_on-accent); background: var(--_accent); border-color: transparent; }
+:disabled { opacity: .55; cursor: default; }
+:focus-visible { outline: 2px solid var(--_accent); outline-offset: 2px; }
+.toolbar { display: flex; flex-wrap: wrap; gap: .5rem; margin-block-start: .5rem; }
+.answer { display: block; min-block-size: 1.4em; margin-block-start: .75rem; font-weight: 500; }
+.message { min-block-size: 1.4em; margin: .5rem 0 0; color: var(--_muted); font-size: .875em; overflow-wrap: anywhere; }
+@media (prefers-reduced-motion: reduce) { * { transition: none !important; } }
+`;
+
+let shared;
+
+export function sheet() {
+  if (!shared) {
+    shared = new CSSStyleSheet();
+    shared.replaceSync(css);
+  }
+  return shared;
+}

@@ -1,0 +1,633 @@
+// <unigen-editor>: draws, edits and answers in any page. What it offers: api.json beside this folder; types: element.d.ts.
+// The engine and its wasm are fetched only when they are asked for; elements of one `src` share one engine.
+
+import { sheet } from './element.css.js';
+import { words } from './element.words.js';
+
+const MODES = ['generate', 'edit', 'ask'];
+const LOADING = ['lazy', 'eager', 'manual'];
+const THEMES = ['auto', 'light', 'dark'];
+/** Pixels a side of the picture to edit and of the mask over it. */
+const SIDE = 512;
+
+/** Engines by the address of their model: the promise of one, and the elements that use it. */
+const engines = new Map();
+
+function acquire(src, user) {
+  let shared = engines.get(src);
+  if (!shared) {
+    const engine = import('./engine.js').then(({ Engine }) => Engine.create({ model: src }));
+    engines.set(src, (shared = { engine, users: new Set() }));
+    engine.catch(() => engines.delete(src));
+  }
+  shared.users.add(user);
+  return shared.engine;
+}
+
+function release(src, user) {
+  const shared = engines.get(src);
+  shared?.users.delete(user);
+  if (shared?.users.size !== 0) return;
+  engines.delete(src);
+  shared.engine.then((engine) => engine.close(), () => {});
+}
+
+/** An element with properties, attributes (`aria-` and `part` among them) and children. */
+function make(tag, { part, role, label, ...properties } = {}, ...children) {
+  const node = Object.assign(document.createElement(tag), properties);
+  if (part) node.setAttribute('part', part);
+  if (role) node.setAttribute('role', role);
+  if (label) node.setAttribute('aria-label', label);
+  node.append(...children);
+  return node;
+}
+
+export class UniGenEditor extends HTMLElement {
+  static formAssociated = true;
+  static observedAttributes = ['src', 'mode', 'prompt', 'seed', 'steps', 'guidance', 'loading', 'theme', 'lang', 'disabled', 'name'];
+
+  #internals = this.attachInternals();
+  #ui;
+  #src = null;
+  #engine = null;
+  #listeners = new AbortController();
+  #abort = null;
+  #loaded = false;
+  #state = 'idle';
+  #image = null;
+  #mask = null;
+  #result = null;
+  #capabilities = null;
+  #formDisabled = false;
+
+  constructor() {
+    super();
+    const root = this.attachShadow({ mode: 'open', delegatesFocus: true });
+    root.adoptedStyleSheets = [sheet()];
+    this.#build(root);
+  }
+
+  connectedCallback() {
+    for (const name of [...UniGenEditor.observedAttributes, 'image', 'mask']) this.#upgrade(name);
+    this.#render();
+    if (this.loading === 'eager') this.load().catch(() => {});
+  }
+
+  disconnectedCallback() {
+    // A move disconnects and connects in one task; only an element that stays away gives up its engine.
+    setTimeout(() => {
+      if (this.isConnected) return;
+      this.cancel();
+      this.#letGo();
+    });
+  }
+
+  attributeChangedCallback(name, before, after) {
+    if (before === after) return;
+    if (name === 'src' && this.#src !== null) {
+      this.cancel();
+      this.#letGo();
+    }
+    this.#render();
+  }
+
+  formDisabledCallback(disabled) {
+    this.#formDisabled = disabled;
+    this.#render();
+  }
+
+  formResetCallback() {
+    this.#result = null;
+    this.#mask = null;
+    this.#internals.setFormValue(null);
+    this.#render();
+  }
+
+  // Attributes.
+
+  get src() {
+    return new URL(this.getAttribute('src') ?? 'model/', this.ownerDocument.baseURI).href;
+  }
+  set src(value) {
+    this.#reflect('src', value);
+  }
+  get mode() {
+    return this.#oneOf('mode', MODES);
+  }
+  set mode(value) {
+    this.#reflect('mode', value);
+  }
+  get prompt() {
+    return this.getAttribute('prompt') ?? '';
+  }
+  set prompt(value) {
+    this.#reflect('prompt', value);
+  }
+  get seed() {
+    return this.#number('seed');
+  }
+  set seed(value) {
+    this.#reflect('seed', value);
+  }
+  get steps() {
+    return this.#number('steps');
+  }
+  set steps(value) {
+    this.#reflect('steps', value);
+  }
+  get guidance() {
+    return this.#number('guidance');
+  }
+  set guidance(value) {
+    this.#reflect('guidance', value);
+  }
+  get loading() {
+    return this.#oneOf('loading', LOADING);
+  }
+  set loading(value) {
+    this.#reflect('loading', value);
+  }
+  get theme() {
+    return this.#oneOf('theme', THEMES);
+  }
+  set theme(value) {
+    this.#reflect('theme', value);
+  }
+  get disabled() {
+    return this.hasAttribute('disabled');
+  }
+  set disabled(value) {
+    this.toggleAttribute('disabled', Boolean(value));
+  }
+  get name() {
+    return this.getAttribute('name') ?? '';
+  }
+  set name(value) {
+    this.#reflect('name', value);
+  }
+
+  // Properties.
+
+  get image() {
+    return this.#image;
+  }
+  set image(value) {
+    this.#image = value ?? null;
+    this.#mask = null;
+    this.#result = null;
+    this.#showImage().catch((error) => this.#fail(error));
+  }
+  get mask() {
+    return this.#mask;
+  }
+  set mask(value) {
+    this.#mask = value ?? null;
+    this.#render();
+  }
+  get result() {
+    return this.#result;
+  }
+  get capabilities() {
+    return this.#capabilities;
+  }
+  get form() {
+    return this.#internals.form;
+  }
+
+  // Methods.
+
+  async load({ signal } = {}) {
+    try {
+      if (!UniGenEditor.supported) {
+        const { unsupported, unsupportedHint } = this.#words;
+        throw Object.assign(new Error(unsupported), { code: 'unsupported', hint: unsupportedHint });
+      }
+      const engine = await this.#acquire();
+      if (!this.#loaded) this.#become('loading');
+      const model = await engine.load(undefined, { signal });
+      this.#capabilities = await engine.capabilities();
+      if (!this.#loaded) {
+        this.#loaded = true;
+        this.#become('ready');
+        this.#emit('ready', model);
+      }
+      return model;
+    } catch (error) {
+      throw this.#fail(error, signal);
+    }
+  }
+
+  generate({ prompt = this.prompt, ...request } = {}) {
+    return this.#run('generate', request, async (engine, sampling, options) => {
+      const { images, settings } = await engine.generate({ prompt, ...sampling }, options);
+      return { task: 'generate', prompt, ...drawn(images[0], settings) };
+    });
+  }
+
+  edit({ image = this.#image, mask = this.#mask, instruction = this.prompt, ...request } = {}) {
+    return this.#run('edit', request, async (engine, sampling, options) => {
+      const source = await square(this.#needed(image));
+      const change = { image: source, instruction, mask: mask ? await square(mask) : this.#ui.painted(), ...sampling };
+      const { images, settings } = await engine.edit(change, options);
+      return { task: 'edit', prompt: instruction, ...drawn(images[0], settings), before: source };
+    });
+  }
+
+  describe({ image = this.#image, question = this.prompt, ...request } = {}) {
+    return this.#run('ask', request, async (engine, { seed }, { signal }) => {
+      const ontoken = (text) => (this.#ui.answer.textContent = text);
+      const answer = await engine.describe({ image: this.#needed(image), question, seed }, { signal, ontoken });
+      return { task: 'ask', prompt: question, answer };
+    });
+  }
+
+  /** Ends what is under way; its promise rejects with an AbortError. */
+  cancel() {
+    this.#abort?.abort();
+  }
+
+  /** The result's picture as a PNG file with its record, or null. */
+  async toBlob() {
+    if (!this.#result?.image) return null;
+    const { writePng } = await import('./png.js');
+    const { task, prompt, seed, settings, model, image } = this.#result;
+    return writePng(image, { task, prompt, seed, ...settings, model: model?.name, modelHash: model?.hash });
+  }
+
+  /** Drops the weights of all models from the browser's storage. */
+  async purge() {
+    await (await this.#acquire()).purge();
+    this.#loaded = false;
+    this.#become('idle');
+  }
+
+  static get supported() {
+    return typeof WebAssembly === 'object' && typeof Worker === 'function' && typeof OffscreenCanvas === 'function';
+  }
+
+  // Work.
+
+  async #run(task, { signal, ...over }, work) {
+    const abort = new AbortController();
+    const follow = () => abort.abort(signal.reason);
+    signal?.addEventListener('abort', follow, { once: true });
+    try {
+      signal?.throwIfAborted();
+      if (this.loading === 'manual' && !this.#loaded) {
+        const { notLoaded, notLoadedHint } = this.#words;
+        throw Object.assign(new Error(notLoaded), { code: 'notloaded', hint: notLoadedHint });
+      }
+      this.#abort?.abort();
+      this.#abort = abort;
+      await this.load({ signal: abort.signal });
+      this.#become('running');
+      const onstep = (step) => {
+        if (this.#abort !== abort) return;
+        this.#ui.preview(step.previews[0]);
+        this.#ui.progress.value = step.step / step.steps;
+        this.#emit('step', { step: step.step, steps: step.steps, preview: step.previews[0] });
+      };
+      const { seed, steps, guidance } = this;
+      const sampling = defined({ seed, steps, guidance, ...over });
+      const engine = await this.#acquire();
+      const result = await work(engine, sampling, { signal: abort.signal, onstep });
+      this.#result = { ...result, model: engine.model };
+      if (result.image && task !== 'ask') this.#chain(result.image);
+      this.#become('ready');
+      await this.#submitValue();
+      this.#emit('result', this.#result);
+      return this.#result;
+    } catch (error) {
+      throw this.#fail(error, abort.signal);
+    } finally {
+      signal?.removeEventListener('abort', follow);
+      if (this.#abort === abort) this.#abort = null;
+      this.#render();
+    }
+  }
+
+  /** What was drawn is what the next edit changes. */
+  #chain(image) {
+    this.#image = image;
+    this.#mask = null;
+    this.#ui.clearMask();
+    this.#ui.brush.setAttribute('aria-pressed', 'false');
+  }
+
+  #needed(image) {
+    if (image) return image;
+    const { noImage, noImageHint } = this.#words;
+    throw Object.assign(new Error(noImage), { code: 'image', hint: noImageHint });
+  }
+
+  async #acquire() {
+    const src = this.src;
+    if (this.#src !== src) this.#letGo();
+    this.#src = src;
+    const engine = await acquire(src, this);
+    if (this.#engine !== engine && this.#src === src) {
+      this.#engine = engine;
+      this.#listeners = new AbortController();
+      const { signal } = this.#listeners;
+      engine.addEventListener('progress', ({ detail }) => {
+        if (this.#state === 'loading') this.#ui.progress.value = detail.fraction;
+        this.#ui.say(this.#words.phases[detail.phase]);
+        this.#emit('progress', detail);
+      }, { signal });
+      engine.addEventListener('devicelost', ({ detail }) => {
+        this.#loaded = false;
+        this.#emit('devicelost', detail);
+      }, { signal });
+    }
+    return engine;
+  }
+
+  #letGo() {
+    if (this.#src !== null) release(this.#src, this);
+    this.#listeners.abort();
+    this.#src = this.#engine = this.#capabilities = null;
+    this.#loaded = false;
+    this.#become('idle');
+  }
+
+  /** Tells of a failure once, and gives back what to throw. */
+  #fail(error, signal) {
+    if (signal?.aborted || error?.name === 'AbortError' || error?.code === 'cancelled') {
+      this.#become(this.#loaded ? 'ready' : 'idle');
+      if (!told.has(error)) this.#emit('cancel');
+    } else {
+      const { message = String(error), hint = '' } = error ?? {};
+      // A browser's own exceptions have numbers for codes.
+      const code = typeof error?.code === 'string' ? error.code : 'crashed';
+      this.#become('error');
+      this.#ui.say([message, hint].filter(Boolean).join(' '));
+      if (!told.has(error)) this.#emit('error', { code, text: message, hint, error });
+    }
+    if (error instanceof Object) told.add(error);
+    return error;
+  }
+
+  async #submitValue() {
+    const { answer } = this.#result;
+    if (answer !== undefined) return this.#internals.setFormValue(answer);
+    const file = new File([await this.toBlob()], 'unigen.png', { type: 'image/png' });
+    this.#internals.setFormValue(file);
+  }
+
+  #become(state) {
+    this.#state = state;
+    for (const other of ['idle', 'loading', 'ready', 'running', 'error']) this.#internals.states.delete(other);
+    this.#internals.states.add(state);
+    this.#render();
+  }
+
+  #emit(type, detail = null) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+
+  // Attributes and properties.
+
+  #upgrade(name) {
+    if (!Object.hasOwn(this, name)) return;
+    const value = this[name];
+    delete this[name];
+    this[name] = value;
+  }
+
+  #reflect(name, value) {
+    if (value === null || value === undefined) this.removeAttribute(name);
+    else this.setAttribute(name, String(value));
+  }
+
+  #oneOf(name, allowed) {
+    const value = this.getAttribute(name);
+    return allowed.includes(value) ? value : allowed[0];
+  }
+
+  #number(name) {
+    const value = this.getAttribute(name);
+    return value === null || value.trim() === '' || !Number.isFinite(Number(value)) ? null : Number(value);
+  }
+
+  get #words() {
+    const lang = this.lang || this.closest('[lang]')?.lang || navigator.language;
+    return words[lang.toLowerCase().startsWith('zh') ? 'zh' : 'en'];
+  }
+
+  // What one sees.
+
+  #build(root) {
+    const before = make('canvas', { part: 'before', className: 'layer', hidden: true });
+    const canvas = make('canvas', { part: 'canvas', className: 'layer', role: 'img' });
+    const mask = make('canvas', { part: 'mask', className: 'layer mask', width: SIDE, height: SIDE, hidden: true });
+    const split = make('input', { part: 'slider', type: 'range', min: 0, max: 100, value: 50, className: 'split', hidden: true });
+    const poster = make('slot', { name: 'poster' });
+    const unsupported = make('slot', { name: 'unsupported' });
+    const loadButton = make('button', { part: 'load', type: 'button', className: 'load' });
+    const progress = make('progress', { part: 'progress', max: 1, value: 0, hidden: true });
+    const stage = make('div', { part: 'stage', className: 'stage' }, before, canvas, mask, split, make('div', { className: 'empty' }, poster, unsupported, loadButton), progress);
+    const message = make('p', { part: 'message', className: 'message', role: 'status' });
+    const answer = make('output', { part: 'answer', className: 'answer' });
+    const file = make('input', { type: 'file', accept: 'image/*', hidden: true });
+    const open = make('button', { part: 'open', type: 'button' });
+    const brush = make('button', { part: 'brush', type: 'button', ariaPressed: 'false' });
+    const save = make('button', { part: 'save', type: 'button' });
+    const toolbar = make('div', { part: 'toolbar', className: 'toolbar' }, open, brush, save, make('slot', { name: 'actions' }));
+    const prompt = make('input', { part: 'prompt', type: 'text', maxLength: 2000, enterKeyHint: 'go' });
+    const submit = make('button', { part: 'submit', type: 'button', className: 'primary' });
+    root.append(stage, answer, make('div', { className: 'bar' }, prompt, submit), toolbar, message, file);
+
+    const painter = paint(mask);
+    this.#ui = {
+      before, canvas, mask, split, poster, unsupported, loadButton, progress, answer, file, open, brush, save, prompt, submit, message,
+      say: (text) => {
+        if (message.textContent !== text) message.textContent = text;
+      },
+      preview: (image) => show(canvas, image),
+      painted: () => painter.mask(),
+      clearMask: () => painter.clear(),
+    };
+
+    prompt.addEventListener('input', () => (this.prompt = prompt.value));
+    prompt.addEventListener('keydown', (event) => {
+      if (event.key === 'Enter' && !event.isComposing) this.#submit();
+      if (event.key === 'Escape') this.cancel();
+    });
+    submit.addEventListener('click', () => this.#submit());
+    loadButton.addEventListener('click', () => this.load().catch(() => {}));
+    open.addEventListener('click', () => file.click());
+    file.addEventListener('change', () => file.files[0] && (this.image = file.files[0]));
+    save.addEventListener('click', () => this.#save());
+    brush.addEventListener('click', () => {
+      const on = brush.getAttribute('aria-pressed') !== 'true';
+      brush.setAttribute('aria-pressed', String(on));
+      if (!on) painter.clear();
+      this.#render();
+    });
+    split.addEventListener('input', () => this.#compare());
+    stage.addEventListener('dragover', (event) => event.preventDefault());
+    stage.addEventListener('drop', (event) => {
+      event.preventDefault();
+      const dropped = [...event.dataTransfer.files].find(({ type }) => type.startsWith('image/'));
+      if (dropped && this.mode !== 'generate' && !this.#off) this.image = dropped;
+    });
+  }
+
+  get #off() {
+    return this.disabled || this.#formDisabled;
+  }
+
+  #submit() {
+    if (this.#off) return;
+    if (this.#state === 'running' || this.#state === 'loading') return this.cancel();
+    const work = { generate: () => this.generate(), edit: () => this.edit(), ask: () => this.describe() }[this.mode];
+    work().catch(() => {});
+  }
+
+  async #save() {
+    const blob = await this.toBlob();
+    if (!blob) return;
+    const href = URL.createObjectURL(blob);
+    make('a', { href, download: 'unigen.png' }).click();
+    setTimeout(() => URL.revokeObjectURL(href), 1000);
+  }
+
+  async #showImage() {
+    const image = this.#image;
+    const canvas = image && (await square(image));
+    if (image !== this.#image) return;
+    this.#ui.clearMask();
+    if (canvas) show(this.#ui.canvas, canvas);
+    this.#render();
+  }
+
+  #compare() {
+    this.#ui.canvas.style.setProperty('clip-path', this.#ui.split.hidden ? 'none' : `inset(0 0 0 ${this.#ui.split.value}%)`);
+  }
+
+  #render() {
+    const ui = this.#ui;
+    if (!ui) return;
+    const [t, mode, state, off] = [this.#words, this.mode, this.#state, this.#off];
+    const working = state === 'running' || state === 'loading';
+    const supported = UniGenEditor.supported;
+    const picture = this.#result?.image ?? this.#image;
+    const before = this.#result?.before;
+
+    ui.poster.hidden = !supported || Boolean(picture) || state === 'running';
+    ui.unsupported.hidden = supported;
+    ui.loadButton.hidden = !supported || this.loading !== 'manual' || this.#loaded || working;
+    ui.canvas.hidden = !picture && state !== 'running';
+    ui.canvas.setAttribute('aria-label', this.#result?.prompt || t.picture);
+    if (this.#result?.image && state !== 'running') show(ui.canvas, this.#result.image);
+    ui.before.hidden = ui.split.hidden = !before || working || brushing(ui);
+    if (before) show(ui.before, before);
+    this.#compare();
+    ui.mask.hidden = mode !== 'edit' || !picture || !brushing(ui);
+    ui.progress.hidden = !working;
+    if (!working) ui.progress.value = 0;
+    ui.answer.hidden = mode !== 'ask';
+    ui.answer.textContent = mode === 'ask' ? (this.#result?.answer ?? '') : '';
+
+    if (ui.prompt.value !== this.prompt) ui.prompt.value = this.prompt;
+    ui.prompt.disabled = off;
+    ui.prompt.placeholder = t.placeholder[mode];
+    ui.prompt.setAttribute('aria-label', t.label[mode]);
+    ui.submit.disabled = off || !supported;
+    ui.submit.textContent = working ? t.cancel : t.submit[mode];
+    ui.open.hidden = mode === 'generate';
+    ui.brush.hidden = mode !== 'edit' || !picture;
+    ui.save.hidden = !this.#result?.image;
+    for (const [button, text] of [[ui.open, t.open], [ui.brush, t.brush], [ui.save, t.save], [ui.loadButton, t.load]]) {
+      button.textContent = text;
+      button.disabled = off;
+    }
+    ui.split.setAttribute('aria-label', t.compare);
+    ui.progress.setAttribute('aria-label', t.progress);
+    if (state === 'ready' && this.#result) ui.say(t.done);
+    else if (state === 'running') ui.say(t.drawing);
+    else if (state === 'idle' || state === 'ready') ui.say('');
+  }
+}
+
+/** Errors that an element has told of. */
+const told = new WeakSet();
+
+function brushing(ui) {
+  return ui.brush.getAttribute('aria-pressed') === 'true';
+}
+
+function drawn({ image, seed }, settings) {
+  return { image, seed, settings };
+}
+
+function defined(object) {
+  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== null && value !== undefined));
+}
+
+function show(canvas, picture) {
+  if (canvas.width !== picture.width) canvas.width = picture.width;
+  if (canvas.height !== picture.height) canvas.height = picture.height;
+  const context = canvas.getContext('2d');
+  context.clearRect(0, 0, canvas.width, canvas.height);
+  if (picture instanceof ImageData) context.putImageData(picture, 0, 0);
+  else context.drawImage(picture, 0, 0);
+}
+
+/** The largest square in the middle of a picture, as the model sees it. */
+async function square(picture) {
+  const bitmap = picture instanceof Blob || picture instanceof ImageData ? await readable(picture) : picture;
+  const [width, height] = [bitmap.naturalWidth ?? bitmap.width, bitmap.naturalHeight ?? bitmap.height];
+  const side = Math.min(width, height);
+  const canvas = new OffscreenCanvas(SIDE, SIDE);
+  canvas.getContext('2d').drawImage(bitmap, (width - side) / 2, (height - side) / 2, side, side, 0, 0, SIDE, SIDE);
+  return canvas;
+}
+
+async function readable(picture) {
+  try {
+    return await createImageBitmap(picture);
+  } catch (error) {
+    const hint = 'Choose a PNG, JPEG, WebP, GIF or AVIF picture.';
+    throw Object.assign(new Error(`The picture cannot be read: ${error.message}`), { code: 'image', hint });
+  }
+}
+
+/** Painting with the pointer on a canvas; `mask` is what was painted in white on black, or undefined. */
+function paint(canvas) {
+  const context = canvas.getContext('2d');
+  Object.assign(context, { lineCap: 'round', lineJoin: 'round', lineWidth: SIDE / 8, strokeStyle: '#fff' });
+  let [last, any] = [null, false];
+  const at = ({ offsetX, offsetY }) => [(offsetX * SIDE) / canvas.clientWidth, (offsetY * SIDE) / canvas.clientHeight];
+  const stroke = (event) => {
+    const point = at(event);
+    context.beginPath();
+    context.moveTo(...(last ?? point));
+    // Canvases leave out lines without a length.
+    context.lineTo(point[0] + 0.01, point[1]);
+    context.stroke();
+    [last, any] = [point, true];
+  };
+  canvas.addEventListener('pointerdown', (event) => {
+    canvas.setPointerCapture(event.pointerId);
+    stroke(event);
+  });
+  canvas.addEventListener('pointermove', (event) => last && stroke(event));
+  for (const end of ['pointerup', 'pointercancel']) canvas.addEventListener(end, () => (last = null));
+  return {
+    clear: () => {
+      context.clearRect(0, 0, SIDE, SIDE);
+      any = false;
+    },
+    mask: () => {
+      if (!any) return undefined;
+      const mask = new OffscreenCanvas(SIDE, SIDE);
+      const target = mask.getContext('2d');
+      target.fillRect(0, 0, SIDE, SIDE);
+      target.drawImage(canvas, 0, 0);
+      return mask;
+    },
+  };
+}
+
+if (!customElements.get('unigen-editor')) customElements.define('unigen-editor', UniGenEditor);
