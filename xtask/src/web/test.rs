@@ -1,4 +1,4 @@
-//! The engine in a real browser: builds the site, makes a small model, draws with it natively, and runs `tests/web`.
+//! Engine, element and app in a real browser: builds the site, makes a small model, draws with it natively, and runs `tests/web`.
 
 use std::path::Path;
 use std::process::Command;
@@ -88,12 +88,15 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     let tests = workspace.root.join("tests/web");
     checked(Command::new("npm").args(["install", "--no-audit", "--no-fund"]).current_dir(&tests))?;
     let native = model(workspace, &site)?;
+    let shots = workspace.target.join("web-test/shots");
+    std::fs::create_dir_all(&shots)?;
     checked(
         Command::new("node")
-            .args(["--test", "engine.test.js"])
+            .arg("--test")
             .current_dir(&tests)
             .env("UNIGEN_SITE", site.site())
-            .env("UNIGEN_NATIVE", native),
+            .env("UNIGEN_NATIVE", native)
+            .env("UNIGEN_SHOTS", format!("{}/", shots.display())),
     )
 }
 
