@@ -231,7 +231,9 @@ pub fn groups(samples: usize, steps: usize) -> Result<Vec<Group>> {
                 let branches = text_guidance(1.0, vec![prefix(&model, &plain)], vec![]);
                 let targets = vec![vec![None; tokens]];
                 decoding
-                    .decode(&model, &branches, targets, DELIMITERS, &Seeded { seed }, async |_| Flow::Continue)
+                    .decode(&model, &branches, targets, DELIMITERS, &Seeded { seed }, async |_| {
+                        Flow::Continue
+                    })
                     .block_on()?;
                 Ok(())
             })

@@ -6,8 +6,8 @@ mod table;
 pub use table::table;
 
 use anyhow::{Context, Result, ensure};
-use pollster::FutureExt;
 use burn::tensor::Device;
+use pollster::FutureExt;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;

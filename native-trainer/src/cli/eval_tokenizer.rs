@@ -14,7 +14,7 @@ use unigen_trainer::eval::tokenizer::Reconstructions;
 #[derive(Args)]
 pub struct EvalTokenizer {
     /// Folder of a model, or of an image tokenizer alone
-    #[arg(long, default_value = "models/image_tokenizer")]
+    #[arg(long, default_value = "models/nano")]
     model: PathBuf,
     /// The detector that judges
     #[arg(long, default_value = "models/detector")]

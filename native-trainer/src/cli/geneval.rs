@@ -95,8 +95,9 @@ pub(super) fn geneval(
     judge: &dyn Detect,
     settings: &GenerationConfig,
 ) -> Result<Evaluation> {
-    let draw =
-        |requests: &[GenerateRequest]| Ok(engine.generate_batch(requests, settings, async |_| Interrupt::flow()).block_on()?);
+    let draw = |requests: &[GenerateRequest]| {
+        Ok(engine.generate_batch(requests, settings, async |_| Interrupt::flow()).block_on()?)
+    };
     shown("geneval", prompts.len() * samples, |progress| {
         Evaluation::run(prompts, samples, seed, judge, draw, progress)
     })

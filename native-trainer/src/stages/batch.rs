@@ -340,7 +340,7 @@ mod tests {
         let mut examples = seeing(&device);
         examples[4].source.pop();
         let error = hidden(&model(), &examples, &device).err().unwrap();
-        assert!(error.to_string().contains("no code for row 5"), "{error}");
+        assert!(error.to_string().contains("no code for row 6"), "{error}");
         let mut examples = seeing(&device);
         examples[3].semantic = Some(features(2, &device));
         let error = hidden(&model(), &examples, &device).err().unwrap();

@@ -90,7 +90,8 @@ fn edits(engine: &Engine) -> Result<image::RgbImage> {
     let requests: Vec<EditRequest> = requests.collect();
     let mut cells = Vec::new();
     for (requests, edits) in requests.chunks(BATCH).zip(edits.chunks(BATCH)) {
-        let drawn = engine.edit_batch(requests, engine.generation(), async |_| Interrupt::flow()).block_on()?;
+        let drawn =
+            engine.edit_batch(requests, engine.generation(), async |_| Interrupt::flow()).block_on()?;
         for ((request, edit), drawn) in requests.iter().zip(edits).zip(drawn) {
             cells.push((request.image.clone(), request.instruction.clone()));
             cells.push((drawn, format!("drawn (seed {})", request.seed)));

@@ -176,7 +176,11 @@ impl PretrainStage {
             requests.map(|(prompt, seed)| GenerateRequest { prompt: prompt.prompt, seed }).collect();
         let mut drawn = Vec::new();
         for requests in requests.chunks(eval::BATCH) {
-            drawn.extend(engine.generate_batch(requests, engine.generation(), async |_| Interrupt::flow()).block_on()?);
+            drawn.extend(
+                engine
+                    .generate_batch(requests, engine.generation(), async |_| Interrupt::flow())
+                    .block_on()?,
+            );
         }
         let cells: Vec<_> = drawn.into_iter().zip(requests.into_iter().map(|r| r.prompt)).collect();
         Ok(Evaluation { scalars: vec![], sheets: vec![("samples", sheet(&cells, 10, 1))] })

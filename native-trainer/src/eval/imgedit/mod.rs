@@ -11,8 +11,8 @@ pub use case::{Before, Case, held_out_cases, read_cases};
 pub use score::Scores;
 
 use anyhow::{Result, ensure};
-use pollster::FutureExt;
 use image::{RgbImage, imageops};
+use pollster::FutureExt;
 use rayon::prelude::*;
 use serde::{Serialize, Serializer};
 use std::fmt;
@@ -299,7 +299,9 @@ pub fn evaluate(
     progress: impl FnMut(usize),
 ) -> Result<Edits> {
     let exam = ImgEdit::new(cases, engine.config().image_size as u32, judge)?;
-    let edit = |requests: &[EditRequest]| Ok(engine.edit_batch(requests, settings, async |_| Interrupt::flow()).block_on()?);
+    let edit = |requests: &[EditRequest]| {
+        Ok(engine.edit_batch(requests, settings, async |_| Interrupt::flow()).block_on()?)
+    };
     let model = exam.run(seed, edit, progress)?;
     let (copy, oracle) = (exam.copy()?, exam.oracle(|wanted| Ok(engine.round_trip(wanted).block_on()?))?);
     Ok(Edits { model, copy, oracle })

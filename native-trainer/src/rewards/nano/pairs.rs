@@ -47,9 +47,11 @@ pub fn pair_at(renderer: &Renderer, split: Split, seed: u64, index: u64, size: u
         }
     };
     let facts = Facts::of(&right);
-    let false_scene = if rng.random_bool(0.5) { near(rng, &scene, |other| !facts.hold(other)) } else { None };
-
     let picture = renderer.render(&scene, size, size);
+    // What the text says otherwise must also look otherwise, at this size.
+    let differs = |other: &Scene| !facts.hold(other) && renderer.render(other, size, size) != picture;
+    let false_scene = if rng.random_bool(0.5) { near(rng, &scene, differs) } else { None };
+
     let other = renderer.render(&scene_at(split, !seed, index), size, size);
     let damage = Damage::ALL[rng.random_range(0..Damage::ALL.len())];
     let slight = if rng.random_bool(0.5) { 0.0 } else { rng.random_range(0.0..0.5) };
