@@ -64,9 +64,9 @@ impl Default for Settings {
             data: SourceSettings { seed: 3, ..SourceSettings::default() },
             model: nano(),
             training: Training {
-                steps: 20_000,
-                batch: 30,
-                learning_rate: 1.5e-3,
+                steps: 40_000,
+                batch: 16,
+                learning_rate: 1e-3,
                 warmup_steps: 300,
                 final_rate: 0.05,
                 weight_decay: 0.05,

@@ -135,7 +135,7 @@ impl Scorer {
     }
 
     /// Each `(picture, text)` of `pairs` read together: tokens `[b, cells, width]` of the pictures, tokens of the texts →
-    /// `[pairs, 2]`, see [`MATCH`] and [`PREFERENCE`].
+    /// `[pairs, 2]`, see `MATCH` and `PREFERENCE`.
     pub fn read(
         &self,
         tokens: Tensor<3>,
