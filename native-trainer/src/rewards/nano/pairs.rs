@@ -56,7 +56,11 @@ pub fn pair_at(renderer: &Renderer, split: Split, seed: u64, index: u64, size: u
     let more = slight + rng.random_range(0.15..0.5);
     let worse = match &false_scene {
         Some(scene) => damage.apply(&renderer.render(scene, size, size), &other, slight, rng),
-        None => damage.apply(&picture, &other, more, rng),
+        // Where the damage does not show (grey fades to grey), the picture is blurred.
+        None => match damage.apply(&picture, &other, more, rng) {
+            same if same == picture => Damage::Blur.apply(&picture, &other, more, rng),
+            worse => worse,
+        },
     };
     Pair { picture: damage.apply(&picture, &other, slight, rng), scene, right, wrong, worse, false_scene }
 }
@@ -82,7 +86,7 @@ mod tests {
                 assert!(!Facts::of(&pair.right).hold(scene), "{pair:?}");
                 false_scenes += 1;
             }
-            assert_ne!(pair.picture, pair.worse);
+            assert_ne!(pair.picture, pair.worse, "{index}");
             let others: Vec<&str> = pair.wrong.split(' ').collect();
             shared += pair.right.split(' ').filter(|word| others.contains(word)).count();
             words += pair.right.split(' ').count();
