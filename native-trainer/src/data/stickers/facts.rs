@@ -336,8 +336,7 @@ mod tests {
 
     #[test]
     fn phrases_by_hand() {
-        let facts =
-            Facts::of("a blue vase and to its left two orange hot dogs in front of a mint background");
+        let facts = Facts::of("a blue vase and to its left two orange hot dogs");
         assert_eq!(facts.things.len(), 2);
         assert_eq!((facts.things[1].class.name(), facts.things[1].count), ("hot dog", 2));
         assert_eq!(facts.relations, [(1, Relation::Left, 0)]);

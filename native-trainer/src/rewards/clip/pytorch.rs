@@ -197,3 +197,117 @@ fn wide_fields(mut extra: &[u8], mut fields: [u64; 3]) -> Result<(u64, u64, u64)
     let [size, packed, header] = fields;
     Ok((packed, size, header))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::OpenClip;
+    use super::*;
+
+    fn text(text: &str) -> Vec<u8> {
+        [b"X".as_slice(), &(text.len() as u32).to_le_bytes(), text.as_bytes()].concat()
+    }
+
+    fn tuple(sizes: &[u8]) -> Vec<u8> {
+        let sizes = sizes.iter().flat_map(|&size| [b'K', size]);
+        [b'('].into_iter().chain(sizes).chain([b't']).collect()
+    }
+
+    /// As torch.save pickles it: `_rebuild_tensor_v2(storage, offset, shape, stride, False, OrderedDict())`.
+    fn tensor(key: &str, kind: &str, offset: u8, shape: &[u8], stride: &[u8]) -> Vec<u8> {
+        let kind = format!("ctorch\n{kind}\n");
+        let storage =
+            [b"(", &text("storage")[..], kind.as_bytes(), &text(key), &text("cpu"), b"K\x20tQ"].concat();
+        let rest = b"\x89ccollections\nOrderedDict\n)RtR";
+        let call = b"ctorch._utils\n_rebuild_tensor_v2\n(".as_slice();
+        [call, &storage, &[b'K', offset], &tuple(shape), &tuple(stride), rest].concat()
+    }
+
+    /// A zip archive of stored entries.
+    fn archive(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
+        let (mut bytes, mut directory) = (Vec::new(), Vec::new());
+        for (name, data) in entries {
+            let (size, length) = ((data.len() as u32).to_le_bytes(), (name.len() as u16).to_le_bytes());
+            let at = (bytes.len() as u32).to_le_bytes();
+            let fields = [&[0; 14][..], &size, &size, &length, &[0; 2]].concat();
+            bytes.extend([b"PK\x03\x04", &fields[..], name.as_bytes(), data].concat());
+            let fields = [&[0; 16][..], &size, &size, &length, &[0; 12], &at].concat();
+            directory.extend([b"PK\x01\x02", &fields[..], name.as_bytes()].concat());
+        }
+        let (size, start) = ((directory.len() as u32).to_le_bytes(), (bytes.len() as u32).to_le_bytes());
+        bytes.extend([&directory[..], b"PK\x05\x06", &[0; 8], &size, &start, &[0; 2]].concat());
+        bytes
+    }
+
+    /// `{"epoch": 3, "state_dict": OrderedDict(..)}` of a CLIP one wide.
+    fn checkpoint() -> Vec<u8> {
+        let tensors = [
+            ("visual.class_embedding", tensor("0", "FloatStorage", 1, &[2], &[1])),
+            ("visual.proj", tensor("0", "FloatStorage", 0, &[2, 3], &[3, 1])),
+            (
+                "visual.transformer.resblocks.0.attn.in_proj_weight",
+                tensor("1", "HalfStorage", 0, &[3, 1], &[1, 1]),
+            ),
+            ("steps", tensor("1", "LongStorage", 0, &[1], &[1])),
+            ("turned", tensor("0", "FloatStorage", 0, &[2, 3], &[1, 2])),
+            ("beyond", tensor("1", "HalfStorage", 2, &[2], &[1])),
+        ];
+        let pairs: Vec<u8> =
+            tensors.iter().flat_map(|(name, tensor)| [text(name), tensor.clone()].concat()).collect();
+        let dict = [b"ccollections\nOrderedDict\n)R(", &pairs[..], b"u"].concat();
+        let pickle =
+            [b"\x80\x02}q\x00(", &text("epoch")[..], b"K\x03", &text("state_dict"), &dict, b"u."].concat();
+        let floats = (0..6).flat_map(|x| (x as f32).to_le_bytes()).collect();
+        let halves = [0.5, 1.5, 2.5].iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect();
+        archive(&[
+            ("hps/data.pkl", pickle),
+            ("hps/byteorder", b"little".to_vec()),
+            ("hps/data/0", floats),
+            ("hps/data/1", halves),
+        ])
+    }
+
+    #[test]
+    fn a_state_dict_is_read_under_either_kind_of_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.pt");
+        std::fs::write(&path, checkpoint()).unwrap();
+        let file = PytorchFile::open(&path).unwrap();
+        assert_eq!(file.names().count(), 6);
+        assert_eq!(file.tensor("state_dict.visual.class_embedding").unwrap(), (vec![1.0, 2.0], vec![2]));
+        for (name, part) in
+            [("steps", "LongStorage"), ("turned", "strides"), ("beyond", "beyond"), ("x", "no such")]
+        {
+            let error = file.tensor(&format!("state_dict.{name}")).unwrap_err().to_string();
+            assert!(error.contains(part) && error.contains("a.pt"), "{error}");
+        }
+        let clip = OpenClip::new(&file, file.names()).unwrap();
+        let turned = (vec![0.0, 3.0, 1.0, 4.0, 2.0, 5.0], vec![3, 2]);
+        assert_eq!(clip.shape("visual_projection.weight"), Some(vec![3, 2]));
+        assert_eq!(clip.tensor("visual_projection.weight").unwrap(), turned);
+        for (part, value) in [("q", 0.5), ("k", 1.5), ("v", 2.5)] {
+            let name = format!("vision_model.encoder.layers.0.self_attn.{part}_proj.weight");
+            assert_eq!(clip.tensor(&name).unwrap(), (vec![value], vec![1, 1]));
+        }
+        assert!(OpenClip::new(&file, ["a.b"].into_iter()).is_err());
+    }
+
+    #[test]
+    fn damaged_files_are_errors() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.pt");
+        let whole = checkpoint();
+        for length in 0..whole.len() {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            assert!(PytorchFile::open(&path).is_err(), "{length}");
+        }
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0xFF;
+            std::fs::write(&path, bytes).unwrap();
+            // Some bytes do not matter; none may panic.
+            if let Ok(file) = PytorchFile::open(&path) {
+                file.names().for_each(|name| drop(file.tensor(name)));
+            }
+        }
+    }
+}

@@ -57,7 +57,12 @@ impl Client {
     pub fn new(settings: &HttpSettings, key: Option<String>) -> Self {
         // A timeout that is no length of time is none.
         let timeout = Duration::try_from_secs_f64(settings.timeout).ok();
-        let config = Agent::config_builder().timeout_global(timeout).http_status_as_error(false).build();
+        // A connection that idles keeps a thread of the server waiting, before which others may have to queue.
+        let config = Agent::config_builder()
+            .timeout_global(timeout)
+            .http_status_as_error(false)
+            .max_idle_connections(0)
+            .build();
         Self { agent: config.into(), settings: settings.clone(), key }
     }
 

@@ -22,7 +22,8 @@ const WORKERS: usize = 4;
 /// How long a worker waits for a request before it looks whether to stop.
 const WAIT: Duration = Duration::from_millis(200);
 
-/// A server of rewards by the [contract](super::contract).
+/// A server of rewards by the [contract](super::contract). A client that keeps idle connections open may delay others:
+/// close each after its answer.
 pub struct Server {
     inner: tiny_http::Server,
     rewards: Vec<Box<dyn Reward>>,

@@ -63,15 +63,18 @@ fn mock(answer: impl Fn(usize, &Value) -> (u16, String) + Sync, test: impl FnOnc
                 }
             });
         }
-        struct Stop<'a>(&'a AtomicBool);
-        impl Drop for Stop<'_> {
-            fn drop(&mut self) {
-                self.0.store(true, Ordering::Relaxed);
-            }
-        }
         let _stop = Stop(&stop);
         test(&url);
     });
+}
+
+/// Ends servers when a test does, however it does.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 fn why(score: &Score) -> &str {
@@ -85,6 +88,7 @@ fn what_a_server_scores_arrives_with_every_error_in_its_place() {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| server.run(|| stop.load(Ordering::Relaxed)));
+        let _stop = Stop(&stop);
         let remote = RemoteReward::new("redness", &url, &settings());
         let mut asked = items(&[50, 3, 70, 250, 90]);
         asked[4].before = Some(RgbImage::new(1, 1));
@@ -96,10 +100,11 @@ fn what_a_server_scores_arrives_with_every_error_in_its_place() {
         let unknown = RemoteReward::new("beauty", &url, &settings()).score(&asked);
         assert!(why(&unknown[0]).contains("no reward beauty") && why(&unknown[0]).contains("asked once"));
 
-        let health = ureq::get(format!("{url}/health")).call().unwrap().body_mut().read_to_string().unwrap();
+        let agent: ureq::Agent =
+            ureq::Agent::config_builder().http_status_as_error(false).max_idle_connections(0).build().into();
+        let health = agent.get(format!("{url}/health")).call().unwrap().body_mut().read_to_string().unwrap();
         let health: Health = serde_json::from_str(&health).unwrap();
         assert_eq!(health, Health { version: VERSION, rewards: vec!["redness".into()] });
-        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
         let picture = contract::WireItem::new(&asked[0]).unwrap().image;
         for (body, status, part) in [
             ("{".to_owned(), 400, "not understood"),
@@ -125,7 +130,6 @@ fn what_a_server_scores_arrives_with_every_error_in_its_place() {
             }
         }
         assert_eq!(agent.get(format!("{url}/v2/score")).call().unwrap().status().as_u16(), 404);
-        stop.store(true, Ordering::Relaxed);
     });
     assert!(Server::bind("127.0.0.1", 0, vec![]).is_err());
     assert!(Server::bind("127.0.0.1", 0, vec![Box::new(Redness), Box::new(Redness)]).is_err());

@@ -5,7 +5,7 @@ use rand::{Rng, RngExt};
 
 use super::Damage;
 use crate::data::stickers::{
-    Facts, Renderer, Scene, Split, another_scene, caption, description, rng_at, scene_at,
+    Facts, Renderer, Scene, Split, another_scene, caption, description, rng_at, sample_scene, scene_at,
 };
 
 /// A picture with what is right and what is wrong of it.
@@ -32,7 +32,7 @@ const TRIES: usize = 16;
 /// Pair `index` of a stream, at `size` pixels a side.
 pub fn pair_at(renderer: &Renderer, split: Split, seed: u64, index: u64, size: u32) -> Pair {
     let rng = &mut rng_at(seed ^ 0x5EED_9A12, index);
-    let scene = scene_at(split, seed, index);
+    let mut scene = scene_at(split, seed, index);
     let in_full = rng.random_bool(IN_FULL);
     let (right, wrong) = loop {
         // The same words as far as the scenes are the same.
@@ -45,6 +45,8 @@ pub fn pair_at(renderer: &Renderer, split: Split, seed: u64, index: u64, size: u
         if let Some(other) = near(rng) {
             break (say(&scene), say(&other));
         }
+        // Of some scenes whatever is near is told in words that are true of them, too.
+        scene = sample_scene(rng, split);
     };
     let facts = Facts::of(&right);
     let picture = renderer.render(&scene, size, size);
@@ -58,7 +60,11 @@ pub fn pair_at(renderer: &Renderer, split: Split, seed: u64, index: u64, size: u
     let more = slight + rng.random_range(0.15..0.5);
     let worse = match &false_scene {
         Some(scene) => damage.apply(&renderer.render(scene, size, size), &other, slight, rng),
-        None => damage.apply(&picture, &other, more, rng),
+        // Where the damage does not show (grey fades to grey), the picture is blurred.
+        None => match damage.apply(&picture, &other, more, rng) {
+            same if same == picture => Damage::Blur.apply(&picture, &other, more, rng),
+            worse => worse,
+        },
     };
     Pair { picture: damage.apply(&picture, &other, slight, rng), scene, right, wrong, worse, false_scene }
 }
@@ -84,7 +90,7 @@ mod tests {
                 assert!(!Facts::of(&pair.right).hold(scene), "{pair:?}");
                 false_scenes += 1;
             }
-            assert_ne!(pair.picture, pair.worse);
+            assert_ne!(pair.picture, pair.worse, "{index}");
             let others: Vec<&str> = pair.wrong.split(' ').collect();
             shared += pair.right.split(' ').filter(|word| others.contains(word)).count();
             words += pair.right.split(' ').count();
