@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let result = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["test"] => Workspace::find().and_then(|w| test(&w)),
-        ["test", "web"] => Workspace::find().and_then(|w| web::test(&w)),
+        ["test", "web"] => Workspace::find().and_then(|w| test_web(&w)),
         ["lint"] => Workspace::find().and_then(|w| lint(&w)),
         ["web"] => Workspace::find().and_then(|w| web::run(&w)),
         ["demo"] => Workspace::find().and_then(|w| web::demo(&w)),
@@ -137,6 +137,18 @@ fn test(workspace: &Workspace) -> Result<()> {
     } else {
         steps.skip("tests", "the build failed");
         steps.skip("parity", "the build failed");
+    }
+    steps.finish()
+}
+
+fn test_web(workspace: &Workspace) -> Result<()> {
+    system::check_toolchain(workspace)?;
+    system::check_compiler()?;
+    let mut steps = Steps::default();
+    if steps.command("build", workspace.cargo(BUILD)) {
+        steps.run("browser", || web::test(workspace));
+    } else {
+        steps.skip("browser", "the build failed");
     }
     steps.finish()
 }

@@ -7,19 +7,18 @@ pub use table::table;
 
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
-use pollster::FutureExt;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use unigen_core::engine::{Engine, GenerateRequest};
+use unigen_core::engine::Engine;
 use unigen_core::files::write_atomic;
 
 use crate::data::stickers::{Split, geneval_prompts};
 use crate::eval;
 use crate::eval::detector::Detector;
 use crate::eval::imgedit::{self, held_out_cases};
-use crate::run::{Interrupt, Progress, RunFolder};
+use crate::run::{Progress, RunFolder};
 use crate::stages::{RlStage, rl};
 use crate::train::{Start, run};
 
@@ -245,14 +244,11 @@ fn judged(settings: &Settings, model: &Path, seed: u64, judge: &Detector, device
     let engine = Engine::open(model, device)?;
     let generation = engine.generation();
     let prompts = geneval_prompts(seed);
-    let draw = |requests: &[GenerateRequest]| {
-        Ok(engine.generate_batch(requests, generation, async |_| Interrupt::flow()).block_on()?)
-    };
-    let drawn = shown("geneval", prompts.len() * settings.samples, |progress| {
-        eval::Evaluation::run(&prompts, settings.samples, seed, judge, draw, progress)
+    let drawn = Progress::over("geneval", prompts.len() * settings.samples, |progress| {
+        eval::Evaluation::of(&engine, &prompts, settings.samples, generation, seed, judge, progress)
     })?;
     let cases = held_out_cases(Split::Test, seed, settings.edits);
-    let edited = shown("imgedit", cases.len(), |progress| {
+    let edited = Progress::over("imgedit", cases.len(), |progress| {
         imgedit::evaluate(&engine, cases, generation, seed, judge, progress)
     })?;
     let kinds = &edited.model.kinds;
@@ -263,15 +259,4 @@ fn judged(settings: &Settings, model: &Path, seed: u64, judge: &Detector, device
         preservation,
         ..Scores::default()
     })
-}
-
-/// Calls `work` with what learns how much of `total` is done, which is shown.
-fn shown<T>(label: &str, total: usize, work: impl FnOnce(&mut dyn FnMut(usize)) -> Result<T>) -> Result<T> {
-    let (mut progress, mut before) = (Progress::new(label, 0, total as u64), 0);
-    let found = work(&mut |done| {
-        progress.step(done as u64, (done - before) as u64, f64::NAN);
-        before = done;
-    })?;
-    progress.finish();
-    Ok(found)
 }

@@ -1,6 +1,6 @@
 //! `unigen eval tokenizer`.
 
-use super::{Compute, check_outputs, interruptible, judge, shown, write_image, write_json};
+use super::{Compute, check_outputs, interruptible, judge, write_image, write_json};
 use anyhow::Result;
 use burn::tensor::Device;
 use clap::Args;
@@ -10,6 +10,7 @@ use unigen_core::engine::ModelFolder;
 use unigen_trainer::data::MAX_SIDE;
 use unigen_trainer::eval::detector::Detector;
 use unigen_trainer::eval::tokenizer::Reconstructions;
+use unigen_trainer::run::Progress;
 
 #[derive(Args)]
 pub struct EvalTokenizer {
@@ -61,7 +62,7 @@ pub(super) fn reconstructions(
 ) -> Result<Reconstructions> {
     let (config, tokenizer) = ModelFolder::at(model).image_tokenizer(device)?;
     config.grid(size as usize, size as usize)?;
-    shown("tokenizer", count as usize, |progress| {
+    Progress::over("tokenizer", count as usize, |progress| {
         Reconstructions::run(&tokenizer, config.z_channels, size, count, Some(judge), device, progress)
     })
 }

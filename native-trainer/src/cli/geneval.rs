@@ -1,20 +1,19 @@
 //! `unigen eval geneval`.
 
-use super::{Compute, Sampling, check_outputs, interruptible, judge, shown, write_image, write_json};
+use super::{Compute, Sampling, check_outputs, interruptible, judge, write_image, write_json};
 use anyhow::{Context, Result};
 use clap::Args;
-use pollster::FutureExt;
 use serde::Serialize;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use unigen_core::config::GenerationConfig;
-use unigen_core::engine::{Engine, GenerateRequest};
+use unigen_core::engine::Engine;
 use unigen_trainer::data::stickers::geneval_prompts;
 use unigen_trainer::eval::geneval::{Prompt, read_prompts};
 use unigen_trainer::eval::{Detect, Evaluation};
-use unigen_trainer::run::Interrupt;
+use unigen_trainer::run::Progress;
 
 #[derive(Args)]
 pub struct Geneval {
@@ -95,10 +94,7 @@ pub(super) fn geneval(
     judge: &dyn Detect,
     settings: &GenerationConfig,
 ) -> Result<Evaluation> {
-    let draw = |requests: &[GenerateRequest]| {
-        Ok(engine.generate_batch(requests, settings, async |_| Interrupt::flow()).block_on()?)
-    };
-    shown("geneval", prompts.len() * samples, |progress| {
-        Evaluation::run(prompts, samples, seed, judge, draw, progress)
+    Progress::over("geneval", prompts.len() * samples, |progress| {
+        Evaluation::of(engine, prompts, samples, settings, seed, judge, progress)
     })
 }

@@ -1,6 +1,6 @@
 //! `unigen eval imgedit`.
 
-use super::{Compute, Sampling, check_outputs, interruptible, judge, shown, write_image, write_json};
+use super::{Compute, Sampling, check_outputs, interruptible, judge, write_image, write_json};
 use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
@@ -11,6 +11,7 @@ use unigen_core::engine::Engine;
 use unigen_trainer::data::stickers::Split;
 use unigen_trainer::eval::Detect;
 use unigen_trainer::eval::imgedit::{self, Case, Edits, held_out_cases, read_cases};
+use unigen_trainer::run::Progress;
 
 #[derive(Args)]
 pub struct ImgEdit {
@@ -88,7 +89,7 @@ pub(super) fn imgedit(
     judge: &dyn Detect,
     settings: &GenerationConfig,
 ) -> Result<Edits> {
-    shown("imgedit", cases.len(), |progress| {
+    Progress::over("imgedit", cases.len(), |progress| {
         imgedit::evaluate(engine, cases, settings, seed, judge, progress)
     })
 }

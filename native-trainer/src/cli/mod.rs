@@ -41,7 +41,7 @@ use unigen_core::picture::Picture;
 use unigen_trainer::DeviceChoice;
 use unigen_trainer::eval::detector::Detector;
 use unigen_trainer::eval::{Detect, check_judge};
-use unigen_trainer::run::{Interrupt, Interrupted, Progress};
+use unigen_trainer::run::{Interrupt, Interrupted};
 
 /// Exit code of a program that Ctrl-C ended, by the convention of shells.
 const INTERRUPTED: u8 = 130;
@@ -126,18 +126,6 @@ fn judge(path: &Path, device: &Device) -> Result<Detector> {
     println!("{:<15}{:>8.4}", "detector", judge.accuracy());
     check_judge(&judge)?;
     Ok(judge)
-}
-
-/// Calls `work` with what learns how much of `total` is done, which is shown.
-fn shown<T>(label: &str, total: usize, work: impl FnOnce(&mut dyn FnMut(usize)) -> Result<T>) -> Result<T> {
-    let mut progress = Progress::new(label, 0, total as u64);
-    let mut before = 0;
-    let found = work(&mut |done| {
-        progress.step(done as u64, (done - before) as u64, f64::NAN);
-        before = done;
-    })?;
-    progress.finish();
-    Ok(found)
 }
 
 /// Writes `report` as JSON at `path`, where there is one.

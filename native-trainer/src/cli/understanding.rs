@@ -1,6 +1,6 @@
 //! `unigen eval understanding`.
 
-use super::{Compute, check_outputs, interruptible, shown, write_image, write_json};
+use super::{Compute, check_outputs, interruptible, write_image, write_json};
 use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use unigen_core::engine::Engine;
 use unigen_trainer::data::stickers::Split;
 use unigen_trainer::eval::understanding::{self, held_out_questions};
+use unigen_trainer::run::Progress;
 
 #[derive(Args)]
 pub struct Understanding {
@@ -59,5 +60,5 @@ impl Understanding {
 /// Asks, showing how far it is.
 pub(super) fn understanding(engine: &Engine, seed: u64, each: u64) -> Result<understanding::Understanding> {
     let asked = held_out_questions(Split::Test, seed, each as usize);
-    shown("understanding", asked.len(), |progress| understanding::evaluate(engine, &asked, progress))
+    Progress::over("understanding", asked.len(), |progress| understanding::evaluate(engine, &asked, progress))
 }

@@ -5,11 +5,13 @@ use std::fmt;
 use anyhow::{Result, ensure};
 use image::imageops::replace;
 use image::{Rgb, RgbImage};
+use pollster::FutureExt;
 use serde::Serialize;
-use unigen_core::engine::GenerateRequest;
+use unigen_core::config::GenerationConfig;
+use unigen_core::engine::{Engine, GenerateRequest};
 
 use super::geneval::{Detection, Prompt, Scores, Tag, judge};
-use crate::run::sheet;
+use crate::run::{Interrupt, sheet};
 
 /// A detector that is right less often than this on original renders may not judge.
 pub const MIN_ACCURACY: f64 = 0.98;
@@ -71,6 +73,25 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
+    /// [`run`](Self::run) on what `engine` draws.
+    ///
+    /// # Errors
+    /// Those of [`run`](Self::run) and of [`Engine::generate_batch`]; after Ctrl-C.
+    pub fn of(
+        engine: &Engine,
+        prompts: &[Prompt],
+        samples: usize,
+        settings: &GenerationConfig,
+        seed: u64,
+        judge: &dyn Detect,
+        progress: impl FnMut(usize),
+    ) -> Result<Self> {
+        let draw = |requests: &[GenerateRequest]| {
+            Ok(engine.generate_batch(requests, settings, async |_| Interrupt::flow()).block_on()?)
+        };
+        Self::run(prompts, samples, seed, judge, draw, progress)
+    }
+
     /// Draws `samples` pictures of every prompt, with the seeds `seed`, `seed + 1`, .., and has them judged.
     /// `progress` learns how many pictures are done.
     ///

@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, stderr};
 use std::time::{Duration, Instant};
 
+use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Between two lines when nobody watches a terminal.
@@ -40,6 +41,24 @@ impl Progress {
         };
         let (pace, loss) = (Pace::default(), f64::NAN);
         Self { label: label.to_owned(), total, done, last: now, pace, loss, output }
+    }
+
+    /// Calls `work` with what learns how much of `total` is done, which is shown under `label`.
+    ///
+    /// # Errors
+    /// Those of `work`.
+    pub fn over<T>(
+        label: &str,
+        total: usize,
+        work: impl FnOnce(&mut dyn FnMut(usize)) -> Result<T>,
+    ) -> Result<T> {
+        let (mut progress, mut before) = (Self::new(label, 0, total as u64), 0);
+        let found = work(&mut |done| {
+            progress.step(done as u64, (done - before) as u64, f64::NAN);
+            before = done;
+        })?;
+        progress.finish();
+        Ok(found)
     }
 
     /// Notes that `step` steps are done, the latest with `samples` samples and this `loss`.

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use pollster::FutureExt;
 use std::path::Path;
-use unigen_core::engine::{EditRequest, Engine, GenerateRequest};
+use unigen_core::engine::{EditRequest, Engine};
 
 use crate::data::stickers::{Edit, Renderer, Split, edit_at, geneval_prompts};
 use crate::eval::detector::Detector;
@@ -36,10 +36,7 @@ pub fn prompts() -> Vec<Prompt> {
 /// # Errors
 /// When the device fails; after Ctrl-C.
 pub fn drawing_exam(engine: &Engine, judge: &Detector) -> Result<Evaluation> {
-    let draw = |requests: &[GenerateRequest]| {
-        Ok(engine.generate_batch(requests, engine.generation(), async |_| Interrupt::flow()).block_on()?)
-    };
-    let judged = eval::Evaluation::run(&prompts(), 1, 0, judge, draw, |_| {})?;
+    let judged = eval::Evaluation::of(engine, &prompts(), 1, engine.generation(), 0, judge, |_| {})?;
     let mut scalars = vec![("geneval", judged.overall.unwrap_or_default())];
     scalars.extend(Tag::ALL.iter().filter_map(|&tag| Some((tag.name(), judged.scores.tag(tag)?))));
     Ok(Evaluation { scalars, sheets: vec![("samples", judged.sheet())] })

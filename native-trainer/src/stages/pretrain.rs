@@ -15,7 +15,7 @@ use unigen_core::text::{TextTokenizer, train_bpe};
 use unigen_core::weights::Precision;
 
 use super::batch::{Example, hidden, mask};
-use super::exam::{drawing_exam, prompts};
+use super::exam::{drawing_exam, open_judge, prompts};
 use super::mix::turn;
 use super::{MAX_TEXT, QUESTIONS, TEXTS};
 use crate::data::codes::{CodeCache, Encoder};
@@ -214,10 +214,7 @@ impl Stage for PretrainStage {
         );
         ensure!((0.0..=1.0).contains(&settings.drop_text), "drop_text is {}, not 0 to 1", settings.drop_text);
         let plain = device.clone().without_autodiff();
-        let judge = settings.judge.as_ref().map(|path| Detector::open(path, &plain)).transpose()?;
-        if let Some(judge) = &judge {
-            eval::check_judge(judge)?;
-        }
+        let judge = open_judge(settings.judge.as_deref(), &plain)?;
         let source = Source::open(&settings.data)?;
         let folder = ModelFolder::at(&settings.image_tokenizer);
         let (sizes, image_tokenizer) = folder.image_tokenizer(&plain)?;

@@ -10,75 +10,21 @@ use crate::Workspace;
 use crate::steps::checked;
 use crate::system::{install, quiet};
 
+#[path = "../../../tests/tiny.rs"]
+mod tiny;
+
+use tiny::{PRETRAIN, SFT, TOKENIZER, VISION};
+
 /// The prompt and the seeds that `tests/web/engine.test.js` draws, too.
 const PROMPT: &str = "a photo of a red apple";
 const SEEDS: [&str; 3] = ["0", "7", "12345"];
 
-/// Two steps of training each, from which comes a model that is small and knows nothing.
-const STAGES: [(&str, &[&str]); 4] = [
-    (
-        "tokenizer",
-        &[
-            "size=16",
-            "model.ch=4",
-            "model.encoder_ch_mult=[1,2]",
-            "model.encoder_num_res_blocks=[1,1]",
-            "model.decoder_ch_mult=[1,2]",
-            "model.decoder_num_res_blocks=[1,1]",
-            "model.norm_groups=2",
-            "model.z_channels=6",
-            "model.code_groups=[3,3]",
-            "discriminator_width=4",
-            "training.batch=4",
-        ],
-    ),
-    (
-        "vision",
-        &[
-            "size=16",
-            "vision.hidden_size=16",
-            "vision.intermediate_size=24",
-            "vision.num_hidden_layers=2",
-            "vision.num_attention_heads=2",
-            "vision.num_patches=16",
-            "vision.patch_size=4",
-            "text.hidden_size=16",
-            "text.intermediate_size=24",
-            "text.num_hidden_layers=1",
-            "text.num_attention_heads=2",
-            "text.num_key_value_heads=2",
-            "text.vocab_size=300",
-            "training.batch=4",
-        ],
-    ),
-    (
-        "pretrain",
-        &[
-            "image_tokenizer=tokenizer/export",
-            "codes=codes",
-            "pictures=8",
-            "model.image_size=16",
-            "model.code_groups=[3,3]",
-            "model.text_vocab=300",
-            "model.decoder.vocab_size=300",
-            "model.decoder.hidden_size=32",
-            "model.decoder.intermediate_size=48",
-            "model.decoder.num_hidden_layers=2",
-            "training.batch=6",
-        ],
-    ),
-    (
-        "sft",
-        &[
-            "model=pretrain/export",
-            "vision=vision/export",
-            "codes=codes",
-            "pictures=8",
-            "edit_codes=edit-codes",
-            "edits=8",
-            "training.batch=8",
-        ],
-    ),
+/// Two steps of training each, from which comes a model that is small and knows nothing: stage, folder of the run, settings.
+const STAGES: [(&str, &str, &[&str]); 4] = [
+    ("tokenizer", "tokenizer", TOKENIZER),
+    ("vision", "vision", VISION),
+    ("pretrain", "model", PRETRAIN),
+    ("sft", "sft", SFT),
 ];
 
 /// Runs the tests; `unigen` must have been built.
@@ -125,9 +71,9 @@ fn model(workspace: &Workspace, site: &Output) -> Result<std::path::PathBuf> {
         unigen.current_dir(&folder);
         unigen
     };
-    for (stage, settings) in STAGES {
+    for (stage, out, settings) in STAGES {
         let mut train = unigen();
-        train.args(["train", stage, "--precision", "f32", "--out", stage, "--set", "training.steps=2"]);
+        train.args(["train", stage, "--precision", "f32", "--out", out, "--set", "training.steps=2"]);
         checked(train.args(settings.iter().flat_map(|setting| ["--set", setting])))?;
     }
     std::fs::rename(folder.join("sft/export"), folder.join("tiny"))?;
