@@ -260,11 +260,8 @@ fn resize(rng: &mut impl Rng, scene: &Scene) -> Option<Step> {
     let grow = rng.random_bool(0.5);
     // By an even number of cells, so that an object that keeps its middle stays on the lattice.
     let cells = cells_of(scene.objects[index].size);
-    let cells = match grow {
-        true => cells + 2,
-        false => cells.saturating_sub(if cells < 8 { 2 } else { 4 }),
-    };
-    if !(3..=11).contains(&cells) {
+    let cells = if grow { cells + 2 } else { cells.saturating_sub(2) };
+    if !(5..=10).contains(&cells) {
         return None;
     }
     let size = size_of(cells);

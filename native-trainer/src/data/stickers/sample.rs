@@ -84,7 +84,7 @@ impl Cast {
 
     /// Chooses the objects, in colours that the split may show, and places them; None if they did not fit.
     pub(super) fn stage(self, rng: &mut impl Rng, split: Split) -> Option<Scene> {
-        let style = if rng.random_bool(0.85) { Style::Plain } else { pick(rng, &Style::ALL[1..]) };
+        let style = if rng.random_bool(0.92) { Style::Plain } else { pick(rng, &Style::ALL[1..]) };
         let (count, kinds) = match self {
             Cast::One => (1, 1),
             Cast::Two(_) => (2, 2),
@@ -105,8 +105,8 @@ impl Cast {
                 color,
                 center: [0.5; 2],
                 size,
-                flipped: rng.random_bool(0.1),
-                rotation: if rng.random_bool(0.06) { pick(rng, &[-30., -20., 20., 30.]) } else { 0. },
+                flipped: rng.random_bool(0.03),
+                rotation: if rng.random_bool(0.03) { pick(rng, &[-30., -20., 20., 30.]) } else { 0. },
             }));
         }
         let relation = if let Cast::Two(relation) = self { relation } else { None };
@@ -136,13 +136,9 @@ pub(super) fn sample_color(rng: &mut impl Rng, class: Class, style: Style, split
     })
 }
 
-/// A size for one of `count` objects: the fewer, the larger; thin sprites get a cell more.
+/// A size for one of `count` objects: five cells, or seven where it is alone; thin sprites get a cell more.
 pub(super) fn sample_size(rng: &mut impl Rng, class: Class, count: usize) -> f32 {
-    let cells = match count {
-        0 | 1 => rng.random_range(5..=9),
-        2 => rng.random_range(5..=6),
-        _ => 5,
-    };
+    let cells = if count < 2 && rng.random_bool(0.5) { 7 } else { 5 };
     size_of(cells + u8::from(Sprite::of(class).coverage() < THIN))
 }
 
@@ -207,7 +203,8 @@ fn place_in_cells(rng: &mut impl Rng, objects: &mut [Object]) -> bool {
         })
 }
 
-/// A background on which every object stands out.
+/// A background on which every object stands out: half of the time white where that does. The cells at an object's edge
+/// show the background too, so that a model must learn them once for each.
 pub(super) fn sample_background(rng: &mut impl Rng, objects: &[Object], style: Style) -> Background {
     let mut tints = Tint::ALL;
     tints.shuffle(rng);
@@ -217,14 +214,17 @@ pub(super) fn sample_background(rng: &mut impl Rng, objects: &[Object], style: S
             |tint: &Tint| objects.iter().map(|object| hidden_share(object, *tint, style)).fold(0., f32::max);
         fitting.extend(tints.into_iter().min_by(|a, b| hidden(a).total_cmp(&hidden(b))));
     }
-    let first = fitting[0];
+    let first = match fitting.contains(&Tint::White) && rng.random_bool(0.5) {
+        true => Tint::White,
+        false => fitting[0],
+    };
     let goes_with = |tint: &Tint| (0.06..0.3).contains(&distance(first.oklab(), tint.oklab()));
     let second = fitting.iter().copied().find(goes_with);
     match (rng.random_range(0..100), second) {
-        (60..72, Some(second)) => Background::Gradient(first, second),
-        (72..82, Some(second)) => Background::Stripes(first, second),
-        (82..91, Some(second)) => Background::Dots(first, second),
-        (91..100, Some(second)) => Background::Checks(first, second),
+        (88..91, Some(second)) => Background::Gradient(first, second),
+        (91..94, Some(second)) => Background::Stripes(first, second),
+        (94..97, Some(second)) => Background::Dots(first, second),
+        (97..100, Some(second)) => Background::Checks(first, second),
         _ => Background::Plain(first),
     }
 }
@@ -276,7 +276,7 @@ mod tests {
         assert!(near(share(&|scene| scene.objects.len() == 1), 0.35));
         assert!(near(share(&|scene| scene.objects.len() == 2 && different(scene)), 0.35));
         assert!(near(share(&|scene| scene.objects.len() > 1 && !different(scene)), 0.2));
-        assert!(near(share(&|scene| scene.style == Style::Plain), 0.85));
+        assert!(near(share(&|scene| scene.style == Style::Plain), 0.92));
     }
 
     #[test]
