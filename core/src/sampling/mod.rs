@@ -9,5 +9,5 @@ mod text;
 pub use masked::{Branch, Flow, MaskedDecoding, Path, Prefix, StepReport, edit_guidance, text_guidance};
 pub use noise::{Noise, Seeded, Seeds};
 pub use replay::{PartialTarget, target_logits};
-pub use schedule::still_masked;
+pub use schedule::{scheduled, still_masked};
 pub use text::{TextDecoding, decode_text};

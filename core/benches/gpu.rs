@@ -1,0 +1,84 @@
+//! The GPU's kernels beside their portable twins, on the default adapter: chained work, timed to its end.
+
+use burn::tensor::{Device, DeviceKind, Distribution, Int, Tensor};
+use std::sync::Arc;
+use std::time::Instant;
+use unigen_core::ops::sample::{Sampler, sample_draw, sample_keep};
+use unigen_core::ops::{self, AttentionRows, use_kernels};
+
+/// Times each is run in a chain.
+const RUNS: usize = 8;
+
+/// Milliseconds of one `work`, the best of three chains; the first call, which compiles, is not counted.
+fn time<const D: usize>(work: &dyn Fn() -> Tensor<D>) -> f64 {
+    let finish = |x: Tensor<D>| x.sum().into_scalar::<f32>();
+    finish(work());
+    let chain = || {
+        let start = Instant::now();
+        let last = (0..RUNS).map(|_| work()).last();
+        last.map(finish);
+        start.elapsed().as_secs_f64() * 1e3 / RUNS as f64
+    };
+    (0..3).map(|_| chain()).fold(f64::INFINITY, f64::min)
+}
+
+fn compare<const D: usize>(name: &str, flops: usize, work: impl Fn() -> Tensor<D>) {
+    let [portable, kernel] = [false, true].map(|on| {
+        use_kernels(on);
+        time(&work)
+    });
+    let rate = |ms: f64| match flops {
+        0 => String::new(),
+        _ => format!(" ({:.2} GFLOP/s)", flops as f64 / ms / 1e6),
+    };
+    println!(
+        "{name}: burn {portable:.2} ms{}, kernel {kernel:.2} ms{}, {:.2}x",
+        rate(portable),
+        rate(kernel),
+        portable / kernel
+    );
+}
+
+fn main() {
+    let device = Device::wgpu(DeviceKind::DefaultDevice);
+    println!("{:?}", device);
+    let random = |shape| Tensor::<2>::random(shape, Distribution::Normal(0.0, 1.0), &device);
+    for [rows, inputs, outputs] in [[292, 256, 256], [292, 256, 768], [292, 768, 256], [512, 512, 512]] {
+        let (x, w) = (random([rows, inputs]), random([outputs, inputs]));
+        let flops = 2 * rows * inputs * outputs;
+        compare(&format!("linear {rows} x {inputs} -> {outputs}"), flops, || {
+            ops::linear(x.clone(), w.clone(), None)
+        });
+    }
+    let (x, w) = (random([292, 256]), random([1, 256]).reshape([256]));
+    compare("rms_norm 292 x 256", 0, || ops::rms_norm(x.clone(), w.clone(), 1e-6));
+    let (gate, up) = (random([292, 768]), random([292, 768]));
+    compare("swiglu 292 x 768", 0, || ops::swiglu(gate.clone(), up.clone()));
+    let (x, angles) = (random([292, 256]).reshape([292, 4, 64]), random([292, 32]));
+    compare("rope 292 x 4 x 64", 0, || ops::rope(x.clone(), angles.clone(), angles.clone()));
+
+    // Two sequences of 146 target rows after prefixes of 30 and 8.
+    let (rows, prefixes) = (146_usize, [30_usize, 8]);
+    let (mut visible, mut segments, mut start) = (Vec::new(), Vec::new(), 0);
+    for (i, prefix) in prefixes.into_iter().enumerate() {
+        let keys = start..start + prefix + rows;
+        visible.extend(vec![[keys.start as u32, keys.end as u32]; rows]);
+        start = keys.end;
+        segments.push((i * rows..(i + 1) * rows, keys));
+    }
+    let layout = Arc::new(AttentionRows::new(visible, segments));
+    let flops = prefixes.iter().map(|prefix| 4 * rows * (prefix + rows) * 256).sum();
+    let q = random([2 * rows, 256]).reshape([2 * rows, 4, 64]);
+    let [k, v] = [0; 2].map(|_| random([start, 128]).reshape([start, 2, 64]));
+    compare("attention 2 x 146 rows over 176 and 154 keys, 4 heads of 64", flops, || {
+        ops::attention(q.clone(), k.clone(), v.clone(), layout.clone())
+    });
+
+    let (groups, tokens) = (vec![7, 6], 144);
+    let sampler = Sampler::new(vec![4.0, -3.0], groups, vec![1], &[vec![100]], &device);
+    let (logits, codes) = (random([2 * tokens, 192]), Tensor::<2, Int>::full([1, tokens], -1, &device));
+    compare("sampler step, 144 codes of 7 + 6 bits, 2 branches", 0, || {
+        let (drawn, confidence) = sample_draw(&sampler, logits.clone(), codes.clone(), 0, 1.0);
+        sample_keep(&sampler, codes.clone(), drawn, confidence, 0).float()
+    });
+}

@@ -1,0 +1,144 @@
+//! Operations of the GPU device: the kernels of `unigen-shaders`, launched through burn's wgpu runtime. They have no
+//! backward passes, so tensors of a device with gradients take the portable operations.
+
+mod launch;
+
+use super::AttentionRows;
+use super::sample::Sampler;
+use burn::backend::{CubeDevice, DispatchDevice};
+use burn::tensor::{DType, Int, Tensor};
+use launch::{Launch, dense, tensor};
+use unigen_shaders as shaders;
+
+/// Whether kernels are to take `x`: it lies on a wgpu device without gradients, in `f32`, and is not empty.
+pub fn on_gpu<const D: usize>(x: &Tensor<D>) -> bool {
+    let device = x.device();
+    #[allow(irrefutable_let_patterns, reason = "the only device of some builds")]
+    let wgpu = matches!(device.as_dispatch(), DispatchDevice::Cube(CubeDevice::Wgpu(_)));
+    super::kernels_on() && wgpu && x.dtype() == DType::F32 && x.dims().iter().all(|&side| side > 0)
+}
+
+/// Whether [`linear`] can take the weights: a whole number of quads a row, in `f32` or `f16`, on this device.
+pub fn takes_weight(weight: &Tensor<2>) -> bool {
+    let [outputs, inputs] = weight.dims();
+    outputs > 0 && inputs.is_multiple_of(4) && matches!(weight.dtype(), DType::F32 | DType::F16)
+}
+
+/// See [`super::linear`].
+pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
+    let mut shape = x.dims();
+    let [outputs, inputs] = weight.dims();
+    let rows = shape.iter().take(D - 1).product::<usize>();
+    shape[D - 1] = outputs;
+    let variants = if weight.dtype() == DType::F16 { &shaders::LINEAR_F16 } else { &shaders::LINEAR };
+    let shader = &variants[usize::from(bias.is_some())];
+    let (x, weight, bias) = (dense(x), dense(weight), bias.map(dense));
+    let y = tensor(&x, &shape, DType::F32);
+    Launch::new(shader)
+        .buffers([&x, &y, &weight].into_iter().chain(&bias))
+        .numbers([rows, inputs / 4, outputs])
+        .workgroups([outputs.div_ceil(32), rows.div_ceil(32)]);
+    y.into()
+}
+
+/// See [`super::rms_norm`]; the width is a multiple of 4.
+pub fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, eps: f64) -> Tensor<D> {
+    let shape = x.dims();
+    let rows = shape.iter().take(D - 1).product::<usize>();
+    let (x, weight) = (dense(x), dense(weight));
+    let y = tensor(&x, &shape, DType::F32);
+    Launch::new(&shaders::RMS_NORM)
+        .buffers([&x, &weight, &y])
+        .numbers([rows, shape[D - 1] / 4])
+        .scales([eps as f32])
+        .list(rows);
+    y.into()
+}
+
+/// See [`super::swiglu`]; the number of values is a multiple of 4.
+pub fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
+    let shape = gate.dims();
+    let quads = shape.iter().product::<usize>() / 4;
+    let (gate, up) = (dense(gate), dense(up));
+    let y = tensor(&gate, &shape, DType::F32);
+    Launch::new(&shaders::SWIGLU).buffers([&gate, &up, &y]).numbers([quads]).list(quads);
+    y.into()
+}
+
+/// See [`super::rope`]; the width of a head is a multiple of 8.
+pub fn rope(x: Tensor<3>, cos: Tensor<2>, sin: Tensor<2>) -> Tensor<3> {
+    let shape = x.dims();
+    let [tokens, heads, width] = shape;
+    let quads = width / 8;
+    let (x, cos, sin) = (dense(x), dense(cos), dense(sin));
+    let y = tensor(&x, &shape, DType::F32);
+    Launch::new(&shaders::ROPE)
+        .buffers([&x, &cos, &sin, &y])
+        .numbers([tokens * heads * quads, heads, quads])
+        .list(tokens * heads * quads);
+    y.into()
+}
+
+/// See [`super::attention`]; the width of a head is a multiple of 4.
+pub fn attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, layout: &AttentionRows) -> Tensor<3> {
+    let shape = q.dims();
+    let [queries, heads, width] = shape;
+    let group = heads / k.dims()[1];
+    let visible = dense(layout.ranges(&q.device()));
+    let (q, k, v) = (dense(q), dense(k), dense(v));
+    let mixed = tensor(&q, &shape, DType::F32);
+    Launch::new(&shaders::ATTENTION)
+        .constants([width / 4])
+        .buffers([&q, &k, &v, &visible, &mixed])
+        .numbers([queries, heads, group])
+        .scales([(width as f32).powf(-0.5)])
+        .list(queries * heads);
+    mixed.into()
+}
+
+/// See [`super::sample::sample_draw`]; at most four branches and four groups.
+pub fn sample_draw(
+    sampler: &Sampler,
+    logits: Tensor<2>,
+    codes: Tensor<2, Int>,
+    step: usize,
+    temperature: f32,
+) -> (Tensor<2, Int>, Tensor<2>) {
+    let shape = codes.dims();
+    let [images, tokens] = shape;
+    let classes = logits.dims()[1];
+    let (mut weights, mut bits) = ([0.0; 4], [0; 4]);
+    weights[..sampler.weights.len()].copy_from_slice(&sampler.weights);
+    bits[..sampler.groups.len()].copy_from_slice(&sampler.groups);
+    let (logits, codes, seeds) = (dense(logits), dense(codes), dense(sampler.seed_words.clone()));
+    let drawn = tensor(&codes, &shape, DType::I32);
+    let confidence = tensor(&codes, &shape, DType::F32);
+    Launch::new(&shaders::SAMPLE_DRAW)
+        .buffers([&logits, &codes, &seeds, &drawn, &confidence])
+        .scales(weights)
+        .numbers(bits)
+        .numbers([sampler.weights.len(), sampler.groups.len(), images, tokens, classes, step])
+        .scales([temperature])
+        .workgroups_list(images * tokens);
+    (drawn.into(), confidence.into())
+}
+
+/// See [`super::sample::sample_keep`].
+pub fn sample_keep(
+    sampler: &Sampler,
+    codes: Tensor<2, Int>,
+    drawn: Tensor<2, Int>,
+    confidence: Tensor<2>,
+    step: usize,
+) -> Tensor<2, Int> {
+    let shape = codes.dims();
+    let [images, tokens] = shape;
+    let (codes, drawn, confidence) = (dense(codes), dense(drawn), dense(confidence));
+    let schedule = dense(sampler.schedule.clone());
+    let next = tensor(&codes, &shape, DType::I32);
+    Launch::new(&shaders::SAMPLE_KEEP)
+        .buffers([&codes, &drawn, &confidence, &schedule, &next])
+        .numbers([images, tokens, step])
+        .list(images * tokens);
+    next.into()
+}
