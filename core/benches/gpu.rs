@@ -6,27 +6,25 @@ use std::time::Instant;
 use unigen_core::ops::sample::{Sampler, sample_draw, sample_keep};
 use unigen_core::ops::{self, AttentionRows, use_kernels};
 
-/// Times each is run in a chain.
-const RUNS: usize = 8;
+/// Calls in a chain, and chains of each kind; they take turns, so that a busy machine slows both.
+const RUNS: usize = 4;
+const CHAINS: usize = 8;
 
-/// Milliseconds of one `work`, the best of three chains; the first call, which compiles, is not counted.
-fn time<const D: usize>(work: &dyn Fn() -> Tensor<D>) -> f64 {
-    let finish = |x: Tensor<D>| x.sum().into_scalar::<f32>();
-    finish(work());
-    let chain = || {
-        let start = Instant::now();
-        let last = (0..RUNS).map(|_| work()).last();
-        last.map(finish);
-        start.elapsed().as_secs_f64() * 1e3 / RUNS as f64
-    };
-    (0..3).map(|_| chain()).fold(f64::INFINITY, f64::min)
-}
-
+/// Milliseconds of one `work`, the fastest chain counting; what the first calls compile is not counted.
 fn compare<const D: usize>(name: &str, flops: usize, work: impl Fn() -> Tensor<D>) {
-    let [portable, kernel] = [false, true].map(|on| {
-        use_kernels(on);
-        time(&work)
-    });
+    let finish = |x: Tensor<D>| x.sum().into_scalar::<f32>();
+    let mut fastest = [f64::INFINITY; 2];
+    for chain in 0..=CHAINS {
+        for (on, fastest) in [false, true].into_iter().zip(&mut fastest) {
+            use_kernels(on);
+            let start = Instant::now();
+            (0..RUNS).map(|_| work()).last().map(finish);
+            if chain > 0 {
+                *fastest = fastest.min(start.elapsed().as_secs_f64() * 1e3 / RUNS as f64);
+            }
+        }
+    }
+    let [portable, kernel] = fastest;
     let rate = |ms: f64| match flops {
         0 => String::new(),
         _ => format!(" ({:.2} GFLOP/s)", flops as f64 / ms / 1e6),
@@ -41,7 +39,6 @@ fn compare<const D: usize>(name: &str, flops: usize, work: impl Fn() -> Tensor<D
 
 fn main() {
     let device = Device::wgpu(DeviceKind::DefaultDevice);
-    println!("{:?}", device);
     let random = |shape| Tensor::<2>::random(shape, Distribution::Normal(0.0, 1.0), &device);
     for [rows, inputs, outputs] in [[292, 256, 256], [292, 256, 768], [292, 768, 256], [512, 512, 512]] {
         let (x, w) = (random([rows, inputs]), random([outputs, inputs]));

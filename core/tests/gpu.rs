@@ -119,7 +119,8 @@ fn sample_draw_draws_with_the_same_numbers() {
     let seeds = vec![7, u64::MAX - 3, 1 << 40];
     let codes = Tensor::<2, Int>::full([images, tokens], -1, &Device::flex());
     let logits = Tensor::<2>::zeros([images * tokens, 8 + 2 + 64], &Device::flex());
-    let sampler = |device: &Device| Sampler::new(vec![1.0], groups.clone(), seeds.clone(), &[vec![1; 3]], device);
+    let sampler =
+        |device: &Device| Sampler::new(vec![1.0], groups.clone(), seeds.clone(), &[vec![1; 3]], device);
     for step in [0, 1, 49] {
         let want = portable::sample_draw(&sampler(&Device::flex()), logits.clone(), codes.clone(), step, 2.0);
         let codes = Tensor::from_data(codes.to_data().convert::<i32>(), &gpu());
@@ -135,9 +136,11 @@ fn sample_step_is_its_twin() {
     let (images, tokens, steps) = (3, 40, 5);
     for (weights, groups) in [(vec![1.0], vec![9]), (vec![3.0, -1.5, -0.5], vec![5, 2, 4])] {
         let classes: usize = groups.iter().map(|bits| 1 << bits).sum();
-        let schedule: Vec<Vec<usize>> =
-            (1..=steps).map(|step| [40, 25, 1].map(|unknown| scheduled(unknown, step, steps)).to_vec()).collect();
-        let sampler = |device: &Device| Sampler::new(weights.clone(), groups.clone(), vec![1, 2, 3], &schedule, device);
+        let schedule: Vec<Vec<usize>> = (1..=steps)
+            .map(|step| [40, 25, 1].map(|unknown| scheduled(unknown, step, steps)).to_vec())
+            .collect();
+        let sampler =
+            |device: &Device| Sampler::new(weights.clone(), groups.clone(), vec![1, 2, 3], &schedule, device);
         let (here, beyond) = (sampler(&Device::flex()), sampler(&gpu()));
         // The second image has fifteen codes given, the third all but one.
         let given = |i: usize| match (i / tokens, i % tokens) {
@@ -164,8 +167,10 @@ fn sample_step_is_its_twin() {
             codes = portable::sample_keep(&here, codes, drawn, confidence, step);
             codes_there = sample_keep(&beyond, codes_there, drawn_there, confidence_there, step);
             assert_eq!(ints(codes_there.clone()), ints(codes.clone()), "step {step}");
-            let left: Vec<usize> =
-                ints(codes.clone()).chunks(tokens).map(|codes| codes.iter().filter(|&&c| c < 0).count()).collect();
+            let left: Vec<usize> = ints(codes.clone())
+                .chunks(tokens)
+                .map(|codes| codes.iter().filter(|&&c| c < 0).count())
+                .collect();
             assert_eq!(left[2], 1, "the last unknown stays");
             assert!(left[0] >= 1 && left[0] == schedule[step][0].max(1), "{left:?}");
         }

@@ -18,14 +18,39 @@ pub struct Shader {
 impl Shader {
     /// The whole text, with a value for each of the [`constants`](Self::constants).
     pub fn source(&self, values: &[u32]) -> String {
-        let constants =
-            self.constants.iter().zip(values).map(|(name, value)| format!("const {name}: u32 = {value}u;\n"));
-        constants.chain(self.fragments.iter().map(|text| format!("{text}\n"))).collect()
+        let values: Vec<_> = self.constants.iter().copied().zip(values.iter().copied()).collect();
+        let mut source: String =
+            values.iter().map(|(name, value)| format!("const {name}: u32 = {value}u;\n")).collect();
+        for fragment in self.fragments {
+            unroll(fragment, &values, &mut source);
+        }
+        source
     }
 
     /// The names of what the text leaves open.
     pub fn constants(&self) -> &[&'static str] {
         self.constants
+    }
+}
+
+/// Appends `text` with the lines from `// repeat N` to `// end` written N times, each `#` in them the count from 0: what
+/// lies in `name#` is in registers for sure, where a compiler may leave an array in memory. N is a number or a constant.
+fn unroll(text: &str, constants: &[(&str, u32)], source: &mut String) {
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let Some(times) = line.trim().strip_prefix("// repeat ") else {
+            source.push_str(line);
+            source.push('\n');
+            continue;
+        };
+        let constant = constants.iter().find(|(name, _)| *name == times).map(|(_, value)| *value);
+        let body: Vec<&str> = lines.by_ref().take_while(|line| line.trim() != "// end").collect();
+        for i in 0..constant.or_else(|| times.parse().ok()).unwrap_or(0) {
+            for line in &body {
+                source.push_str(&line.replace('#', &i.to_string()));
+                source.push('\n');
+            }
+        }
     }
 }
 
@@ -46,18 +71,21 @@ macro_rules! shader {
 /// Workgroups of a long list in one row of the dispatch: the rest of the list is in further rows.
 pub const WORKGROUPS_IN_A_ROW: u32 = 32768;
 
+/// Rows that an invocation of [`LINEAR`] computes four outputs of; its lanes lie along the outputs.
+pub const LINEAR_ROWS: usize = 8;
+
 /// `x wᵀ` and `x wᵀ + b`, weights in `f32`.
 pub static LINEAR: [Shader; 2] = [
-    shader!("linear", [8, 8, 1], "linear", ["weight_f32", "no_bias"]),
-    shader!("linear_bias", [8, 8, 1], "linear", ["weight_f32", "bias"]),
+    shader!("linear", [32, 1, 1], "linear", ["weight_f32", "no_bias"]),
+    shader!("linear_bias", [32, 1, 1], "linear", ["weight_f32", "bias"]),
 ];
 /// `x wᵀ` and `x wᵀ + b`, weights in `f16`.
 pub static LINEAR_F16: [Shader; 2] = [
-    shader!("linear_f16", [8, 8, 1], "linear", ["weight_f16", "no_bias"]),
-    shader!("linear_f16_bias", [8, 8, 1], "linear", ["weight_f16", "bias"]),
+    shader!("linear_f16", [32, 1, 1], "linear", ["weight_f16", "no_bias"]),
+    shader!("linear_f16_bias", [32, 1, 1], "linear", ["weight_f16", "bias"]),
 ];
 /// Attention of query rows to a range of keys each.
-pub static ATTENTION: Shader = shader!("attention", [64, 1, 1], "attention", ["list"], "QUADS");
+pub static ATTENTION: Shader = shader!("attention", [32, 1, 1], "attention", [], "QUADS");
 /// Root-mean-square normalisation.
 pub static RMS_NORM: Shader = shader!("rms_norm", [64, 1, 1], "rms_norm", ["list"]);
 /// Rotary position embedding.

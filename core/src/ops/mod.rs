@@ -15,13 +15,15 @@ pub mod portable;
 pub mod sample;
 
 use burn::tensor::Tensor;
-#[cfg(feature = "wgpu")]
-use burn::tensor::{Device, Int, TensorData};
 #[cfg(feature = "cpu")]
 use extension::{Inputs, on_cpu};
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+#[cfg(feature = "wgpu")]
+use std::sync::OnceLock;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 static KERNELS: AtomicBool = AtomicBool::new(true);
 
@@ -112,7 +114,7 @@ pub struct AttentionRows {
     /// another and cover all rows; key ranges may be shared, but not where gradients are wanted.
     pub segments: Vec<(Range<usize>, Range<usize>)>,
     #[cfg(feature = "wgpu")]
-    ranges: OnceLock<Tensor<2, Int>>,
+    on_gpu: OnceLock<gpu::Tables>,
 }
 
 impl AttentionRows {
@@ -137,21 +139,6 @@ impl AttentionRows {
         let [start, end] = self.visible[row];
         let start = (start as usize).clamp(keys.start, keys.end);
         start..(end as usize).clamp(start, keys.end)
-    }
-
-    /// The keys `[start, end)` that each query sees in its segment, `[queries, 2]`; uploaded once.
-    #[cfg(feature = "wgpu")]
-    fn ranges(&self, device: &Device) -> Tensor<2, Int> {
-        let ranges = self.ranges.get_or_init(|| {
-            let rows = self.segments.iter().flat_map(|(rows, keys)| rows.clone().map(move |row| (row, keys)));
-            let ends = rows.flat_map(|(row, keys)| {
-                let seen = self.visible_in(row, keys);
-                [seen.start as i32, seen.end as i32]
-            });
-            let data = TensorData::new(ends.collect::<Vec<_>>(), [self.visible.len(), 2]);
-            Tensor::from_data(data, device)
-        });
-        ranges.clone()
     }
 
     /// # Panics

@@ -6,7 +6,7 @@ mod launch;
 use super::AttentionRows;
 use super::sample::Sampler;
 use burn::backend::{CubeDevice, DispatchDevice};
-use burn::tensor::{DType, Int, Tensor};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use launch::{Launch, dense, tensor};
 use unigen_shaders as shaders;
 
@@ -37,7 +37,10 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tens
     Launch::new(shader)
         .buffers([&x, &y, &weight].into_iter().chain(&bias))
         .numbers([rows, inputs / 4, outputs])
-        .workgroups([outputs.div_ceil(32), rows.div_ceil(32)]);
+        .workgroups([
+            outputs.div_ceil(4 * shader.workgroup[0] as usize),
+            rows.div_ceil(shaders::LINEAR_ROWS),
+        ]);
     y.into()
 }
 
@@ -79,20 +82,53 @@ pub fn rope(x: Tensor<3>, cos: Tensor<2>, sin: Tensor<2>) -> Tensor<3> {
     y.into()
 }
 
+/// [`AttentionRows`] as the kernel takes them; uploaded once.
+#[derive(Clone, Debug)]
+pub struct Tables {
+    /// The keys `[start, end)` that each query sees in its segment, `[queries, 2]`.
+    visible: Tensor<2, Int>,
+    /// Query rows of one segment that make a workgroup, and the keys that any of them sees, `[tiles, 4]`.
+    tiles: Tensor<2, Int>,
+}
+
+impl Tables {
+    fn new(layout: &AttentionRows, lanes: usize, device: &Device) -> Self {
+        let (mut visible, mut tiles) = (Vec::new(), Vec::new());
+        for (rows, keys) in &layout.segments {
+            let seen: Vec<_> = rows.clone().map(|row| layout.visible_in(row, keys)).collect();
+            visible.extend(seen.iter().flat_map(|seen| [seen.start as i32, seen.end as i32]));
+            for (tile, seen) in seen.chunks(lanes).enumerate() {
+                let first = rows.start + tile * lanes;
+                let start = seen.iter().map(|seen| seen.start).min().unwrap_or(0);
+                let end = seen.iter().map(|seen| seen.end).max().unwrap_or(0);
+                tiles.extend([first, first + seen.len(), start, end].map(|bound| bound as i32));
+            }
+        }
+        let table = |values: Vec<i32>, columns| {
+            let shape = [values.len() / columns, columns];
+            Tensor::from_data(TensorData::new(values, shape), device)
+        };
+        Self { visible: table(visible, 2), tiles: table(tiles, 4) }
+    }
+}
+
 /// See [`super::attention`]; the width of a head is a multiple of 4.
 pub fn attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, layout: &AttentionRows) -> Tensor<3> {
     let shape = q.dims();
-    let [queries, heads, width] = shape;
+    let [_, heads, width] = shape;
     let group = heads / k.dims()[1];
-    let visible = dense(layout.ranges(&q.device()));
+    let lanes = shaders::ATTENTION.workgroup[0] as usize;
+    let Tables { visible, tiles } = layout.on_gpu.get_or_init(|| Tables::new(layout, lanes, &q.device()));
+    let count = tiles.dims()[0];
+    let (visible, tiles) = (dense(visible.clone()), dense(tiles.clone()));
     let (q, k, v) = (dense(q), dense(k), dense(v));
     let mixed = tensor(&q, &shape, DType::F32);
     Launch::new(&shaders::ATTENTION)
         .constants([width / 4])
-        .buffers([&q, &k, &v, &visible, &mixed])
-        .numbers([queries, heads, group])
+        .buffers([&q, &k, &v, &visible, &tiles, &mixed])
+        .numbers([heads, group])
         .scales([(width as f32).powf(-0.5)])
-        .list(queries * heads);
+        .workgroups([count, heads]);
     mixed.into()
 }
 
