@@ -25,9 +25,10 @@ struct Info {
 @group(0) @binding(2) var<storage, read_write> seeds: array<vec2<u32>>;
 // [images, tokens]: the code where it is known, else the drawn one
 @group(0) @binding(3) var<storage, read_write> drawn: array<i32>;
-// [images, tokens]: means nothing where the code is known
-@group(0) @binding(4) var<storage, read_write> confidence: array<f32>;
-@group(0) @binding(5) var<uniform> info: Info;
+// [images, tokens]: the probability of the drawn code, and the confidence in it; they mean nothing where the code is known
+@group(0) @binding(4) var<storage, read_write> log_probs: array<f32>;
+@group(0) @binding(5) var<storage, read_write> confidence: array<f32>;
+@group(0) @binding(6) var<uniform> info: Info;
 
 const LANES: u32 = 64u;
 const LEAST: f32 = -3.0e38;
@@ -114,6 +115,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     if (lane == 0u) {
         let noise = gumbel(unit(philox(seed, vec4<u32>(0u, position, info.step, CONFIDENCE)))).x;
+        log_probs[row] = log_p;
         confidence[row] = max(log_p, FLOOR) + info.temperature * noise;
         drawn[row] = select(i32(code), codes[row], codes[row] >= 0);
     }

@@ -75,7 +75,7 @@ fn main() {
     let sampler = Sampler::new(vec![4.0, -3.0], groups, vec![1], &[vec![100]], &device);
     let (logits, codes) = (random([2 * tokens, 192]), Tensor::<2, Int>::full([1, tokens], -1, &device));
     compare("sampler step, 144 codes of 7 + 6 bits, 2 branches", 0, || {
-        let (drawn, confidence) = sample_draw(&sampler, logits.clone(), codes.clone(), 0, 1.0);
-        sample_keep(&sampler, codes.clone(), drawn, confidence, 0).float()
+        let drawn = sample_draw(&sampler, logits.clone(), codes.clone(), 0, 1.0);
+        sample_keep(&sampler, codes.clone(), drawn.codes, drawn.confidence, 0).float()
     });
 }

@@ -125,8 +125,9 @@ fn sample_draw_draws_with_the_same_numbers() {
         let want = portable::sample_draw(&sampler(&Device::flex()), logits.clone(), codes.clone(), step, 2.0);
         let codes = Tensor::from_data(codes.to_data().convert::<i32>(), &gpu());
         let got = sample_draw(&sampler(&gpu()), there(&logits), codes, step, 2.0);
-        assert_eq!(ints(got.0), ints(want.0), "step {step}");
-        assert_close("confidence", got.1, want.1, 1e-5);
+        assert_eq!(ints(got.codes), ints(want.codes), "step {step}");
+        assert_close("log_probs", got.log_probs, want.log_probs, 1e-5);
+        assert_close("confidence", got.confidence, want.confidence, 1e-5);
     }
 }
 
@@ -154,18 +155,16 @@ fn sample_step_is_its_twin() {
         for step in 0..steps {
             let logits = random([weights.len() * images * tokens, classes]) * 2.0;
             let temperature = 1.0 - step as f32 / steps as f32;
-            let (drawn, confidence) =
-                portable::sample_draw(&here, logits.clone(), codes.clone(), step, temperature);
-            let (drawn_there, confidence_there) =
-                sample_draw(&beyond, there(&logits), codes_there.clone(), step, temperature);
-            assert_eq!(ints(drawn_there.clone()), ints(drawn.clone()), "step {step}");
+            let want = portable::sample_draw(&here, logits.clone(), codes.clone(), step, temperature);
+            let got = sample_draw(&beyond, there(&logits), codes_there.clone(), step, temperature);
+            assert_eq!(ints(got.codes.clone()), ints(want.codes.clone()), "step {step}");
             let masked = codes.clone().lower_elem(0).float();
-            let seen = floats(confidence_there.clone()).into_iter().zip(floats(confidence.clone()));
-            for ((got, want), _) in seen.zip(floats(masked)).filter(|(_, masked)| *masked == 1.0) {
-                assert!((got - want).abs() < 1e-4, "step {step}: {got}, want {want}");
+            for (got, want) in [(&got.log_probs, &want.log_probs), (&got.confidence, &want.confidence)] {
+                let got = Tensor::from_data(got.to_data(), &Device::flex()) * masked.clone();
+                assert_close("log_probs, confidence", got, want.clone() * masked.clone(), 1e-5);
             }
-            codes = portable::sample_keep(&here, codes, drawn, confidence, step);
-            codes_there = sample_keep(&beyond, codes_there, drawn_there, confidence_there, step);
+            codes = portable::sample_keep(&here, codes, want.codes, want.confidence, step);
+            codes_there = sample_keep(&beyond, codes_there, got.codes, got.confidence, step);
             assert_eq!(ints(codes_there.clone()), ints(codes.clone()), "step {step}");
             let left: Vec<usize> = ints(codes.clone())
                 .chunks(tokens)

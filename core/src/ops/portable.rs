@@ -2,7 +2,7 @@
 //! tested against.
 
 use super::AttentionRows;
-use super::sample::{LEAST_LOG_P, Sampler};
+use super::sample::{Drawn, LEAST_LOG_P, Sampler};
 use crate::philox::{Draws, Stream};
 use burn::tensor::{Int, Slice, Tensor, TensorData, activation, ops::PadMode, s};
 
@@ -163,7 +163,7 @@ pub fn sample_draw(
     codes: Tensor<2, Int>,
     step: usize,
     temperature: f32,
-) -> (Tensor<2, Int>, Tensor<2>) {
+) -> Drawn {
     let Sampler { weights, groups, seeds, .. } = sampler;
     let [images, tokens] = codes.dims();
     let (rows, classes, device) = (images * tokens, logits.dims()[1], logits.device());
@@ -194,9 +194,13 @@ pub fn sample_draw(
         code = code * classes as i32 + best;
         first += classes;
     }
-    let confidence = log_p.clamp_min(LEAST_LOG_P) + noise(Stream::Confidence, 1) * temperature;
+    let confidence = log_p.clone().clamp_min(LEAST_LOG_P) + noise(Stream::Confidence, 1) * temperature;
     let masked = codes.clone().lower_elem(0);
-    (codes.mask_where(masked, code.reshape([images, tokens])), confidence.reshape([images, tokens]))
+    Drawn {
+        codes: codes.mask_where(masked, code.reshape([images, tokens])),
+        log_probs: log_p.reshape([images, tokens]),
+        confidence: confidence.reshape([images, tokens]),
+    }
 }
 
 /// See [`super::sample::sample_keep`].

@@ -9,6 +9,14 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 /// No draw counts as less likely than this: `ln(1e-20)`, as in UniGen's published loop.
 pub const LEAST_LOG_P: f32 = -46.051_7;
 
+/// Whether steps on this device should stay there: reading back from a GPU costs more than drawing on it.
+pub fn on_device(device: &Device) -> bool {
+    #[cfg(feature = "wgpu")]
+    return gpu::runs_on(device);
+    #[cfg(not(feature = "wgpu"))]
+    return false;
+}
+
 /// What all steps of one decoding draw with.
 #[derive(Debug, Clone)]
 pub struct Sampler {
@@ -47,21 +55,29 @@ impl Sampler {
     }
 }
 
+/// What [`sample_draw`] returns, `[images, tokens]` each.
+#[derive(Debug)]
+pub struct Drawn {
+    /// The codes where they are known, drawn ones elsewhere.
+    pub codes: Tensor<2, Int>,
+    /// The guided log-probabilities of the drawn codes; they mean nothing where a code is known.
+    pub log_probs: Tensor<2>,
+    /// The same, not below [`LEAST_LOG_P`] and with noise: what re-masking goes by.
+    pub confidence: Tensor<2>,
+}
+
 /// Guidance, softmax, Gumbel-max draws and confidences.
 ///
 /// - `logits` `[branches * images * tokens, classes]`, the classes group after group
 /// - `codes` `[images, tokens]`, negative where masked
 /// - `step` from 0; `temperature` scales the noise on confidences
-///
-/// → the codes where they are known and drawn ones elsewhere, `[images, tokens]`; the confidences in the drawn ones,
-/// `[images, tokens]`, which mean nothing where a code is known.
 pub fn sample_draw(
     sampler: &Sampler,
     logits: Tensor<2>,
     codes: Tensor<2, Int>,
     step: usize,
     temperature: f32,
-) -> (Tensor<2, Int>, Tensor<2>) {
+) -> Drawn {
     #[cfg(feature = "wgpu")]
     if gpu::on_gpu(&logits) && sampler.weights.len() <= 4 && sampler.groups.len() <= 4 {
         return gpu::sample_draw(sampler, logits, codes, step, temperature);

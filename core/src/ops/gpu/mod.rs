@@ -4,18 +4,22 @@
 mod launch;
 
 use super::AttentionRows;
-use super::sample::Sampler;
+use super::sample::{Drawn, Sampler};
 use burn::backend::{CubeDevice, DispatchDevice};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use launch::{Launch, dense, tensor};
 use unigen_shaders as shaders;
 
-/// Whether kernels are to take `x`: it lies on a wgpu device without gradients, in `f32`, and is not empty.
-pub fn on_gpu<const D: usize>(x: &Tensor<D>) -> bool {
-    let device = x.device();
+/// Whether kernels run on `device`: a wgpu device without gradients.
+pub fn runs_on(device: &Device) -> bool {
     #[allow(irrefutable_let_patterns, reason = "the only device of some builds")]
     let wgpu = matches!(device.as_dispatch(), DispatchDevice::Cube(CubeDevice::Wgpu(_)));
-    super::kernels_on() && wgpu && x.dtype() == DType::F32 && x.dims().iter().all(|&side| side > 0)
+    super::kernels_on() && wgpu
+}
+
+/// Whether kernels are to take `x`: it lies where they run, in `f32`, and is not empty.
+pub fn on_gpu<const D: usize>(x: &Tensor<D>) -> bool {
+    runs_on(&x.device()) && x.dtype() == DType::F32 && x.dims().iter().all(|&side| side > 0)
 }
 
 /// Whether [`linear`] can take the weights: a whole number of quads a row, in `f32` or `f16`, on this device.
@@ -139,7 +143,7 @@ pub fn sample_draw(
     codes: Tensor<2, Int>,
     step: usize,
     temperature: f32,
-) -> (Tensor<2, Int>, Tensor<2>) {
+) -> Drawn {
     let shape = codes.dims();
     let [images, tokens] = shape;
     let classes = logits.dims()[1];
@@ -148,15 +152,15 @@ pub fn sample_draw(
     bits[..sampler.groups.len()].copy_from_slice(&sampler.groups);
     let (logits, codes, seeds) = (dense(logits), dense(codes), dense(sampler.seed_words.clone()));
     let drawn = tensor(&codes, &shape, DType::I32);
-    let confidence = tensor(&codes, &shape, DType::F32);
+    let [log_probs, confidence] = [0; 2].map(|_| tensor(&codes, &shape, DType::F32));
     Launch::new(&shaders::SAMPLE_DRAW)
-        .buffers([&logits, &codes, &seeds, &drawn, &confidence])
+        .buffers([&logits, &codes, &seeds, &drawn, &log_probs, &confidence])
         .scales(weights)
         .numbers(bits)
         .numbers([sampler.weights.len(), sampler.groups.len(), images, tokens, classes, step])
         .scales([temperature])
         .workgroups_list(images * tokens);
-    (drawn.into(), confidence.into())
+    Drawn { codes: drawn.into(), log_probs: log_probs.into(), confidence: confidence.into() }
 }
 
 /// See [`super::sample::sample_keep`].
