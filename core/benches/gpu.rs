@@ -47,6 +47,11 @@ fn main() {
             ops::linear(x.clone(), w.clone(), None)
         });
     }
+    let x = random([48 * 48, 64]).reshape([1, 48, 48, 64]);
+    let (w, b) = (random([64, 64 * 9]).reshape([64, 64, 3, 3]), random([1, 64]).reshape([64]));
+    compare("conv2d 48 x 48, 3 x 3, 64 -> 64", 2 * 48 * 48 * 64 * 64 * 9, || {
+        ops::conv::conv2d(x.clone(), w.clone(), b.clone(), 1, [1; 4])
+    });
     let (x, w) = (random([292, 256]), random([1, 256]).reshape([256]));
     compare("rms_norm 292 x 256", 0, || ops::rms_norm(x.clone(), w.clone(), 1e-6));
     let (gate, up) = (random([292, 768]), random([292, 768]));

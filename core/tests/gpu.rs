@@ -65,6 +65,21 @@ fn linear_f16_is_its_twin() {
 }
 
 #[test]
+fn conv2d_is_its_twin() {
+    for (batch, [height, width], [c_in, c_out], side, stride, padding) in [
+        (1, [1, 1], [4, 1], 2, 1, [0, 1, 1, 0]),
+        (2, [5, 7], [8, 6], 3, 1, [1; 4]),
+        (3, [8, 6], [12, 34], 3, 2, [0, 1, 0, 1]),
+    ] {
+        let (x, w) = (random([batch, height, width, c_in]), random([c_out, c_in, side, side]));
+        let b = random([c_out]);
+        let want = portable::conv2d(x.clone(), w.clone(), b.clone(), stride, padding);
+        let got = ops::conv::conv2d(there(&x), there(&w), there(&b), stride, padding);
+        assert_close("conv2d", got, want, 1e-5);
+    }
+}
+
+#[test]
 fn rms_norm_is_its_twin() {
     for shape in [[1, 1, 4], [2, 3, 20], [3, 70, 64]] {
         let (x, w) = (random(shape) * 3.0, random([shape[2]]));

@@ -71,8 +71,8 @@ macro_rules! shader {
 /// Workgroups of a long list in one row of the dispatch: the rest of the list is in further rows.
 pub const WORKGROUPS_IN_A_ROW: u32 = 32768;
 
-/// Rows that an invocation of [`LINEAR`] computes four outputs of; its lanes lie along the outputs.
-pub const LINEAR_ROWS: usize = 8;
+/// Rows (or pixels) that an invocation of [`LINEAR`] or [`CONV2D`] computes four outputs of; lanes lie along the outputs.
+pub const TILE_ROWS: usize = 8;
 
 /// `x wᵀ` and `x wᵀ + b`, weights in `f32`.
 pub static LINEAR: [Shader; 2] = [
@@ -84,6 +84,8 @@ pub static LINEAR_F16: [Shader; 2] = [
     shader!("linear_f16", [32, 1, 1], "linear", ["weight_f16", "no_bias"]),
     shader!("linear_f16_bias", [32, 1, 1], "linear", ["weight_f16", "bias"]),
 ];
+/// Two-dimensional cross-correlation of channels-last images.
+pub static CONV2D: Shader = shader!("conv2d", [32, 1, 1], "conv2d", []);
 /// Attention of query rows to a range of keys each.
 pub static ATTENTION: Shader = shader!("attention", [32, 1, 1], "attention", [], "QUADS");
 /// Root-mean-square normalisation.
@@ -99,6 +101,6 @@ pub static SAMPLE_KEEP: Shader = shader!("sample_keep", [64, 1, 1], "sample_keep
 
 /// All kernels.
 pub fn all() -> impl Iterator<Item = &'static Shader> {
-    let others = [&ATTENTION, &RMS_NORM, &ROPE, &SWIGLU, &SAMPLE_DRAW, &SAMPLE_KEEP];
+    let others = [&CONV2D, &ATTENTION, &RMS_NORM, &ROPE, &SWIGLU, &SAMPLE_DRAW, &SAMPLE_KEEP];
     LINEAR.iter().chain(&LINEAR_F16).chain(others)
 }

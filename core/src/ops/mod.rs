@@ -48,7 +48,7 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tens
         };
     }
     #[cfg(feature = "wgpu")]
-    if gpu::on_gpu(&x) && gpu::takes_weight(&weight) {
+    if gpu::on_gpu(&x) && gpu::takes_linear(&x, &weight) {
         return gpu::linear(x, weight, bias);
     }
     portable::linear(x, weight, bias)

@@ -22,10 +22,34 @@ pub fn on_gpu<const D: usize>(x: &Tensor<D>) -> bool {
     runs_on(&x.device()) && x.dtype() == DType::F32 && x.dims().iter().all(|&side| side > 0)
 }
 
-/// Whether [`linear`] can take the weights: a whole number of quads a row, in `f32` or `f16`, on this device.
-pub fn takes_weight(weight: &Tensor<2>) -> bool {
+/// Whether [`linear`] is to multiply `x` by these weights: a whole number of quads a row, in `f32` or `f16`. Products in
+/// `f32` on a card that the runtime knows by its bus address stay burn's, which is written for such cards: a kernel
+/// without workgroup memory is for browsers and software adapters.
+pub fn takes_linear<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>) -> bool {
     let [outputs, inputs] = weight.dims();
-    outputs > 0 && inputs.is_multiple_of(4) && matches!(weight.dtype(), DType::F32 | DType::F16)
+    let rows = x.shape().num_elements() / inputs.max(1);
+    let card = || x.device().as_dispatch().identity().is_some_and(|identity| identity.physical.is_some());
+    let wanted = match weight.dtype() {
+        DType::F16 => true,
+        DType::F32 => !card(),
+        _ => false,
+    };
+    wanted && outputs > 0 && inputs.is_multiple_of(4) && fits(rows)
+}
+
+/// Whether [`conv2d`] can compute so many pixels from so many channels.
+pub fn takes_conv2d(pixels: usize, channels: usize) -> bool {
+    channels.is_multiple_of(4) && pixels > 0 && fits(pixels)
+}
+
+/// A dispatch has at most 65535 workgroups in a direction.
+fn fits(rows: usize) -> bool {
+    rows.div_ceil(shaders::TILE_ROWS) <= 65535
+}
+
+/// Workgroups for a product with `rows` rows and `outputs` columns.
+fn tiles(shader: &shaders::Shader, rows: usize, outputs: usize) -> [usize; 2] {
+    [outputs.div_ceil(4 * shader.workgroup[0] as usize), rows.div_ceil(shaders::TILE_ROWS)]
 }
 
 /// See [`super::linear`].
@@ -41,10 +65,30 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tens
     Launch::new(shader)
         .buffers([&x, &y, &weight].into_iter().chain(&bias))
         .numbers([rows, inputs / 4, outputs])
-        .workgroups([
-            outputs.div_ceil(4 * shader.workgroup[0] as usize),
-            rows.div_ceil(shaders::LINEAR_ROWS),
-        ]);
+        .workgroups(tiles(shader, rows, outputs));
+    y.into()
+}
+
+/// See [`super::conv::conv2d`]; the input channels are a multiple of 4.
+pub fn conv2d(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Tensor<1>,
+    stride: usize,
+    padding: [usize; 4],
+) -> Tensor<4> {
+    let [batch, height, width, c_in] = x.dims();
+    let [c_out, _, side, _] = weight.dims();
+    let [top, bottom, left, right] = padding;
+    let rows = (height + top + bottom - side) / stride + 1;
+    let columns = (width + left + right - side) / stride + 1;
+    let pixels = batch * rows * columns;
+    let (x, weight, bias) = (dense(x), dense(weight.permute([0, 2, 3, 1])), dense(bias));
+    let y = tensor(&x, &[batch, rows, columns, c_out], DType::F32);
+    Launch::new(&shaders::CONV2D)
+        .buffers([&x, &weight, &bias, &y])
+        .numbers([height, width, c_in / 4, pixels, rows * columns, columns, c_out, side, stride, top, left])
+        .workgroups(tiles(&shaders::CONV2D, pixels, c_out));
     y.into()
 }
 
