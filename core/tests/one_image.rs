@@ -29,8 +29,16 @@ fn model() -> UniGen {
     UniGen::new(&config, &Device::flex()).map(&mut Larger)
 }
 
-/// The codes of one prompt for several seeds, some of them with a part given.
-fn decode(model: &UniGen, device: &Device, prompt: usize, seeds: &[u64]) -> (Vec<Vec<u32>>, usize) {
+/// What one prompt gives for several seeds, some of them with a part of the codes given.
+struct Decoded {
+    codes: Vec<Vec<u32>>,
+    /// How many codes were masked again, over all steps.
+    masked: usize,
+    /// Of the last step.
+    log_probs: Vec<Vec<f32>>,
+}
+
+fn decode(model: &UniGen, device: &Device, prompt: usize, seeds: &[u64]) -> Decoded {
     let prefix = |ids: &[i32]| Prefix::causal(model.llm.embed(Tensor::<1, Int>::from_ints(ids, device)));
     let words: Vec<i32> = (0..3 + prompt as i32 % 4).map(|word| 30 + 7 * word + prompt as i32).collect();
     let (cond, uncond) = (prefix(&words), prefix(&[1, 2]));
@@ -39,15 +47,16 @@ fn decode(model: &UniGen, device: &Device, prompt: usize, seeds: &[u64]) -> (Vec
     let targets =
         (0..seeds.len()).map(|image| (0..TOKENS).map(|i| given(i * (image % 2))).collect()).collect();
     let settings = MaskedDecoding { steps: 5, temperature: 2.0, path: Path::Cached };
-    let mut masked = 0;
+    let (mut masked, mut log_probs) = (0, Vec::new());
     let on_step = async |report: StepReport<'_>| {
         let preview = report.preview().await.expect("codes come back");
         masked += preview.masked.iter().flatten().filter(|&&masked| masked).count();
+        log_probs = preview.log_probs;
         Flow::Continue
     };
     let noise = Seeds(seeds.to_vec());
     let codes = settings.decode(model, &branches, targets, [3, 4], &noise, on_step).block_on();
-    (codes.expect("decoding succeeds"), masked)
+    Decoded { codes: codes.expect("decoding succeeds"), masked, log_probs }
 }
 
 #[test]
@@ -58,9 +67,16 @@ fn cpu_and_gpu_draw_the_same_image() {
     let (mut same, mut codes, mut equal_codes) = (0, 0, 0);
     for prompt in 0..PAIRS / 4 {
         let seeds: Vec<u64> = (0..4).map(|seed| 1000 * prompt as u64 + seed).collect();
-        let (want, want_masked) = decode(&here, &cpu, prompt, &seeds);
-        let (got, masked) = decode(&there, &gpu, prompt, &seeds);
-        assert_eq!(masked, want_masked, "as many stay masked at every step");
+        let (want, got) = (decode(&here, &cpu, prompt, &seeds), decode(&there, &gpu, prompt, &seeds));
+        assert_eq!(got.masked, want.masked, "as many stay masked at every step");
+        for image in (0..seeds.len()).filter(|&image| got.codes[image] == want.codes[image]) {
+            let (got, want) = (&got.log_probs[image], &want.log_probs[image]);
+            assert!(
+                got.iter().zip(want).all(|(got, want)| (got - want).abs() < 1e-3),
+                "{got:?}, want {want:?}"
+            );
+        }
+        let (got, want) = (got.codes, want.codes);
         for (seed, (got, want)) in seeds.iter().zip(got.iter().zip(&want)) {
             same += usize::from(got == want);
             codes += want.len();

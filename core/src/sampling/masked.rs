@@ -573,7 +573,7 @@ mod tests {
                 let mut fixed = Vec::new();
                 let targets = vec![vec![None; 9]; 4];
                 let on_step = async |step: StepReport<'_>| {
-                    fixed.extend(step.log_probs.concat());
+                    fixed.extend(step.preview().await.unwrap().log_probs.concat());
                     Flow::Continue
                 };
                 let drawn = settings.decode(&model, branches, targets, [3, 4], &Seeded { seed: 1 }, on_step);
