@@ -120,7 +120,12 @@ pub struct AttentionRows {
 impl AttentionRows {
     /// See the fields.
     pub fn new(visible: Vec<[u32; 2]>, segments: Vec<(Range<usize>, Range<usize>)>) -> Self {
-        Self { visible, segments, ..Self::default() }
+        Self {
+            visible,
+            segments,
+            #[cfg(feature = "wgpu")]
+            on_gpu: OnceLock::new(),
+        }
     }
 
     /// Causal self-attention inside each of the sequences of `lengths` rows, one after another.

@@ -10,11 +10,15 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 pub const LEAST_LOG_P: f32 = -46.051_7;
 
 /// Whether steps on this device should stay there: reading back from a GPU costs more than drawing on it.
+#[cfg(feature = "wgpu")]
 pub fn on_device(device: &Device) -> bool {
-    #[cfg(feature = "wgpu")]
-    return gpu::runs_on(device);
-    #[cfg(not(feature = "wgpu"))]
-    return false;
+    gpu::runs_on(device)
+}
+
+/// A build without a GPU device draws where it reads.
+#[cfg(not(feature = "wgpu"))]
+pub fn on_device(_: &Device) -> bool {
+    false
 }
 
 /// What all steps of one decoding draw with.
@@ -41,12 +45,14 @@ impl Sampler {
         schedule: &[Vec<usize>],
         device: &Device,
     ) -> Self {
-        let words = seeds.iter().flat_map(|&seed| [seed as u32 as i32, (seed >> 32) as u32 as i32]).collect();
         let counts = schedule.iter().flatten().map(|&count| count as i32).collect();
         let table = |values: Vec<i32>, shape| Tensor::from_data(TensorData::new(values, shape), device);
         Self {
             #[cfg(feature = "wgpu")]
-            seed_words: table(words, [seeds.len(), 2]),
+            seed_words: {
+                let words = seeds.iter().flat_map(|&seed| [seed as i32, (seed >> 32) as i32]);
+                table(words.collect(), [seeds.len(), 2])
+            },
             schedule: table(counts, [schedule.len(), seeds.len()]),
             weights,
             groups,
