@@ -10,7 +10,7 @@ use unigen_core::model::UniGen;
 use unigen_core::sampling::{Flow, MaskedDecoding, Path, Prefix, Seeds, StepReport, text_guidance};
 
 /// Pairs of a prompt and a seed.
-const PAIRS: usize = 24;
+const PAIRS: usize = 100;
 const TOKENS: usize = 16;
 
 /// Larger weights than a new model's, so that logits differ and matter.
