@@ -5,7 +5,7 @@ use crate::decoder::{Decoder, init_std};
 use crate::nn::{Linear, normal};
 use crate::vision::Projector;
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor};
 
 /// Image codes by their bits, for small models: a linear map of the signs goes in, and each group of bits is
 /// predicted by its own classes (token factorisation, MAGVIT-v2, arXiv 2310.05737, section 3.2). Rotary positions tell
@@ -72,24 +72,26 @@ impl UniGen {
 
     /// The codes of whole images, one image after another, `None` where masked → `[codes, width]`.
     pub fn embed_codes(&self, codes: &[Option<u32>], device: &Device) -> Tensor<2> {
+        let codes: Vec<i32> = codes.iter().map(|code| code.map_or(-1, |code| code as i32)).collect();
+        self.embed_code_tensor(Tensor::from_ints(codes.as_slice(), device))
+    }
+
+    /// [`Self::embed_codes`] of `[codes]` on the device, negative where masked.
+    pub fn embed_code_tensor(&self, codes: Tensor<1, Int>) -> Tensor<2> {
+        let masked = codes.clone().lower_elem(0);
         let Some(bits) = &self.code_bits else {
-            let id = |c: &Option<u32>| {
-                c.map_or(self.config.mask_token_id(), |c| self.config.text_vocab + c as usize)
-            };
-            let ids: Vec<i32> = codes.iter().map(|c| id(c) as i32).collect();
-            return self.llm.embed(Tensor::<1, Int>::from_ints(ids.as_slice(), device));
+            let ids = codes + self.config.text_vocab as i32;
+            return self.llm.embed(ids.mask_fill(masked, self.config.mask_token_id() as i32));
         };
+        // Most significant bit first; nothing at all where masked.
         let width: usize = self.config.code_groups.iter().sum();
-        let signs = codes.iter().flat_map(|code| {
-            // Most significant bit first; nothing at all where masked.
-            (0..width)
-                .rev()
-                .map(move |bit| code.map_or(0.0, |c| if c >> bit & 1 == 1 { 1.0_f32 } else { -1.0 }))
-        });
-        let signs: Vec<f32> = signs.collect();
-        let signs = Tensor::<2>::from_data(TensorData::new(signs, [codes.len(), width]), device);
-        let masked: Vec<f32> = codes.iter().map(|c| if c.is_none() { 1.0 } else { 0.0 }).collect();
-        let masked = Tensor::<2>::from_data(TensorData::new(masked, [codes.len(), 1]), device);
+        let powers: Vec<i32> = (0..width).rev().map(|bit| 1 << bit).collect();
+        let powers = Tensor::<1, Int>::from_ints(powers.as_slice(), &codes.device()).unsqueeze_dim::<2>(0);
+        let shape = [codes.dims()[0], width];
+        let ones =
+            codes.unsqueeze_dim::<2>(1).expand(shape).bitwise_and(powers.expand(shape)).greater_elem(0);
+        let masked = masked.float().unsqueeze_dim::<2>(1);
+        let signs = (ones.float() * 2.0 - 1.0) * (1.0 - masked.clone());
         let codes = bits.embed.forward(signs) + masked * bits.mask.val().unsqueeze::<2>();
         let [rows, width] = codes.dims();
         let places: Tensor<3> = bits.rows.val().unsqueeze_dim::<3>(1) + bits.columns.val().unsqueeze_dim(0);

@@ -128,7 +128,8 @@ fn a_seed_gives_an_image() {
         .generate(&request("a dog", 1), settings, async |report: StepReport<'_>| {
             steps += 1;
             assert_eq!((report.step, report.steps), (steps, 5));
-            assert_eq!(ENGINE.images(report.codes).await.expect("a preview").len(), 1);
+            let preview = report.preview().await.expect("codes");
+            assert_eq!(ENGINE.images(&preview.codes).await.expect("a preview").len(), 1);
             Flow::Continue
         })
         .block_on()

@@ -135,7 +135,7 @@ fn attention_is_its_twin() {
     mixed.visible[100..150].fill([0, 150]);
     mixed.visible[3] = [2, 2];
     // Queries that follow cached keys.
-    let cached = AttentionRows { visible: vec![[3, 20], [0, 21], [0, 40]], segments: vec![(0..3, 0..21)] };
+    let cached = AttentionRows::new(vec![[3, 20], [0, 21], [0, 40]], vec![(0..3, 0..21)]);
     in_both_precisions(|tolerance| {
         for (layout, keys, heads, kv_heads, width) in [
             (AttentionRows::causal(&[1]), 1, 1, 1, 2),

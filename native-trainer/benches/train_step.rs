@@ -3,7 +3,7 @@
 use anyhow::Result;
 use std::time::Instant;
 use unigen_core::ops::cpu::{MatmulPrecision, matmul_precision, set_matmul_precision};
-use unigen_core::ops::extension::use_kernels;
+use unigen_core::ops::use_kernels;
 use unigen_trainer::bench::{self, Job};
 
 /// Measured steps, after one that is not.

@@ -201,8 +201,9 @@ impl Case {
             let (mut ids, mut masked) = (Vec::new(), Vec::new());
             let targets = vec![vec![None; tokens]; noise.images];
             let on_step = async |report: StepReport<'_>| {
-                ids.extend(report.codes.iter().flatten().map(|&c| c as i64));
-                masked.extend(report.masked.iter().flatten().map(|&m| m as i64));
+                let Ok(step) = report.preview().await else { return Flow::Cancel };
+                ids.extend(step.codes.iter().flatten().map(|&c| c as i64));
+                masked.extend(step.masked.iter().flatten().map(|&m| m as i64));
                 Flow::Continue
             };
             let result =

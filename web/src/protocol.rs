@@ -226,7 +226,7 @@ pub struct Step {
     pub previews: Vec<Image>,
     /// Codes a row of the pictures.
     pub grid: u32,
-    /// For each picture and code, row by row, 1 where it is still masked.
+    /// Where previews are asked for, for each picture and code, row by row, 1 where it is still masked.
     pub masked: Vec<ByteBuf>,
 }
 

@@ -276,14 +276,16 @@ impl State {
         report: StepReport<'_>,
     ) -> Flow {
         let grid = engine.config().grid();
-        // A device that cannot show a preview fails at the next step, which says so.
-        let previews = match sampling.previews {
-            true => engine.images(report.codes).await.unwrap_or_default(),
-            false => vec![],
+        // Reading back makes a GPU wait, so it is done only to show something. A device that cannot be read fails at the next
+        // step, which says so.
+        let shown = match sampling.previews {
+            true => report.preview().await.ok(),
+            false => None,
         };
-        let previews =
-            previews.iter().zip(report.masked).map(|(p, masked)| picture::preview(p, masked, grid));
-        let masked = report.masked.iter().map(|cells| cells.iter().map(|&cell| u8::from(cell)).collect());
+        let (codes, masked) = shown.map(|shown| (shown.codes, shown.masked)).unwrap_or_default();
+        let previews = engine.images(&codes).await.unwrap_or_default();
+        let previews = previews.iter().zip(&masked).map(|(p, masked)| picture::preview(p, masked, grid));
+        let masked = masked.iter().map(|cells| cells.iter().map(|&cell| u8::from(cell)).collect());
         post(
             id,
             Event::Step(Step {

@@ -7,5 +7,5 @@ use std::sync::Arc;
 /// What [`crate::ops::attention`] needs of a layout; made once a forward pass.
 pub fn attention_rows(layout: &AttentionLayout) -> Arc<AttentionRows> {
     let segments = layout.segments.iter().map(|s| (s.queries.clone(), s.keys.clone()));
-    Arc::new(AttentionRows { visible: layout.visible.clone(), segments: segments.collect() })
+    Arc::new(AttentionRows::new(layout.visible.clone(), segments.collect()))
 }

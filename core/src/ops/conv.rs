@@ -1,6 +1,8 @@
 //! Convolution and its companions on channels-last images `[batch, height, width, channels]`: the channels of a
 //! pixel are one row of a matrix, so a kernel tap is a product with shifted rows.
 
+#[cfg(feature = "wgpu")]
+use super::gpu;
 use super::portable;
 #[cfg(feature = "cpu")]
 use super::{
@@ -39,6 +41,15 @@ pub fn conv2d(
     if on_cpu(&x) {
         let inputs = [x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()];
         return inputs.apply(cpu::Conv2d { stride, padding });
+    }
+    #[cfg(feature = "wgpu")]
+    if gpu::on_gpu(&x) && weight.dtype() == x.dtype() {
+        let [batch, height, width, _] = x.dims();
+        // Not fewer pixels than there are.
+        let pixels = batch * (height + padding[0] + padding[1]) * (width + padding[2] + padding[3]);
+        if gpu::takes_conv2d(pixels, c_in) {
+            return gpu::conv2d(x, weight, bias, stride, padding);
+        }
     }
     portable::conv2d(x, weight, bias, stride, padding)
 }
@@ -93,5 +104,5 @@ pub fn upsample2_conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> Ten
     if on_cpu(&x) {
         return [x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()].apply(cpu::UpsampleConv2d);
     }
-    portable::conv2d(portable::upsample2(x), weight, bias, 1, [1; 4])
+    conv2d(upsample2(x), weight, bias, 1, [1; 4])
 }

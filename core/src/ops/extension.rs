@@ -8,7 +8,6 @@ use burn::backend::{
 use burn::tensor::{DType, Tensor, TensorData};
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The tensor of burn's CPU device.
 pub type CpuTensor = FloatTensor<Flex>;
@@ -86,17 +85,9 @@ fn view(tensor: &CpuTensor) -> View<'_> {
     View { data: &tensor.storage()[start..start + shape.iter().product::<usize>()], shape }
 }
 
-static KERNELS: AtomicBool = AtomicBool::new(true);
-
-/// Whether the CPU device runs kernels, as it does at first, or the portable operations, to compare the two. Set for
-/// the whole process.
-pub fn use_kernels(on: bool) {
-    KERNELS.store(on, Ordering::Relaxed);
-}
-
 /// Whether kernels are to take `x`: it lies on the CPU device, in `f32`.
 pub fn on_cpu<const D: usize>(x: &Tensor<D>) -> bool {
-    if !KERNELS.load(Ordering::Relaxed) {
+    if !super::kernels_on() {
         return false;
     }
     let device = x.device().without_autodiff();

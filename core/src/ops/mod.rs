@@ -1,5 +1,5 @@
-//! Operations with more than one implementation: a [`portable`] one of burn tensor operations, and fused
-//! kernels for the CPU device in [`cpu`], forward and backward.
+//! Operations with more than one implementation: a [`portable`] one of burn tensor operations, fused kernels for the CPU
+//! device in [`cpu`], forward and backward, and compute shaders for the GPU device in `gpu`, forward only.
 
 #[cfg(all(feature = "cpu", feature = "train"))]
 mod autodiff;
@@ -9,12 +9,33 @@ pub mod cpu;
 pub mod conv;
 #[cfg(feature = "cpu")]
 pub mod extension;
+#[cfg(feature = "wgpu")]
+mod gpu;
 pub mod portable;
+pub mod sample;
 
 use burn::tensor::Tensor;
 #[cfg(feature = "cpu")]
 use extension::{Inputs, on_cpu};
-use std::{ops::Range, sync::Arc};
+use std::ops::Range;
+#[cfg(feature = "wgpu")]
+use std::sync::OnceLock;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+static KERNELS: AtomicBool = AtomicBool::new(true);
+
+/// Whether devices run kernels, as they do at first, or the portable operations, to compare the two. Set for the whole
+/// process.
+pub fn use_kernels(on: bool) {
+    KERNELS.store(on, Ordering::Relaxed);
+}
+
+fn kernels_on() -> bool {
+    KERNELS.load(Ordering::Relaxed)
+}
 
 /// `x wᵀ + b`: `x` `[.., inputs]`, `weight` `[outputs, inputs]`, `bias` `[outputs]` → `[.., outputs]`.
 pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
@@ -26,6 +47,10 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tens
             None => [x, weight].apply(cpu::Linear),
         };
     }
+    #[cfg(feature = "wgpu")]
+    if gpu::on_gpu(&x) && gpu::takes_linear(&x, &weight) {
+        return gpu::linear(x, weight, bias);
+    }
     portable::linear(x, weight, bias)
 }
 
@@ -34,6 +59,10 @@ pub fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, eps: f64) -> Te
     #[cfg(feature = "cpu")]
     if on_cpu(&x) {
         return [x.into_dispatch(), weight.into_dispatch()].apply(cpu::RmsNorm { eps: eps as f32 });
+    }
+    #[cfg(feature = "wgpu")]
+    if gpu::on_gpu(&x) && x.dims()[D - 1].is_multiple_of(4) {
+        return gpu::rms_norm(x, weight, eps);
     }
     portable::rms_norm(x, weight, eps)
 }
@@ -54,6 +83,10 @@ pub fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
     if on_cpu(&gate) {
         return [gate.into_dispatch(), up.into_dispatch()].apply(cpu::SwiGlu);
     }
+    #[cfg(feature = "wgpu")]
+    if gpu::on_gpu(&gate) && gate.shape().num_elements().is_multiple_of(4) {
+        return gpu::swiglu(gate, up);
+    }
     portable::swiglu(gate, up)
 }
 
@@ -65,20 +98,36 @@ pub fn rope(x: Tensor<3>, cos: Tensor<2>, sin: Tensor<2>) -> Tensor<3> {
     if on_cpu(&x) {
         return [x.into_dispatch(), cos.into_dispatch(), sin.into_dispatch()].apply(cpu::Rope);
     }
+    #[cfg(feature = "wgpu")]
+    if gpu::on_gpu(&x) && x.dims()[2].is_multiple_of(8) {
+        return gpu::rope(x, cos, sin);
+    }
     portable::rope(x, cos, sin)
 }
 
 /// Which keys each query sees.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct AttentionRows {
     /// For each query row the keys `[start, end)` that it sees, counted over all keys.
     pub visible: Vec<[u32; 2]>,
     /// Query rows and the key rows they can see at all, worked on independently. The query ranges follow one
     /// another and cover all rows; key ranges may be shared, but not where gradients are wanted.
     pub segments: Vec<(Range<usize>, Range<usize>)>,
+    #[cfg(feature = "wgpu")]
+    on_gpu: OnceLock<gpu::Tables>,
 }
 
 impl AttentionRows {
+    /// See the fields.
+    pub fn new(visible: Vec<[u32; 2]>, segments: Vec<(Range<usize>, Range<usize>)>) -> Self {
+        Self {
+            visible,
+            segments,
+            #[cfg(feature = "wgpu")]
+            on_gpu: OnceLock::new(),
+        }
+    }
+
     /// Causal self-attention inside each of the sequences of `lengths` rows, one after another.
     pub fn causal(lengths: &[usize]) -> Self {
         let mut rows = Self::default();
@@ -130,6 +179,10 @@ pub fn attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, layout: Arc<Attention
     if on_cpu(&q) {
         let inputs = [q.into_dispatch(), k.into_dispatch(), v.into_dispatch()];
         return inputs.apply(cpu::Attention::new(layout));
+    }
+    #[cfg(feature = "wgpu")]
+    if gpu::on_gpu(&q) && width.is_multiple_of(4) {
+        return gpu::attention(q, k, v, &layout);
     }
     portable::attention(q, k, v, &layout)
 }

@@ -2,6 +2,8 @@
 //! tested against.
 
 use super::AttentionRows;
+use super::sample::{Drawn, LEAST_LOG_P, Sampler};
+use crate::philox::{Draws, Stream};
 use burn::tensor::{Int, Slice, Tensor, TensorData, activation, ops::PadMode, s};
 
 /// See [`super::linear`].
@@ -152,4 +154,75 @@ pub fn upsample2(x: Tensor<4>) -> Tensor<4> {
     x.reshape([batch, height, 1, width, 1, channels])
         .expand([batch, height, 2, width, 2, channels])
         .reshape([batch, 2 * height, 2 * width, channels])
+}
+
+/// See [`super::sample::sample_draw`].
+pub fn sample_draw(
+    sampler: &Sampler,
+    logits: Tensor<2>,
+    codes: Tensor<2, Int>,
+    step: usize,
+    temperature: f32,
+) -> Drawn {
+    let Sampler { weights, groups, seeds, .. } = sampler;
+    let [images, tokens] = codes.dims();
+    let (rows, classes, device) = (images * tokens, logits.dims()[1], logits.device());
+    let branches = weights.iter().enumerate().map(|(branch, &weight)| {
+        let part = logits.clone().narrow(0, branch * rows, rows);
+        if weights.len() == 1 { part } else { part * weight }
+    });
+    let logits = branches.reduce(|sum, branch| sum + branch).unwrap_or(logits.clone());
+
+    // Lane after lane of every position of every image.
+    let noise = |stream, lanes: usize| {
+        let mut values = vec![0.0; rows * lanes];
+        for (row, values) in values.chunks_mut(lanes).enumerate() {
+            let draws = Draws::new(seeds[row / tokens], stream);
+            draws.fill_gumbel(step as u32, (row % tokens) as u32, values);
+        }
+        Tensor::<2>::from_data(TensorData::new(values, [rows, lanes]), &device)
+    };
+    let scores = logits.clone() + noise(Stream::Token, classes);
+    let mut code = Tensor::<2, Int>::zeros([rows, 1], &device);
+    let mut log_p = Tensor::<2>::zeros([rows, 1], &device);
+    let mut first = 0;
+    for &bits in groups {
+        let classes = 1 << bits;
+        let best = scores.clone().narrow(1, first, classes).argmax(1);
+        let group = activation::log_softmax(logits.clone().narrow(1, first, classes), 1);
+        log_p = log_p + group.gather(1, best.clone());
+        code = code * classes as i32 + best;
+        first += classes;
+    }
+    let confidence = log_p.clone().clamp_min(LEAST_LOG_P) + noise(Stream::Confidence, 1) * temperature;
+    let masked = codes.clone().lower_elem(0);
+    Drawn {
+        codes: codes.mask_where(masked, code.reshape([images, tokens])),
+        log_probs: log_p.reshape([images, tokens]),
+        confidence: confidence.reshape([images, tokens]),
+    }
+}
+
+/// See [`super::sample::sample_keep`].
+pub fn sample_keep(
+    sampler: &Sampler,
+    codes: Tensor<2, Int>,
+    drawn: Tensor<2, Int>,
+    confidence: Tensor<2>,
+    step: usize,
+) -> Tensor<2, Int> {
+    let [images, tokens] = codes.dims();
+    let masked = codes.lower_elem(0);
+    let among = masked.clone().int();
+    let unknown = among.clone().sum_dim(1);
+    let scheduled = sampler.schedule.clone().slice(s![step..step + 1]).reshape([images, 1]);
+    // At least one stays and at least one is fixed.
+    let more = scheduled.clone().greater_equal(unknown.clone());
+    let stay = scheduled.mask_where(more, unknown - 1).clamp_min(1).expand([images, tokens]);
+    // [image, position, other]
+    let (own, other) = (confidence.clone().unsqueeze_dim::<3>(2), confidence.unsqueeze_dim::<3>(1));
+    let shape = [images, tokens, tokens];
+    let not_above = other.expand(shape).lower_equal(own.expand(shape)).int() * among.unsqueeze_dim(1);
+    let stays = not_above.sum_dim(2).reshape([images, tokens]).lower_equal(stay);
+    drawn.mask_fill(masked.bool_and(stays), -1)
 }

@@ -4,6 +4,7 @@ use super::{Noise, still_masked};
 use crate::decoder::{Cache, KeyOrder, Positions, Wanted};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::UniGen;
+use crate::ops;
 use crate::sequence::{AttentionLayout, Piece, Segment, Sequence};
 use burn::tensor::{Device, Int, Tensor};
 use std::ops::Range;
@@ -101,19 +102,69 @@ pub enum Flow {
     Cancel,
 }
 
-/// What a step has drawn.
+/// A step that is done, or at least under way: a GPU may still be at work on it.
 #[derive(Debug)]
 pub struct StepReport<'a> {
     /// Step, counted from 1.
     pub step: usize,
     /// Of how many.
     pub steps: usize,
+    pub(super) state: StepState<'a>,
+}
+
+/// Where the codes of a step are.
+#[derive(Debug)]
+pub(super) enum StepState<'a> {
+    Here(&'a Preview),
+    OnDevice {
+        /// `[images, tokens]`
+        drawn: &'a Tensor<2, Int>,
+        /// `[images, tokens]`
+        log_probs: &'a Tensor<2>,
+        /// `[images, tokens]`, negative where masked again
+        codes: &'a Tensor<2, Int>,
+    },
+}
+
+/// What a step has drawn.
+#[derive(Debug, Clone)]
+pub struct Preview {
     /// Per image, the codes drawn so far (before re-masking).
-    pub codes: &'a [Vec<u32>],
+    pub codes: Vec<Vec<u32>>,
     /// Per image, the log-probabilities that those codes had when they were drawn, guided, at temperature 1.
-    pub log_probs: &'a [Vec<f32>],
+    pub log_probs: Vec<Vec<f32>>,
     /// Per image, what is masked again.
-    pub masked: &'a [Vec<bool>],
+    pub masked: Vec<Vec<bool>>,
+}
+
+impl StepReport<'_> {
+    /// What the step has drawn. A GPU is waited for, which costs time: ask for it only to show it.
+    ///
+    /// # Errors
+    /// `Device` where the codes cannot be read.
+    pub async fn preview(&self) -> Result<Preview> {
+        match self.state {
+            StepState::Here(preview) => Ok(preview.clone()),
+            StepState::OnDevice { drawn, log_probs, codes } => {
+                let tokens = drawn.dims()[1];
+                let log_probs = read(log_probs.clone()).await?;
+                Ok(Preview {
+                    codes: read_codes(drawn.clone(), |code| code as u32).await?,
+                    log_probs: log_probs.chunks(tokens).map(<[f32]>::to_vec).collect(),
+                    masked: read_codes(codes.clone(), |code| code < 0).await?,
+                })
+            }
+        }
+    }
+}
+
+/// `[images, tokens]` → one vector an image.
+pub(super) async fn read_codes<T>(codes: Tensor<2, Int>, convert: impl Fn(i32) -> T) -> Result<Vec<Vec<T>>> {
+    let error = |e| Error::new(ErrorKind::Device, "image codes", e);
+    let tokens = codes.dims()[1];
+    let data = codes.into_data_async().await.map_err(|e| error(format!("{e:?}")))?;
+    let values = data.convert::<i32>().try_to_vec::<i32>().map_err(|e| error(format!("{e:?}")))?;
+    Ok(values.chunks(tokens).map(|image| image.iter().map(|&code| convert(code)).collect()).collect())
 }
 
 /// Settings of one decoding.
@@ -151,13 +202,20 @@ impl MaskedDecoding {
             return Err(Error::new(ErrorKind::Config, "masked decoding", what)
                 .fix("ask for at least one step and give every branch one prefix for as many images"));
         }
-        let mut codes = targets;
-        let mut drawn: Vec<Vec<u32>> =
-            codes.iter().map(|c| c.iter().map(|c| c.unwrap_or(0)).collect()).collect();
-        let mut log_probs: Vec<Vec<f32>> = codes.iter().map(|c| vec![0.0; c.len()]).collect();
-        let initially: Vec<usize> = codes.iter().map(|c| c.iter().filter(|c| c.is_none()).count()).collect();
         let device = branches[0].prefixes[0].rows.device();
-        let block = Block::of_branches(model, branches, &codes, delimiters, &device);
+        let block = Block::of_branches(model, branches, &targets, delimiters, &device);
+        if let (Path::Cached, true, Some(seeds)) =
+            (self.path, ops::sample::on_device(&device), noise.seeds(images))
+        {
+            return self.decode_on_device(model, branches, &block, &targets, seeds, on_step).await;
+        }
+        let mut codes = targets;
+        let mut drawn = Preview {
+            codes: codes.iter().map(|c| c.iter().map(|c| c.unwrap_or(0)).collect()).collect(),
+            log_probs: codes.iter().map(|c| vec![0.0; c.len()]).collect(),
+            masked: Vec::new(),
+        };
+        let initially: Vec<usize> = unknown_positions(&codes).iter().map(Vec::len).collect();
         let prepared = (self.path == Path::Cached).then(|| block.prefill(model));
         let mut temperature = self.temperature;
         for step in 1..=self.steps {
@@ -167,17 +225,16 @@ impl MaskedDecoding {
             let logits = read(logits).await?;
             temperature *= 1.0 - step as f32 / self.steps as f32;
             let mut rows = logits.chunks(classes);
-            let mut masked: Vec<Vec<bool>> = codes.iter().map(|c| vec![false; c.len()]).collect();
+            drawn.masked = codes.iter().map(|c| vec![false; c.len()]).collect();
             for (image, unknown) in unknown.iter().enumerate() {
                 let mut confidence = Vec::with_capacity(unknown.len());
                 for (&position, row) in unknown.iter().zip(&mut rows) {
                     let draw = |class| noise.token(step - 1, image, position, class);
                     let (code, log_p) = draw_code(row, &model.config().code_groups, draw);
-                    drawn[image][position] = code;
-                    log_probs[image][position] = log_p;
-                    let floor = 1e-20_f32.ln();
-                    confidence
-                        .push(log_p.max(floor) + temperature * noise.confidence(step - 1, image, position));
+                    drawn.codes[image][position] = code;
+                    drawn.log_probs[image][position] = log_p;
+                    let noise = noise.confidence(step - 1, image, position);
+                    confidence.push(log_p.max(ops::sample::LEAST_LOG_P) + temperature * noise);
                 }
                 if unknown.is_empty() {
                     continue;
@@ -187,21 +244,14 @@ impl MaskedDecoding {
                 sorted.sort_by(f32::total_cmp);
                 let threshold = sorted.get(m).copied().unwrap_or(f32::INFINITY);
                 for (&position, &c) in unknown.iter().zip(&confidence) {
-                    masked[image][position] = c < threshold;
-                    codes[image][position] = (c >= threshold).then_some(drawn[image][position]);
+                    drawn.masked[image][position] = c < threshold;
+                    codes[image][position] = (c >= threshold).then_some(drawn.codes[image][position]);
                 }
             }
-            let report =
-                StepReport { step, steps: self.steps, codes: &drawn, log_probs: &log_probs, masked: &masked };
-            if on_step(report).await == Flow::Cancel {
-                return Err(Error::new(
-                    ErrorKind::Cancelled,
-                    "masked decoding",
-                    format!("cancelled at step {step}"),
-                ));
-            }
+            let report = StepReport { step, steps: self.steps, state: StepState::Here(&drawn) };
+            go_on(on_step(report).await, step)?;
         }
-        Ok(drawn)
+        Ok(drawn.codes)
     }
 
     /// Guided logits of the masked positions of `targets` before anything is drawn, `[positions, classes]`.
@@ -219,8 +269,18 @@ impl MaskedDecoding {
     }
 }
 
+/// An error where step `step` was the last one wanted.
+pub(super) fn go_on(flow: Flow, step: usize) -> Result<()> {
+    match flow {
+        Flow::Continue => Ok(()),
+        Flow::Cancel => {
+            Err(Error::new(ErrorKind::Cancelled, "masked decoding", format!("cancelled at step {step}")))
+        }
+    }
+}
+
 /// Positions of each image's masked codes.
-fn unknown_positions(codes: &[Vec<Option<u32>>]) -> Vec<Vec<usize>> {
+pub(super) fn unknown_positions(codes: &[Vec<Option<u32>>]) -> Vec<Vec<usize>> {
     codes.iter().map(|c| (0..c.len()).filter(|&p| c[p].is_none()).collect()).collect()
 }
 
@@ -232,7 +292,7 @@ fn draw_code(logits: &[f32], groups: &[usize], noise: impl Fn(usize) -> f32) -> 
         let row = &logits[first..first + classes];
         let top = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let total = row.iter().map(|l| (l - top).exp()).sum::<f32>().ln() + top;
-        let score = |class: usize| row[class] - total + noise(first + class);
+        let score = |class: usize| row[class] + noise(first + class);
         let best = (1..classes).fold((0, score(0)), |best, class| {
             let s = score(class);
             if s > best.1 { (class, s) } else { best }
@@ -325,6 +385,7 @@ impl Block {
         self.tokens + 2
     }
 
+    /// Keys and values of the prefixes.
     pub(super) fn prefill(&self, model: &UniGen) -> Cache {
         let places: Vec<usize> = self.prefix_rows.iter().flat_map(|r| 0..r.len()).collect();
         let segments = self.prefix_rows.iter().map(|r| Segment { queries: r.clone(), keys: r.clone() });
@@ -337,11 +398,11 @@ impl Block {
         model.llm.prefill(self.prefix.clone(), &positions, &layout).1
     }
 
-    /// Embedded blocks of the images, `[images * rows, width]`.
-    fn embed(&self, model: &UniGen, codes: &[Vec<Option<u32>>]) -> Tensor<2> {
-        let all: Vec<Option<u32>> = codes.concat();
-        let rows = Tensor::cat(vec![model.embed_codes(&all, &self.device), self.delimiters.clone()], 0);
-        let (soi, eoi) = (all.len() as i32, all.len() as i32 + 1);
+    /// Blocks of the images from embedded codes `[images * tokens, width]`: `[images * rows, width]`.
+    fn embed(&self, codes: Tensor<2>) -> Tensor<2> {
+        let all = self.images * self.tokens;
+        let rows = Tensor::cat(vec![codes, self.delimiters.clone()], 0);
+        let (soi, eoi) = (all as i32, all as i32 + 1);
         let order = (0..self.images).flat_map(|image| {
             let codes = image * self.tokens..(image + 1) * self.tokens;
             std::iter::once(soi).chain(codes.map(|code| code as i32)).chain([eoi])
@@ -366,17 +427,20 @@ impl Block {
         guided(branches, logits, unknown.iter().map(Vec::len).sum())
     }
 
-    /// Logits of the unknown positions, branch after branch, with the prefix from the cache.
+    /// Logits of the `wanted` positions of each image, branch after branch, with the prefix from the cache.
     pub(super) fn cached_logits(
         &self,
         model: &UniGen,
         cache: &Cache,
         codes: &[Vec<Option<u32>>],
-        unknown: &[Vec<usize>],
+        wanted: &[Vec<usize>],
     ) -> Tensor<2> {
+        self.live(model, wanted).logits(self, model, cache, model.embed_codes(&codes.concat(), &self.device))
+    }
+
+    /// The blocks over their cached prefixes, where the logits of `positions` of each image are wanted.
+    pub(super) fn live(&self, model: &UniGen, wanted: &[Vec<usize>]) -> Live {
         let rows = self.rows();
-        let branches = self.sequences.len() / self.images;
-        let x = Tensor::cat(vec![self.embed(model, codes); branches], 0);
         let (mut keys, mut start) = (Vec::new(), 0);
         for prefix in &self.sequences {
             keys.push(start..start + prefix.len() + rows);
@@ -391,17 +455,16 @@ impl Block {
         let positions: Positions = model.llm.positions(&places, &self.device);
         let order = KeyOrder::new(&self.sequences, &queries, self.prefix.dims()[0], &self.device);
         let wanted: Vec<usize> = (0..keys.len())
-            .flat_map(|s| unknown[s % self.images].iter().map(move |p| s * rows + 1 + p))
+            .flat_map(|s| wanted[s % self.images].iter().map(move |p| s * rows + 1 + p))
             .collect();
         let wanted = Wanted::new(&wanted, &positions, &layout, &self.device);
-        let (hidden, _) = model.llm.extend(x, &positions, &layout, cache, &order, Some(&wanted));
-        model.code_logits(hidden)
+        Live { layout, positions, order, wanted }
     }
 
     /// The same from all rows through all layers and the whole head.
     fn naive_logits(&self, model: &UniGen, codes: &[Vec<Option<u32>>], unknown: &[Vec<usize>]) -> Tensor<2> {
         let rows = self.rows();
-        let blocks = self.embed(model, codes);
+        let blocks = self.embed(model.embed_codes(&codes.concat(), &self.device));
         let (mut parts, mut visible, mut segments, mut places, mut wanted) =
             (vec![], vec![], vec![], vec![], vec![]);
         let mut start = 0;
@@ -422,6 +485,24 @@ impl Block {
         let hidden = model.llm.forward(Tensor::cat(parts, 0), &positions, &layout);
         let wanted = Tensor::<1, Int>::from_ints(wanted.as_slice(), &self.device);
         model.code_logits(hidden).select(0, wanted)
+    }
+}
+
+/// What is the same whenever the blocks are run over their cached prefixes.
+pub(super) struct Live {
+    layout: AttentionLayout,
+    positions: Positions,
+    order: KeyOrder,
+    wanted: Wanted,
+}
+
+impl Live {
+    /// Logits of the wanted positions, branch after branch, from embedded codes `[images * tokens, width]`.
+    pub(super) fn logits(&self, block: &Block, model: &UniGen, cache: &Cache, codes: Tensor<2>) -> Tensor<2> {
+        let x = Tensor::cat(vec![block.embed(codes); block.sequences.len() / block.images], 0);
+        let Self { layout, positions, order, wanted } = self;
+        let (hidden, _) = model.llm.extend(x, positions, layout, cache, order, Some(wanted));
+        model.code_logits(hidden)
     }
 }
 
@@ -492,7 +573,7 @@ mod tests {
                 let mut fixed = Vec::new();
                 let targets = vec![vec![None; 9]; 4];
                 let on_step = async |step: StepReport<'_>| {
-                    fixed.extend(step.log_probs.concat());
+                    fixed.extend(step.preview().await.unwrap().log_probs.concat());
                     Flow::Continue
                 };
                 let drawn = settings.decode(&model, branches, targets, [3, 4], &Seeded { seed: 1 }, on_step);

@@ -8,6 +8,11 @@ pub trait Noise {
     fn token(&self, step: usize, image: usize, position: usize, class: usize) -> f32;
     /// For the confidence at `position` of image `image`.
     fn confidence(&self, step: usize, image: usize, position: usize) -> f32;
+    /// The seed of each of `images` images, where image `i` has the noise of [`Seeded`] with the `i`-th of them: a GPU
+    /// can then make the noise itself.
+    fn seeds(&self, _images: usize) -> Option<Vec<u64>> {
+        None
+    }
 }
 
 /// Noise from the counter-based generator; image `i` of a batch has the seed `seed + i`, so it can be drawn alone.
@@ -33,6 +38,10 @@ impl Noise for Seeded {
             0,
         )
     }
+
+    fn seeds(&self, images: usize) -> Option<Vec<u64>> {
+        Some((0..images).map(|image| self.seed.wrapping_add(image as u64)).collect())
+    }
 }
 
 /// Noise for images that each have a seed of their own, by [`Seeded`].
@@ -46,5 +55,9 @@ impl Noise for Seeds {
 
     fn confidence(&self, step: usize, image: usize, position: usize) -> f32 {
         Seeded { seed: self.0[image] }.confidence(step, 0, position)
+    }
+
+    fn seeds(&self, images: usize) -> Option<Vec<u64>> {
+        self.0.get(..images).map(<[u64]>::to_vec)
     }
 }

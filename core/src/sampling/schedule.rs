@@ -6,9 +6,14 @@
 /// At least one stays and at least one is fixed. In `f32`, as the published decoder computes it: `f64` would
 /// keep one token more where `steps` is a multiple of three.
 pub fn still_masked(tokens: usize, unknown: usize, step: usize, steps: usize) -> usize {
+    scheduled(tokens, step, steps).min(unknown.saturating_sub(1)).max(1)
+}
+
+/// The schedule alone: how many of `tokens` are masked after step `step` of `steps` (counted from 1).
+pub fn scheduled(tokens: usize, step: usize, steps: usize) -> usize {
     let ratio = (step as f64 / steps as f64) as f32;
     let masked = (tokens as f32 * (ratio * std::f32::consts::PI * 0.5).cos()).floor();
-    (masked.max(0.0) as usize).min(unknown.saturating_sub(1)).max(1)
+    masked.max(0.0) as usize
 }
 
 #[cfg(test)]

@@ -83,14 +83,16 @@ impl Sampling {
         let targets = vec![vec![None; tokens]; images];
         let branches = text_guidance(1.0, prefixes, vec![]);
         let on_step = async |report: StepReport<'_>| {
+            // A device that cannot be read ends the decoding with an error.
+            let Ok(now) = report.preview().await else { return Flow::Cancel };
             for (image, rollout) in rollouts.iter_mut().enumerate() {
                 for position in 0..tokens {
                     // The last step keeps all that it draws, whatever it would mask again.
-                    let kept = !report.masked[image][position] || report.step == report.steps;
+                    let kept = !now.masked[image][position] || report.step == report.steps;
                     if rollout.fixed_at[position] == usize::MAX && kept {
-                        rollout.codes[position] = report.codes[image][position];
+                        rollout.codes[position] = now.codes[image][position];
                         rollout.fixed_at[position] = report.step - 1;
-                        rollout.log_probs[position] = report.log_probs[image][position];
+                        rollout.log_probs[position] = now.log_probs[image][position];
                     }
                 }
             }

@@ -55,7 +55,7 @@ export interface Step {
   previews: ImageData[];
   /** Codes a row. */
   grid: number;
-  /** For each picture and code, row by row, 1 where it is still masked. */
+  /** Where previews are asked for, for each picture and code, row by row, 1 where it is still masked. */
   masked: Uint8Array[];
 }
 

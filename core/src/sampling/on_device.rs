@@ -1,0 +1,55 @@
+//! Masked decoding that never leaves the device: steps follow one another without anything being read back.
+
+use super::masked::{
+    Block, Branch, Flow, MaskedDecoding, StepReport, StepState, go_on, read_codes, unknown_positions,
+};
+use super::scheduled;
+use crate::error::Result;
+use crate::model::UniGen;
+use crate::ops::sample::{Sampler, sample_draw, sample_keep};
+use burn::tensor::{Int, Tensor, TensorData};
+
+impl MaskedDecoding {
+    /// [`Self::decode`] with the noise of one seed an image. All positions are computed at every step, as only the device
+    /// knows which ones are masked.
+    pub(super) async fn decode_on_device(
+        &self,
+        model: &UniGen,
+        branches: &[Branch],
+        block: &Block,
+        targets: &[Vec<Option<u32>>],
+        seeds: Vec<u64>,
+        mut on_step: impl AsyncFnMut(StepReport<'_>) -> Flow,
+    ) -> Result<Vec<Vec<u32>>> {
+        let (images, tokens) = (targets.len(), targets.first().map_or(0, Vec::len));
+        let device = branches[0].prefixes[0].rows.device();
+        let unknown = unknown_positions(targets);
+        let schedule: Vec<Vec<usize>> = (1..=self.steps)
+            .map(|step| unknown.iter().map(|unknown| scheduled(unknown.len(), step, self.steps)).collect())
+            .collect();
+        let weights = branches.iter().map(|branch| branch.weight).collect();
+        let sampler = Sampler::new(weights, model.config().code_groups.clone(), seeds, &schedule, &device);
+
+        let live = block.live(model, &vec![(0..tokens).collect(); images]);
+        let cache = block.prefill(model);
+        let codes =
+            targets.iter().flatten().map(|code| code.map_or(-1, |code| code as i32)).collect::<Vec<_>>();
+        let mut codes = Tensor::<2, Int>::from_data(TensorData::new(codes, [images, tokens]), &device);
+        let mut drawn = codes.clone();
+        let mut log_probs = Tensor::<2>::zeros([images, tokens], &device);
+        let mut temperature = self.temperature;
+        for step in 1..=self.steps {
+            let embedded = model.embed_code_tensor(codes.clone().reshape([images * tokens]));
+            let logits = live.logits(block, model, &cache, embedded);
+            temperature *= 1.0 - step as f32 / self.steps as f32;
+            let now = sample_draw(&sampler, logits, codes.clone(), step - 1, temperature);
+            // A code that is known keeps the probability it was drawn with.
+            log_probs = now.log_probs.mask_where(codes.clone().greater_equal_elem(0), log_probs);
+            drawn = now.codes;
+            codes = sample_keep(&sampler, codes, drawn.clone(), now.confidence, step - 1);
+            let state = StepState::OnDevice { drawn: &drawn, log_probs: &log_probs, codes: &codes };
+            go_on(on_step(StepReport { step, steps: self.steps, state }).await, step)?;
+        }
+        read_codes(drawn, |code| code as u32).await
+    }
+}

@@ -1,0 +1,106 @@
+//! The compute shaders of UniGen as WGSL text: one file a kernel, and fragments that several kernels share.
+//!
+//! They need neither subgroups nor `shader-f16`, at most 256 invocations a workgroup, and pass both naga and Tint. Every
+//! storage buffer is declared `read_write`, as tensors share buffers and one buffer may not be bound in two ways. Numbers
+//! (sizes, scales) come last, in a uniform buffer.
+
+/// A kernel: the text of its fragments in order, and the size of its workgroups. The entry point is `main`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Shader {
+    /// The name, the same as that of its portable twin.
+    pub name: &'static str,
+    /// Invocations of a workgroup in x, y and z.
+    pub workgroup: [u32; 3],
+    fragments: &'static [&'static str],
+    constants: &'static [&'static str],
+}
+
+impl Shader {
+    /// The whole text, with a value for each of the [`constants`](Self::constants).
+    pub fn source(&self, values: &[u32]) -> String {
+        let values: Vec<_> = self.constants.iter().copied().zip(values.iter().copied()).collect();
+        let mut source: String =
+            values.iter().map(|(name, value)| format!("const {name}: u32 = {value}u;\n")).collect();
+        for fragment in self.fragments {
+            unroll(fragment, &values, &mut source);
+        }
+        source
+    }
+
+    /// The names of what the text leaves open.
+    pub fn constants(&self) -> &[&'static str] {
+        self.constants
+    }
+}
+
+/// Appends `text` with the lines from `// repeat N` to `// end` written N times, each `#` in them the count from 0: what
+/// lies in `name#` is in registers for sure, where a compiler may leave an array in memory. N is a number or a constant.
+fn unroll(text: &str, constants: &[(&str, u32)], source: &mut String) {
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let Some(times) = line.trim().strip_prefix("// repeat ") else {
+            source.push_str(line);
+            source.push('\n');
+            continue;
+        };
+        let constant = constants.iter().find(|(name, _)| *name == times).map(|(_, value)| *value);
+        let body: Vec<&str> = lines.by_ref().take_while(|line| line.trim() != "// end").collect();
+        for i in 0..constant.or_else(|| times.parse().ok()).unwrap_or(0) {
+            for line in &body {
+                source.push_str(&line.replace('#', &i.to_string()));
+                source.push('\n');
+            }
+        }
+    }
+}
+
+macro_rules! shader {
+    ($name:literal, $workgroup:expr, $file:literal, [$($shared:literal),*] $(, $constant:literal)*) => {
+        Shader {
+            name: $name,
+            workgroup: $workgroup,
+            fragments: &[
+                $(include_str!(concat!("../shared/", $shared, ".wgsl")),)*
+                include_str!(concat!("../", $file, ".wgsl")),
+            ],
+            constants: &[$($constant),*],
+        }
+    };
+}
+
+/// Workgroups of a long list in one row of the dispatch: the rest of the list is in further rows.
+pub const WORKGROUPS_IN_A_ROW: u32 = 32768;
+
+/// Rows (or pixels) that an invocation of [`LINEAR`] or [`CONV2D`] computes four outputs of; lanes lie along the outputs.
+pub const TILE_ROWS: usize = 8;
+
+/// `x wᵀ` and `x wᵀ + b`, weights in `f32`.
+pub static LINEAR: [Shader; 2] = [
+    shader!("linear", [32, 1, 1], "linear", ["weight_f32", "no_bias"]),
+    shader!("linear_bias", [32, 1, 1], "linear", ["weight_f32", "bias"]),
+];
+/// `x wᵀ` and `x wᵀ + b`, weights in `f16`.
+pub static LINEAR_F16: [Shader; 2] = [
+    shader!("linear_f16", [32, 1, 1], "linear", ["weight_f16", "no_bias"]),
+    shader!("linear_f16_bias", [32, 1, 1], "linear", ["weight_f16", "bias"]),
+];
+/// Two-dimensional cross-correlation of channels-last images.
+pub static CONV2D: Shader = shader!("conv2d", [32, 1, 1], "conv2d", []);
+/// Attention of query rows to a range of keys each.
+pub static ATTENTION: Shader = shader!("attention", [32, 1, 1], "attention", [], "QUADS");
+/// Root-mean-square normalisation.
+pub static RMS_NORM: Shader = shader!("rms_norm", [64, 1, 1], "rms_norm", ["list"]);
+/// Rotary position embedding.
+pub static ROPE: Shader = shader!("rope", [64, 1, 1], "rope", ["list"]);
+/// `silu(gate) * up`.
+pub static SWIGLU: Shader = shader!("swiglu", [64, 1, 1], "swiglu", ["list"]);
+/// Guidance, softmax, draws and confidences of a decoding step.
+pub static SAMPLE_DRAW: Shader = shader!("sample_draw", [64, 1, 1], "sample_draw", ["list", "philox"]);
+/// Re-masking at the end of a decoding step.
+pub static SAMPLE_KEEP: Shader = shader!("sample_keep", [64, 1, 1], "sample_keep", ["list"]);
+
+/// All kernels.
+pub fn all() -> impl Iterator<Item = &'static Shader> {
+    let others = [&CONV2D, &ATTENTION, &RMS_NORM, &ROPE, &SWIGLU, &SAMPLE_DRAW, &SAMPLE_KEEP];
+    LINEAR.iter().chain(&LINEAR_F16).chain(others)
+}
