@@ -1,4 +1,4 @@
-//! The build tool: `cargo xtask test [web] | lint | web | demo | export | help`. Plain cargo; nothing to install first.
+//! The build tool: `cargo xtask test [web] | lint | web | measure | demo | export | help`. Plain cargo; nothing to install first.
 
 mod steps;
 mod system;
@@ -15,11 +15,14 @@ use steps::Steps;
 const HELP: &str = "\
 cargo xtask COMMAND
 
-  test   every check in order: format, clippy, documentation, build, tests, parity with the reference models
+  test   every check in order: format, clippy, documentation, build, tests, parity with the reference models, and engine,
+         element and app in Chromium
   test web
-         builds the site and tries engine, element and app in Chromium
+         only the last of these
   lint   format, clippy and documentation only
   web    the site and the npm package, with the sizes of what a visitor downloads
+  measure
+         the same, and how long a visitor waits in Chromium: first paint, model ready, first and second image, by backend
   demo   the site with the shipped model, served on this machine and opened
   export MODEL OUT
          a model's folder as a site serves it
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         ["test", "web"] => Workspace::find().and_then(|w| test_web(&w)),
         ["lint"] => Workspace::find().and_then(|w| lint(&w)),
         ["web"] => Workspace::find().and_then(|w| web::run(&w)),
+        ["measure"] => Workspace::find().and_then(|w| web::measure(&w)),
         ["demo"] => Workspace::find().and_then(|w| web::demo(&w)),
         ["export", model, out] => web::export(Path::new(model), Path::new(out)),
         [] | ["help" | "--help" | "-h"] => {
@@ -134,9 +138,11 @@ fn test(workspace: &Workspace) -> Result<()> {
         system::set_runtime_dir(workspace, &mut tests)?;
         steps.command("tests", tests);
         parity(workspace, &mut steps)?;
+        steps.run("browser", || web::test(workspace));
     } else {
-        steps.skip("tests", "the build failed");
-        steps.skip("parity", "the build failed");
+        for step in ["tests", "parity", "browser"] {
+            steps.skip(step, "the build failed");
+        }
     }
     steps.finish()
 }

@@ -169,6 +169,11 @@ impl ImageTokenizer {
         self.downsampling
     }
 
+    /// Whether the encoder sees each cell of `f` × `f` pixels alone.
+    pub fn encodes_cells(&self) -> bool {
+        self.encode_cells
+    }
+
     /// Pixels `[b, h, w, 3]` in [-1, 1], sides multiples of `f` → latent `[b, h/f, w/f, z]`, before the sign.
     pub fn latent(&self, pixels: Tensor<4>) -> Tensor<4> {
         if !self.encode_cells {

@@ -3,8 +3,10 @@
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
 use image::RgbImage;
+use image::imageops::crop_imm;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -127,11 +129,7 @@ impl<T: Serialize + DeserializeOwned + Send, const PICTURES: usize> CodeCache<T,
             let batch: Vec<_> =
                 (first..count.min(first + BATCH)).into_par_iter().map(&draw).collect::<Result<_>>()?;
             let (pictures, batch): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
-            let pixels = pixels_from_images(pictures.as_flattened(), encoder.device)?;
-            let encoded = encoder.tokenizer.encode(pixels);
-            for image in lfq::codes_from_data(encoded.try_into_data().context("reading image codes")?)? {
-                codes.extend(image);
-            }
+            codes.extend(encoder.codes(pictures.as_flattened())?);
             samples.extend(batch);
             let done = count.min(first + BATCH);
             progress.step(done, done - first, f64::NAN);
@@ -179,6 +177,37 @@ impl Encoder<'_> {
     /// Codes of a picture.
     fn tokens(&self) -> usize {
         (self.size as usize / self.tokenizer.downsampling()).pow(2)
+    }
+
+    /// The codes of pictures, row-major, one picture after another. Where the tokenizer sees each cell alone, cells that
+    /// look the same, as most of a background does, are encoded once.
+    fn codes(&self, pictures: &[RgbImage]) -> Result<Vec<u32>> {
+        if !self.tokenizer.encodes_cells() {
+            return self.encode(pictures);
+        }
+        let side = self.tokenizer.downsampling() as u32;
+        let cells = pictures.iter().flat_map(|picture| {
+            let starts = move |length: u32| (0..length).step_by(side as usize);
+            let corners = starts(picture.height()).flat_map(move |y| starts(picture.width()).map(move |x| (x, y)));
+            corners.map(move |(x, y)| crop_imm(picture, x, y, side, side).to_image())
+        });
+        let (mut places, mut different) = (HashMap::new(), Vec::new());
+        let order: Vec<usize> = cells
+            .map(|cell| {
+                *places.entry(cell.into_raw()).or_insert_with_key(|raw| {
+                    different.extend(RgbImage::from_raw(side, side, raw.clone()));
+                    different.len() - 1
+                })
+            })
+            .collect();
+        let codes = self.encode(&different)?;
+        Ok(order.into_iter().map(|place| codes[place]).collect())
+    }
+
+    fn encode(&self, pictures: &[RgbImage]) -> Result<Vec<u32>> {
+        let codes = self.tokenizer.encode(pixels_from_images(pictures, self.device)?);
+        let codes = lfq::codes_from_data(codes.try_into_data().context("reading image codes")?)?;
+        Ok(codes.into_iter().flatten().collect())
     }
 }
 

@@ -11,6 +11,9 @@ use unigen_core::text::MAX_TEXT_BYTES;
 use super::shards::ShardIndex;
 use super::stickers::{Renderer, Scene, Split, caption, edit_at, questions, rng_at, scene_at};
 
+/// The version of the sticker world: raised when a seed gives other scenes, so that codes of the old ones are not used.
+const WORLD: u32 = 3;
+
 /// Where captioned pictures come from, the section `[data]` of a configuration.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -52,8 +55,8 @@ impl Source {
     /// What tells this source from others.
     pub fn name(&self) -> String {
         match self {
-            Self::Stickers { seed, split: Split::Train, .. } => format!("stickers {seed}"),
-            Self::Stickers { seed, split, .. } => format!("stickers {seed} {split:?}"),
+            Self::Stickers { seed, split: Split::Train, .. } => format!("stickers {WORLD} {seed}"),
+            Self::Stickers { seed, split, .. } => format!("stickers {WORLD} {seed} {split:?}"),
             Self::Shards(index) => index.name(),
         }
     }

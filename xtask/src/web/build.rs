@@ -1,4 +1,5 @@
-//! From a crate to a module for browsers: cargo, wasm-bindgen, wasm-opt.
+//! From a crate to a module for browsers: cargo, then wasm-bindgen. No wasm-opt: Debian's (108) breaks modules that have
+//! reference types, and a newer one saves a tenth.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,18 +10,6 @@ use wasm_bindgen_cli_support::Bindgen;
 use super::toolchain::{TARGET, Toolchain};
 use crate::Workspace;
 use crate::steps::checked;
-use crate::system::quiet;
-
-/// What current browsers have and the module may use.
-const FEATURES: [&str; 7] = [
-    "--enable-simd",
-    "--enable-bulk-memory",
-    "--enable-nontrapping-float-to-int",
-    "--enable-sign-ext",
-    "--enable-mutable-globals",
-    "--enable-reference-types",
-    "--enable-multivalue",
-];
 
 /// A crate that becomes `NAME.js` and `NAME_bg.wasm`.
 pub struct Module {
@@ -56,16 +45,6 @@ impl Module {
                     .remove_producers_section(true)
                     .generate(out)
             })
-            .with_context(|| format!("wasm-bindgen cannot read {}", wasm.display()))?;
-        self.shrink(&out.join(format!("{}_bg.wasm", self.name)))
-    }
-
-    /// Makes the module smaller where wasm-opt (of binaryen) is installed.
-    fn shrink(&self, wasm: &Path) -> Result<()> {
-        if !quiet(Command::new("wasm-opt").arg("--version")) {
-            println!("{}: not run through wasm-opt, which is not installed (package binaryen)", self.name);
-            return Ok(());
-        }
-        checked(Command::new("wasm-opt").args(FEATURES).arg("-Os").arg(wasm).arg("-o").arg(wasm))
+            .with_context(|| format!("wasm-bindgen cannot read {}", wasm.display()))
     }
 }

@@ -17,7 +17,7 @@ pub use export::export;
 pub use serve::Server;
 pub use test::run as test;
 
-/// Builds the site and the npm package into `web` of the build folder and prints what a visitor downloads.
+/// Builds the site and the npm package into `web-dist` of the build folder and prints what a visitor downloads.
 pub fn run(workspace: &Workspace) -> Result<()> {
     let out = build(workspace)?;
     print!("{}", site::sizes(&out)?);
@@ -25,8 +25,26 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// Builds the site with a model, serves it on this machine and opens it.
+/// Builds the site with the shipped model and prints what a visitor downloads and how long one waits.
+pub fn measure(workspace: &Workspace) -> Result<()> {
+    let out = with_model(workspace)?;
+    print!("{}", site::sizes(&out)?);
+    test::measure(workspace, &out)
+}
+
+/// Builds the site with the shipped model, serves it on this machine and opens it.
 pub fn demo(workspace: &Workspace) -> Result<()> {
+    let out = with_model(workspace)?;
+    let server = Server::start(&out.site(), 8000)?;
+    println!("{} (Ctrl-C ends it)", server.url());
+    if let Err(error) = open::that(server.url()) {
+        println!("No browser could be opened ({error}): open the address yourself.");
+    }
+    server.run()
+}
+
+/// Builds the site with the shipped model.
+fn with_model(workspace: &Workspace) -> Result<Output> {
     let model = workspace.root.join("models/nano");
     if !model.join("config.json").is_file() {
         bail!(
@@ -36,12 +54,7 @@ pub fn demo(workspace: &Workspace) -> Result<()> {
     }
     let out = build(workspace)?;
     export(&model, &out.site().join("model"))?;
-    let server = Server::start(&out.site(), 8000)?;
-    println!("{} (Ctrl-C ends it)", server.url());
-    if let Err(error) = open::that(server.url()) {
-        println!("No browser could be opened ({error}): open the address yourself.");
-    }
-    server.run()
+    Ok(out)
 }
 
 /// The built site and package.

@@ -1,9 +1,9 @@
 //! Engine, element and app in a real browser: builds the site, makes a small model, draws with it natively, and runs `tests/web`.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use super::{Output, build, export};
 use crate::Workspace;
@@ -15,9 +15,9 @@ mod tiny;
 
 use tiny::{PRETRAIN, SFT, TOKENIZER, VISION};
 
-/// The prompt and the seeds that `tests/web/engine.test.js` draws, too.
-const PROMPT: &str = "a photo of a red apple";
-const SEEDS: [&str; 3] = ["0", "7", "12345"];
+/// The prompts and the number of seeds of each, from 0, that `tests/web/one_image.test.js` draws, too.
+const PROMPTS: &str = include_str!("../../../tests/web/prompts.json");
+const SEEDS: &str = "4";
 
 /// Two steps of training each, from which comes a model that is small and knows nothing: stage, folder of the run, settings.
 const STAGES: [(&str, &str, &[&str]); 4] = [
@@ -31,19 +31,28 @@ const STAGES: [(&str, &str, &[&str]); 4] = [
 pub fn run(workspace: &Workspace) -> Result<()> {
     need_browser()?;
     let site = build(workspace)?;
-    let tests = workspace.root.join("tests/web");
-    checked(Command::new("npm").args(["install", "--no-audit", "--no-fund"]).current_dir(&tests))?;
     let native = model(workspace, &site)?;
     let shots = workspace.target.join("web-test/shots");
     std::fs::create_dir_all(&shots)?;
-    checked(
-        Command::new("node")
-            .arg("--test")
-            .current_dir(&tests)
-            .env("UNIGEN_SITE", site.site())
-            .env("UNIGEN_NATIVE", native)
-            .env("UNIGEN_SHOTS", format!("{}/", shots.display())),
-    )
+    let mut node = node(workspace, &site)?;
+    // One after another: what they wait for takes all cores.
+    node.args(["--test", "--test-concurrency=1"]);
+    checked(node.env("UNIGEN_NATIVE", native).env("UNIGEN_SHOTS", format!("{}/", shots.display())))
+}
+
+/// Prints how long a visitor of the site waits; a model must have been exported into it.
+pub fn measure(workspace: &Workspace, site: &Output) -> Result<()> {
+    need_browser()?;
+    checked(node(workspace, site)?.arg("measure.js"))
+}
+
+/// Node in `tests/web`, with what is there installed and the site known.
+fn node(workspace: &Workspace, site: &Output) -> Result<Command> {
+    let tests = workspace.root.join("tests/web");
+    checked(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&tests))?;
+    let mut node = Command::new("node");
+    node.current_dir(&tests).env("UNIGEN_SITE", site.site());
+    Ok(node)
 }
 
 /// Chromium and node, installed where that is possible.
@@ -77,11 +86,12 @@ fn model(workspace: &Workspace, site: &Output) -> Result<std::path::PathBuf> {
         checked(train.args(settings.iter().flat_map(|setting| ["--set", setting])))?;
     }
     std::fs::rename(folder.join("sft/export"), folder.join("tiny"))?;
-    for seed in SEEDS {
-        let out = Path::new("native").join(format!("{seed}.png"));
+    let prompts: Vec<String> = serde_json::from_str(PROMPTS).context("prompts.json")?;
+    for device in ["cpu", "wgpu"] {
         let mut generate = unigen();
-        generate.args(["generate", PROMPT, "--model", "tiny", "--device", "cpu", "--seed", seed, "-o"]);
-        checked(generate.arg(out))?;
+        generate.arg("generate").args(&prompts).args(["--model", "tiny", "--count", SEEDS, "--device", device]);
+        generate.arg("--out").arg(Path::new("native").join(device).with_extension("png")).stdout(Stdio::null());
+        checked(&mut generate)?;
     }
     export(&folder.join("tiny"), &site.site().join("model"))?;
     Ok(folder.join("native"))

@@ -74,6 +74,7 @@ impl<T> Shared<T> {
         unsafe { std::slice::from_raw_parts_mut(self.0.add(start), len) }
     }
 
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     pub fn pointer(&self) -> *mut T {
         self.0
     }

@@ -161,7 +161,7 @@ fn add(rng: &mut impl Rng, split: Split, scene: &Scene) -> Option<Step> {
     if another == scene.objects.iter().all(|object| object.class != class) {
         return None;
     }
-    let size = sample_size(rng, class, scene.objects.len() + 1);
+    let size = sample_size(rng, scene.objects.len() + 1);
     let mut object = Object { class, color, center: [0.5; 2], size, flipped: false, rotation: 0. };
     if !tints_fit(scene, &object) || !scatter_clear(rng, scene, &mut object, None) {
         return None;
@@ -261,7 +261,7 @@ fn resize(rng: &mut impl Rng, scene: &Scene) -> Option<Step> {
     // By an even number of cells, so that an object that keeps its middle stays on the lattice.
     let cells = cells_of(scene.objects[index].size);
     let cells = if grow { cells + 2 } else { cells.saturating_sub(2) };
-    if !(5..=10).contains(&cells) {
+    if !(4..=10).contains(&cells) {
         return None;
     }
     let size = size_of(cells);

@@ -94,7 +94,7 @@ pub(super) fn in_region(region: [i8; 2]) -> String {
 /// `small`, `big` or nothing in between, for an object that stands alone.
 pub(super) fn size_word(object: &Object) -> Option<&'static str> {
     match object.size {
-        size if size < 0.5 => Some("small"),
+        size if size < 0.4 => Some("small"),
         size if size > 0.6 => Some("big"),
         _ => None,
     }
