@@ -1,12 +1,12 @@
 //! Requests that are tried again.
 
 use anyhow::{Context, Result, anyhow};
-use axum::body::Bytes;
 use backon::{ExponentialBuilder, Retryable};
 use futures_util::{StreamExt, stream};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::thread;
@@ -87,41 +87,37 @@ impl Client {
         let at_once = self.settings.concurrency.clamp(1, items.len().max(1));
         let wait = || self.runtime.block_on(stream::iter(items).map(&job).buffered(at_once).collect());
         // A thread of its own may wait, whatever runtime the caller may be in.
-        thread::scope(|scope| scope.spawn(wait).join())
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        thread::scope(|scope| scope.spawn(wait).join()).unwrap_or_else(|panic| resume_unwind(panic))
     }
 
     /// The answer to `body` at `url`, after as many tries as are allowed. What a server refuses for good (a status of 400
     /// to 499 but 408 and 429) and what is no answer are not asked for again.
     pub async fn post<T: DeserializeOwned>(&self, url: &str, body: &impl Serialize) -> Result<T, Missing> {
         let body = serde_json::to_vec(body).map_err(|e| Missing(format!("{url}: cannot be asked: {e}")))?;
-        let body = Bytes::from(body);
+        let first = Duration::try_from_secs_f64(self.settings.backoff).unwrap_or_default();
         let patience = ExponentialBuilder::new()
-            .with_min_delay(
-                Duration::try_from_secs_f64(self.settings.backoff).unwrap_or_default().min(LONGEST_WAIT),
-            )
+            .with_min_delay(first.min(LONGEST_WAIT))
             .with_max_delay(LONGEST_WAIT)
             .with_factor(2.0)
             .with_max_times(self.settings.retries as usize);
         let tries = AtomicU32::new(0);
         let attempt = || {
             tries.fetch_add(1, Ordering::Relaxed);
-            self.attempt(url, body.clone())
+            self.attempt(url, &body)
         };
-        attempt.retry(patience).when(|failed: &Failed| failed.again).await.map_err(
-            |Failed { why, .. }| {
-                let times = match tries.load(Ordering::Relaxed) {
-                    1 => "once".into(),
-                    tries => format!("{tries} times"),
-                };
-                Missing(format!("{url}: {why} (asked {times})"))
-            },
-        )
+        let answer = attempt.retry(patience).when(|failed: &Failed| failed.again).await;
+        answer.map_err(|Failed { why, .. }| {
+            let times = match tries.load(Ordering::Relaxed) {
+                1 => "once".into(),
+                tries => format!("{tries} times"),
+            };
+            Missing(format!("{url}: {why} (asked {times})"))
+        })
     }
 
-    async fn attempt<T: DeserializeOwned>(&self, url: &str, body: Bytes) -> Result<T, Failed> {
+    async fn attempt<T: DeserializeOwned>(&self, url: &str, body: &[u8]) -> Result<T, Failed> {
         let failed = |why: String, again| Failed { why, again };
-        let mut request = self.http.post(url).header("content-type", "application/json").body(body);
+        let mut request = self.http.post(url).header("content-type", "application/json").body(body.to_vec());
         if let Some(key) = &self.key {
             request = request.bearer_auth(key);
         }
@@ -156,7 +152,7 @@ impl Client {
     }
 }
 
-/// Sends requests, over TLS with the certificates of Mozilla: machines that judge pictures may have none of their own.
+/// Sends requests, over TLS with the root certificates of Mozilla: a bare container has none of its own.
 pub(super) fn http(timeout: Option<Duration>) -> Result<reqwest::Client> {
     let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -79,7 +79,7 @@ fn what_a_server_scores_arrives_with_every_error_in_its_place() {
     let url = format!("http://{}", server.address().unwrap());
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
-        scope.spawn(|| server.run(|| stop.load(Ordering::Relaxed)));
+        scope.spawn(|| server.run(|| stop.load(Ordering::Relaxed)).unwrap());
         let _stop = Stop(&stop);
         let remote = RemoteReward::new("redness", &url, &settings()).unwrap();
         let mut asked = items(&[50, 3, 70, 250, 90]);
