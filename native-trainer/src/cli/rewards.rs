@@ -80,7 +80,7 @@ impl ServeRewards {
         let server = Server::bind(&self.host, self.port, self.rewards.open()?)?;
         let interrupt = Interrupt::install()?;
         println!("rewards at http://{}; Ctrl-C ends", server.address()?);
-        server.run(|| interrupt.requested());
+        server.run(|| interrupt.requested())?;
         Ok(ExitCode::SUCCESS)
     }
 }

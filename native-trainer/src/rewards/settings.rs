@@ -91,7 +91,7 @@ pub fn open(settings: &[RewardSettings], device: &Device) -> Result<Vec<Box<dyn 
         };
         let judge = |label: &str, question| -> Result<Box<dyn Reward>> {
             ensure!(!name.is_empty(), "name says which model the endpoint is to use");
-            Ok(Box::new(Judge::new(label, at, name, question, http)))
+            Ok(Box::new(Judge::new(label, at, name, question, http)?))
         };
         let reward: Result<Box<dyn Reward>> = match kind {
             RewardKind::Contrastive => nano(Role::Contrastive),
@@ -103,7 +103,7 @@ pub fn open(settings: &[RewardSettings], device: &Device) -> Result<Vec<Box<dyn 
             RewardKind::JudgeYesNo => judge("judge-yes-no", Question::YesNo),
             RewardKind::JudgeScore => judge("judge-score", Question::Score),
             RewardKind::Remote if name.is_empty() => Err(anyhow!("name says which of its rewards is wanted")),
-            RewardKind::Remote => Ok(Box::new(RemoteReward::new(name, at, http))),
+            RewardKind::Remote => RemoteReward::new(name, at, http).map(|r| Box::new(r) as _),
         };
         reward.with_context(|| format!("the reward {kind:?} at {at}"))
     });

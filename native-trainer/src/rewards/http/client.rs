@@ -1,14 +1,24 @@
 //! Requests that are tried again.
 
+use anyhow::{Context, Result, anyhow};
+use backon::{ExponentialBuilder, Retryable};
+use futures_util::{StreamExt, stream};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::io;
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::thread;
 use std::time::Duration;
-use ureq::Agent;
+use tokio::runtime::{Builder, Runtime};
 
 use super::contract::Failure;
 use crate::rewards::Missing;
+
+/// What all clients wait in. It only moves bytes, so one thread is enough.
+static RUNTIME: LazyLock<io::Result<Runtime>> =
+    LazyLock::new(|| Builder::new_multi_thread().worker_threads(1).enable_all().build());
 
 /// How patient a client is, and how much it asks at a time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,15 +42,16 @@ impl Default for HttpSettings {
     }
 }
 
-/// The longest wait between two tries, in seconds.
-const LONGEST_WAIT: f64 = 60.0;
+/// The longest wait between two tries.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// The largest answer, in bytes.
-const MAX_ANSWER: u64 = 16 << 20;
+pub(super) const MAX_ANSWER: usize = 16 << 20;
 /// So much of an answer that was not understood goes into the error.
 const SHOWN: usize = 200;
 
 pub(super) struct Client {
-    agent: Agent,
+    http: reqwest::Client,
+    runtime: &'static Runtime,
     settings: HttpSettings,
     /// Sent as a bearer token.
     key: Option<String>,
@@ -54,62 +65,85 @@ struct Failed {
 }
 
 impl Client {
-    pub fn new(settings: &HttpSettings, key: Option<String>) -> Self {
+    /// # Errors
+    /// Where the system lacks what a client needs, such as threads.
+    pub fn new(settings: &HttpSettings, key: Option<String>) -> Result<Self> {
+        let runtime = RUNTIME.as_ref().map_err(|e| anyhow!("cannot start a client: {e}"))?;
         // A timeout that is no length of time is none.
         let timeout = Duration::try_from_secs_f64(settings.timeout).ok();
-        // A connection that idles keeps a thread of the server waiting, before which others may have to queue.
-        let config = Agent::config_builder()
-            .timeout_global(timeout)
-            .http_status_as_error(false)
-            .max_idle_connections(0)
-            .build();
-        Self { agent: config.into(), settings: settings.clone(), key }
+        Ok(Self { http: http(timeout)?, runtime, settings: settings.clone(), key })
     }
 
     pub fn settings(&self) -> &HttpSettings {
         &self.settings
     }
 
-    /// The answer to `body` at `url`, after as many tries as are allowed. What a server refuses for good (a status of 400
-    /// to 499 but 408 and 429) and what is no answer are not asked for again.
-    pub fn post<T: DeserializeOwned>(&self, url: &str, body: &impl Serialize) -> Result<T, Missing> {
-        let body = serde_json::to_vec(body).map_err(|e| Missing(format!("{url}: cannot be asked: {e}")))?;
-        let mut wait = self.settings.backoff;
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            match self.attempt(url, &body) {
-                Ok(answer) => return Ok(answer),
-                Err(Failed { again: true, .. }) if tries <= self.settings.retries => {
-                    thread::sleep(Duration::try_from_secs_f64(wait.min(LONGEST_WAIT)).unwrap_or_default());
-                    wait *= 2.0;
-                }
-                Err(Failed { why, .. }) => {
-                    let times = if tries == 1 { "once".into() } else { format!("{tries} times") };
-                    return Err(Missing(format!("{url}: {why} (asked {times})")));
-                }
-            }
-        }
+    /// `job` of each of `items`, in their order, [`HttpSettings::concurrency`] of them at a time.
+    pub fn each<'a, I: Sync, T: Send, F: Future<Output = T>>(
+        &self,
+        items: &'a [I],
+        job: impl Fn(&'a I) -> F + Sync,
+    ) -> Vec<T> {
+        let at_once = self.settings.concurrency.clamp(1, items.len().max(1));
+        let wait = || self.runtime.block_on(stream::iter(items).map(&job).buffered(at_once).collect());
+        // A thread of its own may wait, whatever runtime the caller may be in.
+        thread::scope(|scope| scope.spawn(wait).join()).unwrap_or_else(|panic| resume_unwind(panic))
     }
 
-    fn attempt<T: DeserializeOwned>(&self, url: &str, body: &[u8]) -> Result<T, Failed> {
+    /// The answer to `body` at `url`, after as many tries as are allowed. What a server refuses for good (a status of 400
+    /// to 499 but 408 and 429) and what is no answer are not asked for again.
+    pub async fn post<T: DeserializeOwned>(&self, url: &str, body: &impl Serialize) -> Result<T, Missing> {
+        let body = serde_json::to_vec(body).map_err(|e| Missing(format!("{url}: cannot be asked: {e}")))?;
+        let first = Duration::try_from_secs_f64(self.settings.backoff).unwrap_or_default();
+        let patience = ExponentialBuilder::new()
+            .with_min_delay(first.min(LONGEST_WAIT))
+            .with_max_delay(LONGEST_WAIT)
+            .with_factor(2.0)
+            .with_max_times(self.settings.retries as usize);
+        let tries = AtomicU32::new(0);
+        let attempt = || {
+            tries.fetch_add(1, Ordering::Relaxed);
+            self.attempt(url, &body)
+        };
+        let answer = attempt.retry(patience).when(|failed: &Failed| failed.again).await;
+        answer.map_err(|Failed { why, .. }| {
+            let times = match tries.load(Ordering::Relaxed) {
+                1 => "once".into(),
+                tries => format!("{tries} times"),
+            };
+            Missing(format!("{url}: {why} (asked {times})"))
+        })
+    }
+
+    async fn attempt<T: DeserializeOwned>(&self, url: &str, body: &[u8]) -> Result<T, Failed> {
         let failed = |why: String, again| Failed { why, again };
-        let mut request = self.agent.post(url).header("content-type", "application/json");
+        let mut request = self.http.post(url).header("content-type", "application/json").body(body.to_vec());
         if let Some(key) = &self.key {
-            request = request.header("authorization", format!("Bearer {key}"));
+            request = request.bearer_auth(key);
         }
-        let mut answer = request.send(body).map_err(|e| {
-            let again = !matches!(e, ureq::Error::BadUri(_) | ureq::Error::Http(_));
-            failed(format!("no answer: {e}"), again)
+        let mut answer = request.send().await.map_err(|e| {
+            // What cannot even be sent is the address or the key.
+            let again = !e.is_builder();
+            failed(format!("no answer: {}", reason(e)), again)
         })?;
-        let status = answer.status().as_u16();
-        let text = answer.body_mut().with_config().limit(MAX_ANSWER).read_to_vec();
-        let text = text.map_err(|e| failed(format!("the answer broke off: {e}"), true))?;
-        if !(200..300).contains(&status) {
+        let status = answer.status();
+        let mut text = Vec::new();
+        loop {
+            match answer.chunk().await {
+                Ok(Some(part)) if text.len() + part.len() <= MAX_ANSWER => text.extend_from_slice(&part),
+                Ok(Some(_)) => {
+                    return Err(failed(format!("the answer has more than {MAX_ANSWER} bytes"), false));
+                }
+                Ok(None) => break,
+                Err(e) => return Err(failed(format!("the answer broke off: {}", reason(e)), true)),
+            }
+        }
+        if !status.is_success() {
             let why = match serde_json::from_slice::<Failure>(&text) {
                 Ok(failure) => failure.error,
                 Err(_) => shown(&text),
             };
+            let status = status.as_u16();
             let again = matches!(status, 408 | 429 | 500..);
             return Err(failed(format!("status {status}: {why}"), again));
         }
@@ -118,33 +152,31 @@ impl Client {
     }
 }
 
+/// Sends requests, over TLS with the root certificates of Mozilla: a bare container has none of its own.
+pub(super) fn http(timeout: Option<Duration>) -> Result<reqwest::Client> {
+    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let mut client = reqwest::Client::builder().tls_backend_preconfigured(tls);
+    if let Some(timeout) = timeout {
+        client = client.timeout(timeout);
+    }
+    client.build().context("cannot make an HTTP client")
+}
+
+/// Why a request failed, to its cause.
+fn reason(error: reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "timeout".into();
+    }
+    format!("{:#}", anyhow::Error::from(error.without_url()))
+}
+
 fn shown(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     let end = text.floor_char_boundary(SHOWN);
     if end < text.len() { format!("{}..", &text[..end]) } else { text.into_owned() }
-}
-
-/// `job` of every index below `count`, `at_once` of them at a time, in order.
-pub(super) fn concurrently<T: Send>(count: usize, at_once: usize, job: impl Fn(usize) -> T + Sync) -> Vec<T> {
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut done = Vec::new();
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            if index >= count {
-                return done;
-            }
-            done.push((index, job(index)));
-        }
-    };
-    let mut done: Vec<(usize, T)> = thread::scope(|scope| {
-        let workers: Vec<_> = (0..at_once.clamp(1, count.max(1))).map(|_| scope.spawn(work)).collect();
-        let done = workers.into_iter().flat_map(|worker| match worker.join() {
-            Ok(done) => done,
-            Err(panic) => std::panic::resume_unwind(panic),
-        });
-        done.collect()
-    });
-    done.sort_by_key(|(index, _)| *index);
-    done.into_iter().map(|(_, value)| value).collect()
 }

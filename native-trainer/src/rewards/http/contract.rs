@@ -4,7 +4,7 @@
 //! - `POST /v1/score` with a [`ScoreRequest`] → [`ScoreResponse`]
 //!
 //! Whatever cannot be served is answered with a status of 400 or above and a [`Failure`]: 400 for what no server could
-//! serve, 404 for an unknown path or reward, 503 where it is worth another try.
+//! serve, 404 for an unknown path or reward, 500 where a reward failed altogether, 503 where it is worth another try.
 
 use anyhow::{Context, Result};
 use base64::Engine;

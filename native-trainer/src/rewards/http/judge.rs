@@ -1,9 +1,10 @@
 //! A vision-language model as a judge, behind an OpenAI-compatible chat endpoint, as vLLM and others serve it.
 
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::client::{Client, HttpSettings, concurrently};
+use super::client::{Client, HttpSettings};
 use super::contract::encode;
 use crate::rewards::{Item, Missing, Reward, Score};
 
@@ -66,17 +67,26 @@ struct Top {
 
 impl Judge {
     /// The model `model` behind the endpoint at `url`, such as `http://judge:8000/v1`. Nothing is asked yet.
-    pub fn new(name: &str, url: &str, model: &str, question: Question, settings: &HttpSettings) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// Where the system lacks what a client needs.
+    pub fn new(
+        name: &str,
+        url: &str,
+        model: &str,
+        question: Question,
+        settings: &HttpSettings,
+    ) -> Result<Self> {
+        Ok(Self {
             name: name.into(),
             model: model.into(),
             url: format!("{}/chat/completions", url.trim_end_matches('/')),
             question,
-            client: Client::new(settings, std::env::var(KEY).ok()),
-        }
+            client: Client::new(settings, std::env::var(KEY).ok())?,
+        })
     }
 
-    fn ask(&self, item: &Item) -> Score {
+    async fn ask(&self, item: &Item) -> Score {
         let image = format!("data:image/png;base64,{}", encode(&item.image)?);
         let text = match self.question {
             Question::YesNo => format!(
@@ -107,7 +117,7 @@ impl Judge {
             }
             Question::Score => request["max_tokens"] = 512.into(),
         }
-        let completion: Completion = self.client.post(&self.url, &request)?;
+        let completion: Completion = self.client.post(&self.url, &request).await?;
         let wrong = |what: String| Missing(format!("{}: {what}", self.url));
         let choice =
             completion.choices.into_iter().next().ok_or_else(|| wrong("no choices came back".into()))?;
@@ -161,7 +171,7 @@ impl Reward for Judge {
     }
 
     fn score(&self, items: &[Item]) -> Vec<Score> {
-        concurrently(items.len(), self.client.settings().concurrency, |i| self.ask(&items[i]))
+        self.client.each(items, |item| self.ask(item))
     }
 
     fn waits(&self) -> bool {

@@ -1,6 +1,8 @@
 //! A reward that a server has.
 
-use super::client::{Client, HttpSettings, concurrently};
+use anyhow::Result;
+
+use super::client::{Client, HttpSettings};
 use super::contract::{ScoreRequest, ScoreResponse, VERSION, WireItem};
 use crate::rewards::{Item, Missing, Reward, Score};
 
@@ -13,16 +15,19 @@ pub struct RemoteReward {
 
 impl RemoteReward {
     /// The reward `name` of the server at `url`, such as `http://rewards:8600`. Nothing is asked yet.
-    pub fn new(name: &str, url: &str, settings: &HttpSettings) -> Self {
+    ///
+    /// # Errors
+    /// Where the system lacks what a client needs.
+    pub fn new(name: &str, url: &str, settings: &HttpSettings) -> Result<Self> {
         let url = format!("{}/v1/score", url.trim_end_matches('/'));
-        Self { name: name.into(), url, client: Client::new(settings, None) }
+        Ok(Self { name: name.into(), url, client: Client::new(settings, None)? })
     }
 
     /// Scores of the items of one request, or why all are missing.
-    fn ask(&self, items: &[Item]) -> Result<Vec<Score>, Missing> {
-        let opened = items.iter().map(WireItem::new).collect::<anyhow::Result<Vec<_>>>()?;
+    async fn ask(&self, items: &[Item]) -> Result<Vec<Score>, Missing> {
+        let opened = items.iter().map(WireItem::new).collect::<Result<Vec<_>>>()?;
         let request = ScoreRequest { version: VERSION, rewards: vec![self.name.clone()], items: opened };
-        let response: ScoreResponse = self.client.post(&self.url, &request)?;
+        let response: ScoreResponse = self.client.post(&self.url, &request).await?;
         let wrong = |what: String| Err(Missing(format!("{}: {what}", self.url)));
         if response.version != VERSION {
             return wrong(format!("the answer is of version {}, not {VERSION}", response.version));
@@ -43,10 +48,9 @@ impl Reward for RemoteReward {
     }
 
     fn score(&self, items: &[Item]) -> Vec<Score> {
-        let HttpSettings { batch, concurrency, .. } = *self.client.settings();
-        let batches: Vec<&[Item]> = items.chunks(batch.max(1)).collect();
-        let answers = concurrently(batches.len(), concurrency, |i| {
-            self.ask(batches[i]).unwrap_or_else(|why| vec![Err(why); batches[i].len()])
+        let batches: Vec<&[Item]> = items.chunks(self.client.settings().batch.max(1)).collect();
+        let answers = self.client.each(&batches, |batch| async {
+            self.ask(batch).await.unwrap_or_else(|why| vec![Err(why); batch.len()])
         });
         answers.into_iter().flatten().collect()
     }

@@ -1,38 +1,46 @@
 //! Serving rewards.
 
-use anyhow::{Context, Result, anyhow, ensure};
-use serde::Serialize;
+use anyhow::{Context, Result, ensure};
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
 use std::collections::BTreeSet;
-use std::io::{Cursor, Read};
-use std::net::SocketAddr;
-use std::sync::Mutex;
-use std::thread;
+use std::future::IntoFuture;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
-use tiny_http::{Header, Method, Request, Response};
+use tokio::runtime::Runtime;
+use tokio::sync::{Mutex, oneshot};
+use tokio::time::sleep;
 
 use super::contract::{Failure, Health, ScoreRequest, ScoreResponse, VERSION, WireScore, WireScores};
 use crate::rewards::{Item, Missing, Reward, Score};
 
 /// The largest request, in bytes.
-const MAX_REQUEST: u64 = 256 << 20;
+pub(super) const MAX_REQUEST: usize = 256 << 20;
 /// The most items of a request.
 const MAX_ITEMS: usize = 4096;
-/// Requests that are read and answered at once; scoring itself takes turns.
-const WORKERS: usize = 4;
-/// How long a worker waits for a request before it looks whether to stop.
-const WAIT: Duration = Duration::from_millis(200);
+/// How often the server looks whether to stop.
+const LOOK: Duration = Duration::from_millis(200);
+/// How long a server that is to stop waits, after the last scores, for clients that are slow to send or to take.
+const GRACE: Duration = Duration::from_secs(5);
 
-/// A server of rewards by the [contract](super::contract). A client that keeps idle connections open may delay others:
-/// close each after its answer.
+/// A server of rewards by the [contract](super::contract).
 pub struct Server {
-    inner: tiny_http::Server,
-    rewards: Vec<Box<dyn Reward>>,
-    /// Rewards compute on all cores: one request at a time.
-    turn: Mutex<()>,
+    listener: TcpListener,
+    served: Served,
 }
 
-/// An answer: status and body.
-type Answer = (u16, Vec<u8>);
+#[derive(Clone)]
+struct Served {
+    names: Arc<[String]>,
+    /// Rewards compute on all cores: one request at a time.
+    rewards: Arc<Mutex<Vec<Box<dyn Reward>>>>,
+}
 
 impl Server {
     /// Listens at `host`:`port`; port 0 takes a free one.
@@ -43,97 +51,125 @@ impl Server {
         let names: BTreeSet<&str> = rewards.iter().map(|reward| reward.name()).collect();
         ensure!(!rewards.is_empty(), "there are no rewards to serve");
         ensure!(names.len() == rewards.len(), "two rewards have one name; serve each once");
-        let inner = tiny_http::Server::http((host, port))
-            .map_err(|e| anyhow!("{e}"))
+        let listener = TcpListener::bind((host, port))
             .with_context(|| format!("cannot listen at {host}:{port}; choose another --port"))?;
-        Ok(Self { inner, rewards, turn: Mutex::new(()) })
+        // As tokio wants it.
+        listener.set_nonblocking(true)?;
+        let names = rewards.iter().map(|reward| reward.name().to_owned()).collect();
+        Ok(Self { listener, served: Served { names, rewards: Arc::new(Mutex::new(rewards)) } })
     }
 
     /// Where it listens.
     ///
     /// # Errors
-    /// Where it does not listen at an IP address.
+    /// Where the system does not say.
     pub fn address(&self) -> Result<SocketAddr> {
-        self.inner.server_addr().to_ip().context("the server has no IP address")
+        Ok(self.listener.local_addr()?)
     }
 
-    /// Serves until `stop` says so.
-    pub fn run(&self, stop: impl Fn() -> bool + Sync) {
-        thread::scope(|scope| {
-            for _ in 0..WORKERS {
-                scope.spawn(|| {
-                    while !stop() {
-                        if let Ok(Some(request)) = self.inner.recv_timeout(WAIT) {
-                            self.serve(request);
-                        }
-                    }
-                });
-            }
-        });
-    }
-
-    fn serve(&self, mut request: Request) {
-        let path = request.url().split('?').next().unwrap_or_default().to_owned();
-        let (status, body) = match (request.method(), path.as_str()) {
-            (Method::Get, "/health") => {
-                let rewards = self.rewards.iter().map(|reward| reward.name().to_owned()).collect();
-                json(200, &Health { version: VERSION, rewards })
-            }
-            (Method::Post, "/v1/score") => {
-                let mut body = Vec::new();
-                match request.as_reader().take(MAX_REQUEST + 1).read_to_end(&mut body) {
-                    Err(e) => failure(400, format!("the request broke off: {e}")),
-                    Ok(_) if body.len() as u64 > MAX_REQUEST => failure(
-                        400,
-                        format!("the request has more than {MAX_REQUEST} bytes; send fewer items"),
-                    ),
-                    Ok(_) => self.score(&body),
-                }
-            }
-            (_, "/health" | "/v1/score") => failure(400, "use GET /health or POST /v1/score".into()),
-            _ => failure(404, format!("there is no {path}; use GET /health or POST /v1/score")),
-        };
-        let mut response = Response::new(status.into(), vec![], Cursor::new(body), None, None);
-        if let Ok(header) = Header::from_bytes("content-type", "application/json") {
-            response.add_header(header);
-        }
-        // A client that has gone away needs no answer.
-        let _ = request.respond(response);
-    }
-
-    fn score(&self, body: &[u8]) -> Answer {
-        let request: ScoreRequest = match serde_json::from_slice(body) {
-            Ok(request) => request,
-            Err(e) => return failure(400, format!("the request is not understood: {e}")),
-        };
-        if request.version != VERSION {
-            return failure(400, format!("the request is of version {}, not {VERSION}", request.version));
-        }
-        if request.items.len() > MAX_ITEMS {
-            return failure(400, format!("{} items are more than {MAX_ITEMS}", request.items.len()));
-        }
-        let opened: Vec<Result<Item, Missing>> =
-            request.items.iter().map(|item| item.open().map_err(Missing::from)).collect();
-        let items: Vec<Item> = opened.iter().filter_map(|item| item.as_ref().ok()).cloned().collect();
-        let mut rewards = Vec::with_capacity(request.rewards.len());
-        for name in request.rewards {
-            let Some(reward) = self.rewards.iter().find(|reward| reward.name() == name) else {
-                return failure(404, format!("there is no reward {name}; GET /health lists all"));
-            };
-            let scores = {
-                let _turn = self.turn.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-                reward.score(&items)
-            };
-            let mut scores = scores.into_iter();
-            let none = || Err(Missing("the reward gave no score".into()));
-            let scores = opened.iter().map(|item| match item {
-                Ok(_) => scores.next().unwrap_or_else(none),
-                Err(missing) => Err(missing.clone()),
+    /// Serves until `stop` says so; then takes no more requests, answers those that it has, and returns.
+    ///
+    /// # Errors
+    /// Where the system lacks what a server needs, such as threads.
+    pub fn run(self, stop: impl Fn() -> bool) -> Result<()> {
+        Runtime::new().context("cannot start the server")?.block_on(async {
+            let listener = tokio::net::TcpListener::from_std(self.listener)?;
+            let rewards = self.served.rewards.clone();
+            let (stopping, stopped) = oneshot::channel::<()>();
+            let serving = axum::serve(listener, app(self.served)).with_graceful_shutdown(async {
+                // A sender that is gone says the same.
+                let _ = stopped.await;
             });
-            rewards.push(WireScores { name, scores: scores.map(finite).collect() });
-        }
-        json(200, &ScoreResponse { version: VERSION, rewards })
+            let leaving = async {
+                while !stop() {
+                    sleep(LOOK).await;
+                }
+                drop(stopping);
+                // Turns are taken in order: this one comes after all requests that wait for theirs.
+                drop(rewards.lock().await);
+                sleep(GRACE).await;
+            };
+            tokio::select! {
+                served = serving.into_future() => Ok(served?),
+                () = leaving => Ok(()),
+            }
+        })
     }
+}
+
+fn app(served: Served) -> Router {
+    Router::new()
+        .route("/health", get(health))
+        .route("/v1/score", post(score))
+        .method_not_allowed_fallback(async || {
+            Refused(StatusCode::BAD_REQUEST, "use GET /health or POST /v1/score".into())
+        })
+        .fallback(async |uri: Uri| {
+            let why = format!("there is no {}; use GET /health or POST /v1/score", uri.path());
+            Refused(StatusCode::NOT_FOUND, why)
+        })
+        .layer(DefaultBodyLimit::max(MAX_REQUEST))
+        .with_state(served)
+}
+
+/// A request that is not served: the status, and why.
+struct Refused(StatusCode, String);
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        (self.0, Json(Failure { version: VERSION, error: self.1 })).into_response()
+    }
+}
+
+async fn health(State(served): State<Served>) -> Json<Health> {
+    Json(Health { version: VERSION, rewards: served.names.to_vec() })
+}
+
+async fn score(
+    State(served): State<Served>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<ScoreResponse>, Refused> {
+    let bad = |why: String| Refused(StatusCode::BAD_REQUEST, why);
+    let body = body.map_err(|e| match e.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            bad(format!("the request has more than {MAX_REQUEST} bytes; send fewer items"))
+        }
+        _ => bad(format!("the request broke off: {e}")),
+    })?;
+    let request: ScoreRequest =
+        serde_json::from_slice(&body).map_err(|e| bad(format!("the request is not understood: {e}")))?;
+    drop(body);
+    if request.version != VERSION {
+        return Err(bad(format!("the request is of version {}, not {VERSION}", request.version)));
+    }
+    if request.items.len() > MAX_ITEMS {
+        return Err(bad(format!("{} items are more than {MAX_ITEMS}", request.items.len())));
+    }
+    if let Some(name) = request.rewards.iter().find(|name| !served.names.contains(name)) {
+        let why = format!("there is no reward {name}; GET /health lists all");
+        return Err(Refused(StatusCode::NOT_FOUND, why));
+    }
+    // The turn goes along: scoring that has begun ends before another begins, also where the client has gone.
+    let rewards = served.rewards.lock_owned().await;
+    let scored = tokio::task::spawn_blocking(move || scores(&rewards, request)).await;
+    scored.map(Json).map_err(|e| Refused(StatusCode::INTERNAL_SERVER_ERROR, format!("scoring failed: {e}")))
+}
+
+/// The answer to a request whose rewards are all among `rewards`.
+fn scores(rewards: &[Box<dyn Reward>], request: ScoreRequest) -> ScoreResponse {
+    let opened: Vec<Result<Item, Missing>> =
+        request.items.iter().map(|item| item.open().map_err(Missing::from)).collect();
+    let items: Vec<Item> = opened.iter().filter_map(|item| item.as_ref().ok()).cloned().collect();
+    let scored = request.rewards.into_iter().filter_map(|name| {
+        let mut scores = rewards.iter().find(|reward| reward.name() == name)?.score(&items).into_iter();
+        let none = || Err(Missing("the reward gave no score".into()));
+        let scores = opened.iter().map(|item| match item {
+            Ok(_) => scores.next().unwrap_or_else(none),
+            Err(missing) => Err(missing.clone()),
+        });
+        Some(WireScores { scores: scores.map(finite).collect(), name })
+    });
+    ScoreResponse { version: VERSION, rewards: scored.collect() }
 }
 
 /// JSON has no NaN.
@@ -141,16 +177,5 @@ fn finite(score: Score) -> WireScore {
     match score {
         Ok(score) if !score.is_finite() => WireScore::Error(format!("the score is {score}")),
         score => score.into(),
-    }
-}
-
-fn failure(status: u16, error: String) -> Answer {
-    json(status, &Failure { version: VERSION, error })
-}
-
-fn json(status: u16, body: &impl Serialize) -> Answer {
-    match serde_json::to_vec(body) {
-        Ok(body) => (status, body),
-        Err(e) => (500, e.to_string().into_bytes()),
     }
 }

@@ -3,12 +3,16 @@
 use super::contract::{Health, ScoreRequest, ScoreResponse, VERSION, WireScore, WireScores};
 use super::*;
 use crate::rewards::{Ensemble, Item, Member, Missing, Reward, Score};
+use axum::http::StatusCode;
+use axum::{Json, Router};
 use image::{Rgb, RgbImage};
 use serde_json::{Value, json};
-use std::sync::Mutex;
+use std::future::IntoFuture;
+use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
-use std::{io::Cursor, thread};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use tokio::runtime::Runtime;
 
 fn settings() -> HttpSettings {
     HttpSettings { timeout: 10.0, retries: 2, backoff: 0.001, concurrency: 3, batch: 2 }
@@ -42,30 +46,18 @@ impl Reward for Redness {
 }
 
 /// Runs `test` against a server that answers request number `n` with `answer(n, body)`: status and body.
-fn mock(answer: impl Fn(usize, &Value) -> (u16, String) + Sync, test: impl FnOnce(&str)) {
-    let server = tiny_http::Server::http("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", server.server_addr());
-    let (stop, count) = (AtomicBool::new(false), AtomicUsize::new(0));
-    thread::scope(|scope| {
-        for _ in 0..3 {
-            scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) {
-                    let Ok(Some(mut request)) = server.recv_timeout(Duration::from_millis(20)) else {
-                        continue;
-                    };
-                    let mut body = String::new();
-                    request.as_reader().read_to_string(&mut body).unwrap();
-                    let body = serde_json::from_str(&body).unwrap();
-                    let (status, text) = answer(count.fetch_add(1, Ordering::Relaxed), &body);
-                    let text = Cursor::new(text.into_bytes());
-                    let _ =
-                        request.respond(tiny_http::Response::new(status.into(), vec![], text, None, None));
-                }
-            });
-        }
-        let _stop = Stop(&stop);
-        test(&url);
+fn mock(answer: impl Fn(usize, &Value) -> (u16, String) + Send + Sync + 'static, test: impl FnOnce(&str)) {
+    let count = AtomicUsize::new(0);
+    let answer = Arc::new(move |body: &Value| answer(count.fetch_add(1, Ordering::Relaxed), body));
+    let app = Router::new().fallback(async move |Json(body): Json<Value>| {
+        let (status, text) = answer(&body);
+        (StatusCode::from_u16(status).unwrap(), text)
     });
+    let runtime = Runtime::new().unwrap();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    runtime.spawn(axum::serve(listener, app).into_future());
+    test(&url);
 }
 
 /// Ends servers when a test does, however it does.
@@ -87,9 +79,9 @@ fn what_a_server_scores_arrives_with_every_error_in_its_place() {
     let url = format!("http://{}", server.address().unwrap());
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
-        scope.spawn(|| server.run(|| stop.load(Ordering::Relaxed)));
+        scope.spawn(|| server.run(|| stop.load(Ordering::Relaxed)).unwrap());
         let _stop = Stop(&stop);
-        let remote = RemoteReward::new("redness", &url, &settings());
+        let remote = RemoteReward::new("redness", &url, &settings()).unwrap();
         let mut asked = items(&[50, 3, 70, 250, 90]);
         asked[4].before = Some(RgbImage::new(1, 1));
         let scores = remote.score(&asked);
@@ -97,18 +89,33 @@ fn what_a_server_scores_arrives_with_every_error_in_its_place() {
         assert_eq!(why(&scores[1]), "too dark");
         assert!(why(&scores[3]).contains("NaN"));
 
-        let unknown = RemoteReward::new("beauty", &url, &settings()).score(&asked);
+        let unknown = RemoteReward::new("beauty", &url, &settings()).unwrap().score(&asked);
         assert!(why(&unknown[0]).contains("no reward beauty") && why(&unknown[0]).contains("asked once"));
 
-        let agent: ureq::Agent =
-            ureq::Agent::config_builder().http_status_as_error(false).max_idle_connections(0).build().into();
-        let health = agent.get(format!("{url}/health")).call().unwrap().body_mut().read_to_string().unwrap();
+        let (runtime, http) = (Runtime::new().unwrap(), client::http(None).unwrap());
+        // Status and body.
+        let ask = |request: reqwest::RequestBuilder| {
+            runtime.block_on(async {
+                let answer = request.send().await.unwrap();
+                assert_eq!(answer.headers()["content-type"], "application/json");
+                (answer.status().as_u16(), answer.text().await.unwrap())
+            })
+        };
+        let (_, health) = ask(http.get(format!("{url}/health")));
         let health: Health = serde_json::from_str(&health).unwrap();
         assert_eq!(health, Health { version: VERSION, rewards: vec!["redness".into()] });
         let picture = contract::WireItem::new(&asked[0]).unwrap().image;
         for (body, status, part) in [
             ("{".to_owned(), 400, "not understood"),
             (json!({ "version": 2, "rewards": [], "items": [] }).to_string(), 400, "version 2"),
+            (
+                json!({ "version": 1, "rewards": [],
+                    "items": vec![json!({ "image": "", "description": "" }); 4097] })
+                .to_string(),
+                400,
+                "4097 items",
+            ),
+            (" ".repeat(server::MAX_REQUEST + 1), 400, "send fewer items"),
             (
                 json!({ "version": 1, "rewards": ["redness"], "items": [
                     { "image": "?", "description": "" },
@@ -120,16 +127,22 @@ fn what_a_server_scores_arrives_with_every_error_in_its_place() {
                 "base64",
             ),
         ] {
-            let mut answer = agent.post(format!("{url}/v1/score")).send(body.as_str()).unwrap();
-            assert_eq!(answer.status().as_u16(), status);
-            let text = answer.body_mut().read_to_string().unwrap();
+            let (found, text) = ask(http.post(format!("{url}/v1/score")).body(body));
+            assert_eq!(found, status, "{text}");
             assert!(text.contains(part), "{text}");
             if status == 200 {
                 let response: ScoreResponse = serde_json::from_str(&text).unwrap();
                 assert_eq!(response.rewards[0].scores[2], WireScore::Score(50.0));
             }
         }
-        assert_eq!(agent.get(format!("{url}/v2/score")).call().unwrap().status().as_u16(), 404);
+        for (path, wanted) in [("/v2/score", 404), ("/v1/score", 400)] {
+            let (status, text) = ask(http.get(format!("{url}{path}")));
+            assert_eq!(status, wanted, "{path}");
+            let failure: contract::Failure = serde_json::from_str(&text).unwrap();
+            assert!(failure.error.contains("POST /v1/score"), "{text}");
+        }
+        // Also who is in a runtime may score.
+        assert_eq!(runtime.block_on(async { remote.score(&asked[..1]) }), [Ok(50.0)]);
     });
     assert!(Server::bind("127.0.0.1", 0, vec![]).is_err());
     assert!(Server::bind("127.0.0.1", 0, vec![Box::new(Redness), Box::new(Redness)]).is_err());
@@ -139,7 +152,7 @@ fn what_a_server_scores_arrives_with_every_error_in_its_place() {
 fn failures_are_tried_again_and_then_missing() {
     // Every request fails once, with one status or another.
     let seen = Mutex::new(Vec::new());
-    let answer = |_: usize, body: &Value| {
+    let answer = move |_: usize, body: &Value| {
         let request: ScoreRequest = serde_json::from_value(body.clone()).unwrap();
         let mut seen = seen.lock().unwrap();
         if !seen.contains(body) {
@@ -151,29 +164,30 @@ fn failures_are_tried_again_and_then_missing() {
         (200, serde_json::to_string(&ScoreResponse { version: 1, rewards }).unwrap())
     };
     mock(answer, |url| {
-        let scores = RemoteReward::new("x", url, &settings()).score(&items(&[1, 2, 3, 4, 5]));
+        let scores = RemoteReward::new("x", url, &settings()).unwrap().score(&items(&[1, 2, 3, 4, 5]));
         assert_eq!(scores, vec![Ok(1.5); 5]);
     });
     mock(
         |_, _| (503, json!({ "version": 1, "error": "loading" }).to_string()),
         |url| {
-            let scores = RemoteReward::new("x", url, &settings()).score(&items(&[1]));
+            let scores = RemoteReward::new("x", url, &settings()).unwrap().score(&items(&[1]));
             assert!(why(&scores[0]).contains("status 503: loading (asked 3 times)"), "{scores:?}");
         },
     );
     // Nobody listens there any more.
-    let gone = tiny_http::Server::http("127.0.0.1:0").unwrap().server_addr();
-    let scores = RemoteReward::new("x", &format!("http://{gone}"), &settings()).score(&items(&[1, 2, 3]));
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let scores =
+        RemoteReward::new("x", &format!("http://{gone}"), &settings()).unwrap().score(&items(&[1, 2, 3]));
     assert!(scores.iter().all(|score| why(score).contains("no answer")), "{scores:?}");
 }
 
 #[test]
 fn a_server_that_does_not_answer_in_time_scores_nothing() {
-    let server = tiny_http::Server::http("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", server.server_addr());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
     let hurried = HttpSettings { timeout: 0.2, retries: 1, ..settings() };
-    // Its requests are never taken.
-    let scores = RemoteReward::new("x", &url, &hurried).score(&items(&[1]));
+    // Its connections are never taken.
+    let scores = RemoteReward::new("x", &url, &hurried).unwrap().score(&items(&[1]));
     assert!(why(&scores[0]).contains("timeout") && why(&scores[0]).contains("asked 2 times"), "{scores:?}");
 }
 
@@ -191,9 +205,9 @@ fn answers_that_are_none_score_nothing_and_stop_nothing() {
     ];
     for answer in malformed {
         mock(
-            |_, _| (200, answer.into()),
+            move |_, _| (200, answer.into()),
             |url| {
-                let remote = || RemoteReward::new("x", url, &settings());
+                let remote = || RemoteReward::new("x", url, &settings()).unwrap();
                 let scores = remote().score(&items(&[1, 2]));
                 assert!(scores.iter().all(Result::is_err), "{answer}: {scores:?}");
                 let member = |reward: Box<dyn Reward>, weight| Member { reward, weight };
@@ -209,9 +223,20 @@ fn answers_that_are_none_score_nothing_and_stop_nothing() {
 }
 
 #[test]
+fn an_answer_without_end_is_not_read_to_it() {
+    mock(
+        |_, _| (200, " ".repeat(client::MAX_ANSWER + 1)),
+        |url| {
+            let scores = RemoteReward::new("x", url, &settings()).unwrap().score(&items(&[1]));
+            assert!(why(&scores[0]).contains("more than 16777216 bytes (asked once)"), "{scores:?}");
+        },
+    );
+}
+
+#[test]
 fn judges_are_shown_the_picture_and_only_answers_count() {
     let chat = |content: &str| json!({ "choices": [{ "message": { "content": content } }] }).to_string();
-    let answer = |_: usize, body: &Value| {
+    let answer = move |_: usize, body: &Value| {
         assert_eq!(body["model"], "judge-7b");
         let content = &body["messages"][0]["content"];
         assert!(content[0]["image_url"]["url"].as_str().unwrap().starts_with("data:image/png;base64,iVBOR"));
@@ -233,7 +258,8 @@ fn judges_are_shown_the_picture_and_only_answers_count() {
         }
     };
     mock(answer, |url| {
-        let judge = |question| Judge::new("judge", &format!("{url}/v1/"), "judge-7b", question, &settings());
+        let judge =
+            |question| Judge::new("judge", &format!("{url}/v1/"), "judge-7b", question, &settings()).unwrap();
         let scores = judge(Question::YesNo).score(&items(&[1, 2, 3, 4]));
         assert!((scores[0].clone().unwrap() - 0.75).abs() < 1e-6, "{scores:?}");
         assert_eq!(scores[1], Ok(0.0));
