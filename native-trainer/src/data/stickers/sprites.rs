@@ -27,8 +27,6 @@ pub(super) struct Sprite {
     longest: f32,
     /// The convex hull of the visible pixels about the middle, where the longer side is 1.
     hull: Vec<[f32; 2]>,
-    /// The visible share of the square around the middle whose side is the longer one.
-    coverage: f32,
     /// The middle (between mean and median) and the spread of the luma.
     luma: (f32, f32),
     /// For natural colours and then each colour: the OKLab tones and how much of the sprite has them (sum 1).
@@ -88,10 +86,8 @@ impl Sprite {
         let spread =
             (lumas.iter().map(|luma| (luma - typical).powi(2)).sum::<f32>() / lumas.len() as f32).sqrt();
 
-        let coverage = seen.len() as f32 / (longest * scale).powi(2);
         let luma = (typical, spread);
-        let mut sprite =
-            Sprite { tree, middle, longest, hull, coverage, luma, tones: Vec::new(), changes: [0.; 3] };
+        let mut sprite = Sprite { tree, middle, longest, hull, luma, tones: Vec::new(), changes: [0.; 3] };
         sprite.tones = std::iter::once(None)
             .chain(Color::ALL.map(Some))
             .map(|color: Option<Color>| {
@@ -143,11 +139,6 @@ impl Sprite {
     /// The tones in natural colours or in a colour, each with its share of the sprite.
     pub fn tones(&self, color: Option<Color>) -> &[([f32; 3], f32)] {
         &self.tones[color.map_or(0, |color| color.index() + 1)]
-    }
-
-    /// The visible share of the square whose side is the sprite's longer one: about 0.1 for a spoon, 0.8 for a ball.
-    pub fn coverage(&self) -> f32 {
-        self.coverage
     }
 
     /// Whether mirroring can be seen.
