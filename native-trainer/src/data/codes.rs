@@ -188,7 +188,8 @@ impl Encoder<'_> {
         let side = self.tokenizer.downsampling() as u32;
         let cells = pictures.iter().flat_map(|picture| {
             let starts = move |length: u32| (0..length).step_by(side as usize);
-            let corners = starts(picture.height()).flat_map(move |y| starts(picture.width()).map(move |x| (x, y)));
+            let corners =
+                starts(picture.height()).flat_map(move |y| starts(picture.width()).map(move |x| (x, y)));
             corners.map(move |(x, y)| crop_imm(picture, x, y, side, side).to_image())
         });
         let (mut places, mut different) = (HashMap::new(), Vec::new());

@@ -89,8 +89,14 @@ fn model(workspace: &Workspace, site: &Output) -> Result<std::path::PathBuf> {
     let prompts: Vec<String> = serde_json::from_str(PROMPTS).context("prompts.json")?;
     for device in ["cpu", "wgpu"] {
         let mut generate = unigen();
-        generate.arg("generate").args(&prompts).args(["--model", "tiny", "--count", SEEDS, "--device", device]);
-        generate.arg("--out").arg(Path::new("native").join(device).with_extension("png")).stdout(Stdio::null());
+        generate
+            .arg("generate")
+            .args(&prompts)
+            .args(["--model", "tiny", "--count", SEEDS, "--device", device]);
+        generate
+            .arg("--out")
+            .arg(Path::new("native").join(device).with_extension("png"))
+            .stdout(Stdio::null());
         checked(&mut generate)?;
     }
     export(&folder.join("tiny"), &site.site().join("model"))?;
