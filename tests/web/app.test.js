@@ -73,6 +73,24 @@ test('draw, edit under the brush, compare, undo and redo, ask', async () => {
   assert.deepEqual(page.problems, []);
 });
 
+test('what is painted is drawn from the prompt, and nothing else', async () => {
+  const page = await open();
+  await draw(page, 'a photo of a red apple');
+  await page.getByRole('button', { name: 'Brush' }).click();
+  await page.locator('canvas.mask').focus();
+  await page.keyboard.press(' ');
+  await page.getByLabel('What should it show?').fill('an apple with a worm');
+  await page.getByRole('button', { name: 'Draw' }).click();
+  await page.getByRole('slider', { name: 'Compare with before' }).waitFor();
+  const fill = (await calls(page)).at(-1);
+  assert.deepEqual([fill.call, fill.prompt, fill.source], ['inpaint', 'an apple with a worm', [768, 768]]);
+  assert.ok(fill.white > 0.005 && fill.white < 0.2, String(fill.white));
+  // Without paint it is a new picture again.
+  await draw(page, 'a dog');
+  assert.equal((await calls(page)).at(-1).call, 'generate');
+  assert.deepEqual(page.problems, []);
+});
+
 test('extending the canvas keeps the picture and draws around it', async () => {
   const page = await open();
   await draw(page, 'a dog');

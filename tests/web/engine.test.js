@@ -86,6 +86,24 @@ test('an edit keeps what its mask keeps, and a question has an answer', async ()
   assert.match(capabilities.reason, /processor/);
 });
 
+test('inpainting draws under the mask alone, from a prompt', async () => {
+  const { before, filled, again, failure } = await run(async (prompt) => {
+    const engine = await Engine.create();
+    const [{ image }] = (await engine.generate({ prompt, seed: 1 })).images;
+    const mask = new ImageData(image.width, image.height);
+    for (let i = 0; i < mask.data.length; i += 4) mask.data.fill(i % (4 * image.width) < 2 * image.width ? 255 : 0, i, i + 4);
+    const fill = async (seed, mask) => (await engine.inpaint({ image, mask, prompt, seed, steps: 3 })).images[0].codes;
+    const failure = await fill(1, new ImageData(image.width, image.height)).catch(({ code }) => code);
+    return { before: await fill(1, mask), filled: await fill(2, mask), again: await fill(2, mask), failure };
+  });
+  const grid = Math.sqrt(before.length);
+  const right = (codes) => codes.filter((_, i) => i % grid >= grid / 2);
+  assert.deepEqual(right(before), right(filled));
+  assert.notDeepEqual(before, filled);
+  assert.deepEqual(filled, again);
+  assert.equal(failure, 'image');
+});
+
 test('cancelling ends a call within a step and leaves the engine usable', async () => {
   const { name, seen, codes } = await run(async (prompt) => {
     const engine = await Engine.create();

@@ -51,6 +51,10 @@ export class Engine extends EventTarget {
     return this.#draw('edit', request, options);
   }
 
+  async inpaint(request, options = {}) {
+    return this.#draw('inpaint', request, options);
+  }
+
   async describe({ question, image }, { signal, ontoken } = {}) {
     await this.load(undefined, { signal });
     fake.calls.push({ call: 'describe', question, width: image.naturalWidth ?? image.width });

@@ -19,9 +19,16 @@ extern "C" {
     #[wasm_bindgen(method)]
     pub fn post(this: &Host, message: JsValue);
 
-    /// Fetches a model's files under a call's number; `progress` sees bytes so far and bytes of all.
+    /// Fetches a model's files under a call's number; `progress` sees bytes so far and bytes of all, `arrived` the name
+    /// and the bytes of every file.
     #[wasm_bindgen(method)]
-    pub fn download(this: &Host, id: u32, manifest: &str, progress: &js_sys::Function) -> Promise;
+    pub fn download(
+        this: &Host,
+        id: u32,
+        manifest: &str,
+        progress: &js_sys::Function,
+        arrived: &js_sys::Function,
+    ) -> Promise;
 
     /// Ends the download of a call.
     #[wasm_bindgen(method)]

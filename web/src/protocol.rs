@@ -35,6 +35,8 @@ pub enum Request {
     Generate(Generate),
     /// Change a picture, wholly or under a mask.
     Edit(Edit),
+    /// Draw under a mask.
+    Inpaint(Inpaint),
     /// Answer a question about a picture.
     Describe(Describe),
     /// End the call `target` within one step; it ends with the error `cancelled`.
@@ -102,6 +104,23 @@ pub struct Edit {
     /// canvas that the mask covers with white.
     #[serde(default)]
     pub mask: Option<Image>,
+    /// One seed gives one picture.
+    pub seed: u64,
+    /// How it is drawn.
+    #[serde(default)]
+    pub sampling: Sampling,
+}
+
+/// What to draw under a mask; takes no model that sees.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Inpaint {
+    /// The picture; the largest square in its middle is taken.
+    pub image: Image,
+    /// Of the picture's size, white where it is drawn anew.
+    pub mask: Image,
+    /// What the whole picture shows in the end.
+    pub prompt: String,
     /// One seed gives one picture.
     pub seed: u64,
     /// How it is drawn.
@@ -192,12 +211,10 @@ pub enum Event {
 pub enum Phase {
     /// Weights come over the network or from the browser's storage.
     Download,
-    /// The device is chosen and opened.
-    Device,
+    /// What the device needs is still being compiled, which began behind the download.
+    Warmup,
     /// Weights move to the device.
     Weights,
-    /// A first short drawing, so that the next is fast.
-    Warmup,
 }
 
 /// How far a load is.

@@ -4,26 +4,29 @@ use crate::device::{self, Choice};
 use crate::host::{self, Host, post};
 use crate::picture;
 use crate::protocol::{
-    Backend, Call, Capabilities, Describe, Drawn, Edit, Event, Failure, Generate, Load, Model, Outcome,
-    Phase, Progress, Request, Sampling, Settings, Step,
+    Backend, Call, Capabilities, Describe, Drawn, Edit, Event, Failure, Generate, Inpaint, Load, Model,
+    Outcome, Phase, Progress, Request, Sampling, Settings, Step,
 };
 use burn::tensor::Device;
+use futures_channel::oneshot;
+use futures_util::future::try_join;
 use js_sys::{Object, Reflect, Uint8Array};
 use serde_bytes::ByteBuf;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
-use unigen_core::config::GenerationConfig;
-use unigen_core::engine::{AnswerSettings, EditRequest, Engine, GenerateRequest, ModelParts};
+use unigen_core::config::{Config, GenerationConfig, ModelConfig};
+use unigen_core::engine::{
+    AnswerSettings, EditRequest, Engine, GenerateRequest, InpaintRequest, ModelFolder, ModelParts, warm_up,
+};
 use unigen_core::sampling::{Flow, StepReport};
 use wasm_bindgen::prelude::*;
 
 /// Most pictures of one call.
 const MAX_COUNT: u32 = 16;
-/// Parts of a load that have been done when its phases begin: weights, device and warming up.
-const DEVICE_AT: f64 = 0.8;
-const WEIGHTS_AT: f64 = 0.85;
-const WARMUP_AT: f64 = 0.9;
+/// Parts of a load that have been done when its phases after the download begin.
+const WARMUP_AT: f64 = 0.8;
+const WEIGHTS_AT: f64 = 0.95;
 
 /// A worker's state.
 #[wasm_bindgen]
@@ -88,6 +91,7 @@ impl State {
             Request::Load(load) => self.load(id, &load).await.map(|model| Some(Outcome::Model(model))),
             Request::Generate(generate) => self.generate(id, generate, &cancelled).await.map(Some),
             Request::Edit(edit) => self.edit(id, edit, &cancelled).await.map(Some),
+            Request::Inpaint(inpaint) => self.inpaint(id, inpaint, &cancelled).await.map(Some),
             Request::Describe(describe) => self.describe(id, describe, &cancelled).await.map(Some),
             Request::Capabilities => self.capabilities().await.map(Some),
             Request::Purge => {
@@ -121,29 +125,54 @@ impl State {
             post(id, Event::Progress(Progress { phase, fraction, bytes, total }));
         };
         let downloaded = Closure::<dyn Fn(f64, f64)>::new(move |bytes: f64, total: f64| {
-            progress(Phase::Download, DEVICE_AT * bytes / total.max(1.0), bytes, total);
+            progress(Phase::Download, WARMUP_AT * bytes / total.max(1.0), bytes, total);
         });
-        let download = self.host.download(id, &load.manifest, downloaded.as_ref().unchecked_ref());
-        let package = Package::new(&host::wait(download).await?)?;
+        // The sizes come first.
+        let (send, sizes) = oneshot::channel::<Uint8Array>();
+        let send = Rc::new(Cell::new(Some(send)));
+        let sender = send.clone();
+        let arrived = Closure::<dyn Fn(String, Uint8Array)>::new(move |name: String, bytes| {
+            if name == ModelFolder::CONFIG
+                && let Some(sender) = sender.take()
+            {
+                let _ = sender.send(bytes);
+            }
+        });
+        let [downloaded, arrived] = [downloaded.as_ref(), arrived.as_ref()].map(|f| f.unchecked_ref());
+        let download = self.host.download(id, &load.manifest, downloaded, arrived);
+        let download = async {
+            let package = Package::new(&host::wait(download).await?)?;
+            // Nobody waits any more for what has not come.
+            drop(send.take());
+            progress(Phase::Warmup, WARMUP_AT, package.bytes, package.bytes);
+            Ok(package)
+        };
+        let ready = self.ready(load.backend, sizes);
+        let (package, device) = try_join(download, ready).await.inspect_err(|_| self.host.cancel(id))?;
         let bytes = package.bytes;
-        progress(Phase::Device, DEVICE_AT, bytes, bytes);
-        let device = self.device(load.backend).await?;
         progress(Phase::Weights, WEIGHTS_AT, bytes, bytes);
         self.pause().await;
         let parts = ModelParts::from_files(|name| package.file(name)).map_err(core)?;
         let engine = Engine::new(parts, &device).map_err(core)?;
-        progress(Phase::Warmup, WARMUP_AT, bytes, bytes);
-        self.pause().await;
-        // On the processor there is nothing to warm up.
-        if device != Device::flex() {
-            let settings = GenerationConfig { steps: 2, ..engine.generation().clone() };
-            let request = GenerateRequest { prompt: "a".into(), seed: 0 };
-            engine.generate(&request, &settings, async |_| Flow::Continue).await.map_err(core)?;
-        }
-        progress(Phase::Warmup, 1.0, bytes, bytes);
+        progress(Phase::Weights, 1.0, bytes, bytes);
         let model = package.model(&engine);
         self.loaded.replace(Some(Rc::new(Loaded { engine, model: model.clone() })));
         Ok(model)
+    }
+
+    /// The device to use; a GPU has compiled what a model of the `sizes` needs, meanwhile the weights may come.
+    async fn ready(&self, wanted: Backend, sizes: oneshot::Receiver<Uint8Array>) -> Result<Device, Failure> {
+        let device = self.device(wanted).await?;
+        // On the processor there is nothing to warm up. Without sizes the download fails, and says why.
+        if device != Device::flex()
+            && let Ok(sizes) = sizes.await
+        {
+            let json = String::from_utf8_lossy(&sizes.to_vec()).into_owned();
+            let config = ModelConfig::from_json(&json, ModelFolder::CONFIG).map_err(core)?;
+            self.pause().await;
+            warm_up(&config, &device).await.map_err(core)?;
+        }
+        Ok(device)
     }
 
     /// The device to use; from then on it is the one that [`Self::capabilities`] tells of.
@@ -221,6 +250,24 @@ impl State {
         let drawn = images.iter().zip(codes);
         let drawn = drawn.map(|(image, codes)| Drawn { image: picture::to_page(image), seed, codes });
         let settings = told(&settings, settings.edit_guidance_scale);
+        Ok(Outcome::Images { images: drawn.collect(), settings })
+    }
+
+    async fn inpaint(&self, id: u32, request: Inpaint, cancelled: &Cell<bool>) -> Result<Outcome, Failure> {
+        let Inpaint { image, mask, prompt, seed, sampling } = request;
+        let loaded = self.loaded()?;
+        let engine = &loaded.engine;
+        let mut settings = over(&sampling, engine.generation());
+        settings.guidance_scale = sampling.guidance.unwrap_or(settings.guidance_scale);
+        let (image, mask) = (picture::from_page(&image, 255)?, picture::from_page(&mask, 0)?);
+        let request = InpaintRequest { image, mask, prompt, seed };
+        let on_step =
+            async |report: StepReport<'_>| self.step(id, engine, &sampling, cancelled, report).await;
+        let codes = engine.inpaint_codes(&request, &settings, on_step).await.map_err(core)?;
+        let images = engine.images(std::slice::from_ref(&codes)).await.map_err(core)?;
+        let drawn =
+            images.iter().map(|image| Drawn { image: picture::to_page(image), seed, codes: codes.clone() });
+        let settings = told(&settings, settings.guidance_scale);
         Ok(Outcome::Images { images: drawn.collect(), settings })
     }
 

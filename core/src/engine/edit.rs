@@ -7,7 +7,7 @@ use crate::image_tokenizer::lfq::Codes;
 use crate::picture::Picture;
 use crate::sampling::{Flow, Path, Prefix, StepReport, edit_guidance};
 use crate::sequence::EditBranch;
-use image::{RgbImage, imageops};
+use image::RgbImage;
 
 /// A picture to be changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +93,10 @@ impl Engine {
             let text = self.read("instruction", &request.instruction, settings.max_prompt_tokens, fix)?;
             full.push(prefix(EditBranch::Full, &text, &source));
             image.push(prefix(EditBranch::Image, &[], &source));
-            targets.push(self.target(request, &codes)?);
+            targets.push(match &request.mask {
+                Some(mask) => self.outside(mask, &request.image, &codes)?,
+                None => vec![None; tokens],
+            });
         }
         let none = vec![prefix(EditBranch::None, &[], &Source::default())];
         let (text_scale, image_scale) = (settings.edit_guidance_scale, settings.image_guidance_scale);
@@ -111,32 +114,6 @@ impl Engine {
             (Source { semantic: Some(semantic), codes: Some(rows) }, codes)
         });
         Ok(sources.collect())
-    }
-
-    /// The codes that stay, `None` where the mask lets the picture change.
-    fn target(&self, request: &EditRequest, codes: &Codes) -> Result<Vec<Option<u32>>> {
-        let Some(mask) = &request.mask else {
-            return Ok(vec![None; codes.len()]);
-        };
-        let error = |what: String, fix| Err(Error::new(ErrorKind::Image, "mask", what).fix(fix));
-        let ([width, height], [w, h]) =
-            (<[u32; 2]>::from(mask.dimensions()), request.image.dimensions().into());
-        if [width, height] != [w, h] {
-            let what = format!("has {width} x {height} pixels, the picture {w} x {h}");
-            return error(what, "paint it over the picture");
-        }
-        let (size, grid) = (self.config.image_size as u32, self.config.grid() as u32);
-        let (mask, side) = (Picture::square(mask, size), size / grid);
-        let bright = |pixel: image::Rgb<u8>| pixel.0.iter().map(|&c| u32::from(c)).sum::<u32>() > 3 * 127;
-        let changes = |code: u32| {
-            let cell = imageops::crop_imm(&mask, code % grid * side, code / grid * side, side, side);
-            cell.to_image().pixels().any(|&pixel| bright(pixel))
-        };
-        let target: Vec<_> = (0..).zip(codes).map(|(i, &code)| (!changes(i)).then_some(code)).collect();
-        if target.iter().all(Option::is_some) {
-            return error("has no white, so nothing may change".into(), "paint white what may change");
-        }
-        Ok(target)
     }
 }
 

@@ -1,17 +1,22 @@
 //! From a model folder to images and answers.
 //!
 //! [`Engine::new`] takes a model's parts wherever they come from, [`Engine::open`] a folder. The steps of making
-//! an image can be called one by one: [`Engine::draw_codes`] or [`Engine::edit_codes`], then [`Engine::images`].
+//! an image can be called one by one: [`Engine::draw_codes`], [`Engine::edit_codes`] or
+//! [`Engine::inpaint_codes`], then [`Engine::images`].
 //!
 //! Whatever reads back from a device is async, because a browser cannot wait; natively, block on it (crate `pollster`).
 
 mod describe;
 mod edit;
 mod folder;
+mod inpaint;
+mod warm_up;
 
 pub use describe::AnswerSettings;
 pub use edit::EditRequest;
 pub use folder::{ModelFolder, ModelParts};
+pub use inpaint::InpaintRequest;
+pub use warm_up::warm_up;
 
 use crate::config::{Config, GenerationConfig, ModelConfig};
 use crate::error::{Error, ErrorKind, Result};
@@ -144,6 +149,18 @@ impl Engine {
         settings: &GenerationConfig,
         on_step: impl AsyncFnMut(StepReport<'_>) -> Flow,
     ) -> Result<Vec<Codes>> {
+        let targets = vec![vec![None; self.config.image_tokens()]; requests.len()];
+        self.draw(requests, targets, settings, on_step).await
+    }
+
+    /// Draws what prompts say into the `None`s of `targets`, one picture's codes each.
+    async fn draw(
+        &self,
+        requests: &[GenerateRequest],
+        targets: Vec<Vec<Option<u32>>>,
+        settings: &GenerationConfig,
+        on_step: impl AsyncFnMut(StepReport<'_>) -> Flow,
+    ) -> Result<Vec<Codes>> {
         let tokens = self.config.image_tokens();
         settings.check(tokens)?;
         let layouts = layouts(&self.text);
@@ -155,7 +172,6 @@ impl Engine {
         }
         let uncond = vec![prefix(&[])];
         let branches = text_guidance(settings.guidance_scale, cond, uncond);
-        let targets = vec![vec![None; tokens]; requests.len()];
         let seeds = requests.iter().map(|r| r.seed).collect();
         self.decode(&branches, targets, seeds, settings, Path::Cached, on_step).await
     }

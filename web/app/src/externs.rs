@@ -21,6 +21,8 @@ extern "C" {
     #[wasm_bindgen(catch, method)]
     pub async fn edit(this: &Engine, request: &JsValue, options: &JsValue) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(catch, method)]
+    pub async fn inpaint(this: &Engine, request: &JsValue, options: &JsValue) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(catch, method)]
     pub async fn describe(this: &Engine, request: &JsValue, options: &JsValue) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(catch, method)]
     pub async fn capabilities(this: &Engine) -> Result<JsValue, JsValue>;

@@ -378,7 +378,13 @@ impl App {
         self.abort.with_value(|abort| abort.iter().for_each(AbortController::abort));
     }
 
+    /// Draws anew, or where something is painted or the canvas is extended, there alone.
     async fn generate(self, signal: &AbortSignal) -> Result<(), JsValue> {
+        if self.masks()
+            && let Some(shown) = self.shown_item()
+        {
+            return self.fill(shown, signal).await;
+        }
         let request = Request {
             prompt: Some(self.prompts[Task::Generate as usize].get_untracked()),
             count: Some(self.count.get_untracked()),
@@ -397,27 +403,54 @@ impl App {
         Ok(())
     }
 
-    async fn change(self, signal: &AbortSignal) -> Result<(), JsValue> {
-        let Some(shown) = self.shown_item() else { return Ok(()) };
-        let request = Request {
-            instruction: Some(self.prompts[Task::Edit as usize].get_untracked()),
-            ..self.request()
-        };
-        let place = self.place.get_untracked();
-        let request_object = externs::object(&request);
-        let image = picture::load(&shown.url).await?;
-        externs::set(&request_object, "image", &picture::source(&image, place)?.into());
-        if let Some(painted) = self.mask.get_value()
-            && (place.is_some() || self.painted.get_untracked())
-        {
-            externs::set(&request_object, "mask", &picture::mask(&painted, place)?.into());
-        }
+    async fn fill(self, shown: Item, signal: &AbortSignal) -> Result<(), JsValue> {
+        let prompt = self.prompts[Task::Generate as usize].get_untracked();
+        let request = externs::object(&Request { prompt: Some(prompt.clone()), ..self.request() });
+        let entry = self.give(&request, &shown).await?;
         let closure = self.on_step();
         let options = externs::options(signal, "onstep", closure.as_ref());
-        let drawing = self.engine().await?.edit(&request_object, &options).await?;
-        let entry = Entry { parent: Some(shown.id), place, ..Entry::default() };
-        let instruction = request.instruction.unwrap_or_default();
-        let ids = self.keep_drawing(drawing.unchecked_into(), "edit", instruction, entry).await?;
+        let drawing = self.engine().await?.inpaint(&request, &options).await?;
+        self.keep_change(drawing, "inpaint", prompt, entry).await
+    }
+
+    async fn change(self, signal: &AbortSignal) -> Result<(), JsValue> {
+        let Some(shown) = self.shown_item() else { return Ok(()) };
+        let instruction = self.prompts[Task::Edit as usize].get_untracked();
+        let request = externs::object(&Request { instruction: Some(instruction.clone()), ..self.request() });
+        let entry = self.give(&request, &shown).await?;
+        let closure = self.on_step();
+        let options = externs::options(signal, "onstep", closure.as_ref());
+        let drawing = self.engine().await?.edit(&request, &options).await?;
+        self.keep_change(drawing, "edit", instruction, entry).await
+    }
+
+    /// Whether the next drawing has a mask.
+    fn masks(self) -> bool {
+        self.place.get_untracked().is_some() || self.painted.get_untracked()
+    }
+
+    /// Gives a request the picture on the stage and its mask; where what comes of it belongs in the history.
+    async fn give(self, request: &JsValue, shown: &Item) -> Result<Entry, JsValue> {
+        let place = self.place.get_untracked();
+        let image = picture::load(&shown.url).await?;
+        externs::set(request, "image", &picture::source(&image, place)?.into());
+        if let Some(painted) = self.mask.get_value()
+            && self.masks()
+        {
+            externs::set(request, "mask", &picture::mask(&painted, place)?.into());
+        }
+        Ok(Entry { parent: Some(shown.id), place, ..Entry::default() })
+    }
+
+    /// Keeps and shows what became of a picture.
+    async fn keep_change(
+        self,
+        drawing: JsValue,
+        task: &str,
+        text: String,
+        entry: Entry,
+    ) -> Result<(), JsValue> {
+        let ids = self.keep_drawing(drawing.unchecked_into(), task, text, entry).await?;
         self.brushing.set(false);
         self.compare.set(true);
         ids.first().into_iter().for_each(|&id| self.show(id));

@@ -144,7 +144,6 @@ words! {
 
     loading: "Starting", "正在启动";
     phase_download: "Downloading the model", "正在下载模型";
-    phase_device: "Opening the device", "正在打开设备";
     phase_weights: "Loading the model", "正在载入模型";
     phase_warmup: "Warming up", "正在预热";
     no_model: "No model", "没有模型";
@@ -200,7 +199,6 @@ impl Words {
     pub fn phase(&self, phase: &str) -> &'static str {
         match phase {
             "download" => self.phase_download,
-            "device" => self.phase_device,
             "weights" => self.phase_weights,
             "warmup" => self.phase_warmup,
             _ => self.loading,

@@ -7,7 +7,6 @@ export const words = {
     submit: { generate: 'Draw', edit: 'Edit', ask: 'Ask' },
     phases: {
       download: 'Downloading the model …',
-      device: 'Opening the device …',
       weights: 'Loading the model …',
       warmup: 'Warming up …',
     },
@@ -32,7 +31,7 @@ export const words = {
     placeholder: { generate: 'a photo of a red apple', edit: 'make the apple green', ask: 'what is in the picture?' },
     label: { generate: '画什么', edit: '改什么', ask: '关于图片的问题' },
     submit: { generate: '生成', edit: '编辑', ask: '提问' },
-    phases: { download: '正在下载模型…', device: '正在打开设备…', weights: '正在载入模型…', warmup: '正在预热…' },
+    phases: { download: '正在下载模型…', weights: '正在载入模型…', warmup: '正在预热…' },
     cancel: '取消',
     load: '载入模型',
     open: '打开图片',

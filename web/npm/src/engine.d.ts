@@ -17,7 +17,7 @@ export interface EngineOptions {
 }
 
 export interface Progress {
-  phase: 'download' | 'device' | 'weights' | 'warmup';
+  phase: 'download' | 'warmup' | 'weights';
   /** Of the whole load, 0 to 1. */
   fraction: number;
   /** Bytes of weights here so far, of `total`. */
@@ -95,6 +95,16 @@ export interface EditRequest extends Sampling {
   instruction: string;
   /** As large as the picture, white where it may change. To extend a picture, put it on a larger canvas and paint the mask white around it. */
   mask?: Picture;
+  /** Default: random. */
+  seed?: number;
+}
+
+export interface InpaintRequest extends Sampling {
+  image: Picture;
+  /** As large as the picture, white where it is drawn anew. */
+  mask: Picture;
+  /** What the whole picture shows in the end. */
+  prompt: string;
   /** Default: random. */
   seed?: number;
 }
@@ -178,6 +188,8 @@ export class Engine extends EventTarget {
   /** Loads the model first where that has not been done. */
   generate(request: GenerateRequest, options?: DrawOptions): Promise<Result>;
   edit(request: EditRequest, options?: DrawOptions): Promise<Result>;
+  /** Draws under a mask; takes no model that sees. */
+  inpaint(request: InpaintRequest, options?: DrawOptions): Promise<Result>;
   describe(request: DescribeRequest, options?: CallOptions & { ontoken?: (text: string) => void }): Promise<string>;
   capabilities(): Promise<Capabilities>;
   /** Drops the model from memory; the browser still keeps its weights. */

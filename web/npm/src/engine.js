@@ -77,6 +77,14 @@ export class Engine extends EventTarget {
     return this.#draw({ ...request, sampling }, options);
   }
 
+  async inpaint({ image, mask, prompt, seed, ...sampling }, options = {}) {
+    options.signal?.throwIfAborted();
+    const request = { type: 'inpaint', prompt: String(prompt), seed: seedOf(seed) };
+    request.image = await pixelsOf(image);
+    request.mask = await pixelsOf(mask);
+    return this.#draw({ ...request, sampling }, options);
+  }
+
   async describe({ image, question, maxTokens, temperature, seed = 0 }, { signal, ontoken } = {}) {
     signal?.throwIfAborted();
     const request = { type: 'describe', image: await pixelsOf(image), question: String(question), seed: seedOf(seed) };

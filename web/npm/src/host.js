@@ -13,11 +13,11 @@ export class Host {
     this.post = post;
   }
 
-  async download(id, manifest, progress) {
+  async download(id, manifest, progress, arrived) {
     const abort = new AbortController();
     this.#downloads.set(id, abort);
     try {
-      return await new Loader(this.#store, abort.signal, progress).load(manifest);
+      return await new Loader(this.#store, abort.signal, progress, arrived).load(manifest);
     } catch (error) {
       if (abort.signal.aborted) throw failure('cancelled', 'The download was cancelled; what has come is kept.');
       throw error;

@@ -15,14 +15,16 @@ export class Loader {
   #store;
   #signal;
   #progress;
+  #arrived;
   #bytes = 0;
   #total = 0;
 
-  /** `progress(bytes, total)` sees the bytes of all shards grow. */
-  constructor(store, signal, progress) {
+  /** `progress(bytes, total)` sees the bytes of all shards grow, `arrived(name, bytes)` every file that is whole. */
+  constructor(store, signal, progress, arrived) {
     this.#store = store;
     this.#signal = signal;
     this.#progress = progress;
+    this.#arrived = arrived;
   }
 
   /** All files of the model whose manifest is at `address`. */
@@ -43,6 +45,7 @@ export class Loader {
         start += shard.bytes;
       }
       loaded[file.name] = bytes;
+      this.#arrived(file.name, bytes);
     }
     return { name, hash, bytes: this.#total, files: loaded };
   }

@@ -93,13 +93,13 @@ fn Batch(app: App, items: Vec<Item>) -> impl IntoView {
 #[component]
 fn Picture(app: App, item: Item) -> impl IntoView {
     let before = item.entry.parent.and_then(|parent| app.item(parent));
-    let editing = move || app.task.get() == Task::Edit;
+    let paints = move || app.task.get() != Task::Ask;
     let has_before = before.is_some();
     let compares = move || {
-        has_before && app.compare.get() && !(editing() && app.brushing.get()) && app.place.get().is_none()
+        has_before && app.compare.get() && !(paints() && app.brushing.get()) && app.place.get().is_none()
     };
     let split = RwSignal::new(50.0_f64);
-    let place = move || app.place.get().filter(|_| editing());
+    let place = move || app.place.get().filter(|_| paints());
     let part = |[left, top, side]: [f64; 3]| (percent(left), percent(top), percent(side));
     let fits = move || if app.task.get() == Task::Ask { "contain" } else { "cover" };
     let words = app.t();
@@ -130,7 +130,7 @@ fn Picture(app: App, item: Item) -> impl IntoView {
                     </Show>
                 }
             })}
-            <Show when=move || editing() && app.brushing.get()>
+            <Show when=move || paints() && app.brushing.get()>
                 <Mask app/>
             </Show>
         </div>
@@ -148,7 +148,7 @@ fn Tools(app: App) -> impl IntoView {
         _ => None,
     };
     let none = move || shown().is_none();
-    let editing = move || app.task.get() == Task::Edit && !none();
+    let paints = move || app.task.get() != Task::Ask && !none();
     let file = NodeRef::<html::Input>::new();
     let href = move || shown().map(|item| item.url);
     let filename = move || {
@@ -161,7 +161,7 @@ fn Tools(app: App) -> impl IntoView {
             <Tool app icon_name="redo" label=|t| t.redo off=move || !app.can_redo() act=App::redo/>
             <Toggle app icon_name="compare" label=|t| t.compare on=app.compare
                 off=move || shown().is_none_or(|item| item.entry.parent.is_none())/>
-            <Show when=editing>
+            <Show when=paints>
                 <span class="rule"></span>
                 <Toggle app icon_name="brush" label=|t| t.brush on=app.brushing off=|| false/>
                 <Show when=move || app.brushing.get()>

@@ -1,0 +1,47 @@
+//! A device made ready before the weights are there.
+
+use crate::config::{Config, ModelConfig};
+use crate::error::Result;
+use crate::image_tokenizer::ImageTokenizer;
+use crate::image_tokenizer::lfq::codes_to_device;
+use crate::model::UniGen;
+use crate::sampling::{Flow, MaskedDecoding, Path, Prefix, Seeds, StepReport, text_guidance};
+use burn::tensor::{Device, Int, Tensor};
+
+/// Draws with random weights and forgets them, so that `device` has compiled what a model of these sizes draws with: a page
+/// does this while the weights are on their way.
+///
+/// # Errors
+/// `Config` for sizes that cannot be; `Device`.
+pub async fn warm_up(config: &ModelConfig, device: &Device) -> Result<()> {
+    config.validate()?;
+    let (model, size) = (UniGen::new(config, device), config.image_size);
+    let image_tokenizer = ImageTokenizer::new(&config.image_tokenizer, device)?;
+    let prefix = |ids: &[i32]| Prefix::causal(model.llm.embed(Tensor::<1, Int>::from_ints(ids, device)));
+    let branches = text_guidance(2.0, vec![prefix(&[0, 1])], vec![prefix(&[0])]);
+    let delimiters = [config.special_tokens.soi, config.special_tokens.eoi];
+    let targets = vec![vec![None; config.image_tokens()]];
+    let decoding = MaskedDecoding { steps: 2, temperature: 1.0, path: Path::Cached };
+    let on_step = async |_: StepReport<'_>| Flow::Continue;
+    let codes = decoding.decode(&model, &branches, targets, delimiters, &Seeds(vec![0]), on_step).await?;
+    for codes in codes {
+        let pixels = image_tokenizer.decode(codes_to_device(&codes, device), size, size);
+        image_tokenizer.to_image(pixels).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pollster::FutureExt;
+
+    #[test]
+    fn any_preset_that_fits_can_be_drawn_with() {
+        let mut config = ModelConfig::preset("nano").unwrap();
+        config.decoder.num_hidden_layers = 1;
+        warm_up(&config, &Device::flex()).block_on().unwrap();
+        config.image_size = 0;
+        assert!(warm_up(&config, &Device::flex()).block_on().is_err());
+    }
+}
