@@ -39,6 +39,11 @@ pub enum Request {
     Inpaint(Inpaint),
     /// Answer a question about a picture.
     Describe(Describe),
+    /// The [`Event::Step`] or [`Event::Token`] of the call `target` has been seen: the worker waits for this after each.
+    Seen {
+        /// The call's number.
+        target: u32,
+    },
     /// End the call `target` within one step; it ends with the error `cancelled`.
     Cancel {
         /// The call's number.

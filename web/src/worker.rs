@@ -36,13 +36,31 @@ pub struct Worker {
 
 struct State {
     host: Host,
-    /// The calls under way, and whether the page wants them to end.
-    calls: RefCell<HashMap<u32, Rc<Cell<bool>>>>,
+    calls: RefCell<HashMap<u32, Rc<Underway>>>,
     loaded: RefCell<Option<Rc<Loaded>>>,
     /// The GPU, once opened, for as long as the worker lives.
     gpu: RefCell<Option<Device>>,
     /// The device in use, or the one that would be.
     choice: RefCell<Option<Choice>>,
+}
+
+/// A call that has not ended.
+#[derive(Default)]
+struct Underway {
+    /// Whether the page wants it to end.
+    cancelled: Cell<bool>,
+    /// Dropped when the page has seen what it was shown last.
+    seen: Cell<Option<oneshot::Sender<()>>>,
+}
+
+impl Underway {
+    /// Waits until the page has seen what was just posted, so that a step never runs ahead of a page that would cancel it.
+    async fn seen(&self) -> Flow {
+        let (send, seen) = oneshot::channel();
+        self.seen.set(Some(send));
+        let _ = seen.await;
+        if self.cancelled.get() { Flow::Cancel } else { Flow::Continue }
+    }
 }
 
 struct Loaded {
@@ -85,14 +103,14 @@ impl State {
     }
 
     async fn answer(self: Rc<Self>, Call { id, request }: Call) {
-        let cancelled = Rc::new(Cell::new(false));
-        self.calls.borrow_mut().insert(id, cancelled.clone());
+        let underway = Rc::new(Underway::default());
+        self.calls.borrow_mut().insert(id, underway.clone());
         let result = match request {
             Request::Load(load) => self.load(id, &load).await.map(|model| Some(Outcome::Model(model))),
-            Request::Generate(generate) => self.generate(id, generate, &cancelled).await.map(Some),
-            Request::Edit(edit) => self.edit(id, edit, &cancelled).await.map(Some),
-            Request::Inpaint(inpaint) => self.inpaint(id, inpaint, &cancelled).await.map(Some),
-            Request::Describe(describe) => self.describe(id, describe, &cancelled).await.map(Some),
+            Request::Generate(generate) => self.generate(id, generate, &underway).await.map(Some),
+            Request::Edit(edit) => self.edit(id, edit, &underway).await.map(Some),
+            Request::Inpaint(inpaint) => self.inpaint(id, inpaint, &underway).await.map(Some),
+            Request::Describe(describe) => self.describe(id, describe, &underway).await.map(Some),
             Request::Capabilities => self.capabilities().await.map(Some),
             Request::Purge => {
                 self.loaded.take();
@@ -102,9 +120,16 @@ impl State {
                 self.loaded.take();
                 Ok(None)
             }
+            Request::Seen { target } => {
+                if let Some(call) = self.calls.borrow().get(&target) {
+                    drop(call.seen.take());
+                }
+                Ok(None)
+            }
             Request::Cancel { target } => {
                 if let Some(call) = self.calls.borrow().get(&target) {
-                    call.set(true);
+                    call.cancelled.set(true);
+                    drop(call.seen.take());
                 }
                 self.host.cancel(target);
                 Ok(None)
@@ -204,7 +229,7 @@ impl State {
         Ok(device)
     }
 
-    async fn generate(&self, id: u32, request: Generate, cancelled: &Cell<bool>) -> Result<Outcome, Failure> {
+    async fn generate(&self, id: u32, request: Generate, underway: &Underway) -> Result<Outcome, Failure> {
         let Generate { prompt, seed, count, sampling } = request;
         if !(1..=MAX_COUNT).contains(&count) {
             let text = format!("count: is {count}");
@@ -217,8 +242,7 @@ impl State {
         let requests: Vec<GenerateRequest> = (0..u64::from(count))
             .map(|i| GenerateRequest { prompt: prompt.clone(), seed: seed.wrapping_add(i) })
             .collect();
-        let on_step =
-            async |report: StepReport<'_>| self.step(id, engine, &sampling, cancelled, report).await;
+        let on_step = async |report: StepReport<'_>| self.step(id, engine, &sampling, underway, report).await;
         let codes = engine.draw_codes(&requests, &settings, on_step).await.map_err(core)?;
         let images = engine.images(&codes).await.map_err(core)?;
         let drawn = images.iter().zip(codes).zip(&requests).map(|((image, codes), request)| Drawn {
@@ -230,7 +254,7 @@ impl State {
         Ok(Outcome::Images { images: drawn.collect(), settings })
     }
 
-    async fn edit(&self, id: u32, request: Edit, cancelled: &Cell<bool>) -> Result<Outcome, Failure> {
+    async fn edit(&self, id: u32, request: Edit, underway: &Underway) -> Result<Outcome, Failure> {
         let Edit { image, instruction, mask, seed, sampling } = request;
         let loaded = self.loaded()?;
         let engine = &loaded.engine;
@@ -243,8 +267,7 @@ impl State {
             // What nobody painted on a mask stays.
             mask: mask.map(|mask| picture::from_page(&mask, 0)).transpose()?,
         };
-        let on_step =
-            async |report: StepReport<'_>| self.step(id, engine, &sampling, cancelled, report).await;
+        let on_step = async |report: StepReport<'_>| self.step(id, engine, &sampling, underway, report).await;
         let codes = engine.edit_codes(&[request], &settings, on_step).await.map_err(core)?;
         let images = engine.images(&codes).await.map_err(core)?;
         let drawn = images.iter().zip(codes);
@@ -253,7 +276,7 @@ impl State {
         Ok(Outcome::Images { images: drawn.collect(), settings })
     }
 
-    async fn inpaint(&self, id: u32, request: Inpaint, cancelled: &Cell<bool>) -> Result<Outcome, Failure> {
+    async fn inpaint(&self, id: u32, request: Inpaint, underway: &Underway) -> Result<Outcome, Failure> {
         let Inpaint { image, mask, prompt, seed, sampling } = request;
         let loaded = self.loaded()?;
         let engine = &loaded.engine;
@@ -261,8 +284,7 @@ impl State {
         settings.guidance_scale = sampling.guidance.unwrap_or(settings.guidance_scale);
         let (image, mask) = (picture::from_page(&image, 255)?, picture::from_page(&mask, 0)?);
         let request = InpaintRequest { image, mask, prompt, seed };
-        let on_step =
-            async |report: StepReport<'_>| self.step(id, engine, &sampling, cancelled, report).await;
+        let on_step = async |report: StepReport<'_>| self.step(id, engine, &sampling, underway, report).await;
         let codes = engine.inpaint_codes(&request, &settings, on_step).await.map_err(core)?;
         let images = engine.images(std::slice::from_ref(&codes)).await.map_err(core)?;
         let drawn =
@@ -271,7 +293,7 @@ impl State {
         Ok(Outcome::Images { images: drawn.collect(), settings })
     }
 
-    async fn describe(&self, id: u32, request: Describe, cancelled: &Cell<bool>) -> Result<Outcome, Failure> {
+    async fn describe(&self, id: u32, request: Describe, underway: &Underway) -> Result<Outcome, Failure> {
         let Describe { image, question, max_tokens, temperature, seed } = request;
         let usual = AnswerSettings::default();
         let settings = AnswerSettings {
@@ -283,8 +305,7 @@ impl State {
         let (loaded, image) = (self.loaded()?, picture::from_page(&image, 255)?);
         let on_text = async |text: &str| {
             post(id, Event::Token { text: text.into() });
-            self.pause().await;
-            flow(cancelled)
+            underway.seen().await
         };
         let text = loaded.engine.describe(&image, &question, &settings, on_text).await.map_err(core)?;
         Ok(Outcome::Answer { text })
@@ -319,7 +340,7 @@ impl State {
         id: u32,
         engine: &Engine,
         sampling: &Sampling,
-        cancelled: &Cell<bool>,
+        underway: &Underway,
         report: StepReport<'_>,
     ) -> Flow {
         let grid = engine.config().grid();
@@ -343,8 +364,7 @@ impl State {
                 masked: masked.map(ByteBuf::from::<Vec<u8>>).collect(),
             }),
         );
-        self.pause().await;
-        flow(cancelled)
+        underway.seen().await
     }
 
     /// Lets messages of the page be handled.
@@ -415,10 +435,6 @@ fn told(settings: &GenerationConfig, guidance: f32) -> Settings {
         image_guidance: settings.image_guidance_scale,
         temperature: settings.temperature,
     }
-}
-
-fn flow(cancelled: &Cell<bool>) -> Flow {
-    if cancelled.get() { Flow::Cancel } else { Flow::Continue }
 }
 
 /// An error of the core in the page's words.

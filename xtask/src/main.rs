@@ -109,7 +109,7 @@ const FORMAT: &[&str] = &["fmt", "--all", "--check"];
 const CLIPPY: &[&str] = &["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"];
 const DOC: &[&str] = &["doc", "--release", "--workspace", "--no-deps"];
 const BUILD: &[&str] = &["build", "--release", "--workspace", "--bins", "--tests"];
-const TEST: &[&str] = &["test", "--release", "--workspace"];
+const TEST: &[&str] = &["test", "--release", "--workspace", "--no-fail-fast"];
 
 fn lint(workspace: &Workspace) -> Result<()> {
     system::check_toolchain(workspace)?;

@@ -154,7 +154,12 @@ export class Engine extends EventTarget {
       this.#calls.delete(id);
       call.reject(new EngineError(detail));
     } else {
-      call.on?.[type]?.(detail);
+      try {
+        call.on?.[type]?.(detail);
+      } finally {
+        // The worker does not run ahead of what the page has seen.
+        if (type !== 'progress' && this.#calls.has(id)) this.#post({ type: 'seen', target: id });
+      }
     }
   }
 

@@ -2,7 +2,6 @@
 //! reference types, and a newer one saves a tenth.
 
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context, Result};
 use wasm_bindgen_cli_support::Bindgen;
