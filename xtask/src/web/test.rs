@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use super::{Output, build, export};
 use crate::Workspace;
@@ -57,13 +57,10 @@ fn node(workspace: &Workspace, site: &Output) -> Result<Command> {
 
 /// Chromium and node, installed where that is possible.
 fn need_browser() -> Result<()> {
-    if !quiet(Command::new("chromium").arg("--version")) {
-        install("chromium")?;
-    }
-    if !quiet(Command::new("node").arg("--version")) || !quiet(Command::new("npm").arg("--version")) {
-        bail!(
-            "the tests in a browser need node 20 or newer with npm: install it from nodejs.org or your system"
-        );
+    for (program, package) in [("chromium", "chromium"), ("node", "nodejs"), ("npm", "npm")] {
+        if !quiet(Command::new(program).arg("--version")) {
+            install(package)?;
+        }
     }
     Ok(())
 }
