@@ -3,14 +3,8 @@
 import { createServer } from 'node:http';
 import { readFile } from 'node:fs/promises';
 import { extname, join, normalize } from 'node:path';
-import { chromium } from 'playwright-core';
+import { launch, site, TYPES } from './harness.js';
 
-/** The site that `cargo xtask web` builds, its model exported beside it. */
-const SITE = process.env.UNIGEN_SITE;
-const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.wasm': 'application/wasm', '.json': 'application/json' };
-const COMMON = [
-  '--no-sandbox', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync',
-];
 const WEBGPU = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader', '--enable-features=Vulkan'];
 
 /** Serves the site. `server.fault(path, body, range)` may answer a request in another way; `server.requests` are those so far. */
@@ -20,7 +14,7 @@ export async function serve() {
     const { range } = request.headers;
     state.requests.push({ path, range });
     if (path === '/') return response.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html><title>t</title>');
-    let body = await readFile(join(SITE, normalize(path))).catch(() => null);
+    let body = await readFile(join(site, normalize(path))).catch(() => null);
     const fault = state.fault?.(path, body, range);
     body = fault?.body ?? body;
     if (!body) return response.writeHead(404).end();
@@ -46,7 +40,7 @@ export async function serve() {
 
 /** Chromium, with WebGPU on SwiftShader or without WebGPU. */
 export function browse({ webgpu = false } = {}) {
-  return chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: webgpu ? [...COMMON, ...WEBGPU] : COMMON });
+  return launch(webgpu ? WEBGPU : []);
 }
 
 /** A page of a new visitor with `Engine` and `EngineError` in sight of `evaluate`. */

@@ -10,17 +10,20 @@ const here = fileURLToPath(new URL('.', import.meta.url));
 /** The site that `cargo xtask web` builds. */
 export const site = process.env.UNIGEN_SITE ?? join(here, '../../target/web-dist/site');
 
-const TYPES = {
+/** Content types by the ending of a file. */
+export const TYPES = {
   '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.wasm': 'application/wasm', '.json': 'application/json',
   '.svg': 'image/svg+xml', '.png': 'image/png', '.webmanifest': 'application/manifest+json',
 };
 
-const CHROMIUM = {
-  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-  args: [
-    '--no-sandbox', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync',
-  ],
-};
+const QUIET = [
+  '--no-sandbox', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync',
+];
+
+/** Chromium, with `args` more. */
+export function launch(args = []) {
+  return chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: [...QUIET, ...args] });
+}
 
 /** Serves the site; `pages` are further pages by path: text, or `{ body, headers }`. The fake engine takes the engine's place unless `real`. */
 export async function serve(pages = {}, { real = false } = {}) {
@@ -53,7 +56,7 @@ export async function serve(pages = {}, { real = false } = {}) {
 
 /** A browser; `page()` gives a page that keeps what goes wrong in `page.problems`. */
 export async function browse() {
-  const browser = await chromium.launch(CHROMIUM);
+  const browser = await launch();
   return {
     close: () => browser.close(),
     async page(url, options = {}) {
