@@ -52,7 +52,7 @@ struct Compute {
     /// Where to compute
     #[arg(long, default_value = "cpu")]
     device: DeviceChoice,
-    /// Multiply in bf16 on processors with AMX: faster, but the images differ from those in f32
+    /// Multiply in bf16 on processors with AMX or AVX-512 BF16: faster, but the images differ from those in f32
     #[arg(long)]
     bf16: bool,
 }

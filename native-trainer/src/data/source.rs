@@ -12,7 +12,7 @@ use super::shards::ShardIndex;
 use super::stickers::{Renderer, Scene, Split, caption, edit_at, questions, rng_at, scene_at};
 
 /// The version of the sticker world: raised when a seed gives other scenes, so that codes of the old ones are not used.
-const WORLD: u32 = 3;
+const WORLD: u32 = 4;
 
 /// Where captioned pictures come from, the section `[data]` of a configuration.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -41,7 +41,7 @@ pub struct Compute {
     /// Where to compute
     #[arg(long, default_value = "cpu")]
     device: DeviceChoice,
-    /// Matrix products in f32, or in bf16 with f32 sums where the processor has them (AMX)
+    /// Matrix products in f32, or in bf16 with f32 sums where the processor has them (AMX, AVX-512 BF16)
     #[arg(long, default_value = "bf16")]
     precision: Precision,
 }

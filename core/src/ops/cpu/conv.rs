@@ -12,7 +12,7 @@
 use super::linear::{add_rows, column_sums};
 use super::matmul::{Mat, MatMut, MatmulPrecision, matmul_precision, matmul_serial};
 use super::threads::{self, Shared};
-use super::{View, amx, unwritten};
+use super::{View, bf16, unwritten};
 use crate::ops::extension::Kernel;
 use std::ops::Range;
 
@@ -368,7 +368,7 @@ struct Planes {
 enum Values {
     F32(Vec<f32>),
     /// Channels padded to whole tiles.
-    Bf16(amx::Rows),
+    Bf16(bf16::Rows),
 }
 
 impl Planes {
@@ -412,7 +412,7 @@ impl Planes {
                 Values::F32(values)
             }
             MatmulPrecision::Bf16 => {
-                Values::Bf16(amx::Rows::fill(planes * pixels + slack, channels, rows, grid[1], source))
+                Values::Bf16(bf16::Rows::fill(planes * pixels + slack, channels, rows, grid[1], source))
             }
         };
         Self { values, batch, grid, pixels, channels }

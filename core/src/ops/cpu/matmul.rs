@@ -1,7 +1,7 @@
-//! Matrix products on the CPU: `f32` through the crate `gemm`, `bf16` operands with `f32` sums through
-//! Intel's AMX tiles (`amx`) where the processor has them.
+//! Matrix products on the CPU: `f32` through the crate `gemm`, `bf16` operands with `f32` sums (`bf16`) where the
+//! processor has them.
 
-use super::{amx, threads};
+use super::{bf16, threads};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static BF16: AtomicBool = AtomicBool::new(false);
@@ -11,13 +11,13 @@ static BF16: AtomicBool = AtomicBool::new(false);
 pub enum MatmulPrecision {
     /// Operands as they are.
     F32,
-    /// Operands rounded to `bf16` where the processor multiplies those faster (AMX); elsewhere as they are.
+    /// Operands rounded to `bf16` where the processor multiplies those faster (AMX, AVX-512 BF16); elsewhere as they are.
     Bf16,
 }
 
 /// Sets the precision of all matrix products and convolutions on the CPU device of this process.
 pub fn set_matmul_precision(precision: MatmulPrecision) {
-    BF16.store(precision == MatmulPrecision::Bf16 && amx::available(), Ordering::Relaxed);
+    BF16.store(precision == MatmulPrecision::Bf16 && bf16::available(), Ordering::Relaxed);
 }
 
 /// The precision in force: what [`set_matmul_precision`] asked for, if this processor has it.
@@ -84,7 +84,7 @@ fn product(a: Mat, b: Mat, c: MatMut, accumulate: bool, parallel: bool) {
     }
     assert!((m - 1) * c.row_stride + n <= c.data.len() && n <= c.row_stride);
     if matmul_precision() == MatmulPrecision::Bf16 {
-        return amx::matmul(a, b, c, accumulate, parallel);
+        return bf16::matmul(a, b, c, accumulate, parallel);
     }
     let parallel = parallel && threads::count() > 1 && m * n * k > 1 << 18;
     let threads = if parallel { gemm::Parallelism::Rayon(0) } else { gemm::Parallelism::None };

@@ -1,7 +1,7 @@
 //! Kernels of the CPU device, forward and backward.
 
-mod amx;
 mod attention;
+mod bf16;
 mod conv;
 mod cross_entropy;
 mod group_norm;

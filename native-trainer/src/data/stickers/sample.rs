@@ -124,9 +124,10 @@ pub(super) fn pick<T: Copy>(rng: &mut impl Rng, from: &[T]) -> T {
     from[rng.random_range(0..from.len())]
 }
 
-/// Natural half of the time and where the style would hide it, else one of those of the ten that the split may show.
+/// Natural now and then and where the style would hide it, else one of those of the ten that the split may show: a
+/// shape has to be learnt in each colour, so that ten of them need ten times the pictures of one.
 pub(super) fn sample_color(rng: &mut impl Rng, class: Class, style: Style, split: Split) -> Option<Color> {
-    let colored = class.takes_color() && style.shows_color() && rng.random_bool(0.5);
+    let colored = class.takes_color() && style.shows_color() && rng.random_bool(0.8);
     colored.then(|| {
         loop {
             let color = pick(rng, &Color::ALL);

@@ -1,8 +1,10 @@
-//! `bf16` matrix products on Intel's AMX tile unit (Sapphire Rapids and later), `f32` sums.
+//! `bf16` matrix products with `f32` sums: on Intel's AMX tile unit (Sapphire Rapids and later), else with the dot
+//! products of AVX-512 BF16 (Zen 4, Cooper Lake and later).
 //!
 //! A tile is 16 rows of 64 bytes. The left operand's tiles hold 16 rows x 32 inner values; the right
-//! operand's hold 16 pairs of inner values x 16 columns (Intel's manual calls this VNNI layout). Both are
-//! packed once, in blocks that stay in the second-level cache, and 2 x 2 tiles of sums are kept in registers.
+//! operand's hold 16 pairs of inner values x 16 columns (Intel's manual calls this VNNI layout; it is also what a dot
+//! product with one broadcast pair wants). Both are packed once, in blocks that stay in the second-level cache, and
+//! 2 x 2 tiles of sums are kept in registers, a quarter of their rows at a time where registers are vectors.
 
 use super::matmul::{Mat, MatMut};
 
@@ -30,7 +32,7 @@ mod absent {
     use std::convert::Infallible;
     use std::ops::Range;
 
-    /// Never made, as there is no AMX.
+    /// Never made, as there are no `bf16` products.
     pub struct Rows(Infallible);
 
     impl Rows {
@@ -62,7 +64,7 @@ mod absent {
 }
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-#[path = "amx_rows.rs"]
+#[path = "bf16_rows.rs"]
 mod rows;
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -79,16 +81,20 @@ pub mod tiles {
     /// Inner values per packed block: a 32-wide panel of it is 64 KiB.
     const INNER_BLOCK: usize = 1024;
 
-    /// Whether processor and kernel offer AMX with `bf16`, asked for once.
+    /// Whether the processor multiplies `bf16`.
     pub fn available() -> bool {
+        is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512bf16")
+    }
+
+    /// Whether processor and kernel offer AMX with `bf16`, asked for once.
+    fn has_tile_unit() -> bool {
         static AVAILABLE: OnceLock<bool> = OnceLock::new();
         *AVAILABLE.get_or_init(|| {
             let leaf = __cpuid_count(7, 0);
             let (amx_bf16, amx_tile) = (leaf.edx >> 22 & 1, leaf.edx >> 24 & 1);
-            let vectors = is_x86_feature_detected!("avx512f")
-                && is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512bf16");
-            amx_bf16 == 1 && amx_tile == 1 && vectors && allow_tiles()
+            amx_bf16 == 1 && amx_tile == 1 && allow_tiles()
         })
     }
 
@@ -140,14 +146,78 @@ pub mod tiles {
         rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
     };
 
-    /// Runs `body` with all eight tiles configured as 16 x 64 bytes.
-    pub fn configured<R>(body: impl FnOnce() -> R) -> R {
-        // SAFETY: only called where `available()`; the configuration is valid.
+    /// What sums up products.
+    #[derive(Clone, Copy, PartialEq)]
+    pub enum Unit {
+        /// AMX, all eight tiles configured as 16 x 64 bytes.
+        Tiles,
+        /// AVX-512 BF16.
+        Vectors,
+    }
+
+    /// Runs `body` with the unit there is, made ready.
+    pub fn with_unit<R>(body: impl FnOnce(Unit) -> R) -> R {
+        if !has_tile_unit() {
+            return body(Unit::Vectors);
+        }
+        // SAFETY: the tile unit is there and the configuration is valid.
         unsafe { asm!("ldtilecfg [{}]", in(reg) &CONFIG, options(nostack)) };
-        let result = body();
+        let result = body(Unit::Tiles);
         // SAFETY: as above.
         unsafe { asm!("tilerelease", options(nostack)) };
         result
+    }
+
+    /// 32 x 32 sums of `steps` times 32 inner values by dot products: `at` says where the rows of the left and the pairs
+    /// of the right operand begin at a step, `strides` how many bytes they lie apart, `half` how many bytes the right
+    /// operand's second 16 columns lie after the first.
+    ///
+    /// # Safety
+    /// AVX-512 with BF16 is there, every load is inside its buffer, and `c` has 32 rows of 32 items, `c_stride` apart.
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    pub unsafe fn multiply_vectors(
+        steps: usize,
+        at: impl Fn(usize) -> [*const u8; 2],
+        [a_stride, b_stride]: [usize; 2],
+        half: usize,
+        (c, c_stride): (*mut f32, usize),
+        accumulate: bool,
+    ) {
+        /// Rows whose sums are in registers at once.
+        const ROWS: usize = 8;
+        // SAFETY: as demanded of the caller; 512 bits of plain data for the transmutes.
+        unsafe {
+            for first in (0..32).step_by(ROWS) {
+                let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
+                if accumulate {
+                    for (r, [left, right]) in sums.iter_mut().enumerate() {
+                        let from = c.add((first + r) * c_stride);
+                        (*left, *right) = (_mm512_loadu_ps(from), _mm512_loadu_ps(from.add(16)));
+                    }
+                }
+                for step in 0..steps {
+                    let [a, b] = at(step);
+                    let a = a.add(first * a_stride);
+                    for pair in 0..16 {
+                        let from = b.add(pair * b_stride);
+                        let columns = [from, from.add(half)].map(|from| {
+                            std::mem::transmute::<__m512i, __m512bh>(_mm512_loadu_si512(from.cast()))
+                        });
+                        for (r, [left, right]) in sums.iter_mut().enumerate() {
+                            let values = a.add(r * a_stride + pair * 4).cast::<i32>().read_unaligned();
+                            let values = std::mem::transmute::<__m512i, __m512bh>(_mm512_set1_epi32(values));
+                            *left = _mm512_dpbf16_ps(*left, values, columns[0]);
+                            *right = _mm512_dpbf16_ps(*right, values, columns[1]);
+                        }
+                    }
+                }
+                for (r, [left, right]) in sums.iter().enumerate() {
+                    let to = c.add((first + r) * c_stride);
+                    _mm512_storeu_ps(to, *left);
+                    _mm512_storeu_ps(to.add(16), *right);
+                }
+            }
+        }
     }
 
     /// Which tile layout a packed operand has.
@@ -289,8 +359,9 @@ pub mod tiles {
     /// 32 x 32 sums from `steps` pairs of packed tiles; `c` rows are `stride` items apart.
     ///
     /// # Safety
-    /// Tiles are configured; `a` and `b` hold `steps` x 2 tiles; `c` has 32 rows of 32 items.
+    /// `unit` is ready; `a` and `b` hold `steps` x 2 tiles; `c` has 32 rows of 32 items.
     unsafe fn multiply(
+        unit: Unit,
         a: *const u16,
         b: *const u16,
         steps: usize,
@@ -298,6 +369,11 @@ pub mod tiles {
         stride: usize,
         accumulate: bool,
     ) {
+        if unit == Unit::Vectors {
+            let at = |step: usize| [a, b].map(|tiles| tiles.wrapping_add(step * 2 * TILE).cast());
+            // SAFETY: as demanded of the caller.
+            return unsafe { multiply_vectors(steps, at, [64; 2], 2 * TILE, (c, stride), accumulate) };
+        }
         unsafe {
             let bytes = stride * 4;
             let (c1, c2) = (c.add(16), c.add(16 * stride));
@@ -344,8 +420,8 @@ pub mod tiles {
     /// # Safety
     /// As there, with `rows` x `cols` items of `c`.
     unsafe fn multiply_edge(
-        a: *const u16,
-        b: *const u16,
+        unit: Unit,
+        [a, b]: [*const u16; 2],
         steps: usize,
         c: *mut f32,
         stride: usize,
@@ -354,7 +430,7 @@ pub mod tiles {
     ) {
         let mut sums = [[0.0_f32; 32]; 32];
         unsafe {
-            multiply(a, b, steps, sums.as_mut_ptr().cast(), 32, false);
+            multiply(unit, a, b, steps, sums.as_mut_ptr().cast(), 32, false);
             for (r, sum) in sums.iter().enumerate().take(rows) {
                 let row = std::slice::from_raw_parts_mut(c.add(r * stride), cols);
                 for (to, from) in row.iter_mut().zip(sum) {
@@ -418,7 +494,7 @@ pub mod tiles {
                             unsafe { left.pack_panel(Side::Left, r0 + g * 32, k0, kb, to) };
                         }
                         let add = accumulate || k0 > 0;
-                        configured(|| {
+                        with_unit(|unit| {
                             for p in 0..panels {
                                 let b = packed[p * panel_items + k0 / 32 * 2 * TILE..].as_ptr();
                                 let cols = (n - p * 32).min(32);
@@ -430,9 +506,9 @@ pub mod tiles {
                                     unsafe {
                                         let c = out.pointer().add(r * stride + p * 32);
                                         if rows == 32 && cols == 32 {
-                                            multiply(a, b, ks, c, stride, add);
+                                            multiply(unit, a, b, ks, c, stride, add);
                                         } else {
-                                            multiply_edge(a, b, ks, c, stride, add, [rows, cols]);
+                                            multiply_edge(unit, [a, b], ks, c, stride, add, [rows, cols]);
                                         }
                                     }
                                 }
