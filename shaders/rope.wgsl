@@ -1,4 +1,5 @@
-// Rotary position embedding, the two halves of a head as the pairs. An invocation turns four pairs.
+// Rotary position embedding, the two halves of a head as the pairs. An invocation turns four pairs; the gradient is turned
+// back.
 
 struct Info {
     // of four pairs each
@@ -6,6 +7,8 @@ struct Info {
     heads: u32,
     // width of a head / 8
     quads: u32,
+    // 1, or -1 to turn back
+    direction: f32,
 }
 
 // [tokens, heads, width]
@@ -29,6 +32,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let low = 2u * head * info.quads + pair;
     let high = low + info.quads;
     let angle = (head / info.heads) * info.quads + pair;
-    y[low] = x[low] * cosine[angle] - x[high] * sine[angle];
-    y[high] = x[high] * cosine[angle] + x[low] * sine[angle];
+    let turn = sine[angle] * info.direction;
+    y[low] = x[low] * cosine[angle] - x[high] * turn;
+    y[high] = x[high] * cosine[angle] + x[low] * turn;
 }

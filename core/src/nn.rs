@@ -113,7 +113,7 @@ impl Embedding {
 
     /// `[tokens]` → `[tokens, width]`
     pub fn forward(&self, ids: Tensor<1, Int>) -> Tensor<2> {
-        self.weight.val().select(0, ids)
+        ops::embed(self.weight.val(), ids)
     }
 }
 

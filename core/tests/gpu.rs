@@ -190,3 +190,153 @@ fn sample_step_is_its_twin() {
         }
     }
 }
+
+/// Forward and backward of the kernels that training needs, against the twins on the CPU device.
+#[cfg(feature = "train")]
+mod gradients {
+    use super::*;
+    use burn::tensor::Gradients;
+
+    /// A leaf on each device with the same values: the GPU's, the CPU's.
+    fn leaf<const D: usize>(shape: [usize; D], scale: f64) -> [Tensor<D>; 2] {
+        let data = (random(shape) * scale).into_data();
+        [gpu(), Device::flex()].map(|d| Tensor::from_data(data.clone(), &d.autodiff()).require_grad())
+    }
+
+    /// Values shaped like `y` that weigh its entries in a sum.
+    fn weights<const D: usize>(y: &Tensor<D>) -> TensorData {
+        Tensor::<D>::random(y.dims(), Distribution::Normal(0.0, 1.0), &Device::flex()).into_data()
+    }
+
+    fn backward<const D: usize>(y: &Tensor<D>, weights: &TensorData) -> Gradients {
+        (y.clone() * Tensor::from_data(weights.clone(), &y.device())).sum().backward()
+    }
+
+    /// Compares `$fused` on the GPU with `$plain` on the CPU device, and the gradients of all the leaves `$x`.
+    macro_rules! compare {
+        ($name:expr, [$($x:ident),*], $fused:expr, $plain:expr) => {{
+            let fused = {
+                $(let $x = $x[0].clone();)*
+                $fused
+            };
+            let plain = {
+                $(let $x = $x[1].clone();)*
+                $plain
+            };
+            let weights = weights(&plain);
+            let (got, want) = (backward(&fused, &weights), backward(&plain, &weights));
+            assert_close($name, fused.inner(), plain.inner(), 1e-5);
+            $({
+                let name = format!("{}: {}", $name, stringify!($x));
+                let [there, here] = &$x;
+                let (got, want) = (there.grad(&got), here.grad(&want));
+                // A sum of many terms keeps their rounding.
+                assert_close(&name, got.expect("a gradient"), want.expect("a gradient"), 1e-4);
+            })*
+        }};
+    }
+
+    fn ids(values: &[i32], on: &Tensor<2>) -> Tensor<1, Int> {
+        Tensor::from_ints(values, &on.device())
+    }
+
+    #[test]
+    fn linear() {
+        for [rows, inputs, outputs] in [[1, 4, 1], [37, 12, 44], [300, 64, 132], [1000, 260, 20]] {
+            let (x, w, b) = (leaf([rows, inputs], 1.0), leaf([outputs, inputs], 1.0), leaf([outputs], 1.0));
+            compare!("bias", [x, w, b], ops::linear(x, w, Some(b)), portable::linear(x, w, Some(b)));
+            compare!("no bias", [x, w], ops::linear(x, w, None), portable::linear(x, w, None));
+        }
+    }
+
+    #[test]
+    fn rms_norm() {
+        for shape in [[1, 4], [700, 20], [70, 64]] {
+            let (x, w) = (leaf(shape, 3.0), leaf([shape[1]], 1.0));
+            let name = "rms_norm";
+            compare!(name, [x, w], ops::rms_norm(x, w, 1e-6), portable::rms_norm(x, w, 1e-6));
+        }
+    }
+
+    #[test]
+    fn swiglu() {
+        let (gate, up) = (leaf([7, 36], 8.0), leaf([7, 36], 1.0));
+        compare!("swiglu", [gate, up], ops::swiglu(gate, up), portable::swiglu(gate, up));
+    }
+
+    #[test]
+    fn rope() {
+        let (x, angles) = (leaf([33, 4, 64], 1.0), leaf([33, 32], 1.0));
+        let table = |x: &Tensor<3>, f: fn(Tensor<2>) -> Tensor<2>| {
+            Tensor::from_data(f(angles[1].clone()).into_data(), &x.device())
+        };
+        compare!(
+            "rope",
+            [x],
+            {
+                let (cos, sin) = (table(&x, Tensor::cos), table(&x, Tensor::sin));
+                ops::rope(x, cos, sin)
+            },
+            {
+                let (cos, sin) = (table(&x, Tensor::cos), table(&x, Tensor::sin));
+                portable::rope(x, cos, sin)
+            }
+        );
+    }
+
+    #[test]
+    fn attention() {
+        let mut mixed = AttentionRows::causal(&[50, 7]);
+        mixed.visible[30..50].fill([0, 50]);
+        mixed.visible[3] = [2, 2];
+        // Some queries only; keys before, between and after the segments belong to none.
+        let gaps = AttentionRows::new(vec![[3, 20], [0, 21], [40, 73]], vec![(0..2, 2..21), (2..3, 40..73)]);
+        for (layout, keys, heads, kv_heads, width) in [
+            (AttentionRows::causal(&[1]), 1, 1, 1, 4),
+            (AttentionRows::causal(&[5, 3, 70]), 78, 6, 2, 12),
+            (mixed, 57, 4, 2, 64),
+            (gaps, 80, 2, 1, 16),
+        ] {
+            let q = leaf([layout.visible.len(), heads, width], 1.0);
+            let (k, v) = (leaf([keys, kv_heads, width], 1.0), leaf([keys, kv_heads, width], 1.0));
+            let layout = Arc::new(layout);
+            compare!(
+                "attention",
+                [q, k, v],
+                ops::attention(q, k, v, layout.clone()),
+                portable::attention(q, k, v, &layout)
+            );
+        }
+    }
+
+    #[test]
+    fn rows_and_entries() {
+        let (table, x) = (leaf([9, 12], 1.0), leaf([70, 8], 1.0));
+        let rows: Vec<i32> = (0..70).filter(|row| row % 3 != 1).rev().collect();
+        let entries = [4, 4, 0, 8, 4, 1];
+        compare!(
+            "embed",
+            [table],
+            {
+                let entries = ids(&entries, &table);
+                ops::embed(table, entries)
+            },
+            {
+                let entries = ids(&entries, &table);
+                table.select(0, entries)
+            }
+        );
+        compare!(
+            "select_rows",
+            [x],
+            {
+                let rows = ids(&rows, &x);
+                ops::select_rows(x, rows)
+            },
+            {
+                let rows = ids(&rows, &x);
+                x.select(0, rows)
+            }
+        );
+    }
+}

@@ -1,6 +1,7 @@
 //! The nano models' training steps with fused kernels, in f32 and bf16, and of portable operations.
 
 use anyhow::Result;
+use burn::tensor::Device;
 use std::time::Instant;
 use unigen_core::ops::cpu::{MatmulPrecision, matmul_precision, set_matmul_precision};
 use unigen_core::ops::use_kernels;
@@ -10,7 +11,8 @@ use unigen_trainer::bench::{self, Job};
 const STEPS: u32 = 5;
 
 fn main() -> Result<()> {
-    for job in [bench::decoder(32, 180)?, bench::tokenizer(8)?] {
+    let device = Device::flex();
+    for job in [bench::decoder(32, 180, &device)?, bench::tokenizer(8, &device)?] {
         use_kernels(false);
         let portable = gflops(&job)?;
         println!("{}, portable f32: {portable:.1} GFLOP/s", job.name);

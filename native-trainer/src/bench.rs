@@ -29,6 +29,7 @@ pub struct Job {
     /// Floating-point operations of a sample: `6 x parameters x rows` for the decoder, three forward passes for the
     /// tokenizer.
     pub flops: f64,
+    device: Device,
     step: Box<dyn Fn() -> Result<()>>,
 }
 
@@ -42,9 +43,9 @@ pub struct TrainingStep {
     pub gflops: f64,
 }
 
-/// Forward, loss and backward of the nano decoder on `batch` sequences of `rows` rows each, on the CPU device.
-pub fn decoder(batch: usize, rows: usize) -> Result<Job> {
-    let device = Device::flex().autodiff();
+/// Forward, loss and backward of the nano decoder on `batch` sequences of `rows` rows each.
+pub fn decoder(batch: usize, rows: usize, device: &Device) -> Result<Job> {
+    let (plain, device) = (device.clone(), device.clone().autodiff());
     let config = ModelConfig::preset("nano")?.decoder;
     let decoder = Decoder::new(&config, &device);
     let ids: Vec<i32> = (0..batch * rows).map(|i| (i * 7919 % config.vocab_size) as i32).collect();
@@ -63,13 +64,13 @@ pub fn decoder(batch: usize, rows: usize) -> Result<Job> {
         loss.backward();
         Ok(device.sync()?)
     };
-    Ok(Job { name: "decoder", batch, flops, step: Box::new(step) })
+    Ok(Job { name: "decoder", batch, flops, device: plain, step: Box::new(step) })
 }
 
 /// Encoding, straight-through quantisation, decoding, squared error and backward of the nano image tokenizer, on
-/// `batch` images, on the CPU device.
-pub fn tokenizer(batch: usize) -> Result<Job> {
-    let device = Device::flex().autodiff();
+/// `batch` images.
+pub fn tokenizer(batch: usize, device: &Device) -> Result<Job> {
+    let (plain, device) = (device.clone(), device.clone().autodiff());
     let config = ModelConfig::preset("nano")?;
     let (side, config) = (config.image_size, config.image_tokenizer);
     let tokenizer = ImageTokenizer::new(&config, &device)?;
@@ -80,7 +81,7 @@ pub fn tokenizer(batch: usize) -> Result<Job> {
         (tokenizer.decode_bits(bits) - images.clone()).square().mean().backward();
         Ok(device.sync()?)
     };
-    Ok(Job { name: "image tokenizer", batch, flops, step: Box::new(step) })
+    Ok(Job { name: "image tokenizer", batch, flops, device: plain, step: Box::new(step) })
 }
 
 impl Job {
@@ -89,10 +90,14 @@ impl Job {
         (self.step)()
     }
 
-    /// Times the step in every precision that the processor has.
+    /// Times the step in every precision that its device has.
     pub fn measure(&self) -> Result<Vec<TrainingStep>> {
         let mut measured = Vec::new();
-        for precision in [MatmulPrecision::F32, MatmulPrecision::Bf16] {
+        let precisions = match self.device == Device::flex() {
+            true => &[MatmulPrecision::F32, MatmulPrecision::Bf16][..],
+            false => &[MatmulPrecision::F32],
+        };
+        for &precision in precisions {
             ops::cpu::set_matmul_precision(precision);
             if ops::cpu::matmul_precision() != precision {
                 continue;

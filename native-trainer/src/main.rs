@@ -53,8 +53,11 @@ enum Command {
         /// A model folder, a config.json, or a preset: nano, unigen-1.5b, unigen15-7b
         model: String,
     },
-    /// Speed of training steps of the nano decoder and the nano image tokenizer, and of an update, on the processor
+    /// Speed of training steps of the nano decoder and the nano image tokenizer, and of an update
     Bench {
+        /// Where to compute the steps
+        #[arg(long, default_value = "cpu")]
+        device: DeviceChoice,
         /// Sequences a step
         #[arg(long, default_value_t = 32)]
         batch: usize,
@@ -217,9 +220,10 @@ fn run(command: Command) -> Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
-        Command::Bench { batch, rows, job: None } => {
+        Command::Bench { device, batch, rows, job: None } => {
+            let device = device.device();
             let (batch, rows) = (batch.max(1), rows.max(1));
-            for job in [bench::decoder(batch, rows)?, bench::tokenizer(batch.min(8))?] {
+            for job in [bench::decoder(batch, rows, &device)?, bench::tokenizer(batch.min(8), &device)?] {
                 for bench::TrainingStep { precision, samples, gflops } in job.measure()? {
                     let precision = format!("{precision:?}").to_lowercase();
                     println!("{}, {precision}: {samples:.1} samples/s, {gflops:.0} GFLOP/s", job.name);

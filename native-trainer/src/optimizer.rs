@@ -5,7 +5,7 @@
 
 use anyhow::{Context, Result, anyhow};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{DType, Gradients, Tensor, TensorData};
+use burn::tensor::{DType, Device, Gradients, Tensor, TensorData, Transaction};
 use rayon::prelude::*;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -67,7 +67,9 @@ impl AdamW {
     /// When a parameter cannot be read from its device.
     pub fn step<M: Module>(&mut self, module: M, gradients: HostGradients, step: Step) -> Result<M> {
         self.updates += 1;
-        let mut update = Update { optimizer: self, gradients, step, path: Vec::new(), failure: None };
+        let weights = weights(&module)?;
+        let mut update =
+            Update { optimizer: self, gradients, weights, step, path: Vec::new(), failure: None };
         let module = module.map(&mut update);
         update.failure.map_or(Ok(module), Err)
     }
@@ -122,9 +124,7 @@ impl HostGradients {
     /// # Errors
     /// When a gradient cannot be read from its device.
     pub fn read<M: Module>(module: &M, gradients: Gradients) -> Result<Self> {
-        let mut reader = Reader { gradients, path: Vec::new(), found: Ok(BTreeMap::new()) };
-        module.visit(&mut reader);
-        reader.found.map(Self)
+        Reader::of(Some(gradients)).read(module).map(Self)
     }
 
     /// The sum with other gradients of the same module; a parameter may have one in either alone.
@@ -164,10 +164,31 @@ fn square(values: &[f32]) -> f64 {
     lanes.iter().sum::<f64>() + rest.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>()
 }
 
+/// The weights of a module by parameter path, where they lie on a GPU; those in the host's memory are at hand.
+fn weights<M: Module>(module: &M) -> Result<BTreeMap<String, Vec<f32>>> {
+    let here = |device: Device| device.without_autodiff() == Device::flex();
+    if module.devices().into_iter().all(here) { Ok(BTreeMap::new()) } else { Reader::of(None).read(module) }
+}
+
+/// Collects the gradients of all parameters, or the parameters, to read them at once: a GPU answers each question with a
+/// delay.
 struct Reader {
-    gradients: Gradients,
+    gradients: Option<Gradients>,
     path: Vec<String>,
-    found: Result<BTreeMap<String, Vec<f32>>>,
+    paths: Vec<String>,
+    reads: Transaction,
+}
+
+impl Reader {
+    fn of(gradients: Option<Gradients>) -> Self {
+        Self { gradients, path: Vec::new(), paths: Vec::new(), reads: Transaction::default() }
+    }
+
+    fn read<M: Module>(mut self, module: &M) -> Result<BTreeMap<String, Vec<f32>>> {
+        module.visit(&mut self);
+        let read = self.reads.try_execute().map_err(|e| anyhow!("cannot read from the device: {e:?}"))?;
+        self.paths.into_iter().zip(read).map(|(path, data)| Ok((path, values(data)?))).collect()
+    }
 }
 
 impl ModuleVisitor for Reader {
@@ -180,12 +201,13 @@ impl ModuleVisitor for Reader {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let Ok(found) = &mut self.found else { return };
-        let Some(gradient) = param.val().grad_remove(&mut self.gradients) else { return };
-        let path = self.path.join(".");
-        match floats(gradient).with_context(|| format!("the gradient of {path}")) {
-            Ok(values) => drop(found.insert(path, values)),
-            Err(error) => self.found = Err(error),
+        let tensor = match &mut self.gradients {
+            Some(gradients) => param.val().grad_remove(gradients),
+            None => Some(param.val().inner()),
+        };
+        if let Some(tensor) = tensor {
+            self.paths.push(self.path.join("."));
+            self.reads = std::mem::take(&mut self.reads).register(tensor);
         }
     }
 }
@@ -193,6 +215,8 @@ impl ModuleVisitor for Reader {
 struct Update<'a> {
     optimizer: &'a mut AdamW,
     gradients: HostGradients,
+    /// Those that were read from the device together.
+    weights: BTreeMap<String, Vec<f32>>,
     step: Step,
     path: Vec<String>,
     failure: Option<anyhow::Error>,
@@ -216,7 +240,8 @@ impl ModuleMapper for Update<'_> {
         let (id, tensor, mapper) = param.consume();
         let (shape, device, dtype) = (tensor.dims(), tensor.device(), tensor.dtype());
         let trains = tensor.is_require_grad();
-        let tensor = match floats(tensor.inner()).with_context(|| format!("the parameter {path}")) {
+        let weights = self.weights.remove(&path).map_or_else(|| floats(tensor.inner()), Ok);
+        let tensor = match weights.with_context(|| format!("the parameter {path}")) {
             Ok(mut values) => {
                 self.optimizer.update(path, &shape, &mut values, gradient.as_deref(), self.step);
                 Tensor::from_data(TensorData::new(values, shape), (&device, dtype))
@@ -339,14 +364,16 @@ impl ModuleMapper for Average<'_> {
 
 /// The values of `tensor`, row-major.
 pub(crate) fn floats<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
-    let data = tensor.try_into_data().map_err(|e| anyhow!("cannot read a tensor: {e:?}"))?;
+    values(tensor.try_into_data().map_err(|e| anyhow!("cannot read a tensor: {e:?}"))?)
+}
+
+fn values(data: TensorData) -> Result<Vec<f32>> {
     data.convert_dtype(DType::F32).try_into_vec().map_err(|e| anyhow!("cannot read a tensor: {e:?}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
 
     #[derive(Module, Debug)]
     struct Two {

@@ -84,16 +84,47 @@ pub static LINEAR_F16: [Shader; 2] = [
     shader!("linear_f16", [32, 1, 1], "linear", ["weight_f16", "no_bias"]),
     shader!("linear_f16_bias", [32, 1, 1], "linear", ["weight_f16", "bias"]),
 ];
+/// Matrix products on graphics cards.
+pub static MATMUL: Shader =
+    shader!("matmul", [256, 1, 1], "matmul", [], "LEFT_TRANSPOSED", "RIGHT_TRANSPOSED");
+/// Rows and columns of the result that a workgroup of [`MATMUL`] computes.
+pub const MATMUL_TILE: usize = 128;
 /// Two-dimensional cross-correlation of channels-last images.
 pub static CONV2D: Shader = shader!("conv2d", [32, 1, 1], "conv2d", []);
 /// Attention of query rows to a range of keys each.
 pub static ATTENTION: Shader = shader!("attention", [32, 1, 1], "attention", [], "QUADS");
+/// Gradient of attention's queries, and what the gradients of keys and values need of each row.
+pub static ATTENTION_BACKWARD_QUERIES: Shader =
+    shader!("attention_backward_queries", [32, 1, 1], "attention_backward_queries", [], "QUADS");
+/// Gradient of attention's keys.
+pub static ATTENTION_BACKWARD_KEYS: Shader =
+    shader!("attention_backward_keys", [32, 1, 1], "attention_backward_keys", [], "QUADS");
+/// Gradient of attention's values.
+pub static ATTENTION_BACKWARD_VALUES: Shader =
+    shader!("attention_backward_values", [32, 1, 1], "attention_backward_values", [], "QUADS");
 /// Root-mean-square normalisation.
 pub static RMS_NORM: Shader = shader!("rms_norm", [64, 1, 1], "rms_norm", ["list"]);
-/// Rotary position embedding.
+/// Its gradient.
+pub static RMS_NORM_BACKWARD: Shader =
+    shader!("rms_norm_backward", [64, 1, 1], "rms_norm_backward", ["list"]);
+/// Rotary position embedding, and its gradient.
 pub static ROPE: Shader = shader!("rope", [64, 1, 1], "rope", ["list"]);
 /// `silu(gate) * up`.
 pub static SWIGLU: Shader = shader!("swiglu", [64, 1, 1], "swiglu", ["list"]);
+/// Its gradients.
+pub static SWIGLU_BACKWARD: Shader = shader!("swiglu_backward", [64, 1, 1], "swiglu_backward", ["list"]);
+/// A bias on every row.
+pub static ADD_BIAS: Shader = shader!("add_bias", [64, 1, 1], "add_bias", ["list"]);
+/// Sums over chunks of rows.
+pub static SUM_ROWS: Shader = shader!("sum_rows", [64, 1, 1], "sum_rows", []);
+/// Chosen rows.
+pub static SELECT_ROWS: Shader = shader!("select_rows", [64, 1, 1], "select_rows", ["list"]);
+/// Where each row was chosen for.
+pub static INVERT: Shader = shader!("invert", [64, 1, 1], "invert", ["list"]);
+/// Gradient of rows of which each was chosen once at most.
+pub static SELECT_BACKWARD: Shader = shader!("select_backward", [64, 1, 1], "select_backward", ["list"]);
+/// Gradient of a table whose entries were chosen any number of times.
+pub static EMBED_BACKWARD: Shader = shader!("embed_backward", [64, 1, 1], "embed_backward", ["list"]);
 /// Guidance, softmax, draws and confidences of a decoding step.
 pub static SAMPLE_DRAW: Shader = shader!("sample_draw", [64, 1, 1], "sample_draw", ["list", "philox"]);
 /// Re-masking at the end of a decoding step.
@@ -101,6 +132,26 @@ pub static SAMPLE_KEEP: Shader = shader!("sample_keep", [64, 1, 1], "sample_keep
 
 /// All kernels.
 pub fn all() -> impl Iterator<Item = &'static Shader> {
-    let others = [&CONV2D, &ATTENTION, &RMS_NORM, &ROPE, &SWIGLU, &SAMPLE_DRAW, &SAMPLE_KEEP];
+    let others = [
+        &MATMUL,
+        &CONV2D,
+        &ATTENTION,
+        &ATTENTION_BACKWARD_QUERIES,
+        &ATTENTION_BACKWARD_KEYS,
+        &ATTENTION_BACKWARD_VALUES,
+        &RMS_NORM,
+        &RMS_NORM_BACKWARD,
+        &ROPE,
+        &SWIGLU,
+        &SWIGLU_BACKWARD,
+        &ADD_BIAS,
+        &SUM_ROWS,
+        &SELECT_ROWS,
+        &INVERT,
+        &SELECT_BACKWARD,
+        &EMBED_BACKWARD,
+        &SAMPLE_DRAW,
+        &SAMPLE_KEEP,
+    ];
     LINEAR.iter().chain(&LINEAR_F16).chain(others)
 }

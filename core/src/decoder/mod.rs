@@ -152,7 +152,7 @@ impl Wanted {
     }
 
     fn pick(&self, x: Tensor<2>) -> Tensor<2> {
-        x.select(0, self.rows.clone())
+        ops::select_rows(x, self.rows.clone())
     }
 }
 

@@ -17,9 +17,13 @@ impl Positions {
         let half = head_dim / 2;
         let frequencies: Vec<f32> =
             (0..half).map(|i| (1.0 / theta.powf(2.0 * i as f64 / head_dim as f64)) as f32).collect();
+        let first = positions.iter().min().copied().unwrap_or(0);
+        let last = positions.iter().max().copied().unwrap_or(0);
         let table = |f: fn(f32) -> f32| {
-            let row = |&p: &usize| frequencies.iter().map(move |w| f(p as f32 * w));
-            let values: Vec<f32> = positions.iter().flat_map(row).collect();
+            let row = |p: usize| frequencies.iter().map(move |w| f(p as f32 * w));
+            let rows: Vec<f32> = (first..=last).flat_map(row).collect();
+            let row = |&p: &usize| &rows[(p - first) * half..][..half];
+            let values: Vec<f32> = positions.iter().flat_map(row).copied().collect();
             Tensor::from_data(TensorData::new(values, [positions.len(), half]), device)
         };
         Self { cos: table(f32::cos), sin: table(f32::sin) }

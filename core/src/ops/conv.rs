@@ -43,7 +43,7 @@ pub fn conv2d(
         return inputs.apply(cpu::Conv2d { stride, padding });
     }
     #[cfg(feature = "wgpu")]
-    if gpu::on_gpu(&x) && weight.dtype() == x.dtype() {
+    if gpu::plain_on_gpu(&x) && weight.dtype() == x.dtype() {
         let [batch, height, width, _] = x.dims();
         // Not fewer pixels than there are.
         let pixels = batch * (height + padding[0] + padding[1]) * (width + padding[2] + padding[3]);

@@ -1,7 +1,7 @@
 //! Operations with more than one implementation: a [`portable`] one of burn tensor operations, fused kernels for the CPU
-//! device in [`cpu`], forward and backward, and compute shaders for the GPU device in `gpu`, forward only.
+//! device in [`cpu`], and compute shaders for the GPU device in `gpu`; forward and, where training meets them, backward.
 
-#[cfg(all(feature = "cpu", feature = "train"))]
+#[cfg(feature = "train")]
 mod autodiff;
 #[cfg(feature = "cpu")]
 pub mod cpu;
@@ -14,7 +14,7 @@ mod gpu;
 pub mod portable;
 pub mod sample;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor};
 #[cfg(feature = "cpu")]
 use extension::{Inputs, on_cpu};
 use std::ops::Range;
@@ -48,7 +48,7 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tens
         };
     }
     #[cfg(feature = "wgpu")]
-    if gpu::on_gpu(&x) && gpu::takes_linear(&x, &weight) {
+    if gpu::on_gpu(&x) && weight.shape().num_elements() > 0 {
         return gpu::linear(x, weight, bias);
     }
     portable::linear(x, weight, bias)
@@ -88,6 +88,24 @@ pub fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
         return gpu::swiglu(gate, up);
     }
     portable::swiglu(gate, up)
+}
+
+/// The entries `ids` of a `table` `[entries, width]` → `[ids, width]`.
+pub fn embed(table: Tensor<2>, ids: Tensor<1, Int>) -> Tensor<2> {
+    #[cfg(feature = "wgpu")]
+    if gpu::on_gpu(&table) && ids.dims()[0] > 0 && table.dims()[1].is_multiple_of(4) {
+        return gpu::embed(table, ids);
+    }
+    table.select(0, ids)
+}
+
+/// Some `rows` of `x` `[.., width]`, none of them twice → `[rows, width]`.
+pub fn select_rows(x: Tensor<2>, rows: Tensor<1, Int>) -> Tensor<2> {
+    #[cfg(feature = "wgpu")]
+    if gpu::on_gpu(&x) && rows.dims()[0] > 0 && x.dims()[1].is_multiple_of(4) {
+        return gpu::select_rows(x, rows);
+    }
+    x.select(0, rows)
 }
 
 /// Rotary position embedding (Su et al. 2021) with the two halves of a head as the pairs, as in Qwen2:

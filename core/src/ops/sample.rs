@@ -85,7 +85,7 @@ pub fn sample_draw(
     temperature: f32,
 ) -> Drawn {
     #[cfg(feature = "wgpu")]
-    if gpu::on_gpu(&logits) && sampler.weights.len() <= 4 && sampler.groups.len() <= 4 {
+    if gpu::plain_on_gpu(&logits) && sampler.weights.len() <= 4 && sampler.groups.len() <= 4 {
         return gpu::sample_draw(sampler, logits, codes, step, temperature);
     }
     portable::sample_draw(sampler, logits, codes, step, temperature)
@@ -101,7 +101,7 @@ pub fn sample_keep(
     step: usize,
 ) -> Tensor<2, Int> {
     #[cfg(feature = "wgpu")]
-    if gpu::on_gpu(&confidence) {
+    if gpu::plain_on_gpu(&confidence) {
         return gpu::sample_keep(sampler, codes, drawn, confidence, step);
     }
     portable::sample_keep(sampler, codes, drawn, confidence, step)

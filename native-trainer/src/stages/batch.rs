@@ -102,7 +102,8 @@ pub fn hidden(model: &UniGen, examples: &[Example], device: &Device) -> Result<H
         let projector = model.mm_projector.as_ref().context("the model has no projector for features")?;
         parts.push(projector.forward(Tensor::cat(features, 0)));
     }
-    let x = Tensor::cat(parts, 0).select(0, Tensor::<1, Int>::from_ints(order.as_slice(), device));
+    let order = Tensor::<1, Int>::from_ints(order.as_slice(), device);
+    let x = ops::select_rows(Tensor::cat(parts, 0), order);
     let layout = AttentionLayout::full(examples.iter().map(|example| &example.sequence));
     let positions = model.llm.positions(&places, device);
     let wanted = Wanted::new(&wanted, &positions, &layout, device);

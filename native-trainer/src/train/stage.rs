@@ -45,8 +45,10 @@ pub trait Stage: Sized {
     /// Loss and gradients of the batch of `step`. A stage whose batch has no room in memory as a whole adds up parts.
     fn update(&self, model: &Self::Model, step: u64) -> Result<Update> {
         let Loss { total, parts } = self.loss(model, step)?;
-        let loss = scalar(total.clone())?;
-        let gradients = loss.is_finite().then(|| HostGradients::read(model, total.backward())).transpose()?;
+        // Reading waits for a GPU, so all work is handed out first.
+        let gradients = HostGradients::read(model, total.backward())?;
+        let loss = scalar(total)?;
+        let gradients = loss.is_finite().then_some(gradients);
         let parts = parts.into_iter().map(|(name, value)| Ok((name.into(), scalar(value)?)));
         Ok(Update { loss, gradients, scalars: parts.collect::<Result<_>>()? })
     }

@@ -2,7 +2,7 @@
 
 use burn::backend::{BackendTensor, DispatchTensor, DispatchTensorKind};
 use burn::tensor::{DType, Tensor, kind::Basic};
-use burn_cubecl::{kernel::into_contiguous, tensor::CubeTensor};
+use burn_cubecl::{kernel::into_contiguous, ops::numeric::zeros_client, tensor::CubeTensor};
 use cubecl::ir::{ElemType, Scope, UIntKind, metadata::Info};
 use cubecl::prelude::{
     AddressType, CubeCount, CubeDim, CubeKernel, ExecutionMode, KernelDefinition, KernelId, KernelMetadata,
@@ -17,9 +17,7 @@ use unigen_shaders::{Shader, WORKGROUPS_IN_A_ROW};
 /// If the tensor is not on the wgpu device or has gradients.
 pub fn dense<const D: usize, K: Basic>(tensor: Tensor<D, K>) -> Buffer {
     match tensor.into_dispatch().kind {
-        DispatchTensorKind::Cube(BackendTensor::Float(tensor) | BackendTensor::Int(tensor)) => {
-            Buffer(into_contiguous(tensor))
-        }
+        DispatchTensorKind::Cube(BackendTensor::Float(tensor) | BackendTensor::Int(tensor)) => tensor.into(),
         other => panic!("a GPU kernel was given {other:?}"),
     }
 }
@@ -31,9 +29,34 @@ pub fn tensor(beside: &Buffer, shape: &[usize], dtype: DType) -> Buffer {
     Buffer(CubeTensor::new_contiguous(client.clone(), device.clone(), shape.into(), handle, dtype))
 }
 
+/// A new tensor of whole numbers, all 0.
+pub fn zeros(beside: &Buffer, shape: &[usize]) -> Buffer {
+    let CubeTensor { client, device, .. } = &beside.0;
+    Buffer(zeros_client(client.clone(), device.clone(), shape.into(), DType::U32))
+}
+
 /// A tensor without gaps on the wgpu device.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Buffer(CubeTensor);
+
+impl Buffer {
+    /// The sides of the tensor.
+    pub fn shape(&self) -> &[usize] {
+        self.0.meta.shape()
+    }
+}
+
+impl From<CubeTensor> for Buffer {
+    fn from(tensor: CubeTensor) -> Self {
+        Self(into_contiguous(tensor))
+    }
+}
+
+impl From<Buffer> for CubeTensor {
+    fn from(Buffer(tensor): Buffer) -> Self {
+        tensor
+    }
+}
 
 impl<const D: usize, K: Basic> From<Buffer> for Tensor<D, K> {
     fn from(Buffer(tensor): Buffer) -> Self {

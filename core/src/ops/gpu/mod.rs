@@ -1,13 +1,16 @@
-//! Operations of the GPU device: the kernels of `unigen-shaders`, launched through burn's wgpu runtime. They have no
-//! backward passes, so tensors of a device with gradients take the portable operations.
+//! Operations of the GPU device: the kernels of `unigen-shaders`, launched through burn's wgpu runtime. Those in [`kernels`]
+//! have backward passes; for the others, tensors of a device with gradients take the portable operations.
 
+pub mod extension;
+mod kernels;
 mod launch;
 
-use super::AttentionRows;
 use super::sample::{Drawn, Sampler};
+use super::{AttentionRows, portable};
 use burn::backend::{CubeDevice, DispatchDevice};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use launch::{Launch, dense, tensor};
+use extension::Inputs;
+use launch::{Buffer, Launch, dense, tensor};
 use unigen_shaders as shaders;
 
 /// Whether kernels run on `device`: a wgpu device without gradients.
@@ -19,22 +22,42 @@ pub fn runs_on(device: &Device) -> bool {
 
 /// Whether kernels are to take `x`: it lies where they run, in `f32`, and is not empty.
 pub fn on_gpu<const D: usize>(x: &Tensor<D>) -> bool {
-    runs_on(&x.device()) && x.dtype() == DType::F32 && x.dims().iter().all(|&side| side > 0)
+    runs_on(&x.device().without_autodiff())
+        && x.dtype() == DType::F32
+        && x.dims().iter().all(|&side| side > 0)
 }
 
-/// Whether [`linear`] is to multiply `x` by these weights: a whole number of quads a row, in `f32` or `f16`. Products in
-/// `f32` on a card that the runtime knows by its bus address stay burn's, which is written for such cards: a kernel
-/// without workgroup memory is for browsers and software adapters.
-pub fn takes_linear<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>) -> bool {
+/// Whether kernels without a backward pass are to take `x`.
+pub fn plain_on_gpu<const D: usize>(x: &Tensor<D>) -> bool {
+    runs_on(&x.device()) && on_gpu(x)
+}
+
+/// How [`linear`] multiplies.
+enum Multiply {
+    /// By a kernel that needs neither workgroup memory nor barriers: for browsers and software adapters, and for `f16`.
+    Simply,
+    /// By a kernel for cards, which knows its gradients.
+    InTiles,
+    /// As burn does.
+    Portably,
+}
+
+/// The way to multiply `x` by these weights: kernels take whole numbers of quads.
+fn way<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>) -> Multiply {
     let [outputs, inputs] = weight.dims();
     let rows = x.shape().num_elements() / inputs.max(1);
+    let plain = plain_on_gpu(x);
+    // One that the runtime knows by its bus address.
     let card = || x.device().as_dispatch().identity().is_some_and(|identity| identity.physical.is_some());
-    let wanted = match weight.dtype() {
-        DType::F16 => true,
-        DType::F32 => !card(),
-        _ => false,
-    };
-    wanted && outputs > 0 && inputs.is_multiple_of(4) && fits(rows)
+    match weight.dtype() {
+        _ if outputs == 0 || !inputs.is_multiple_of(4) || !fits(rows) => Multiply::Portably,
+        DType::F16 if plain => Multiply::Simply,
+        DType::F32 if plain && !card() => Multiply::Simply,
+        DType::F32 if outputs.is_multiple_of(4) && (!plain || rows >= 4 * shaders::MATMUL_TILE) => {
+            Multiply::InTiles
+        }
+        _ => Multiply::Portably,
+    }
 }
 
 /// Whether [`conv2d`] can compute so many pixels from so many channels.
@@ -47,13 +70,29 @@ fn fits(rows: usize) -> bool {
     rows.div_ceil(shaders::TILE_ROWS) <= 65535
 }
 
+/// Workgroups for one of the [`Tables`] of tiles.
+fn tiles(table: &Buffer) -> usize {
+    table.shape()[0]
+}
+
 /// Workgroups for a product with `rows` rows and `outputs` columns.
-fn tiles(shader: &shaders::Shader, rows: usize, outputs: usize) -> [usize; 2] {
+fn products(shader: &shaders::Shader, rows: usize, outputs: usize) -> [usize; 2] {
     [outputs.div_ceil(4 * shader.workgroup[0] as usize), rows.div_ceil(shaders::TILE_ROWS)]
 }
 
 /// See [`super::linear`].
 pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
+    let way = way(&x, &weight);
+    if !matches!(way, Multiply::Simply) {
+        let y = match way {
+            Multiply::InTiles => [x.into_dispatch(), weight.into_dispatch()].apply(kernels::Product),
+            _ => portable::linear(x, weight, None),
+        };
+        return match bias {
+            Some(bias) => [y.into_dispatch(), bias.into_dispatch()].apply(kernels::AddBias),
+            None => y,
+        };
+    }
     let mut shape = x.dims();
     let [outputs, inputs] = weight.dims();
     let rows = shape.iter().take(D - 1).product::<usize>();
@@ -65,7 +104,7 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tens
     Launch::new(shader)
         .buffers([&x, &y, &weight].into_iter().chain(&bias))
         .numbers([rows, inputs / 4, outputs])
-        .workgroups(tiles(shader, rows, outputs));
+        .workgroups(products(shader, rows, outputs));
     y.into()
 }
 
@@ -88,96 +127,88 @@ pub fn conv2d(
     Launch::new(&shaders::CONV2D)
         .buffers([&x, &weight, &bias, &y])
         .numbers([height, width, c_in / 4, pixels, rows * columns, columns, c_out, side, stride, top, left])
-        .workgroups(tiles(&shaders::CONV2D, pixels, c_out));
+        .workgroups(products(&shaders::CONV2D, pixels, c_out));
     y.into()
 }
 
 /// See [`super::rms_norm`]; the width is a multiple of 4.
 pub fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, eps: f64) -> Tensor<D> {
-    let shape = x.dims();
-    let rows = shape.iter().take(D - 1).product::<usize>();
-    let (x, weight) = (dense(x), dense(weight));
-    let y = tensor(&x, &shape, DType::F32);
-    Launch::new(&shaders::RMS_NORM)
-        .buffers([&x, &weight, &y])
-        .numbers([rows, shape[D - 1] / 4])
-        .scales([eps as f32])
-        .list(rows);
-    y.into()
+    [x.into_dispatch(), weight.into_dispatch()].apply(kernels::RmsNorm { eps: eps as f32 })
 }
 
 /// See [`super::swiglu`]; the number of values is a multiple of 4.
 pub fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
-    let shape = gate.dims();
-    let quads = shape.iter().product::<usize>() / 4;
-    let (gate, up) = (dense(gate), dense(up));
-    let y = tensor(&gate, &shape, DType::F32);
-    Launch::new(&shaders::SWIGLU).buffers([&gate, &up, &y]).numbers([quads]).list(quads);
-    y.into()
+    [gate.into_dispatch(), up.into_dispatch()].apply(kernels::SwiGlu)
 }
 
 /// See [`super::rope`]; the width of a head is a multiple of 8.
 pub fn rope(x: Tensor<3>, cos: Tensor<2>, sin: Tensor<2>) -> Tensor<3> {
-    let shape = x.dims();
-    let [tokens, heads, width] = shape;
-    let quads = width / 8;
-    let (x, cos, sin) = (dense(x), dense(cos), dense(sin));
-    let y = tensor(&x, &shape, DType::F32);
-    Launch::new(&shaders::ROPE)
-        .buffers([&x, &cos, &sin, &y])
-        .numbers([tokens * heads * quads, heads, quads])
-        .list(tokens * heads * quads);
-    y.into()
+    [x.into_dispatch(), cos.into_dispatch(), sin.into_dispatch()].apply(kernels::Rope)
 }
 
-/// [`AttentionRows`] as the kernel takes them; uploaded once.
+/// See [`super::embed`]; the width is a multiple of 4.
+pub fn embed(table: Tensor<2>, ids: Tensor<1, Int>) -> Tensor<2> {
+    [table.into_dispatch()].apply(kernels::Embed { ids: dense(ids) })
+}
+
+/// See [`super::select_rows`]; the width is a multiple of 4.
+pub fn select_rows(x: Tensor<2>, rows: Tensor<1, Int>) -> Tensor<2> {
+    [x.into_dispatch()].apply(kernels::SelectRows { rows: dense(rows) })
+}
+
+/// [`AttentionRows`] as the kernels take them; uploaded once.
 #[derive(Clone, Debug)]
 pub struct Tables {
     /// The keys `[start, end)` that each query sees in its segment, `[queries, 2]`.
-    visible: Tensor<2, Int>,
+    visible: Buffer,
     /// Query rows of one segment that make a workgroup, and the keys that any of them sees, `[tiles, 4]`.
-    tiles: Tensor<2, Int>,
+    queries: Buffer,
+    /// Key rows that make a workgroup, and the queries of which any may see one of them, `[tiles, 4]`.
+    keys: Buffer,
 }
 
 impl Tables {
-    fn new(layout: &AttentionRows, lanes: usize, device: &Device) -> Self {
-        let (mut visible, mut tiles) = (Vec::new(), Vec::new());
+    fn new(layout: &AttentionRows, keys: usize, device: &Device) -> Self {
+        let lanes = shaders::ATTENTION.workgroup[0] as usize;
+        let (mut visible, mut queries) = (Vec::new(), Vec::new());
         for (rows, keys) in &layout.segments {
             let seen: Vec<_> = rows.clone().map(|row| layout.visible_in(row, keys)).collect();
-            visible.extend(seen.iter().flat_map(|seen| [seen.start as i32, seen.end as i32]));
+            visible.extend(seen.iter().flat_map(|seen| [seen.start, seen.end]));
             for (tile, seen) in seen.chunks(lanes).enumerate() {
                 let first = rows.start + tile * lanes;
                 let start = seen.iter().map(|seen| seen.start).min().unwrap_or(0);
                 let end = seen.iter().map(|seen| seen.end).max().unwrap_or(0);
-                tiles.extend([first, first + seen.len(), start, end].map(|bound| bound as i32));
+                queries.extend([first, first + seen.len(), start, end]);
             }
         }
-        let table = |values: Vec<i32>, columns| {
+        // Keys of no segment get their gradient, nothing, too.
+        let mut seen =
+            layout.segments.iter().map(|(rows, keys)| (keys.clone(), rows.clone())).collect::<Vec<_>>();
+        seen.sort_by_key(|(keys, _)| keys.start);
+        let mut next = 0;
+        let mut key_tiles = Vec::new();
+        for (of, rows) in seen.into_iter().chain([(keys..keys, 0..0)]) {
+            for (keys, rows) in [(next..of.start, 0..0), (of.clone(), rows)] {
+                let tiles = keys.clone().step_by(lanes);
+                key_tiles.extend(
+                    tiles.flat_map(|first| [first, keys.end.min(first + lanes), rows.start, rows.end]),
+                );
+            }
+            next = next.max(of.end);
+        }
+        let table = |values: Vec<usize>, columns| {
+            let values: Vec<i32> = values.into_iter().map(|value| value as i32).collect();
             let shape = [values.len() / columns, columns];
-            Tensor::from_data(TensorData::new(values, shape), device)
+            dense(Tensor::<2, Int>::from_data(TensorData::new(values, shape), device))
         };
-        Self { visible: table(visible, 2), tiles: table(tiles, 4) }
+        Self { visible: table(visible, 2), queries: table(queries, 4), keys: table(key_tiles, 4) }
     }
 }
 
 /// See [`super::attention`]; the width of a head is a multiple of 4.
 pub fn attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, layout: &AttentionRows) -> Tensor<3> {
-    let shape = q.dims();
-    let [_, heads, width] = shape;
-    let group = heads / k.dims()[1];
-    let lanes = shaders::ATTENTION.workgroup[0] as usize;
-    let Tables { visible, tiles } = layout.on_gpu.get_or_init(|| Tables::new(layout, lanes, &q.device()));
-    let count = tiles.dims()[0];
-    let (visible, tiles) = (dense(visible.clone()), dense(tiles.clone()));
-    let (q, k, v) = (dense(q), dense(k), dense(v));
-    let mixed = tensor(&q, &shape, DType::F32);
-    Launch::new(&shaders::ATTENTION)
-        .constants([width / 4])
-        .buffers([&q, &k, &v, &visible, &tiles, &mixed])
-        .numbers([heads, group])
-        .scales([(width as f32).powf(-0.5)])
-        .workgroups([count, heads]);
-    mixed.into()
+    let tables = layout.on_gpu.get_or_init(|| Tables::new(layout, k.dims()[0], &q.device())).clone();
+    [q.into_dispatch(), k.into_dispatch(), v.into_dispatch()].apply(kernels::Attention { tables })
 }
 
 /// See [`super::sample::sample_draw`]; at most four branches and four groups.

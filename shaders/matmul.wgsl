@@ -1,0 +1,144 @@
+// Matrix product for graphics cards: a workgroup computes a square of 128 x 128 sums in workgroup memory, an invocation 8 x 8
+// of them in registers. Either operand may be stored transposed. Chunks of the inner dimension may be summed apart, where the
+// product is small and the inner dimension long; the chunks' results lie one after another.
+//
+// `const LEFT_TRANSPOSED: u32` and `const RIGHT_TRANSPOSED: u32`, 1 or 0, come before this text.
+
+struct Info {
+    // of the result, both multiples of 4 where they are the last dimension of an operand
+    rows: u32,
+    columns: u32,
+    // that is summed over, likewise
+    inner: u32,
+    // of it, in one go; a multiple of 8
+    chunk: u32,
+    // of the result, 128 each
+    row_tiles: u32,
+}
+
+// [rows, inner], or [inner, rows]
+@group(0) @binding(0) var<storage, read_write> left: array<vec4<f32>>;
+// [inner, columns], or [columns, inner]
+@group(0) @binding(1) var<storage, read_write> right: array<vec4<f32>>;
+// [chunks, rows, columns]
+@group(0) @binding(2) var<storage, read_write> product: array<vec4<f32>>;
+@group(0) @binding(3) var<uniform> info: Info;
+
+// Eight steps of the inner dimension, 32 quads of rows or columns each.
+var<workgroup> left_tile: array<vec4<f32>, 256>;
+var<workgroup> right_tile: array<vec4<f32>, 256>;
+
+/// The quad that invocation `lane` fetches of a tile: of the operand stored [inner, sides], lanes along the sides; of
+/// [sides, inner], a side's quad of the inner dimension. Beyond the edges, zeros.
+fn fetch_left(first: u32, inner: u32, end: u32, lane: u32) -> vec4<f32> {
+    if (LEFT_TRANSPOSED == 1u) {
+        let at = vec2<u32>(inner + lane / 32u, first + 4u * (lane % 32u));
+        if (at.x < end && at.y < info.rows) {
+            return left[(at.x * info.rows + at.y) / 4u];
+        }
+    } else {
+        let at = vec2<u32>(inner + 4u * (lane / 128u), first + lane % 128u);
+        if (at.x < end && at.y < info.rows) {
+            return left[(at.y * info.inner + at.x) / 4u];
+        }
+    }
+    return vec4<f32>();
+}
+
+fn fetch_right(first: u32, inner: u32, end: u32, lane: u32) -> vec4<f32> {
+    if (RIGHT_TRANSPOSED == 0u) {
+        let at = vec2<u32>(inner + lane / 32u, first + 4u * (lane % 32u));
+        if (at.x < end && at.y < info.columns) {
+            return right[(at.x * info.columns + at.y) / 4u];
+        }
+    } else {
+        let at = vec2<u32>(inner + 4u * (lane / 128u), first + lane % 128u);
+        if (at.x < end && at.y < info.columns) {
+            return right[(at.y * info.inner + at.x) / 4u];
+        }
+    }
+    return vec4<f32>();
+}
+
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let chunk = workgroup.y / info.row_tiles;
+    let row = 128u * (workgroup.y % info.row_tiles);
+    let column = 128u * workgroup.x;
+    let start = chunk * info.chunk;
+    let end = min(start + info.chunk, info.inner);
+    let y = lane / 16u;
+    let x = lane % 16u;
+    // repeat 8
+    var near# = vec4<f32>();
+    var far# = vec4<f32>();
+    // end
+    // The next tiles are on their way while these are multiplied.
+    var next_left = fetch_left(row, start, end, lane);
+    var next_right = fetch_right(column, start, end, lane);
+    for (var inner = start; inner < end; inner += 8u) {
+        workgroupBarrier();
+        if (LEFT_TRANSPOSED == 1u) {
+            left_tile[lane] = next_left;
+        } else {
+            let at = 4u * (lane / 128u) * 32u + (lane % 128u) / 4u;
+            let part = lane % 4u;
+            left_tile[at][part] = next_left.x;
+            left_tile[at + 32u][part] = next_left.y;
+            left_tile[at + 64u][part] = next_left.z;
+            left_tile[at + 96u][part] = next_left.w;
+        }
+        if (RIGHT_TRANSPOSED == 0u) {
+            right_tile[lane] = next_right;
+        } else {
+            let at = 4u * (lane / 128u) * 32u + (lane % 128u) / 4u;
+            let part = lane % 4u;
+            right_tile[at][part] = next_right.x;
+            right_tile[at + 32u][part] = next_right.y;
+            right_tile[at + 64u][part] = next_right.z;
+            right_tile[at + 96u][part] = next_right.w;
+        }
+        workgroupBarrier();
+        next_left = fetch_left(row, inner + 8u, end, lane);
+        next_right = fetch_right(column, inner + 8u, end, lane);
+        // repeat 8
+        {
+            let upper = left_tile[#u * 32u + 2u * y];
+            let lower = left_tile[#u * 32u + 2u * y + 1u];
+            let near = right_tile[#u * 32u + x];
+            let far = right_tile[#u * 32u + 16u + x];
+            near0 += upper.x * near;
+            near1 += upper.y * near;
+            near2 += upper.z * near;
+            near3 += upper.w * near;
+            near4 += lower.x * near;
+            near5 += lower.y * near;
+            near6 += lower.z * near;
+            near7 += lower.w * near;
+            far0 += upper.x * far;
+            far1 += upper.y * far;
+            far2 += upper.z * far;
+            far3 += upper.w * far;
+            far4 += lower.x * far;
+            far5 += lower.y * far;
+            far6 += lower.z * far;
+            far7 += lower.w * far;
+        }
+        // end
+    }
+    let columns = vec2<u32>(column + 4u * x, column + 64u + 4u * x);
+    // repeat 8
+    {
+        let at = row + 8u * y + #u;
+        if (at < info.rows) {
+            let first = (chunk * info.rows + at) * info.columns;
+            if (columns.x < info.columns) {
+                product[(first + columns.x) / 4u] = near#;
+            }
+            if (columns.y < info.columns) {
+                product[(first + columns.y) / 4u] = far#;
+            }
+        }
+    }
+    // end
+}
