@@ -10,6 +10,7 @@ pub mod conv;
 #[cfg(feature = "cpu")]
 pub mod extension;
 #[cfg(feature = "wgpu")]
+#[cfg_attr(not(feature = "train"), allow(dead_code, reason = "gradients are for training"))]
 mod gpu;
 pub mod portable;
 pub mod sample;
