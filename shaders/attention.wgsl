@@ -2,21 +2,7 @@
 // invocation owns one head of one query row, so scores never leave its registers and nothing has to be synchronised. A
 // workgroup owns a tile: rows of one sequence that walk over the same keys together, so that keys and values are loaded
 // once for all of them.
-//
-// `const QUADS: u32`, the width of a head / 4, comes before this text.
 
-struct Info {
-    heads: u32,
-    // heads that share keys and values
-    group: u32,
-    // of the scores
-    scale: f32,
-}
-
-// [queries, heads, width]
-@group(0) @binding(0) var<storage, read_write> q: array<vec4<f32>>;
-// [keys, heads / group, width]
-@group(0) @binding(1) var<storage, read_write> k: array<vec4<f32>>;
 // [keys, heads / group, width]
 @group(0) @binding(2) var<storage, read_write> v: array<vec4<f32>>;
 // [queries]: each row sees the keys [x, y)

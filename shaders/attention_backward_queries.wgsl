@@ -1,21 +1,7 @@
 // Gradient of the queries of attention, after the manner of the forward pass: an invocation owns one head of one query row
 // and recomputes its scores (Dao et al. 2022). With `p` the weights and `δ = Σ p (g · v)`: `dq = scale Σ p (g · v - δ) k`.
 // What the keys' kernels need of a row goes to `stats`: the logarithm of the sum of its exponentials, and δ.
-//
-// `const QUADS: u32`, the width of a head / 4, comes before this text.
 
-struct Info {
-    heads: u32,
-    // heads that share keys and values
-    group: u32,
-    // of the scores
-    scale: f32,
-}
-
-// [queries, heads, width]
-@group(0) @binding(0) var<storage, read_write> q: array<vec4<f32>>;
-// [keys, heads / group, width]
-@group(0) @binding(1) var<storage, read_write> k: array<vec4<f32>>;
 // [keys, heads / group, width]
 @group(0) @binding(2) var<storage, read_write> v: array<vec4<f32>>;
 // [queries]: each row sees the keys [x, y)

@@ -1,20 +1,6 @@
 // Gradient of the values of attention: an invocation owns one key row and walks over the queries that may see it.
 // `dv = Σ p g`; see `attention_backward_queries.wgsl`.
-//
-// `const QUADS: u32`, the width of a head / 4, comes before this text.
 
-struct Info {
-    heads: u32,
-    // heads that share keys and values
-    group: u32,
-    // of the scores
-    scale: f32,
-}
-
-// [queries, heads, width]
-@group(0) @binding(0) var<storage, read_write> q: array<vec4<f32>>;
-// [keys, heads / group, width]
-@group(0) @binding(1) var<storage, read_write> k: array<vec4<f32>>;
 // [queries]: each row sees the keys [x, y)
 @group(0) @binding(2) var<storage, read_write> visible: array<vec2<u32>>;
 // [tiles]: key rows [x, y), which no query outside [z, w) sees

@@ -28,36 +28,35 @@ struct Info {
 var<workgroup> left_tile: array<vec4<f32>, 256>;
 var<workgroup> right_tile: array<vec4<f32>, 256>;
 
-/// The quad that invocation `lane` fetches of a tile: of the operand stored [inner, sides], lanes along the sides; of
-/// [sides, inner], a side's quad of the inner dimension. Beyond the edges, zeros.
-fn fetch_left(first: u32, inner: u32, end: u32, lane: u32) -> vec4<f32> {
-    if (LEFT_TRANSPOSED == 1u) {
-        let at = vec2<u32>(inner + lane / 32u, first + 4u * (lane % 32u));
-        if (at.x < end && at.y < info.rows) {
-            return left[(at.x * info.rows + at.y) / 4u];
-        }
-    } else {
-        let at = vec2<u32>(inner + 4u * (lane / 128u), first + lane % 128u);
-        if (at.x < end && at.y < info.rows) {
-            return left[(at.y * info.inner + at.x) / 4u];
-        }
+const OUTSIDE: u32 = 0xffffffffu;
+
+/// Where the quad lies that invocation `lane` fetches of a tile: of an operand stored [inner, sides], lanes along the sides;
+/// of [sides, inner], a side's quad of the inner dimension. `OUTSIDE` beyond the edges, where zeros are.
+fn quad_of_tile(inner_first: bool, first: u32, sides: u32, inner: u32, end: u32, lane: u32) -> u32 {
+    var at = vec2<u32>(inner + 4u * (lane / 128u), first + lane % 128u);
+    if (inner_first) {
+        at = vec2<u32>(inner + lane / 32u, first + 4u * (lane % 32u));
     }
-    return vec4<f32>();
+    if (at.x >= end || at.y >= sides) {
+        return OUTSIDE;
+    }
+    return select(at.y * info.inner + at.x, at.x * sides + at.y, inner_first) / 4u;
+}
+
+fn fetch_left(first: u32, inner: u32, end: u32, lane: u32) -> vec4<f32> {
+    let at = quad_of_tile(LEFT_TRANSPOSED == 1u, first, info.rows, inner, end, lane);
+    if (at == OUTSIDE) {
+        return vec4<f32>();
+    }
+    return left[at];
 }
 
 fn fetch_right(first: u32, inner: u32, end: u32, lane: u32) -> vec4<f32> {
-    if (RIGHT_TRANSPOSED == 0u) {
-        let at = vec2<u32>(inner + lane / 32u, first + 4u * (lane % 32u));
-        if (at.x < end && at.y < info.columns) {
-            return right[(at.x * info.columns + at.y) / 4u];
-        }
-    } else {
-        let at = vec2<u32>(inner + 4u * (lane / 128u), first + lane % 128u);
-        if (at.x < end && at.y < info.columns) {
-            return right[(at.y * info.inner + at.x) / 4u];
-        }
+    let at = quad_of_tile(RIGHT_TRANSPOSED == 0u, first, info.columns, inner, end, lane);
+    if (at == OUTSIDE) {
+        return vec4<f32>();
     }
-    return vec4<f32>();
+    return right[at];
 }
 
 @compute @workgroup_size(256)

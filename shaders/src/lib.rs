@@ -92,16 +92,16 @@ pub const MATMUL_TILE: usize = 128;
 /// Two-dimensional cross-correlation of channels-last images.
 pub static CONV2D: Shader = shader!("conv2d", [32, 1, 1], "conv2d", []);
 /// Attention of query rows to a range of keys each.
-pub static ATTENTION: Shader = shader!("attention", [32, 1, 1], "attention", [], "QUADS");
+pub static ATTENTION: Shader = shader!("attention", [32, 1, 1], "attention", ["attention"], "QUADS");
 /// Gradient of attention's queries, and what the gradients of keys and values need of each row.
 pub static ATTENTION_BACKWARD_QUERIES: Shader =
-    shader!("attention_backward_queries", [32, 1, 1], "attention_backward_queries", [], "QUADS");
+    shader!("attention_backward_queries", [32, 1, 1], "attention_backward_queries", ["attention"], "QUADS");
 /// Gradient of attention's keys.
 pub static ATTENTION_BACKWARD_KEYS: Shader =
-    shader!("attention_backward_keys", [32, 1, 1], "attention_backward_keys", [], "QUADS");
+    shader!("attention_backward_keys", [32, 1, 1], "attention_backward_keys", ["attention"], "QUADS");
 /// Gradient of attention's values.
 pub static ATTENTION_BACKWARD_VALUES: Shader =
-    shader!("attention_backward_values", [32, 1, 1], "attention_backward_values", [], "QUADS");
+    shader!("attention_backward_values", [32, 1, 1], "attention_backward_values", ["attention"], "QUADS");
 /// Root-mean-square normalisation.
 pub static RMS_NORM: Shader = shader!("rms_norm", [64, 1, 1], "rms_norm", ["list"]);
 /// Its gradient.

@@ -2,6 +2,7 @@
 //! gradients are in `autodiff`.
 
 use super::cpu::View;
+use super::kernel_ops::kernel_ops;
 use burn::backend::{
     Backend, Dispatch, DispatchDevice, DispatchTensor, Flex, backend_extension, tensor::FloatTensor,
 };
@@ -21,35 +22,7 @@ pub trait Kernel<const N: usize>: Debug + Send + Sync + 'static {
     fn backward(&self, inputs: [View; N], grad: &[f32], wanted: [bool; N]) -> [Option<Vec<f32>>; N];
 }
 
-/// Kernels by their number of inputs.
-#[backend_extension(Flex, Autodiff: cfg(feature = "train"))]
-pub trait KernelOps: Backend {
-    /// Runs a kernel of one input.
-    fn run1(a: FloatTensor<Self>, kernel: Arc<dyn Kernel<1>>) -> FloatTensor<Self>;
-    /// Runs a kernel of two inputs.
-    fn run2(a: FloatTensor<Self>, b: FloatTensor<Self>, kernel: Arc<dyn Kernel<2>>) -> FloatTensor<Self>;
-    /// Runs a kernel of three inputs.
-    fn run3(
-        a: FloatTensor<Self>,
-        b: FloatTensor<Self>,
-        c: FloatTensor<Self>,
-        kernel: Arc<dyn Kernel<3>>,
-    ) -> FloatTensor<Self>;
-}
-
-impl KernelOps for Flex {
-    fn run1(a: CpuTensor, kernel: Arc<dyn Kernel<1>>) -> CpuTensor {
-        run([a], &*kernel)
-    }
-
-    fn run2(a: CpuTensor, b: CpuTensor, kernel: Arc<dyn Kernel<2>>) -> CpuTensor {
-        run([a, b], &*kernel)
-    }
-
-    fn run3(a: CpuTensor, b: CpuTensor, c: CpuTensor, kernel: Arc<dyn Kernel<3>>) -> CpuTensor {
-        run([a, b, c], &*kernel)
-    }
-}
+kernel_ops!(Flex);
 
 /// The result of `kernel` on tensors of any layout.
 pub fn run<const N: usize>(inputs: [CpuTensor; N], kernel: &dyn Kernel<N>) -> CpuTensor {
@@ -94,31 +67,4 @@ pub fn on_cpu<const D: usize>(x: &Tensor<D>) -> bool {
     #[allow(irrefutable_let_patterns, reason = "the only device of some builds")]
     let flex = matches!(device.as_dispatch(), DispatchDevice::Flex(_));
     flex && x.dtype() == DType::F32
-}
-
-/// Something that [`Dispatch`] runs: a kernel with its inputs.
-pub trait Inputs<const N: usize> {
-    /// The result, as a tensor of `D` dimensions.
-    fn apply<const D: usize>(self, kernel: impl Kernel<N>) -> Tensor<D>;
-}
-
-impl Inputs<1> for [DispatchTensor; 1] {
-    fn apply<const D: usize>(self, kernel: impl Kernel<1>) -> Tensor<D> {
-        let [a] = self;
-        Tensor::from_dispatch(Dispatch::run1(a, Arc::new(kernel)))
-    }
-}
-
-impl Inputs<2> for [DispatchTensor; 2] {
-    fn apply<const D: usize>(self, kernel: impl Kernel<2>) -> Tensor<D> {
-        let [a, b] = self;
-        Tensor::from_dispatch(Dispatch::run2(a, b, Arc::new(kernel)))
-    }
-}
-
-impl Inputs<3> for [DispatchTensor; 3] {
-    fn apply<const D: usize>(self, kernel: impl Kernel<3>) -> Tensor<D> {
-        let [a, b, c] = self;
-        Tensor::from_dispatch(Dispatch::run3(a, b, c, Arc::new(kernel)))
-    }
 }

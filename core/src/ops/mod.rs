@@ -12,6 +12,8 @@ pub mod extension;
 #[cfg(feature = "wgpu")]
 #[cfg_attr(not(feature = "train"), allow(dead_code, reason = "gradients are for training"))]
 mod gpu;
+#[cfg(any(feature = "cpu", feature = "wgpu"))]
+mod kernel_ops;
 pub mod portable;
 pub mod sample;
 

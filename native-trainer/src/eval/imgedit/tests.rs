@@ -22,8 +22,7 @@ fn a_copy_is_worth_nothing_and_the_wanted_picture_all() {
     let table =
         |model: &Report| Edits { model: model.clone(), copy: copy.clone(), oracle: best.clone() }.to_string();
     for (low, high) in copy.kinds.iter().zip(&best.kinds) {
-        // Of eight images the judge may take two for failed: those of `adjust`, with the present one.
-        assert!(low.score < 1.5 && high.score > 3.9, "{}", table(&best));
+        assert!(low.score < 1.5 && high.score > 4.2, "{}", table(&best));
         assert_eq!((low.images, high.images), (8, 8));
     }
     assert!(copy.overall < 1.2 && best.overall > 4.6, "{}", table(&best));
