@@ -54,6 +54,8 @@ fn main() {
     });
     let (x, w) = (random([292, 256]), random([1, 256]).reshape([256]));
     compare("rms_norm 292 x 256", 0, || ops::rms_norm(x.clone(), w.clone(), 1e-6));
+    compare("layer_norm 292 x 256", 0, || ops::layer_norm(x.clone(), w.clone(), w.clone(), 1e-6));
+    compare("gelu_tanh 292 x 256", 0, || ops::gelu_tanh(x.clone()));
     let (gate, up) = (random([292, 768]), random([292, 768]));
     compare("swiglu 292 x 768", 0, || ops::swiglu(gate.clone(), up.clone()));
     let (x, angles) = (random([292, 256]).reshape([292, 4, 64]), random([292, 32]));

@@ -89,6 +89,22 @@ fn rms_norm_is_its_twin() {
 }
 
 #[test]
+fn layer_norm_is_its_twin() {
+    for shape in [[1, 1, 4], [2, 3, 20], [3, 70, 64]] {
+        let (x, w, b) = (random(shape) * 3.0 + 1.0, random([shape[2]]), random([shape[2]]));
+        let want = portable::layer_norm(x.clone(), w.clone(), b.clone(), 1e-6);
+        let found = ops::layer_norm(there(&x), there(&w), there(&b), 1e-6);
+        assert_close("layer_norm", found, want, 1e-5);
+    }
+}
+
+#[test]
+fn gelu_tanh_is_its_twin() {
+    let x = random([7, 36]) * 20.0;
+    assert_close("gelu_tanh", ops::gelu_tanh(there(&x)), portable::gelu_tanh(x), 1e-5);
+}
+
+#[test]
 fn swiglu_is_its_twin() {
     let (gate, up) = (random([7, 36]) * 20.0, random([7, 36]));
     let want = portable::swiglu(gate.clone(), up.clone());
@@ -256,6 +272,21 @@ mod gradients {
             let name = "rms_norm";
             compare!(name, [x, w], ops::rms_norm(x, w, 1e-6), portable::rms_norm(x, w, 1e-6));
         }
+    }
+
+    #[test]
+    fn layer_norm() {
+        for shape in [[1, 4], [700, 20], [70, 64]] {
+            let (x, w, b) = (leaf(shape, 3.0), leaf([shape[1]], 1.0), leaf([shape[1]], 1.0));
+            let name = "layer_norm";
+            compare!(name, [x, w, b], ops::layer_norm(x, w, b, 1e-6), portable::layer_norm(x, w, b, 1e-6));
+        }
+    }
+
+    #[test]
+    fn gelu_tanh() {
+        let x = leaf([7, 36], 8.0);
+        compare!("gelu_tanh", [x], ops::gelu_tanh(x), portable::gelu_tanh(x));
     }
 
     #[test]

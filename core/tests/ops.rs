@@ -104,6 +104,14 @@ fn norms_are_their_twins() {
 }
 
 #[test]
+fn gelu_tanh_is_its_twin() {
+    for size in [1, 15, 33, 70_001] {
+        let x = (random([1, size]) * 8.0).detach().require_grad();
+        compare!(1e-4, [x], ops::gelu_tanh(x.clone()), portable::gelu_tanh(x.clone()));
+    }
+}
+
+#[test]
 fn swiglu_is_its_twin() {
     for size in [1, 15, 33, 70_001] {
         let (gate, up) = (random([1, size]) * 8.0, random([1, size]));

@@ -107,6 +107,16 @@ pub static RMS_NORM: Shader = shader!("rms_norm", [64, 1, 1], "rms_norm", ["list
 /// Its gradient.
 pub static RMS_NORM_BACKWARD: Shader =
     shader!("rms_norm_backward", [64, 1, 1], "rms_norm_backward", ["list"]);
+/// Normalisation by mean and variance.
+pub static LAYER_NORM: Shader = shader!("layer_norm", [64, 1, 1], "layer_norm", ["list", "moments"]);
+/// Its gradient.
+pub static LAYER_NORM_BACKWARD: Shader =
+    shader!("layer_norm_backward", [64, 1, 1], "layer_norm_backward", ["list", "moments"]);
+/// GELU by its tanh.
+pub static GELU_TANH: Shader = shader!("gelu_tanh", [64, 1, 1], "gelu_tanh", ["list", "gelu"]);
+/// Its gradient.
+pub static GELU_TANH_BACKWARD: Shader =
+    shader!("gelu_tanh_backward", [64, 1, 1], "gelu_tanh_backward", ["list", "gelu"]);
 /// Rotary position embedding, and its gradient.
 pub static ROPE: Shader = shader!("rope", [64, 1, 1], "rope", ["list"]);
 /// `silu(gate) * up`.
@@ -141,6 +151,10 @@ pub fn all() -> impl Iterator<Item = &'static Shader> {
         &ATTENTION_BACKWARD_VALUES,
         &RMS_NORM,
         &RMS_NORM_BACKWARD,
+        &LAYER_NORM,
+        &LAYER_NORM_BACKWARD,
+        &GELU_TANH,
+        &GELU_TANH_BACKWARD,
         &ROPE,
         &SWIGLU,
         &SWIGLU_BACKWARD,

@@ -77,7 +77,24 @@ pub fn layer_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, bias: Tensor<
         let inputs = [x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()];
         return inputs.apply(cpu::LayerNorm { eps: eps as f32 });
     }
+    #[cfg(feature = "wgpu")]
+    if gpu::on_gpu(&x) && x.dims()[D - 1].is_multiple_of(4) {
+        return gpu::layer_norm(x, weight, bias, eps);
+    }
     portable::layer_norm(x, weight, bias, eps)
+}
+
+/// GELU by its tanh (Hendrycks & Gimpel 2016): `x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2`.
+pub fn gelu_tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    #[cfg(feature = "cpu")]
+    if on_cpu(&x) {
+        return [x.into_dispatch()].apply(cpu::GeluTanh);
+    }
+    #[cfg(feature = "wgpu")]
+    if gpu::on_gpu(&x) && x.shape().num_elements().is_multiple_of(4) {
+        return gpu::gelu_tanh(x);
+    }
+    portable::gelu_tanh(x)
 }
 
 /// Gated activation of SwiGLU (Shazeer 2020): `silu(gate) * up`, all `[.., width]`.
@@ -156,6 +173,18 @@ impl AttentionRows {
             let (start, end) = (rows.visible.len(), rows.visible.len() + length);
             rows.visible.extend((start..end).map(|row| [start as u32, row as u32 + 1]));
             rows.segments.push((start..end, start..end));
+        }
+        rows
+    }
+
+    /// Groups of `queries` and `keys` rows, one a number in `seen`: how many of a group's keys its queries see; the keys
+    /// after them are pads.
+    pub fn padded(queries: usize, keys: usize, seen: &[usize]) -> Self {
+        let mut rows = Self::default();
+        for (group, &seen) in seen.iter().enumerate() {
+            let first = group * keys;
+            rows.visible.extend(vec![[first as u32, (first + seen.min(keys)) as u32]; queries]);
+            rows.segments.push((group * queries..(group + 1) * queries, first..first + keys));
         }
         rows
     }

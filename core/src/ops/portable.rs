@@ -5,6 +5,7 @@ use super::AttentionRows;
 use super::sample::{Drawn, LEAST_LOG_P, Sampler};
 use crate::philox::{Draws, Stream};
 use burn::tensor::{Int, Slice, Tensor, TensorData, activation, ops::PadMode, s};
+use std::f64::consts::FRAC_2_PI;
 
 /// See [`super::linear`].
 pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
@@ -30,6 +31,13 @@ pub fn layer_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, bias: Tensor<
     let centred = x.clone() - x.mean_dim(D - 1);
     let scale = (centred.clone().square().mean_dim(D - 1) + eps).sqrt().recip();
     centred * scale * weight.unsqueeze() + bias.unsqueeze()
+}
+
+/// See [`super::gelu_tanh`].
+pub fn gelu_tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    // (1 + tanh z) / 2 is the logistic function of 2 z.
+    let slope = (x.clone().square() * 0.044715 + 1.0) * (2.0 * FRAC_2_PI.sqrt());
+    x.clone() * activation::sigmoid(x * slope)
 }
 
 /// See [`super::swiglu`].

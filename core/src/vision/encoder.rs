@@ -3,9 +3,10 @@
 use super::VisionConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::nn::{self, LayerNorm, Linear};
+use crate::ops::{self, AttentionRows};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, activation};
-use std::f64::consts::FRAC_2_PI;
+use std::sync::Arc;
 
 /// The non-linearity of the feed-forward blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,11 +35,7 @@ impl Activation {
     pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
         match self {
             Self::Gelu => activation::gelu(x),
-            // (1 + tanh z) / 2 is the logistic function of 2 z.
-            Self::GeluTanh => {
-                let slope = (x.clone().square() * 0.044715 + 1.0) * (2.0 * FRAC_2_PI.sqrt());
-                x.clone() * activation::sigmoid(x * slope)
-            }
+            Self::GeluTanh => ops::gelu_tanh(x),
             Self::QuickGelu => x.clone() * activation::sigmoid(x * 1.702),
         }
     }
@@ -49,29 +46,21 @@ pub(super) fn linear(inputs: usize, outputs: usize, device: &Device) -> Linear {
     Linear::new(inputs, outputs, true, (inputs as f64).powf(-0.5), device)
 }
 
-/// `softmax(q kᵀ / √d + bias) v` over heads of width `d = width / heads`.
-///
-/// `query` `[batch, queries, width]`, `key`, `value` `[batch, keys, width]`, `bias` `[batch, 1, 1, keys]` →
+/// Attention over `heads` heads, `query` `[batch, queries, width]`, `key`, `value` `[batch, keys, width]` →
 /// `[batch, queries, width]`.
 fn attend(
     query: Tensor<3>,
     key: Tensor<3>,
     value: Tensor<3>,
-    bias: Option<&Tensor<4>>,
+    rows: &Arc<AttentionRows>,
     heads: usize,
 ) -> Tensor<3> {
-    let [batch, queries, width] = query.dims();
+    let shape = query.dims();
     let split = |x: Tensor<3>| {
-        let tokens = x.dims()[1];
-        x.reshape([batch, tokens, heads, width / heads]).swap_dims(1, 2)
+        let [batch, tokens, width] = x.dims();
+        x.reshape([batch * tokens, heads, width / heads])
     };
-    let query = split(query) * ((width / heads) as f64).powf(-0.5);
-    let mut scores = query.matmul(split(key).transpose());
-    if let Some(bias) = bias {
-        scores = scores + bias.clone();
-    }
-    let mixed = activation::softmax(scores, 3).matmul(split(value));
-    mixed.swap_dims(1, 2).reshape([batch, queries, width])
+    ops::attention(split(query), split(key), split(value), rows.clone()).reshape(shape)
 }
 
 /// Multi-head self-attention.
@@ -101,11 +90,11 @@ impl Attention {
         }
     }
 
-    fn forward(&self, x: Tensor<3>, bias: Option<&Tensor<4>>) -> Tensor<3> {
+    fn forward(&self, x: Tensor<3>, rows: &Arc<AttentionRows>) -> Tensor<3> {
         let query = self.q_proj.forward(x.clone());
         let key = self.k_proj.forward(x.clone());
         let value = self.v_proj.forward(x);
-        self.out_proj.forward(attend(query, key, value, bias, self.heads))
+        self.out_proj.forward(attend(query, key, value, rows, self.heads))
     }
 }
 
@@ -158,8 +147,8 @@ impl Layer {
         })
     }
 
-    fn forward(&self, x: Tensor<3>, bias: Option<&Tensor<4>>) -> Tensor<3> {
-        let x = x.clone() + self.self_attn.forward(self.layer_norm1.forward(x), bias);
+    fn forward(&self, x: Tensor<3>, rows: &Arc<AttentionRows>) -> Tensor<3> {
+        let x = x.clone() + self.self_attn.forward(self.layer_norm1.forward(x), rows);
         x.clone() + self.mlp.forward(self.layer_norm2.forward(x))
     }
 }
@@ -178,15 +167,19 @@ impl Encoder {
         Ok(Self { layers: layers.collect::<Result<_>>()? })
     }
 
-    /// `x` `[batch, tokens, width]`, `bias` `[batch or 1, 1, tokens or 1, tokens]` added to the attention scores → the output of
-    /// all layers, same shape.
-    pub fn forward(&self, x: Tensor<3>, bias: Option<&Tensor<4>>) -> Tensor<3> {
-        self.layers.iter().fold(x, |x, layer| layer.forward(x, bias))
+    /// `x` `[batch, tokens, width]`, of which each token sees those that `rows` says → the output of all layers, same shape.
+    pub fn forward(&self, x: Tensor<3>, rows: &Arc<AttentionRows>) -> Tensor<3> {
+        self.layers.iter().fold(x, |x, layer| layer.forward(x, rows))
     }
 
     /// As [`forward`](Self::forward), without running the last layer.
-    pub fn penultimate(&self, x: Tensor<3>, bias: Option<&Tensor<4>>) -> Tensor<3> {
-        self.layers.iter().rev().skip(1).rev().fold(x, |x, layer| layer.forward(x, bias))
+    pub fn penultimate(&self, x: Tensor<3>, rows: &Arc<AttentionRows>) -> Tensor<3> {
+        self.layers.iter().rev().skip(1).rev().fold(x, |x, layer| layer.forward(x, rows))
+    }
+
+    /// The last layer alone, after [`penultimate`](Self::penultimate).
+    pub fn last(&self, x: Tensor<3>, rows: &Arc<AttentionRows>) -> Tensor<3> {
+        self.layers.iter().last().into_iter().fold(x, |x, layer| layer.forward(x, rows))
     }
 }
 
@@ -204,14 +197,14 @@ pub struct PackedAttention {
 }
 
 impl PackedAttention {
-    fn forward(&self, query: Tensor<3>, memory: Tensor<3>, bias: Option<&Tensor<4>>) -> Tensor<3> {
+    fn forward(&self, query: Tensor<3>, memory: Tensor<3>, rows: &Arc<AttentionRows>) -> Tensor<3> {
         let width = query.dims()[2];
         let project = |part: usize, x: Tensor<3>| {
             let weight = self.in_proj_weight.val().narrow(0, part * width, width);
-            crate::ops::linear(x, weight, Some(self.in_proj_bias.val().narrow(0, part * width, width)))
+            ops::linear(x, weight, Some(self.in_proj_bias.val().narrow(0, part * width, width)))
         };
         let (key, value) = (project(1, memory.clone()), project(2, memory));
-        self.out_proj.forward(attend(project(0, query), key, value, bias, self.heads))
+        self.out_proj.forward(attend(project(0, query), key, value, rows, self.heads))
     }
 }
 
@@ -244,10 +237,12 @@ impl PoolingHead {
         })
     }
 
-    /// `hidden` `[batch, tokens, width]` after the last normalisation → `[batch, width]`.
-    pub fn forward(&self, hidden: Tensor<3>, bias: Option<&Tensor<4>>) -> Tensor<2> {
-        let probe = self.probe.val().repeat_dim(0, hidden.dims()[0]);
-        let x = self.attention.forward(probe, hidden, bias);
+    /// `hidden` `[batch, tokens, width]` after the last normalisation, of which the first `lengths` count → `[batch, width]`.
+    pub fn forward(&self, hidden: Tensor<3>, lengths: &[usize]) -> Tensor<2> {
+        let [batch, tokens, _] = hidden.dims();
+        let probe = self.probe.val().repeat_dim(0, batch);
+        let rows = Arc::new(AttentionRows::padded(1, tokens, lengths));
+        let x = self.attention.forward(probe, hidden, &rows);
         let x = x.clone() + self.mlp.forward(self.layernorm.forward(x));
         x.squeeze_dim(1)
     }
@@ -256,6 +251,7 @@ impl PoolingHead {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::f64::consts::FRAC_2_PI;
 
     #[test]
     fn activations_match_their_formulas() {
@@ -285,11 +281,10 @@ mod tests {
         };
         let head = PoolingHead::new(&config, &device).unwrap();
         let token = Tensor::<3>::random([2, 1, 12], burn::tensor::Distribution::Normal(0.0, 1.0), &device);
-        let value =
-            crate::ops::linear(token.clone(), head.attention.in_proj_weight.val().narrow(0, 24, 12), None);
+        let value = ops::linear(token.clone(), head.attention.in_proj_weight.val().narrow(0, 24, 12), None);
         let x = head.attention.out_proj.forward(value);
         let wanted = x.clone() + head.mlp.forward(head.layernorm.forward(x));
-        let found = head.forward(token.repeat_dim(1, 5), None);
+        let found = head.forward(token.repeat_dim(1, 5), &[5, 3]);
         let difference = (found - wanted.squeeze_dim(1)).abs().max().into_scalar::<f32>();
         assert!(difference < 1e-5, "{difference}");
     }

@@ -4,9 +4,10 @@ use super::encoder::{Encoder, PoolingHead};
 use super::{VisionConfig, shape_error};
 use crate::error::Result;
 use crate::nn::{self, Embedding, LayerNorm};
-use crate::ops;
+use crate::ops::{self, AttentionRows};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
+use std::sync::Arc;
 
 /// Convolution with a stride of its own size, as one matrix product over the patches.
 #[derive(Module, Debug)]
@@ -103,19 +104,31 @@ impl Siglip {
     ///
     /// `pixels` as in [`embeddings`](Self::embeddings) → `[batch, patches, width]`; the last layer is not run.
     pub fn penultimate(&self, pixels: Tensor<4>) -> Result<Tensor<3>> {
-        Ok(self.encoder.penultimate(self.embeddings(pixels)?, None))
+        let x = self.embeddings(pixels)?;
+        let rows = all(&x);
+        Ok(self.encoder.penultimate(x, &rows))
     }
 
     /// Output of all layers after the last normalisation, `[batch, patches, width]`.
     pub fn last_hidden_state(&self, pixels: Tensor<4>) -> Result<Tensor<3>> {
-        Ok(self.post_layernorm.forward(self.encoder.forward(self.embeddings(pixels)?, None)))
+        let x = self.embeddings(pixels)?;
+        let rows = all(&x);
+        Ok(self.post_layernorm.forward(self.encoder.forward(x, &rows)))
     }
 
     /// One vector an image, `[batch, width]`; none without a head.
     pub fn pooled(&self, pixels: Tensor<4>) -> Result<Option<Tensor<2>>> {
         let Some(head) = &self.head else { return Ok(None) };
-        Ok(Some(head.forward(self.last_hidden_state(pixels)?, None)))
+        let hidden = self.last_hidden_state(pixels)?;
+        let [batch, tokens, _] = hidden.dims();
+        Ok(Some(head.forward(hidden, &vec![tokens; batch])))
     }
+}
+
+/// All tokens of a picture see each other: of `x` `[batch, tokens, width]`.
+fn all(x: &Tensor<3>) -> Arc<AttentionRows> {
+    let [batch, tokens, _] = x.dims();
+    Arc::new(AttentionRows::padded(tokens, tokens, &vec![tokens; batch]))
 }
 
 #[cfg(test)]

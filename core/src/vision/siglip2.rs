@@ -4,8 +4,10 @@ use super::encoder::{self, Encoder, PoolingHead};
 use super::{VisionConfig, positions, shape_error};
 use crate::error::{Error, ErrorKind, Result};
 use crate::nn::{Embedding, LayerNorm, Linear};
+use crate::ops::AttentionRows;
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
+use std::sync::Arc;
 
 /// Pictures cut into patches, padded to one length.
 #[derive(Clone, Debug)]
@@ -24,14 +26,15 @@ impl Patches {
         self.shapes.iter().flat_map(|[rows, columns]| (0..length).map(move |i| i < rows * columns)).collect()
     }
 
-    /// What to add to attention scores so that none goes to padding, `[batch, 1, 1, patches]`; none without padding.
-    fn bias(&self) -> Option<Tensor<4>> {
-        let [batch, length, _] = self.pixels.dims();
-        let mask = self.mask();
-        (!mask.iter().all(|&patch| patch)).then(|| {
-            let bias: Vec<f32> = mask.iter().map(|&patch| if patch { 0.0 } else { -1e9 }).collect();
-            Tensor::from_data(TensorData::new(bias, [batch, 1, 1, length]), &self.pixels.device())
-        })
+    /// Patches of each picture.
+    fn lengths(&self) -> Vec<usize> {
+        self.shapes.iter().map(|[rows, columns]| rows * columns).collect()
+    }
+
+    /// All rows see the patches of their picture.
+    fn rows(&self) -> Arc<AttentionRows> {
+        let length = self.pixels.dims()[1];
+        Arc::new(AttentionRows::padded(length, length, &self.lengths()))
     }
 }
 
@@ -109,19 +112,29 @@ impl Siglip2 {
     /// → `[batch, patches, width]`, of which the rows of padding mean nothing; the last layer is not run. Errors as
     /// [`embeddings`](Self::embeddings).
     pub fn penultimate(&self, patches: &Patches) -> Result<Tensor<3>> {
-        Ok(self.encoder.penultimate(self.embeddings(patches)?, patches.bias().as_ref()))
+        Ok(self.encoder.penultimate(self.embeddings(patches)?, &patches.rows()))
     }
 
     /// Output of all layers after the last normalisation, `[batch, patches, width]`.
     pub fn last_hidden_state(&self, patches: &Patches) -> Result<Tensor<3>> {
-        let hidden = self.encoder.forward(self.embeddings(patches)?, patches.bias().as_ref());
+        let hidden = self.encoder.forward(self.embeddings(patches)?, &patches.rows());
         Ok(self.post_layernorm.forward(hidden))
     }
 
     /// One vector an image, `[batch, width]`; none without a head.
     pub fn pooled(&self, patches: &Patches) -> Result<Option<Tensor<2>>> {
-        let Some(head) = &self.head else { return Ok(None) };
-        Ok(Some(head.forward(self.last_hidden_state(patches)?, patches.bias().as_ref())))
+        Ok(self.penultimate_and_pooled(patches)?.1)
+    }
+
+    /// Both [`penultimate`](Self::penultimate) and [`pooled`](Self::pooled), in one pass.
+    pub fn penultimate_and_pooled(&self, patches: &Patches) -> Result<(Tensor<3>, Option<Tensor<2>>)> {
+        let rows = patches.rows();
+        let features = self.encoder.penultimate(self.embeddings(patches)?, &rows);
+        let pooled = self.head.as_ref().map(|head| {
+            let last = self.encoder.last(features.clone(), &rows);
+            head.forward(self.post_layernorm.forward(last), &patches.lengths())
+        });
+        Ok((features, pooled))
     }
 }
 
@@ -140,7 +153,7 @@ mod tests {
         let mut patches = Patches { pixels: fixture.tensor("pixel_values", &device), shapes };
         let mask: Vec<bool> = fixture.io["pixel_mask"].0.iter().map(|&m| m == 1.0).collect();
         assert_eq!(patches.mask(), mask);
-        let lengths: Vec<usize> = patches.shapes.iter().map(|[h, w]| h * w).collect();
+        let lengths = patches.lengths();
         let whole = [patches.pixels.dims()[1]; 2];
         let embeddings = tower.embeddings(&patches).unwrap();
         assert!(fixture.difference("embeddings", embeddings, &whole) < 1e-4);

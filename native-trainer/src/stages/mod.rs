@@ -5,6 +5,7 @@ pub(crate) mod base;
 pub(crate) mod batch;
 mod discriminator;
 mod exam;
+mod grounding;
 pub(crate) mod mix;
 pub mod pretrain;
 pub mod rl;

@@ -5,6 +5,7 @@ use anyhow::{Result, ensure};
 use burn::tensor::{Device, Tensor};
 use image::RgbImage;
 use rand::{Rng, RngExt, seq::IndexedRandom};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -265,7 +266,8 @@ impl SftStage {
         samples: Range<u64>,
         device: &Device,
     ) -> Result<[Option<Tensor<1>>; 4]> {
-        let mut lessons: Vec<_> = samples.map(|index| self.lesson(material, index)).collect::<Result<_>>()?;
+        let lessons = samples.into_par_iter().map(|index| self.lesson(material, index));
+        let mut lessons = lessons.collect::<Result<Vec<_>>>()?;
         lessons.sort_by_key(|(task, _)| *task);
         let of = Task::ALL.map(|task| {
             let start = lessons.partition_point(|(other, _)| *other < task);

@@ -1,5 +1,6 @@
 //! The understanding encoder: a SigLIP2-style tower that takes pictures of any size and aspect ratio (NaFlex, arXiv
-//! 2502.14786), trained against a small text tower with the sigmoid loss (Zhai et al. 2023, arXiv 2303.15343).
+//! 2502.14786), trained against a small text tower with the sigmoid loss (Zhai et al. 2023, arXiv 2303.15343) and, where the
+//! scenes are known, to name what each patch shows.
 
 use anyhow::{Context, Result, ensure};
 use burn::module::{Module, Param};
@@ -17,9 +18,10 @@ use unigen_core::text::{TextTokenizer, train_bpe};
 use unigen_core::vision::{Siglip2, Tower, preprocess};
 use unigen_core::weights::Precision;
 
+use super::grounding::{Grounding, Shown};
 use super::{MAX_TEXT, TEXTS};
 use crate::data::stickers::rng_at;
-use crate::data::{Captioned, MAX_SIDE, Source, SourceSettings, any_shape};
+use crate::data::{Caption, Captioned, MAX_SIDE, Source, SourceSettings, any_shape};
 use crate::optimizer::floats;
 use crate::train::{Evaluation, Loss, Stage, Training};
 
@@ -38,6 +40,8 @@ pub struct Settings {
     pub vision: VisionConfig,
     /// Sizes of the text tower; the vocabulary is learned from the captions.
     pub text: DecoderConfig,
+    /// Weights of the losses of captions and of patches.
+    pub weights: [f64; 2],
     pub data: SourceSettings,
     pub training: Training,
 }
@@ -59,6 +63,7 @@ impl Default for Settings {
                 ..nano.decoder
             },
             vision,
+            weights: [1.0, 2.0],
             data: SourceSettings { seed: 3, ..SourceSettings::default() },
             training: Training {
                 steps: 6000,
@@ -75,7 +80,7 @@ impl Default for Settings {
     }
 }
 
-/// The two towers, with the names of a published SigLIP.
+/// The two towers, with the names of a published SigLIP, and what names the patches of the first.
 #[derive(Module, Debug)]
 pub struct Siglip {
     pub vision_model: Siglip2,
@@ -84,6 +89,7 @@ pub struct Siglip {
     pub logit_scale: Param<Tensor<1>>,
     /// `b`, `[1]`
     pub logit_bias: Param<Tensor<1>>,
+    pub grounding: Grounding,
 }
 
 /// A transformer whose tokens all see each other; its last token is the text.
@@ -131,6 +137,7 @@ impl Siglip {
             },
             logit_scale: number(10_f32.ln()),
             logit_bias: number(-10.0),
+            grounding: Grounding::new(width, device),
         })
     }
 
@@ -159,36 +166,45 @@ pub struct VisionStage {
     device: Device,
 }
 
-impl VisionStage {
-    /// Pictures in many shapes and their captions.
-    fn pairs(
-        source: &Source,
-        size: u32,
-        seed: u64,
-        samples: std::ops::Range<u64>,
-    ) -> Result<(Vec<RgbImage>, Vec<String>)> {
-        let pairs: Vec<(RgbImage, String)> = samples
+/// Pictures in many shapes, and their captions.
+struct Pairs {
+    pictures: Vec<RgbImage>,
+    captions: Vec<Caption>,
+    texts: Vec<String>,
+}
+
+impl Pairs {
+    fn read(source: &Source, size: u32, seed: u64, samples: std::ops::Range<u64>) -> Result<Self> {
+        let pairs: Vec<(RgbImage, Caption)> = samples
+            .clone()
             .into_par_iter()
             .map(|index| {
                 let shape = any_shape(size, &mut rng_at(seed, index));
                 let Captioned { picture, caption } = source.uncut(index, shape)?;
-                Ok((picture, caption.text(index)))
+                Ok((picture, caption))
             })
             .collect::<Result<_>>()?;
-        Ok(pairs.into_iter().unzip())
+        let texts = pairs.iter().zip(samples).map(|((_, caption), index)| caption.text(index)).collect();
+        let (pictures, captions) = pairs.into_iter().unzip();
+        Ok(Self { pictures, captions, texts })
     }
+}
 
-    /// Vectors of length 1, `[n, width]` each, of pictures and of texts.
-    fn embed(
-        &self,
-        model: &Siglip,
-        pictures: &[RgbImage],
-        texts: &[String],
-        device: &Device,
-    ) -> Result<[Tensor<2>; 2]> {
+/// What the towers make of [`Pairs`].
+struct Seen {
+    /// Vectors of length 1, `[n, width]`.
+    images: Tensor<2>,
+    texts: Tensor<2>,
+    /// Features of the patches, `[n, patches, width]`: those that a model reads.
+    features: Tensor<3>,
+    shown: Shown,
+}
+
+impl VisionStage {
+    fn look(&self, model: &Siglip, pairs: &Pairs, device: &Device) -> Result<Seen> {
         let vision = &self.settings.vision;
-        let patches = preprocess::naflex(pictures, vision.patch_size, vision.max_tokens(), device)?;
-        let images = model.vision_model.pooled(&patches)?.context("the tower has no pooling head")?;
+        let patches = preprocess::naflex(&pairs.pictures, vision.patch_size, vision.max_tokens(), device)?;
+        let (features, images) = model.vision_model.penultimate_and_pooled(&patches)?;
         let layouts = layouts(&self.text);
         let text = |text: &String| -> Result<Sequence> {
             let mut tokens = self.text.encode(text)?;
@@ -197,8 +213,18 @@ impl VisionStage {
             sequence.blocks = vec![0..sequence.len()];
             Ok(sequence)
         };
-        let texts: Vec<Sequence> = texts.iter().map(text).collect::<Result<_>>()?;
-        Ok([unit(images), unit(model.text_model.forward(&texts, device))])
+        let texts: Vec<Sequence> = pairs.texts.iter().map(text).collect::<Result<_>>()?;
+        let scenes = pairs.captions.iter().map(|caption| match caption {
+            Caption::Scene(scene) => Some(scene),
+            Caption::Text(_) => None,
+        });
+        let sizes: Vec<_> = pairs.pictures.iter().map(RgbImage::dimensions).collect();
+        Ok(Seen {
+            images: unit(images.context("the tower has no pooling head")?),
+            texts: unit(model.text_model.forward(&texts, device)),
+            features,
+            shown: Shown::new(&scenes.collect::<Vec<_>>(), &sizes, &patches),
+        })
     }
 }
 
@@ -236,30 +262,37 @@ impl Stage for VisionStage {
     }
 
     fn loss(&self, model: &Siglip, step: u64) -> Result<Loss> {
-        let Settings { size, training, .. } = &self.settings;
+        let Settings { size, weights, training, .. } = &self.settings;
         let batch = training.batch as u64;
         let samples = step * batch..(step + 1) * batch;
-        let (pictures, texts) = Self::pairs(&self.source, *size, training.seed, samples)?;
-        let [images, texts] = self.embed(model, &pictures, &texts, &self.device)?;
-        let parts = vec![("temperature", model.logit_scale.val().exp()), ("bias", model.logit_bias.val())];
-        Ok(Loss { total: model.loss(images, texts), parts })
+        let pairs = Pairs::read(&self.source, *size, training.seed, samples)?;
+        let Seen { images, texts, features, shown } = self.look(model, &pairs, &self.device)?;
+        let losses = [Some(model.loss(images, texts)), model.grounding.loss(features, &shown)];
+        let mut loss = Loss::weighted(["captions", "patches"], losses, *weights, &self.device);
+        loss.parts.push(("temperature", model.logit_scale.val().exp()));
+        loss.parts.push(("bias", model.logit_bias.val()));
+        Ok(loss)
     }
 
     fn evaluate(&self, model: &Siglip) -> Result<Evaluation> {
         let (device, source) = (self.device.clone().without_autodiff(), Source::held_out(PAIRS_SEED));
         let (mut images, mut texts, mut names) = (Vec::new(), Vec::new(), Vec::new());
+        let [mut named, mut objects] = [0; 2];
         for first in (0..PAIRS).step_by(CHUNK as usize) {
             let samples = first..PAIRS.min(first + CHUNK);
-            let (pictures, captions) = Self::pairs(&source, self.settings.size, PAIRS_SEED, samples)?;
-            let [x, y] = self.embed(model, &pictures, &captions, &device)?;
-            images.extend(floats(x)?);
-            texts.extend(floats(y)?);
-            names.extend(captions);
+            let pairs = Pairs::read(&source, self.settings.size, PAIRS_SEED, samples)?;
+            let seen = self.look(model, &pairs, &device)?;
+            let [right, all] = model.grounding.named(seen.features, &seen.shown);
+            (named, objects) = (named + right, objects + all);
+            images.extend(floats(seen.images)?);
+            texts.extend(floats(seen.texts)?);
+            names.extend(pairs.texts);
         }
         let width = self.settings.vision.hidden_size;
         let scalars = vec![
             ("image to text", recall(&images, &texts, width, &names)),
             ("text to image", recall(&texts, &images, width, &names)),
+            ("patches named", named as f64 / objects.max(1) as f64),
         ];
         Ok(Evaluation { scalars, sheets: vec![] })
     }
@@ -311,13 +344,14 @@ mod tests {
     fn pairs_of_many_shapes_are_embedded_one_by_one_or_together() {
         let (settings, device) = (tiny(), Device::flex());
         let (stage, model) = VisionStage::open(&settings, &device).unwrap();
-        let (pictures, texts) = VisionStage::pairs(&stage.source, 16, 1, 0..6).unwrap();
-        let shapes: std::collections::BTreeSet<_> = pictures.iter().map(|p| p.dimensions()).collect();
+        let pairs = Pairs::read(&stage.source, 16, 1, 0..6).unwrap();
+        let shapes: std::collections::BTreeSet<_> = pairs.pictures.iter().map(|p| p.dimensions()).collect();
         assert!(shapes.len() > 1);
-        let together = stage.embed(&model, &pictures, &texts, &device).unwrap();
+        let together = stage.look(&model, &pairs, &device).unwrap();
         for i in 0..6 {
-            let alone = stage.embed(&model, &pictures[i..=i], &texts[i..=i], &device).unwrap();
-            for (together, alone) in together.iter().zip(alone) {
+            let one = Pairs::read(&stage.source, 16, 1, i as u64..i as u64 + 1).unwrap();
+            let alone = stage.look(&model, &one, &device).unwrap();
+            for (together, alone) in [(&together.images, alone.images), (&together.texts, alone.texts)] {
                 let difference = together.clone().slice([i..i + 1]) - alone;
                 assert!(difference.abs().max().into_scalar::<f32>() < 1e-4);
             }

@@ -20,7 +20,7 @@ pub use group_norm::GroupNorm;
 pub use linear::Linear;
 pub use matmul::{MatmulPrecision, matmul_precision, set_matmul_precision};
 pub use norm::{LayerNorm, RmsNorm};
-pub use pointwise::{Rope, SwiGlu};
+pub use pointwise::{GeluTanh, Rope, SwiGlu};
 pub use upsample::Upsample2;
 
 /// A dense tensor as kernels see it.

@@ -1,4 +1,4 @@
-//! The gated activation and the rotary embedding.
+//! Activations and the rotary embedding.
 
 use super::vector::{sigmoid, vectorised};
 use super::{View, rows_per_task, threads, unwritten};
@@ -48,6 +48,63 @@ impl Kernel<2> for SwiGlu {
             );
         });
         [Some(dgate), Some(dup)]
+    }
+}
+
+/// See [`crate::ops::gelu_tanh`].
+#[derive(Clone, Copy, Debug)]
+pub struct GeluTanh;
+
+impl GeluTanh {
+    /// `2 √(2/π)`
+    const SLOPE: f32 = 1.595_769;
+    const CUBE: f32 = 0.044_715;
+
+    /// `y` of `body(x, rest)`, in parallel.
+    fn map(x: &[f32], rest: &[f32], body: impl Fn(f32, f32) -> f32 + Sync + Send) -> Vec<f32> {
+        // SAFETY: every value is written below.
+        let mut y = unsafe { unwritten(x.len()) };
+        let chunk = rows_per_task(y.len(), 1);
+        threads::for_each_chunk(&mut y, chunk, |task, y| {
+            let (x, rest) = (&x[task * chunk..], &rest[task * chunk..]);
+            vectorised(
+                #[inline(always)]
+                || {
+                    for ((y, x), rest) in y.iter_mut().zip(x).zip(rest) {
+                        *y = body(*x, *rest);
+                    }
+                },
+            );
+        });
+        y
+    }
+}
+
+impl Kernel<1> for GeluTanh {
+    /// `x σ(z)` with `z = 2 √(2/π) (x + 0.044715 x³)`.
+    fn forward(&self, [x]: [View; 1]) -> (Vec<f32>, Vec<usize>) {
+        let y = Self::map(
+            x.data,
+            x.data,
+            #[inline(always)]
+            |x, _| x * sigmoid(Self::SLOPE * x * (1.0 + Self::CUBE * x * x)),
+        );
+        (y, x.shape.to_vec())
+    }
+
+    /// `dx = g (σ(z) + x σ(z) (1 - σ(z)) dz/dx)`
+    fn backward(&self, [x]: [View; 1], grad: &[f32], _: [bool; 1]) -> [Option<Vec<f32>>; 1] {
+        let dx = Self::map(
+            x.data,
+            grad,
+            #[inline(always)]
+            |x, grad| {
+                let square = Self::CUBE * x * x;
+                let s = sigmoid(Self::SLOPE * x * (1.0 + square));
+                grad * s * (1.0 + x * (1.0 - s) * Self::SLOPE * (1.0 + 3.0 * square))
+            },
+        );
+        [Some(dx)]
     }
 }
 

@@ -150,6 +150,52 @@ impl Kernel<2> for RmsNorm {
     }
 }
 
+/// See [`crate::ops::layer_norm`]; inputs `x`, `weight`, `bias`. The width is a multiple of 4.
+#[derive(Debug)]
+pub struct LayerNorm {
+    pub eps: f32,
+}
+
+impl Kernel<3> for LayerNorm {
+    fn forward(&self, [x, weight, bias]: &[Buffer; 3]) -> Buffer {
+        let (y, [rows, width]) = (like(x), rows_and_width(x));
+        Launch::new(&shaders::LAYER_NORM)
+            .buffers([x, weight, bias, &y])
+            .numbers([rows, width / 4])
+            .scales([self.eps])
+            .list(rows);
+        y
+    }
+
+    fn backward(&self, [x, weight, _]: &[Buffer; 3], grad: &Buffer, _: [bool; 3]) -> [Option<Buffer>; 3] {
+        let (dx, terms, [rows, width]) = (like(x), like(x), rows_and_width(x));
+        Launch::new(&shaders::LAYER_NORM_BACKWARD)
+            .buffers([x, weight, grad, &dx, &terms])
+            .numbers([rows, width / 4])
+            .scales([self.eps])
+            .list(rows);
+        [Some(dx), Some(sum_rows(&terms)), Some(sum_rows(grad))]
+    }
+}
+
+/// See [`crate::ops::gelu_tanh`]; the number of values is a multiple of 4.
+#[derive(Debug)]
+pub struct GeluTanh;
+
+impl Kernel<1> for GeluTanh {
+    fn forward(&self, [x]: &[Buffer; 1]) -> Buffer {
+        let (y, quads) = (like(x), x.shape().iter().product::<usize>() / 4);
+        Launch::new(&shaders::GELU_TANH).buffers([x, &y]).numbers([quads]).list(quads);
+        y
+    }
+
+    fn backward(&self, [x]: &[Buffer; 1], grad: &Buffer, _: [bool; 1]) -> [Option<Buffer>; 1] {
+        let (dx, quads) = (like(x), x.shape().iter().product::<usize>() / 4);
+        Launch::new(&shaders::GELU_TANH_BACKWARD).buffers([x, grad, &dx]).numbers([quads]).list(quads);
+        [Some(dx)]
+    }
+}
+
 /// See [`crate::ops::swiglu`]; inputs `gate`, `up`. The number of values is a multiple of 4.
 #[derive(Debug)]
 pub struct SwiGlu;

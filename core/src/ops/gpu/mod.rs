@@ -136,6 +136,17 @@ pub fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, eps: f64) -> Te
     [x.into_dispatch(), weight.into_dispatch()].apply(kernels::RmsNorm { eps: eps as f32 })
 }
 
+/// See [`super::layer_norm`]; the width is a multiple of 4.
+pub fn layer_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, bias: Tensor<1>, eps: f64) -> Tensor<D> {
+    let inputs = [x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()];
+    inputs.apply(kernels::LayerNorm { eps: eps as f32 })
+}
+
+/// See [`super::gelu_tanh`]; the number of values is a multiple of 4.
+pub fn gelu_tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    [x.into_dispatch()].apply(kernels::GeluTanh)
+}
+
 /// See [`super::swiglu`]; the number of values is a multiple of 4.
 pub fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
     [gate.into_dispatch(), up.into_dispatch()].apply(kernels::SwiGlu)

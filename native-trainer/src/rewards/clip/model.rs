@@ -2,8 +2,10 @@
 
 use anyhow::{Context, Result, ensure};
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor};
+use std::sync::Arc;
 use unigen_core::nn::{self, Embedding, LayerNorm, Linear};
+use unigen_core::ops::AttentionRows;
 use unigen_core::vision::VisionConfig;
 use unigen_core::vision::encoder::Encoder;
 use unigen_core::vision::siglip::PatchConvolution;
@@ -64,7 +66,9 @@ impl VisionTower {
         let class = embeddings.class_embedding.val().reshape([1, 1, width]).expand([batch, 1, width]);
         let positions = embeddings.position_embedding.weight.val().unsqueeze::<3>();
         let x = self.pre_layrnorm.forward(Tensor::cat(vec![class, patches], 1) + positions);
-        let x = self.encoder.forward(x, None).narrow(1, 0, 1).squeeze_dim::<2>(1);
+        let tokens = x.dims()[1];
+        let rows = Arc::new(AttentionRows::padded(tokens, tokens, &vec![tokens; batch]));
+        let x = self.encoder.forward(x, &rows).narrow(1, 0, 1).squeeze_dim::<2>(1);
         self.post_layernorm.forward(x)
     }
 }
@@ -132,11 +136,8 @@ impl TextTower {
             self.embeddings.token_embedding.forward(Tensor::<1, Int>::from_ints(ids.as_slice(), device));
         let positions = self.embeddings.position_embedding.weight.val().narrow(0, 0, length).unsqueeze::<3>();
         let x = tokens.reshape([texts.len(), length, width]) + positions;
-        let hidden: Vec<f32> = (0..length * length)
-            .map(|i| if i % length > i / length { f32::NEG_INFINITY } else { 0.0 })
-            .collect();
-        let causal = Tensor::<4>::from_data(TensorData::new(hidden, [1, 1, length, length]), device);
-        let x = self.encoder.forward(x, Some(&causal)).reshape([texts.len() * length, width]);
+        let causal = Arc::new(AttentionRows::causal(&vec![length; texts.len()]));
+        let x = self.encoder.forward(x, &causal).reshape([texts.len() * length, width]);
         let rows: Vec<i32> =
             ends.iter().enumerate().map(|(text, end)| (text * length + end) as i32).collect();
         let x = x.select(0, Tensor::<1, Int>::from_ints(rows.as_slice(), device));

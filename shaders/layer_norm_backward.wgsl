@@ -1,0 +1,47 @@
+// Gradient of the normalisation in layer_norm.wgsl; as there, an invocation owns a row. With `x̂ = s (x - mean x)`:
+// `dx = s (g w - mean(g w) - x̂ mean(g w x̂))`, and what the weight's gradient sums over the rows, `g x̂`.
+
+struct Info {
+    rows: u32,
+    // width / 4
+    quads: u32,
+    eps: f32,
+}
+
+// [rows, width]
+@group(0) @binding(0) var<storage, read_write> x: array<vec4<f32>>;
+// [width]
+@group(0) @binding(1) var<storage, read_write> weight: array<vec4<f32>>;
+// [rows, width]
+@group(0) @binding(2) var<storage, read_write> grad: array<vec4<f32>>;
+// [rows, width]
+@group(0) @binding(3) var<storage, read_write> dx: array<vec4<f32>>;
+// [rows, width]
+@group(0) @binding(4) var<storage, read_write> dweight: array<vec4<f32>>;
+@group(0) @binding(5) var<uniform> info: Info;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let row = place(workgroup) * 64u + lane;
+    if (row >= info.rows) {
+        return;
+    }
+    let first = row * info.quads;
+    let stats = moments(first);
+    var sums = vec4<f32>();
+    var products = vec4<f32>();
+    for (var i = 0u; i < info.quads; i++) {
+        let g = grad[first + i] * weight[i];
+        sums += g;
+        products += g * (x[first + i] - stats.x) * stats.y;
+    }
+    let width = f32(4u * info.quads);
+    let mean = dot(sums, vec4<f32>(1.0)) / width;
+    let mean_x = dot(products, vec4<f32>(1.0)) / width;
+    for (var i = 0u; i < info.quads; i++) {
+        let normal = (x[first + i] - stats.x) * stats.y;
+        let g = grad[first + i];
+        dx[first + i] = stats.y * (g * weight[i] - mean - normal * mean_x);
+        dweight[first + i] = g * normal;
+    }
+}
