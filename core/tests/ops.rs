@@ -235,3 +235,29 @@ fn upsample2_is_its_twin() {
     let x = random([2, 3, 5, 7]);
     compare!(1e-6, [x], ops::conv::upsample2(x.clone()), portable::upsample2(x.clone()));
 }
+
+/// The same values on `device`.
+fn there<const D: usize>(x: &Tensor<D>, device: &Device) -> Tensor<D> {
+    Tensor::from_data(x.clone().into_data(), device).require_grad()
+}
+
+/// Results that are computed again in the backward pass give the gradients of those that were kept.
+#[test]
+fn gradient_checkpointing_changes_no_gradient() {
+    let (x, square, wide) = (random([6, 16]), random([16, 16]), random([16, 16]));
+    let (scale, shift) = (random([16]), random([16]));
+    let run = |device: &Device| {
+        let [x, square, wide] = [&x, &square, &wide].map(|x| there(x, device));
+        let [scale, shift] = [&scale, &shift].map(|x| there(x, device));
+        let seen = ops::rms_norm(x.clone(), scale.clone(), 1e-6);
+        let gate = ops::linear(seen.clone(), square.clone(), None);
+        let up = ops::linear(seen, wide.clone(), None);
+        let y = x.clone() + ops::swiglu(gate, up);
+        let y = ops::gelu_tanh(ops::layer_norm(y, scale.clone(), shift.clone(), 1e-6));
+        let grads = ops::linear(y, square.clone(), None).square().sum().backward();
+        let of = [x, square, wide].map(|x| x.grad(&grads).unwrap().into_data());
+        (of, [scale, shift].map(|x| x.grad(&grads).unwrap().into_data()))
+    };
+    let device = Device::flex().autodiff();
+    assert_eq!(run(&device), run(&device.clone().gradient_checkpointing()));
+}

@@ -1,5 +1,6 @@
 //! Where to compute.
 
+use anyhow::{Result, ensure};
 use burn::tensor::{Device, DeviceKind};
 use clap::ValueEnum;
 
@@ -25,5 +26,20 @@ impl DeviceChoice {
                 None => Device::flex(),
             },
         }
+    }
+
+    /// `count` devices to train on together: GPUs of this machine, or the processor so many times.
+    ///
+    /// # Errors
+    /// Where the machine has fewer GPUs.
+    pub fn devices(self, count: usize) -> Result<Vec<Device>> {
+        ensure!(count > 0, "0 devices cannot train; ask for 1 at least");
+        let first = self.device();
+        if count == 1 || first == Device::flex() {
+            return Ok(vec![first; count]);
+        }
+        let found = Device::enumerate_physical();
+        ensure!(found.len() >= count, "there are {} GPUs, not {count}", found.len());
+        Ok(found.iter().take(count).filter_map(|gpu| gpu.devices.first().cloned()).collect())
     }
 }

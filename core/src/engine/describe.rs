@@ -59,7 +59,7 @@ impl Engine {
         let question = self.read("question", question, self.generation.max_prompt_tokens, fix)?;
         let semantic = self.semantic(std::slice::from_ref(image))?.pop();
         let rows = semantic.as_ref().map_or(0, |rows| rows.dims()[0]);
-        let plan = layouts(&self.text).describe(ImageRows::Semantic(rows), &question, None);
+        let plan = layouts(&self.text).describe(ImageRows::Semantic(rows), &question);
         let prefix = self.prefix(&plan, &Source { semantic, codes: None });
         let &AnswerSettings { max_tokens, temperature, top_k, seed } = settings;
         let stop = self.text.special().im_end;

@@ -2,7 +2,9 @@
 
 use burn::backend::autodiff::{
     NodeId,
-    checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
+    checkpoint::{
+        base::Checkpointer, retro_forward::RetroForward, state::BackwardStates, strategy::CheckpointStrategy,
+    },
     grads::Gradients,
     ops::{Backward, Ops, OpsKind},
 };
@@ -14,6 +16,9 @@ use std::sync::Arc;
 /// A function of `N` tensors of a device that knows its gradients.
 trait Differentiable<B: Backend, const N: usize>: Clone + Debug + Send + Sync + 'static {
     fn run(&self, inputs: [FloatTensor<B>; N]) -> FloatTensor<B>;
+
+    /// Whether gradient checkpointing runs it again rather than keep its result.
+    fn cheap(&self) -> bool;
 
     /// The gradients of the inputs, given that of the result; only the `wanted` ones are looked at.
     fn differentiate(
@@ -29,13 +34,31 @@ fn record<B: Backend, C: CheckpointStrategy, const N: usize>(
     kernel: impl Differentiable<B, N>,
 ) -> FloatTensor<Autodiff<B>> {
     let guards = inputs.each_ref().map(|input| input.node());
-    match Recorded(PhantomData).prepare::<C>(guards).compute_bound().stateful() {
+    let prep = Recorded(PhantomData).prepare::<C>(guards);
+    let prep = if kernel.cheap() {
+        let nodes = inputs.each_ref().map(|input| input.node().id());
+        prep.memory_bound().retro_forward(Again(kernel.clone(), nodes, PhantomData)).parents(&inputs)
+    } else {
+        prep.compute_bound()
+    };
+    match prep.stateful() {
         OpsKind::Tracked(mut prep) => {
             let nodes = inputs.each_ref().map(|input| prep.checkpoint(input));
             let output = kernel.run(inputs.map(|input| input.into_primitive()));
             prep.finish((kernel, nodes), output)
         }
         OpsKind::UnTracked(prep) => prep.finish(kernel.run(inputs.map(|input| input.into_primitive()))),
+    }
+}
+
+/// What runs a kernel again on its inputs, which the backward pass has at hand.
+#[derive(Debug)]
+struct Again<K, B, const N: usize>(K, [NodeId; N], PhantomData<B>);
+
+impl<B: Backend, K: Differentiable<B, N>, const N: usize> RetroForward for Again<K, B, N> {
+    fn forward(&self, states: &mut BackwardStates, output: NodeId) {
+        let inputs = self.1.map(|node| states.get_state::<FloatTensor<B>>(&node));
+        states.save(output, self.0.run(inputs));
     }
 }
 
@@ -66,6 +89,10 @@ macro_rules! differentiable {
         impl<const N: usize> Differentiable<$backend, N> for Arc<dyn $kernel<N>> {
             fn run(&self, inputs: [FloatTensor<$backend>; N]) -> FloatTensor<$backend> {
                 $run(inputs, &**self)
+            }
+
+            fn cheap(&self) -> bool {
+                (**self).cheap()
             }
 
             fn differentiate(

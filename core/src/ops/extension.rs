@@ -18,6 +18,12 @@ pub trait Kernel<const N: usize>: Debug + Send + Sync + 'static {
     /// The values and the shape of the result.
     fn forward(&self, inputs: [View; N]) -> (Vec<f32>, Vec<usize>);
 
+    /// Whether it is so cheap that training with gradient checkpointing runs it again in the backward pass rather than keep
+    /// its result.
+    fn cheap(&self) -> bool {
+        false
+    }
+
     /// The gradients of the inputs, given that of the result; only the `wanted` ones are looked at.
     fn backward(&self, inputs: [View; N], grad: &[f32], wanted: [bool; N]) -> [Option<Vec<f32>>; N];
 }

@@ -177,7 +177,7 @@ mod tests {
             ],
             blocks: vec![2..4, 5..8],
             target: 5..7,
-            answer: 8..8,
+            answers: vec![],
             prefix_len: 5,
         }
     }
@@ -242,8 +242,8 @@ mod tests {
                 let branches = [EditBranch::None, EditBranch::Image, EditBranch::Full];
                 let mut sequences = branches.map(|b| layouts.edit(b, &text, semantic, codes)).to_vec();
                 sequences.push(layouts.generate(&text, codes));
-                sequences.push(layouts.describe(ImageRows::Semantic(semantic), &text, Some(&text)));
-                sequences.push(layouts.describe(ImageRows::Codes(codes), &text, None));
+                sequences.push(layouts.conversation(ImageRows::Semantic(semantic), [[&text[..], &text]]));
+                sequences.push(layouts.describe(ImageRows::Codes(codes), &text));
                 sequences.push(layouts.text(&text));
                 let (full, prefix, live) = (
                     AttentionLayout::full(&sequences),

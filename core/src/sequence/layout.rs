@@ -4,7 +4,7 @@
 //! - edit: `im_start ti2i soi [semantic] eoi "user\n" TEXT im_end "\n" im_start "assistant\n"
 //!   soi [source] eoi soi [target eoi]`
 //! - describe: `im_start mmu soi [semantic] eoi "user\n" QUESTION im_end "\n" im_start "assistant\n"
-//!   ANSWER im_end`
+//!   ANSWER im_end`, and again from `"\n" im_start "user\n"` for further questions
 //! - text: `im_start TEXT im_end`
 //!
 //! After UniGen's prompt builders (training/prompting_utils.py) and UniGen-1.5, section 3 (editing).
@@ -83,22 +83,34 @@ impl<'a> Layouts<'a> {
         self.target(plan, codes)
     }
 
-    /// A question about an image. With an answer it is closed by `im_end` and both are to be predicted;
-    /// without one the sequence ends where the answer begins.
-    pub fn describe(&self, image: ImageRows, question: &[u32], answer: Option<&[u32]>) -> Sequence {
-        let mut plan = self.open(self.special.mmu);
-        let rows = match image {
-            ImageRows::Semantic(rows) => Piece::Semantic(rows),
-            ImageRows::Codes(rows) => Piece::Source(rows),
-        };
-        self.image(&mut plan, rows);
+    /// A question about an image, up to where the answer begins.
+    pub fn describe(&self, image: ImageRows, question: &[u32]) -> Sequence {
+        let mut plan = self.look(image);
         self.turns(&mut plan, question);
-        let start = plan.len;
-        if let Some(answer) = answer {
+        plan.finish_text(vec![])
+    }
+
+    /// Questions about one image, each with its answer, which is to be predicted with the `im_end` that closes it. Several
+    /// turns cost little more than one, as the image is most of the sequence (LLaVA-1.5, arXiv 2310.03744, section 3.3).
+    pub fn conversation<'t>(
+        &self,
+        image: ImageRows,
+        turns: impl IntoIterator<Item = [&'t [u32]; 2]>,
+    ) -> Sequence {
+        let mut plan = self.look(image);
+        let mut answers = Vec::new();
+        for [question, answer] in turns {
+            if !answers.is_empty() {
+                plan.tokens(&self.template.newline);
+                plan.tokens(&[self.special.im_start]);
+            }
+            self.turns(&mut plan, question);
+            let start = plan.len;
             plan.tokens(answer);
             plan.tokens(&[self.special.im_end]);
+            answers.push(start..plan.len);
         }
-        plan.finish_text(start)
+        plan.finish_text(answers)
     }
 
     /// Plain text, every token after the first to be predicted.
@@ -107,13 +119,25 @@ impl<'a> Layouts<'a> {
         plan.tokens(&[self.special.im_start]);
         plan.tokens(text);
         plan.tokens(&[self.special.im_end]);
-        plan.finish_text(1)
+        let all = 1..plan.len;
+        plan.finish_text(vec![all])
     }
 
     /// `im_start TASK`
     fn open(&self, task: u32) -> Plan {
         let mut plan = Plan::default();
         plan.tokens(&[self.special.im_start, task]);
+        plan
+    }
+
+    /// `im_start mmu soi [image] eoi`
+    fn look(&self, image: ImageRows) -> Plan {
+        let mut plan = self.open(self.special.mmu);
+        let rows = match image {
+            ImageRows::Semantic(rows) => Piece::Semantic(rows),
+            ImageRows::Codes(rows) => Piece::Source(rows),
+        };
+        self.image(&mut plan, rows);
         plan
     }
 
@@ -145,8 +169,8 @@ impl<'a> Layouts<'a> {
             Opener::Block => soi.start,
         };
         plan.block(prefix_len..plan.len);
-        let Plan { pieces, blocks, len } = plan;
-        Sequence { pieces, blocks, target, answer: len..len, prefix_len }
+        let Plan { pieces, blocks, .. } = plan;
+        Sequence { pieces, blocks, target, answers: vec![], prefix_len }
     }
 }
 
@@ -184,10 +208,10 @@ impl Plan {
         }
     }
 
-    /// The end of a sequence without a target; the answer reaches from `start` to the end.
-    fn finish_text(self, start: usize) -> Sequence {
+    /// The end of a sequence without a target.
+    fn finish_text(self, answers: Vec<Range<usize>>) -> Sequence {
         let Plan { pieces, blocks, len } = self;
-        Sequence { pieces, blocks, target: len..len, answer: start..len, prefix_len: len }
+        Sequence { pieces, blocks, target: len..len, answers, prefix_len: len }
     }
 }
 
@@ -233,19 +257,22 @@ mod tests {
         let full = edit(EditBranch::Full);
         let want = "1 6 3 [s0 s1 s2] 4 20 10 30 2 10 1 21 10 3 [o0 o1] 4 3 [t0 t1 4]";
         assert_eq!(show(&full), want);
-        assert_eq!((full.prefix_len, full.live().len(), full.answer.len()), (20, 3, 0));
+        assert_eq!((full.prefix_len, full.live().len(), full.answers.len()), (20, 3, 0));
         assert_eq!(show(&edit(EditBranch::Image)), want.replace(" 30", ""));
         assert_eq!(show(&edit(EditBranch::None)), "1 6 20 10 2 10 1 21 10 3 [t0 t1 4]");
 
         let image = ImageRows::Semantic(2);
         let asked = "1 7 3 [s0 s1] 4 20 10 40 2 10 1 21 10";
-        let open = layouts.describe(image, &[40], None);
+        let open = layouts.describe(image, &[40]);
         assert_eq!(show(&open), asked);
         assert_eq!((open.prefix_len, open.answer_labels()), (open.len(), vec![]));
-        let told = layouts.describe(image, &[40], Some(&[50, 51]));
+        let told = layouts.conversation(image, [[&[40][..], &[50, 51]]]);
         assert_eq!(show(&told), format!("{asked} 50 51 2"));
         assert_eq!(told.answer_labels(), [(13, 50), (14, 51), (15, 2)]);
-        let codes = layouts.describe(ImageRows::Codes(2), &[40], None);
+        let twice = layouts.conversation(image, [[&[40][..], &[50]], [&[41], &[52]]]);
+        assert_eq!(show(&twice), format!("{asked} 50 2 10 1 20 10 41 2 10 1 21 10 52 2"));
+        assert_eq!(twice.answer_labels(), [(13, 50), (14, 2), (25, 52), (26, 2)]);
+        let codes = layouts.describe(ImageRows::Codes(2), &[40]);
         assert_eq!(show(&codes), asked.replace('s', "o"));
 
         let text = layouts.text(&[60, 61]);

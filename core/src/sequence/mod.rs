@@ -62,8 +62,8 @@ pub struct Sequence {
     pub blocks: Vec<Range<usize>>,
     /// Rows of the target codes; empty, at the end, for tasks that make no image.
     pub target: Range<usize>,
-    /// Rows of the tokens to be predicted, each from the row before it; empty for tasks that make an image.
-    pub answer: Range<usize>,
+    /// Rows of the tokens to be predicted, each from the row before it, ascending; none for tasks that make an image.
+    pub answers: Vec<Range<usize>>,
     /// Rows before the live block: everything that stays as it is while the target changes.
     pub prefix_len: usize,
 }
@@ -118,8 +118,10 @@ impl Sequence {
 
     /// Rows with the next-token loss and the token each has to predict.
     pub fn answer_labels(&self) -> Vec<(usize, u32)> {
-        let labelled = self.rows().enumerate().skip(self.answer.start).take(self.answer.len());
-        labelled
+        let labelled = |row: &usize| self.answers.iter().any(|answer| answer.contains(row));
+        self.rows()
+            .enumerate()
+            .filter(|(row, _)| labelled(row))
             .filter_map(|(row, kind)| match kind {
                 Row::Token(id) => Some((row.checked_sub(1)?, id)),
                 _ => None,

@@ -216,7 +216,7 @@ fn scores(
             let begun = RunFolder::open(folder).ok();
             if !begun.as_ref().is_some_and(|run| run.info().finished) {
                 let start = if begun.is_some() { Start::Resume } else { Start::New };
-                run::<RlStage>(rl.clone(), folder, start, device)?;
+                run::<RlStage>(rl.clone(), folder, start, std::slice::from_ref(device))?;
             }
             folder.join("export")
         }

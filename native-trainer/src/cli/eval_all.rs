@@ -4,7 +4,7 @@ use super::eval_tokenizer::reconstructions;
 use super::geneval::geneval;
 use super::imgedit::imgedit;
 use super::understanding::understanding;
-use super::{Compute, Sampling, check_outputs, interruptible, judge, write_json};
+use super::{Compute, Sampling, interruptible, judge, writable, write_json};
 use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
@@ -66,7 +66,7 @@ struct Report<'a> {
 
 impl EvalAll {
     pub fn run(&self) -> Result<ExitCode> {
-        check_outputs(self.json.as_deref(), None)?;
+        self.json.as_deref().map_or(Ok(()), writable)?;
         interruptible(|| self.evaluate())
     }
 
@@ -101,6 +101,6 @@ impl EvalAll {
             understanding,
             imgedit,
         };
-        write_json(self.json.as_deref(), &report)
+        self.json.as_deref().map_or(Ok(()), |path| write_json(path, &report))
     }
 }

@@ -1,6 +1,6 @@
 //! `unigen eval tokenizer`.
 
-use super::{Compute, check_outputs, interruptible, judge, write_image, write_json};
+use super::{Compute, Outputs, interruptible, judge};
 use anyhow::Result;
 use burn::tensor::Device;
 use clap::Args;
@@ -26,19 +26,15 @@ pub struct EvalTokenizer {
     /// Side of the square pictures in pixels
     #[arg(long, default_value_t = 96, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_SIDE)))]
     size: u32,
-    /// File for the numbers
-    #[arg(long)]
-    json: Option<PathBuf>,
-    /// Image file for a sheet of originals and reconstructions
-    #[arg(long)]
-    sheet: Option<PathBuf>,
+    #[command(flatten)]
+    outputs: Outputs,
     #[command(flatten)]
     compute: Compute,
 }
 
 impl EvalTokenizer {
     pub fn run(&self) -> Result<ExitCode> {
-        check_outputs(self.json.as_deref(), self.sheet.as_deref())?;
+        self.outputs.check()?;
         interruptible(|| self.evaluate())
     }
 
@@ -47,8 +43,7 @@ impl EvalTokenizer {
         let judge = judge(&self.detector, &device)?;
         let found = reconstructions(&self.model, self.size, self.count, &judge, &device)?;
         print!("{found}");
-        write_json(self.json.as_deref(), &found)?;
-        self.sheet.as_deref().map_or(Ok(()), |path| write_image(path, &found.sheet()))
+        self.outputs.write(&found, || found.sheet())
     }
 }
 

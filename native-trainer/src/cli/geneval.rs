@@ -1,6 +1,6 @@
 //! `unigen eval geneval`.
 
-use super::{Compute, Sampling, check_outputs, interruptible, judge, write_image, write_json};
+use super::{Compute, Outputs, Sampling, interruptible, judge};
 use anyhow::{Context, Result};
 use clap::Args;
 use serde::Serialize;
@@ -32,12 +32,8 @@ pub struct Geneval {
     /// Seed of the first image, and of the sticker world's prompts
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// File for scores and for the verdict on every image
-    #[arg(long)]
-    json: Option<PathBuf>,
-    /// Image file for a sheet of images, right and wrong
-    #[arg(long)]
-    sheet: Option<PathBuf>,
+    #[command(flatten)]
+    outputs: Outputs,
     #[command(flatten)]
     sampling: Sampling,
     #[command(flatten)]
@@ -57,7 +53,7 @@ struct Report<'a> {
 
 impl Geneval {
     pub fn run(&self) -> Result<ExitCode> {
-        check_outputs(self.json.as_deref(), self.sheet.as_deref())?;
+        self.outputs.check()?;
         let prompts = self.prompts()?;
         interruptible(|| self.evaluate(&prompts))
     }
@@ -80,8 +76,7 @@ impl Geneval {
         print!("{evaluation}");
         let (model, bf16) = (self.model.as_path(), self.compute.bf16);
         let report = Report { model, samples, bf16, settings: &settings, evaluation: &evaluation };
-        write_json(self.json.as_deref(), &report)?;
-        self.sheet.as_deref().map_or(Ok(()), |path| write_image(path, &evaluation.sheet()))
+        self.outputs.write(&report, || evaluation.sheet())
     }
 }
 

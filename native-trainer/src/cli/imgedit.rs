@@ -1,6 +1,6 @@
 //! `unigen eval imgedit`.
 
-use super::{Compute, Sampling, check_outputs, interruptible, judge, write_image, write_json};
+use super::{Compute, Outputs, Sampling, interruptible, judge};
 use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
@@ -34,12 +34,8 @@ pub struct ImgEdit {
     /// How strongly the picture counts [default: the model's]
     #[arg(long)]
     image_guidance_scale: Option<f32>,
-    /// File for scores and for what the judge says of every picture
-    #[arg(long)]
-    json: Option<PathBuf>,
-    /// Image file for a sheet of edits: before, drawn, wanted
-    #[arg(long)]
-    sheet: Option<PathBuf>,
+    #[command(flatten)]
+    outputs: Outputs,
     #[command(flatten)]
     sampling: Sampling,
     #[command(flatten)]
@@ -59,7 +55,7 @@ struct Report<'a> {
 
 impl ImgEdit {
     pub fn run(&self) -> Result<ExitCode> {
-        check_outputs(self.json.as_deref(), self.sheet.as_deref())?;
+        self.outputs.check()?;
         let cases = match &self.cases {
             Some(path) => read_cases(path)?,
             None => held_out_cases(Split::Test, self.seed, self.each),
@@ -76,8 +72,7 @@ impl ImgEdit {
         print!("{edits}");
         let (model, bf16, detector_accuracy) = (self.model.as_path(), self.compute.bf16, judge.accuracy());
         let report = Report { model, bf16, settings: &settings, detector_accuracy, edits: &edits };
-        write_json(self.json.as_deref(), &report)?;
-        self.sheet.as_deref().map_or(Ok(()), |path| write_image(path, &edits.model.sheet()))
+        self.outputs.write(&report, || edits.model.sheet())
     }
 }
 

@@ -31,7 +31,7 @@ use image::{ImageFormat, RgbImage};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::io::Cursor;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use unigen_core::Error;
 use unigen_core::config::GenerationConfig;
@@ -102,6 +102,30 @@ impl Sampling {
     }
 }
 
+/// Where an evaluation writes what it found.
+#[derive(Args)]
+struct Outputs {
+    /// File for the scores and for the verdict on each picture
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Image file for a sheet of pictures, right and wrong
+    #[arg(long)]
+    sheet: Option<PathBuf>,
+}
+
+impl Outputs {
+    /// Fails, before any work, where nothing can be written.
+    fn check(&self) -> Result<()> {
+        self.json.as_deref().map_or(Ok(()), writable)?;
+        self.sheet.as_deref().map_or(Ok(()), |sheet| image_format(sheet).map(drop))
+    }
+
+    fn write(&self, report: &impl Serialize, sheet: impl FnOnce() -> RgbImage) -> Result<()> {
+        self.json.as_deref().map_or(Ok(()), |path| write_json(path, report))?;
+        self.sheet.as_deref().map_or(Ok(()), |path| write_image(path, &sheet()))
+    }
+}
+
 /// A bar over decoding steps.
 fn steps_bar(steps: usize) -> Result<ProgressBar> {
     let style = ProgressStyle::with_template("{bar:40} step {pos}/{len}, {eta} left")?;
@@ -128,17 +152,10 @@ fn judge(path: &Path, device: &Device) -> Result<Detector> {
     Ok(judge)
 }
 
-/// Writes `report` as JSON at `path`, where there is one.
-fn write_json(path: Option<&Path>, report: &impl Serialize) -> Result<()> {
-    let Some(path) = path else { return Ok(()) };
+/// Writes `report` as JSON at `path`.
+fn write_json(path: &Path, report: &impl Serialize) -> Result<()> {
     let json = serde_json::to_vec_pretty(report)?;
     Ok(write_atomic(path, |out| out.write_all(&json))?)
-}
-
-/// Fails, before any work, where a report or a sheet cannot be written.
-fn check_outputs(json: Option<&Path>, sheet: Option<&Path>) -> Result<()> {
-    json.map_or(Ok(()), writable)?;
-    sheet.map_or(Ok(()), |sheet| image_format(sheet).map(drop))
 }
 
 /// Fails, before any work, where nothing can be written at `path`.

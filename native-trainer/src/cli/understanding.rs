@@ -1,6 +1,6 @@
 //! `unigen eval understanding`.
 
-use super::{Compute, check_outputs, interruptible, write_image, write_json};
+use super::{Compute, Outputs, interruptible};
 use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
@@ -22,12 +22,8 @@ pub struct Understanding {
     /// Seed of the scenes
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// File for the accuracy and for every answer
-    #[arg(long)]
-    json: Option<PathBuf>,
-    /// Image file for a sheet of pictures with their answers
-    #[arg(long)]
-    sheet: Option<PathBuf>,
+    #[command(flatten)]
+    outputs: Outputs,
     #[command(flatten)]
     compute: Compute,
 }
@@ -43,7 +39,7 @@ struct Report<'a> {
 
 impl Understanding {
     pub fn run(&self) -> Result<ExitCode> {
-        check_outputs(self.json.as_deref(), self.sheet.as_deref())?;
+        self.outputs.check()?;
         interruptible(|| self.evaluate())
     }
 
@@ -52,8 +48,7 @@ impl Understanding {
         let found = understanding(&engine, self.seed, self.each)?;
         print!("{found}");
         let report = Report { model: &self.model, bf16: self.compute.bf16, found: &found };
-        write_json(self.json.as_deref(), &report)?;
-        self.sheet.as_deref().map_or(Ok(()), |path| write_image(path, &found.sheet()))
+        self.outputs.write(&report, || found.sheet())
     }
 }
 

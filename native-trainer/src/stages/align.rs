@@ -81,7 +81,7 @@ impl AlignStage {
         let (base, picture) = (&self.base, edit.before);
         let (instruction, description) = (base.tokens(&edit.instruction)?, base.tokens(&edit.description)?);
         let rows = ImageRows::Semantic(base.features(&picture)?);
-        let sequence = layouts(&base.text).describe(rows, &instruction, Some(&description));
+        let sequence = layouts(&base.text).conversation(rows, [[&instruction[..], &description]]);
         Ok(Lesson { example: Example { sequence, ..Example::default() }, picture: Some(picture) })
     }
 

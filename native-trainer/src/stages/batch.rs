@@ -219,10 +219,13 @@ mod tests {
             generate(&[], [false, false, false, true]),
             Example {
                 semantic: Some(features(3, device)),
-                ..plain(layouts.describe(ImageRows::Semantic(3), &[40], Some(&[50])), &[])
+                ..plain(
+                    layouts.conversation(ImageRows::Semantic(3), [[&[40][..], &[50]], [&[41], &[51, 52]]]),
+                    &[],
+                )
             },
-            plain(layouts.describe(ImageRows::Codes(4), &[40], Some(&[50, 51])), &[1, 2, 60_000, 4]),
-            plain(layouts.describe(ImageRows::Codes(4), &[41, 42], Some(&[52])), &[9, 8, 7, 6]),
+            plain(layouts.conversation(ImageRows::Codes(4), [[&[40][..], &[50, 51]]]), &[1, 2, 60_000, 4]),
+            plain(layouts.conversation(ImageRows::Codes(4), [[&[41, 42][..], &[52]]]), &[9, 8, 7, 6]),
             plain(layouts.text(&[60, 61, 62]), &[]),
             plain(layouts.text(&[]), &[]),
         ]

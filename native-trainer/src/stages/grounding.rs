@@ -22,20 +22,23 @@ pub struct Grounding {
 }
 
 /// What the patches of a batch show.
+#[derive(Default)]
 pub struct Shown {
     /// Patches of pictures whose scene is known, of all of the batch, padding included.
     rows: Vec<i32>,
     classes: Vec<u32>,
-    /// The place in `rows` of patches with an object, and its colour.
+    /// The places in `rows` of patches with an object, and its colour.
     objects: Vec<i32>,
     colors: Vec<u32>,
+    /// The places in `rows` of patches with nothing.
+    nothing: Vec<i32>,
 }
 
 impl Shown {
     /// Of pictures of `sizes` (width, height) pixels, cut into `patches`; none of a picture without a scene.
     pub fn new(scenes: &[Option<&Scene>], sizes: &[(u32, u32)], patches: &Patches) -> Self {
         let length = patches.pixels.dims()[1];
-        let mut shown = Self { rows: vec![], classes: vec![], objects: vec![], colors: vec![] };
+        let mut shown = Self::default();
         for (picture, (scene, (&[rows, columns], &size))) in
             scenes.iter().zip(patches.shapes.iter().zip(sizes)).enumerate()
         {
@@ -62,9 +65,13 @@ impl Shown {
                 let [left, top, right, bottom] = object.bbox;
                 (left..right).contains(&x) && (top..bottom).contains(&y)
             });
-            if let Some(object) = object {
-                self.objects.push(self.rows.len() as i32);
-                self.colors.push(object.color.map_or(Color::ALL.len(), Color::index) as u32);
+            let place = self.rows.len() as i32;
+            match object {
+                Some(object) => {
+                    self.objects.push(place);
+                    self.colors.push(object.color.map_or(Color::ALL.len(), Color::index) as u32);
+                }
+                None => self.nothing.push(place),
             }
             self.classes.push(object.map_or(Class::COUNT, |object| object.class.index()) as u32);
             self.rows.push((first + row * columns + column) as i32);
@@ -80,16 +87,23 @@ impl Grounding {
         Self { class, color }
     }
 
-    /// Cross-entropy of the classes of all patches and of the colours of those with an object; `features`
-    /// `[batch, patches, width]` → `[1]`. None where no scene is known.
+    /// Cross-entropy of the classes of patches with an object, of those with nothing, and of the objects' colours;
+    /// `features` `[batch, patches, width]` → `[1]`. None where no scene is known.
     pub fn loss(&self, features: Tensor<3>, shown: &Shown) -> Option<Tensor<1>> {
         let known = self.known(features, shown)?;
-        let classes = ops::cross_entropy(self.class.forward(known.clone()), shown.classes.clone());
-        if shown.objects.is_empty() {
-            return Some(classes);
-        }
-        let objects = ops::select_rows(known, ints(&shown.objects, &self.class.weight.device()));
-        Some(classes + ops::cross_entropy(self.color.forward(objects), shown.colors.clone()))
+        let device = self.class.weight.device();
+        let mean = |layer: &Linear, places: &[i32], names: Vec<u32>| {
+            let rows =
+                (!places.is_empty()).then(|| ops::select_rows(known.clone(), ints(places, &device)))?;
+            Some(ops::cross_entropy(layer.forward(rows), names))
+        };
+        // Most patches show nothing; in one mean with them, those with an object would hardly count.
+        let classes = |places: &[i32]| {
+            let names = places.iter().map(|&place| shown.classes[place as usize]).collect();
+            mean(&self.class, places, names)
+        };
+        let colors = mean(&self.color, &shown.objects, shown.colors.clone());
+        [classes(&shown.objects), classes(&shown.nothing), colors].into_iter().flatten().reduce(|a, b| a + b)
     }
 
     /// How many patches with an object are called by its class, and how many there are.

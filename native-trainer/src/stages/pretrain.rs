@@ -143,7 +143,7 @@ impl PretrainStage {
             }
             Task::Describe => {
                 let question = self.text.encode(pick_at::<&str>(&QUESTIONS, visit))?;
-                plain(layouts.describe(ImageRows::Codes(codes.len()), &question, Some(&caption)), codes)
+                plain(layouts.conversation(ImageRows::Codes(codes.len()), [[&question[..], &caption]]), codes)
             }
             Task::Text => plain(layouts.text(&caption), &[]),
         })

@@ -4,7 +4,7 @@
 use anyhow::{Result, ensure};
 use burn::tensor::{Device, Tensor};
 use image::RgbImage;
-use rand::{Rng, RngExt, seq::IndexedRandom};
+use rand::{Rng, RngExt, seq::SliceRandom};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -172,18 +172,18 @@ impl Material {
         Ok(Self { source, questions: None, edits, pictures, changes })
     }
 
-    /// Question number `number`: a picture, what is asked and the answer. A user's own and others take turns.
-    fn question(
+    /// Picture number `number`, and what is asked about it with the answers. A user's own and others take turns.
+    fn conversation(
         &self,
         number: u64,
         visit: u64,
         size: u32,
         rng: &mut impl Rng,
-    ) -> Result<(RgbImage, [String; 2])> {
+    ) -> Result<(RgbImage, Vec<[String; 2]>)> {
         match &self.questions {
             Some(own) if number.is_multiple_of(2) => own.usable(number / 2, |index| {
                 let record = own.record(index)?;
-                Ok((record.picture("image")?, [record.text("question")?, record.text("answer")?]))
+                Ok((record.picture("image")?, vec![[record.text("question")?, record.text("answer")?]]))
             }),
             _ => {
                 let Captioned { picture, caption } = self.source.uncut(number, any_shape(size, rng))?;
@@ -243,11 +243,14 @@ impl SftStage {
                 (example, (branch != EditBranch::None).then_some(picture))
             }
             Task::Describe => {
-                let (picture, [question, answer]) =
-                    material.question(number, index, base.size(), &mut rng)?;
-                let (question, answer) = (base.tokens(&question)?, base.tokens(&answer)?);
+                let (picture, turns) = material.conversation(number, index, base.size(), &mut rng)?;
+                let turns = turns.iter().map(|[question, answer]| {
+                    Ok::<_, anyhow::Error>([base.tokens(question)?, base.tokens(answer)?])
+                });
+                let turns = turns.collect::<Result<Vec<_>>>()?;
                 let rows = ImageRows::Semantic(base.features(&picture)?);
-                let sequence = layouts.describe(rows, &question, Some(&answer));
+                let turns = turns.iter().map(|[question, answer]| [&question[..], &answer[..]]);
+                let sequence = layouts.conversation(rows, turns);
                 (Example { sequence, ..Example::default() }, Some(picture))
             }
             Task::Text => {
@@ -295,16 +298,22 @@ fn branch([instruction, both]: [f64; 2], rng: &mut impl Rng) -> EditBranch {
     }
 }
 
-/// A question about a picture and its answer: half of the time, where the scene is known, one with a short answer, else the
+/// What is asked about a picture, with the answers: where the scene is known, mostly all that has a short answer, else the
 /// caption.
-fn ask(caption: &Caption, visit: u64, rng: &mut impl Rng) -> [String; 2] {
+fn ask(caption: &Caption, visit: u64, rng: &mut impl Rng) -> Vec<[String; 2]> {
     if let Caption::Scene(scene) = caption
-        && rng.random_bool(0.5)
-        && let Some(QuestionAnswer { question, answer, .. }) = questions(scene, rng).choose(rng)
+        && rng.random_bool(0.75)
     {
-        return [question.clone(), answer.clone()];
+        let mut asked = questions(scene, rng);
+        asked.shuffle(rng);
+        if !asked.is_empty() {
+            return asked
+                .into_iter()
+                .map(|QuestionAnswer { question, answer, .. }| [question, answer])
+                .collect();
+        }
     }
-    [pick_at::<&str>(&QUESTIONS, visit).to_string(), caption.text(visit)]
+    vec![[pick_at::<&str>(&QUESTIONS, visit).to_string(), caption.text(visit)]]
 }
 
 impl Stage for SftStage {
@@ -402,18 +411,19 @@ mod tests {
     #[test]
     fn what_is_asked_has_its_answer() {
         let source = Source::held_out(1);
-        let (mut short, mut told) = (0, 0);
+        let (mut short, mut told, mut questions) = (0, 0, 0);
         for index in 0..100 {
             let caption = source.uncut(index, [16, 24]).unwrap().caption;
-            let [question, answer] = ask(&caption, index, &mut rng_at(2, index));
-            assert!(!answer.is_empty());
-            match QUESTIONS.contains(&question.as_str()) {
-                true => told += 1,
-                false => short += 1,
+            let turns = ask(&caption, index, &mut rng_at(2, index));
+            assert!(turns.iter().flatten().all(|text| !text.is_empty()));
+            match QUESTIONS.contains(&turns[0][0].as_str()) {
+                true => told += turns.len(),
+                false => (short, questions) = (short + 1, questions + turns.len()),
             }
         }
-        assert!(short > 30 && told > 30, "{short} {told}");
+        assert!(short > 60 && told > 10 && short + told == 100, "{short} {told}");
+        assert!(questions > 3 * short, "{questions} about {short} pictures");
         let own = Caption::Text("my picture".into());
-        assert_eq!(ask(&own, 3, &mut rng_at(2, 3))[1], "my picture");
+        assert_eq!(ask(&own, 3, &mut rng_at(2, 3))[0][1], "my picture");
     }
 }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use toml::Table;
 
 use super::recipe::{Trial, on_trial, seconds};
+use super::replicas::Replicas;
 use super::trainer::{adamw, gradients, update, write_export};
 use super::{Stage, settings::settings};
 
@@ -49,7 +50,7 @@ pub(super) fn check<S: Stage>(trial: &Trial) -> Result<Checked> {
     let wanted = S::on_trial(moved.try_into().context("settings on trial")?, trial.trial);
     let training = S::training(&wanted).clone();
     training.check()?;
-    let device = trial.device.clone().autodiff();
+    let device = training.autodiff(trial.device);
     device.seed(training.seed);
     forget_peak();
     let (stage, mut model) = S::open(&wanted, &device)?;
@@ -59,7 +60,7 @@ pub(super) fn check<S: Stage>(trial: &Trial) -> Result<Checked> {
         if step == 1 {
             start = Instant::now();
         }
-        let found = gradients(&stage, &model, step, &training)?;
+        let found = gradients(&stage, &model, &Replicas::none(), step, &training)?;
         let norm;
         (model, norm) = update(&mut optimizer, model, found, step, &training)?;
         ensure!(norm.is_finite(), "step {}: the loss or its gradient is not finite", step + 1);

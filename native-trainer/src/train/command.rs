@@ -31,6 +31,9 @@ pub struct Options {
     /// Train nothing: write the run's last checkpoint into this folder as the end of training would
     #[arg(long, conflicts_with_all = ["config", "set", "resume", "init"])]
     export: Option<PathBuf>,
+    /// Devices that share the batches of a step, training.accumulate of them at least
+    #[arg(long, default_value_t = 1, conflicts_with = "export")]
+    devices: usize,
     #[command(flatten)]
     compute: Compute,
 }
@@ -55,11 +58,21 @@ enum Precision {
 impl Compute {
     /// The device, with the precision set for the whole process.
     pub(super) fn device(self) -> Device {
+        self.set_precision();
+        self.device.device()
+    }
+
+    /// So many devices of the kind, likewise.
+    fn devices(self, count: usize) -> Result<Vec<Device>> {
+        self.set_precision();
+        self.device.devices(count)
+    }
+
+    fn set_precision(self) {
         set_matmul_precision(match self.precision {
             Precision::Bf16 => MatmulPrecision::Bf16,
             Precision::F32 => MatmulPrecision::F32,
         });
-        self.device.device()
     }
 }
 
@@ -73,7 +86,7 @@ impl Options {
         compute: Compute,
     ) -> Self {
         let (config, set) = if resume { (None, vec![]) } else { (config, set) };
-        Self { config, out, set, resume, init: None, export: None, compute }
+        Self { config, out, set, resume, init: None, export: None, devices: 1, compute }
     }
 }
 
@@ -82,10 +95,10 @@ impl Options {
 /// # Errors
 /// Those of [`settings`], [`run`] and [`export`].
 pub fn command<S: Stage>(options: &Options) -> Result<()> {
-    let device = options.compute.device();
     if let Some(folder) = &options.export {
-        return export::<S>(&options.out, folder, &device);
+        return export::<S>(&options.out, folder, &options.compute.device());
     }
+    let devices = options.compute.devices(options.devices)?;
     let config = match options.resume {
         true => Some(RunFolder::open(&options.out)?.config()),
         false => options.config.clone(),
@@ -96,5 +109,5 @@ pub fn command<S: Stage>(options: &Options) -> Result<()> {
         None if options.resume => Start::Resume,
         None => Start::New,
     };
-    run::<S>(settings, &options.out, start, &device)
+    run::<S>(settings, &options.out, start, &devices)
 }

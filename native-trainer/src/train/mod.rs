@@ -4,6 +4,7 @@ mod check;
 mod checkpoint;
 mod command;
 mod recipe;
+mod replicas;
 mod settings;
 mod stage;
 #[cfg(test)]

@@ -17,9 +17,9 @@ use crate::run::Record;
 /// A batch is a function of its number alone, so that a resumed run sees what it would have seen.
 pub trait Stage: Sized {
     /// All settings; in TOML, the loop's are the section `[training]`.
-    type Settings: Serialize + DeserializeOwned + Default;
+    type Settings: Serialize + DeserializeOwned + Default + Clone + Send + 'static;
     /// What is trained. Parts that must not train are kept outside, or frozen by `Module::no_grad`.
-    type Model: Module;
+    type Model: Module + 'static;
     /// Name on the command line.
     const NAME: &'static str;
     /// The number of validation that is to be high. The untrained model is validated too, the checkpoint with the highest

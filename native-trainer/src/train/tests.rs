@@ -60,9 +60,11 @@ impl Default for Settings {
     }
 }
 
-fn inputs(step: u64, device: &Device) -> Tensor<2> {
-    let values: Vec<f32> = (0..32).map(|i| ((step * 32 + i) as f32 * 1.7).sin()).collect();
-    Tensor::from_data(TensorData::new(values, [8, 4]), device)
+/// `rows` samples, the same ones whether they come in one batch or in several.
+fn inputs(step: u64, rows: usize, device: &Device) -> Tensor<2> {
+    let count = 4 * rows as u64;
+    let values: Vec<f32> = (0..count).map(|i| ((step * count + i) as f32 * 1.7).sin()).collect();
+    Tensor::from_data(TensorData::new(values, [rows, 4]), device)
 }
 
 impl Stage for Toy {
@@ -84,7 +86,8 @@ impl Stage for Toy {
     }
 
     fn loss(&self, model: &Line, step: u64) -> Result<Loss> {
-        let x = inputs(step / self.settings.repeat, &model.weight.val().device());
+        let Settings { repeat, training, .. } = &self.settings;
+        let x = inputs(step / repeat, training.batch, &model.weight.val().device());
         let wanted = x.clone().sum_dim(1).repeat_dim(1, 3);
         let bias = model.bias.val() * model.frozen.val().mean();
         let found = x.matmul(model.weight.val()) + bias.unsqueeze::<2>();
@@ -142,20 +145,20 @@ fn stopped(settings: Settings, out: &Path, start: Start, steps: u32) -> String {
         asked.set(asked.get() + 1);
         asked.get() == steps
     };
-    train::<Toy>(settings, out, start, &Device::flex(), &stop).unwrap_err().to_string()
+    train::<Toy>(settings, out, start, &[Device::flex()], &stop).unwrap_err().to_string()
 }
 
 #[test]
 fn a_stopped_and_resumed_run_has_the_same_bits() {
     let place = tempfile::tempdir().unwrap();
     let (whole, parts) = (place.path().join("whole"), place.path().join("parts"));
-    run::<Toy>(Settings::default(), &whole, Start::New, &Device::flex()).unwrap();
+    run::<Toy>(Settings::default(), &whole, Start::New, &[Device::flex()]).unwrap();
     let message = stopped(Settings::default(), &parts, Start::New, 10);
     assert!(message.contains("step 10") && message.contains("unigen train toy --out"), "{message}");
     assert!(!parts.join("export").exists());
     stopped(Settings::default(), &parts, Start::Resume, 3);
     assert_eq!(metadata(&parts, "step"), "13");
-    run::<Toy>(Settings::default(), &parts, Start::Resume, &Device::flex()).unwrap();
+    run::<Toy>(Settings::default(), &parts, Start::Resume, &[Device::flex()]).unwrap();
 
     let trained = values(&last(&whole));
     assert_eq!(trained, values(&last(&parts)));
@@ -190,10 +193,10 @@ fn a_stopped_and_resumed_run_has_the_same_bits() {
 fn it_learns_and_resuming_takes_new_settings() {
     let place = tempfile::tempdir().unwrap();
     let out = place.path().join("run");
-    run::<Toy>(Settings::default(), &out, Start::New, &Device::flex()).unwrap();
+    run::<Toy>(Settings::default(), &out, Start::New, &[Device::flex()]).unwrap();
     let config = RunFolder::open(&out).unwrap().config();
     let longer: Settings = settings(Some(&config), &["training.steps=150".into()]).unwrap();
-    run::<Toy>(longer, &out, Start::Resume, &Device::flex()).unwrap();
+    run::<Toy>(longer, &out, Start::Resume, &[Device::flex()]).unwrap();
     let losses = logged(&out, "loss");
     assert!(losses.len() == 150 && losses[149] < losses[0] / 50.0, "{losses:?}");
     assert!(fs::read_to_string(config).unwrap().contains("steps = 150"));
@@ -203,12 +206,12 @@ fn it_learns_and_resuming_takes_new_settings() {
 fn a_validation_that_was_stopped_is_done_again() {
     let place = tempfile::tempdir().unwrap();
     let (whole, parts) = (place.path().join("whole"), place.path().join("parts"));
-    run::<Toy>(Settings::default(), &whole, Start::New, &Device::flex()).unwrap();
+    run::<Toy>(Settings::default(), &whole, Start::New, &[Device::flex()]).unwrap();
     let stopping = Settings { stop_validation: true, ..Settings::default() };
-    let message = run::<Toy>(stopping, &parts, Start::New, &Device::flex()).unwrap_err().to_string();
+    let message = run::<Toy>(stopping, &parts, Start::New, &[Device::flex()]).unwrap_err().to_string();
     assert!(message.contains("stopped after step 5") && message.contains("--resume"), "{message}");
     assert!(logged(&parts, "error").is_empty() && metadata(&parts, "step") == "5");
-    run::<Toy>(Settings::default(), &parts, Start::Resume, &Device::flex()).unwrap();
+    run::<Toy>(Settings::default(), &parts, Start::Resume, &[Device::flex()]).unwrap();
     assert_eq!(logged(&parts, "error"), logged(&whole, "error"));
     assert_eq!(values(&last(&parts)), values(&last(&whole)));
     assert!(RunFolder::open(&parts).unwrap().info().finished);
@@ -218,16 +221,16 @@ fn a_validation_that_was_stopped_is_done_again() {
 fn gradients_of_several_batches_are_averaged() {
     let place = tempfile::tempdir().unwrap();
     let (one, two) = (place.path().join("one"), place.path().join("two"));
-    run::<Toy>(Settings::default(), &one, Start::New, &Device::flex()).unwrap();
+    run::<Toy>(Settings::default(), &one, Start::New, &[Device::flex()]).unwrap();
     let mut twice = Settings { repeat: 2, ..Settings::default() };
     twice.training.accumulate = 2;
-    run::<Toy>(twice, &two, Start::New, &Device::flex()).unwrap();
+    run::<Toy>(twice, &two, Start::New, &[Device::flex()]).unwrap();
     // Twice the same batch is that batch, to the bit; other batches are not.
     assert_eq!(values(&last(&one)), values(&last(&two)));
     assert_eq!(logged(&one, "gradient_norm"), logged(&two, "gradient_norm"));
     let mut other = Settings::default();
     other.training.accumulate = 2;
-    run::<Toy>(other, &place.path().join("other"), Start::New, &Device::flex()).unwrap();
+    run::<Toy>(other, &place.path().join("other"), Start::New, &[Device::flex()]).unwrap();
     assert_ne!(values(&last(&one)), values(&last(&place.path().join("other"))));
 }
 
@@ -236,7 +239,7 @@ fn bad_steps_are_skipped_and_counted() {
     let place = tempfile::tempdir().unwrap();
     let out = place.path().join("run");
     let settings = Settings { bad_loss: 2..5, bad_gradient: 9..11, ..Settings::default() };
-    run::<Toy>(settings, &out, Start::New, &Device::flex()).unwrap();
+    run::<Toy>(settings, &out, Start::New, &[Device::flex()]).unwrap();
     assert_eq!((metadata(&out, "step").as_str(), metadata(&out, "updates").as_str()), ("20", "15"));
     assert_eq!(logged(&out, "skipped_steps").iter().sum::<f64>(), 5.0);
     assert!(logged(&out, "loss")[2].is_nan() && logged(&out, "gradient_norm")[9].is_nan());
@@ -248,7 +251,7 @@ fn ten_bad_steps_in_a_row_end_the_run() {
     let place = tempfile::tempdir().unwrap();
     let out = place.path().join("run");
     let settings = Settings { bad_loss: 6..16, ..Settings::default() };
-    let message = run::<Toy>(settings, &out, Start::New, &Device::flex()).unwrap_err().to_string();
+    let message = run::<Toy>(settings, &out, Start::New, &[Device::flex()]).unwrap_err().to_string();
     for part in [
         "step 16",
         "10 steps in a row",
@@ -264,16 +267,16 @@ fn ten_bad_steps_in_a_row_end_the_run() {
 fn a_full_disk_leaves_the_last_checkpoint() {
     let place = tempfile::tempdir().unwrap();
     let (whole, full) = (place.path().join("whole"), place.path().join("full"));
-    run::<Toy>(Settings::default(), &whole, Start::New, &Device::flex()).unwrap();
+    run::<Toy>(Settings::default(), &whole, Start::New, &[Device::flex()]).unwrap();
     stopped(Settings::default(), &full, Start::New, 10);
     let before = fs::read(last(&full)).unwrap();
     // What is written aside lands on a device that is always full.
     std::os::unix::fs::symlink("/dev/full", full.join("checkpoints/last.safetensors.part")).unwrap();
     let message =
-        run::<Toy>(Settings::default(), &full, Start::Resume, &Device::flex()).unwrap_err().to_string();
+        run::<Toy>(Settings::default(), &full, Start::Resume, &[Device::flex()]).unwrap_err().to_string();
     assert!(message.contains("last.safetensors") && message.contains("free some disk space"), "{message}");
     assert_eq!(fs::read(last(&full)).unwrap(), before);
-    run::<Toy>(Settings::default(), &full, Start::Resume, &Device::flex()).unwrap();
+    run::<Toy>(Settings::default(), &full, Start::Resume, &[Device::flex()]).unwrap();
     assert_eq!(values(&last(&whole)), values(&last(&full)));
 }
 
@@ -294,14 +297,14 @@ fn an_unfinished_run_can_be_exported() {
 fn runs_start_from_given_weights() {
     let place = tempfile::tempdir().unwrap();
     let path = |name: &str| place.path().join(name);
-    run::<Toy>(Settings::default(), &path("first"), Start::New, &Device::flex()).unwrap();
+    run::<Toy>(Settings::default(), &path("first"), Start::New, &[Device::flex()]).unwrap();
     let averaged = values(&last(&path("first")))["ema.weight"].clone();
     for (name, file) in [("a", last(&path("first"))), ("b", path("first/export"))] {
         let nothing = Settings {
             training: Training { learning_rate: 0.0, ..Settings::default().training },
             ..Settings::default()
         };
-        run::<Toy>(nothing, &path(name), Start::From(&file), &Device::flex()).unwrap();
+        run::<Toy>(nothing, &path(name), Start::From(&file), &[Device::flex()]).unwrap();
         assert_eq!(values(&last(&path(name)))["model.weight"], averaged);
     }
     let (_, model) = Toy::open(&Settings::default(), &Device::flex()).unwrap();
@@ -311,7 +314,7 @@ fn runs_start_from_given_weights() {
         Settings::default(),
         &path("c"),
         Start::From(&path("partial.safetensors")),
-        &Device::flex(),
+        &[Device::flex()],
     );
     assert!(error.unwrap_err().to_string().contains("bias is missing"));
     assert!(!path("c").exists());
@@ -397,9 +400,10 @@ fn a_stage_with_a_score_keeps_its_best_and_may_stop() {
     let place = tempfile::tempdir().unwrap();
     let out = place.path().join("run");
     let stop = || RunFolder::open(&out).is_ok();
-    let message = train::<Scored>(Settings::default(), &out, Start::New, &Device::flex(), &stop).unwrap_err();
+    let message =
+        train::<Scored>(Settings::default(), &out, Start::New, &[Device::flex()], &stop).unwrap_err();
     assert!(message.to_string().contains("after step 3 "), "not between: {message}");
-    run::<Scored>(Settings::default(), &out, Start::Resume, &Device::flex()).unwrap();
+    run::<Scored>(Settings::default(), &out, Start::Resume, &[Device::flex()]).unwrap();
     // Validated before the first step, after 5 and 10; then it stopped.
     assert_eq!(logged(&out, "error").len(), 3);
     assert_eq!(metadata(&out, "step"), "10");
@@ -408,4 +412,34 @@ fn a_stage_with_a_score_keeps_its_best_and_may_stop() {
     assert_ne!(values(&last(&out))["ema.weight"], [9.0; 12]);
     export::<Scored>(&out, &out.join("again"), &Device::flex()).unwrap();
     assert_eq!(exported("again"), [9.0; 12]);
+}
+
+/// Two devices that share the batches of a step train as one does: with the same bits where the batches are the same, and as
+/// with batches of twice the size but for rounding.
+#[test]
+fn two_devices_train_like_one() {
+    let place = tempfile::tempdir().unwrap();
+    let trained = |name: &str, batch: usize, accumulate: u64, devices: usize| {
+        let out = place.path().join(name);
+        let mut settings = Settings::default();
+        (settings.training.batch, settings.training.accumulate) = (batch, accumulate);
+        run::<Toy>(settings, &out, Start::New, &vec![Device::flex(); devices]).unwrap();
+        values(&last(&out))
+    };
+    let [one, two, three] = [1, 2, 3].map(|devices| trained(&format!("of {devices}"), 8, 4, devices));
+    assert_eq!(one, two);
+    assert_eq!(one, three);
+    let large = trained("large", 32, 1, 1);
+    for (name, values) in &large {
+        let close = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-4 * (1.0 + b.abs());
+        assert!(values.iter().zip(&two[name]).all(close), "{name}: {values:?}, {:?}", two[name]);
+    }
+}
+
+#[test]
+fn devices_need_a_batch_each() {
+    let place = tempfile::tempdir().unwrap();
+    let devices = vec![Device::flex(); 2];
+    let error = run::<Toy>(Settings::default(), &place.path().join("run"), Start::New, &devices).unwrap_err();
+    assert!(error.to_string().contains("training.accumulate is 1; set it to 2"), "{error}");
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 use unigen_core::files::write_atomic;
 
+use super::replicas::Replicas;
 use super::{Stage, Training, Update, checkpoint, settings};
 use crate::optimizer::{AdamW, HostGradients, Step};
 use crate::run::{Interrupt, Interrupted, Progress, Record, RunFolder, RunLog};
@@ -31,15 +32,16 @@ pub enum Start<'a> {
     Resume,
 }
 
-/// Trains a stage in the run folder `out` on `device`, and exports it into `out/export` at the end. The `settings` of a
+/// Trains a stage in the run folder `out` on `devices`, the first of which validates as well, and exports it into
+/// `out/export` at the end. Several devices share the batches that make up a step. The `settings` of a
 /// resumed run replace those of the folder.
 ///
 /// # Errors
 /// When settings, data or weights cannot be used; when writing fails; when ten steps in a row have no finite gradient;
 /// and after Ctrl-C, once the checkpoint is saved: the message says how to go on.
-pub fn run<S: Stage>(settings: S::Settings, out: &Path, start: Start, device: &Device) -> Result<()> {
+pub fn run<S: Stage>(settings: S::Settings, out: &Path, start: Start, devices: &[Device]) -> Result<()> {
     let interrupt = Interrupt::install()?;
-    train::<S>(settings, out, start, device, &|| interrupt.requested())
+    train::<S>(settings, out, start, devices, &|| interrupt.requested())
 }
 
 /// Exports the averaged weights of the best checkpoint of the run in `out`, where its stage looks for it, else of the last,
@@ -66,15 +68,17 @@ pub(crate) fn train<S: Stage>(
     settings: S::Settings,
     out: &Path,
     start: Start,
-    device: &Device,
+    devices: &[Device],
     stop: &dyn Fn() -> bool,
 ) -> Result<()> {
     let training = S::training(&settings).clone();
     training.check()?;
     let config = toml::to_string_pretty(&settings)?;
-    let device = device.clone().autodiff();
+    let mut devices = devices.iter().map(|device| training.autodiff(device));
+    let device = devices.next().context("there is no device to train on")?;
     device.seed(training.seed);
     let (stage, mut model) = S::open(&settings, &device)?;
+    let replicas = Replicas::open::<S>(&settings, training.accumulate, devices.collect())?;
     let mut optimizer = adamw(&training);
 
     let command = std::env::args().collect::<Vec<_>>().join(" ");
@@ -99,6 +103,7 @@ pub(crate) fn train<S: Stage>(
     let progress = Progress::new(S::NAME, done, training.steps);
     let mut trainer = Trainer {
         stage,
+        replicas,
         optimizer,
         training,
         folder,
@@ -127,6 +132,7 @@ pub(crate) fn train<S: Stage>(
 
 struct Trainer<S: Stage> {
     stage: S,
+    replicas: Replicas<S::Model>,
     optimizer: AdamW,
     training: Training,
     folder: RunFolder,
@@ -203,7 +209,7 @@ impl<S: Stage> Trainer<S> {
     fn step(&mut self, mut model: S::Model) -> Result<S::Model> {
         let start = Instant::now();
         let (step, rate) = (self.done, self.training.rate(self.done));
-        let found = gradients(&self.stage, &model, step, &self.training)?;
+        let found = gradients(&self.stage, &model, &self.replicas, step, &self.training)?;
         let (loss, scalars) = (found.loss, found.scalars.clone());
         let norm;
         (model, norm) = update(&mut self.optimizer, model, found, step, &self.training)?;
@@ -311,17 +317,21 @@ pub(super) struct Gradients {
     scalars: Vec<(Cow<'static, str>, f64)>,
 }
 
-/// The gradients of a step, batch after batch, so that no more than one batch is in memory.
+/// The gradients of a step, batch after batch, so that no device has more than one batch in memory. They are added up in
+/// the order of the batches: the devices that share them leave no trace in the bits.
 pub(super) fn gradients<S: Stage>(
     stage: &S,
     model: &S::Model,
+    replicas: &Replicas<S::Model>,
     step: u64,
     training: &Training,
 ) -> Result<Gradients> {
     let count = training.accumulate;
+    replicas.begin(model, step * count..(step + 1) * count)?;
     let mut sum = Gradients { gradients: Some(HostGradients::default()), loss: 0.0, scalars: vec![] };
-    for batch in step * count..(step + 1) * count {
-        let Update { loss, gradients, scalars } = stage.update(model, batch)?;
+    for turn in 0..count {
+        let update = replicas.update(turn).unwrap_or_else(|| stage.update(model, step * count + turn));
+        let Update { loss, gradients, scalars } = update?;
         sum.loss += loss / count as f64;
         sum.scalars = scalars;
         sum.gradients = sum.gradients.zip(gradients).map(|(sum, gradients)| sum.plus(gradients));

@@ -1,6 +1,7 @@
 //! Settings of the training loop.
 
 use anyhow::{Result, ensure};
+use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 /// The section `[training]` of every stage's configuration.
@@ -13,6 +14,8 @@ pub struct Training {
     pub batch: usize,
     /// Batches a step, whose gradients are averaged: a step sees `accumulate * batch` samples.
     pub accumulate: u64,
+    /// Keep no results of norms and activations for the backward pass, but compute them again: less memory, more time.
+    pub gradient_checkpointing: bool,
     /// Learning rate after the warm-up.
     pub learning_rate: f64,
     /// Steps of linear warm-up.
@@ -43,6 +46,7 @@ impl Default for Training {
             steps: 10_000,
             batch: 32,
             accumulate: 1,
+            gradient_checkpointing: false,
             learning_rate: 1e-3,
             warmup_steps: 200,
             final_rate: 0.05,
@@ -67,6 +71,12 @@ impl Training {
     /// Samples a step.
     pub fn samples(&self) -> u64 {
         self.accumulate.saturating_mul(self.batch as u64)
+    }
+
+    /// `device` with gradients.
+    pub fn autodiff(&self, device: &Device) -> Device {
+        let device = device.clone().autodiff();
+        if self.gradient_checkpointing { device.gradient_checkpointing() } else { device }
     }
 
     /// Learning rate of `step`, counted from 0: linear warm-up, then a cosine down to `final_rate * learning_rate`.

@@ -2,31 +2,21 @@
 
 const css = `
 :host {
-  --_accent: var(--unigen-accent, #5b4bdb);
-  --_on-accent: var(--unigen-on-accent, #fff);
-  --_surface: var(--unigen-surface, #fff);
-  --_sunken: var(--unigen-sunken, #f1f1f6);
-  --_text: var(--unigen-text, #1b1b26);
-  --_muted: var(--unigen-muted, #5c5c70);
-  --_line: var(--unigen-line, #d9d9e6);
+  --_accent: var(--unigen-accent, light-dark(#5b4bdb, #a99cff));
+  --_on-accent: var(--unigen-on-accent, light-dark(#fff, #16132e));
+  --_surface: var(--unigen-surface, light-dark(#fff, #1b1b24));
+  --_sunken: var(--unigen-sunken, light-dark(#f1f1f6, #12121a));
+  --_text: var(--unigen-text, light-dark(#1b1b26, #f0f0f6));
+  --_muted: var(--unigen-muted, light-dark(#5c5c70, #a9a9bd));
+  --_line: var(--unigen-line, light-dark(#d9d9e6, #383848));
   --_radius: var(--unigen-radius, 14px);
   display: block; box-sizing: border-box; inline-size: var(--unigen-size, 22rem); max-inline-size: 100%; padding: .75rem;
   color: var(--_text); background: var(--_surface); border: 1px solid var(--_line); border-radius: var(--_radius);
-  font: 400 .9375rem/1.4 system-ui, sans-serif; color-scheme: light;
+  font: 400 .9375rem/1.4 system-ui, sans-serif; color-scheme: light dark;
 }
 :host([hidden]), [hidden] { display: none !important; }
-:host([theme=dark]) {
-  --_accent: var(--unigen-accent, #a99cff); --_on-accent: var(--unigen-on-accent, #16132e);
-  --_surface: var(--unigen-surface, #1b1b24); --_sunken: var(--unigen-sunken, #12121a); --_text: var(--unigen-text, #f0f0f6);
-  --_muted: var(--unigen-muted, #a9a9bd); --_line: var(--unigen-line, #383848); color-scheme: dark;
-}
-@media (prefers-color-scheme: dark) {
-  :host(:not([theme=light])) {
-    --_accent: var(--unigen-accent, #a99cff); --_on-accent: var(--unigen-on-accent, #16132e);
-    --_surface: var(--unigen-surface, #1b1b24); --_sunken: var(--unigen-sunken, #12121a); --_text: var(--unigen-text, #f0f0f6);
-    --_muted: var(--unigen-muted, #a9a9bd); --_line: var(--unigen-line, #383848); color-scheme: dark;
-  }
-}
+:host([theme=light]) { color-scheme: light; }
+:host([theme=dark]) { color-scheme: dark; }
 *, *::before { box-sizing: border-box; }
 .stage {
   position: relative; aspect-ratio: 1; overflow: hidden; border-radius: calc(var(--_radius) - 6px); background: var(--_sunken);

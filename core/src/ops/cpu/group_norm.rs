@@ -133,6 +133,10 @@ impl Kernel<3> for GroupNorm {
         (y, x.shape.to_vec())
     }
 
+    fn cheap(&self) -> bool {
+        true
+    }
+
     /// With `x̂ = s (x - mean)`, `z = w x̂ + b` and `d` the gradient of `z`:
     /// `dx = s (w d - mean(w d) - x̂ mean(w d x̂))`, means over the group; `dw = Σ d x̂`, `db = Σ d`.
     fn backward(&self, [x, weight, bias]: [View; 3], grad: &[f32], _: [bool; 3]) -> [Option<Vec<f32>>; 3] {

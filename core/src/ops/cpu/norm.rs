@@ -30,6 +30,10 @@ impl Kernel<2> for RmsNorm {
         (y, x.shape.to_vec())
     }
 
+    fn cheap(&self) -> bool {
+        true
+    }
+
     /// With `x̂ = s x`: `dx = s (g w - x̂ mean(g w x̂))`, `dw = Σ g x̂`.
     fn backward(&self, [x, weight]: [View; 2], grad: &[f32], _: [bool; 2]) -> [Option<Vec<f32>>; 2] {
         let width = x.width();
@@ -80,6 +84,10 @@ impl Kernel<3> for LayerNorm {
             }
         });
         (y, x.shape.to_vec())
+    }
+
+    fn cheap(&self) -> bool {
+        true
     }
 
     /// `dx = s (g w - mean(g w) - x̂ mean(g w x̂))`, `dw = Σ g x̂`, `db = Σ g`.

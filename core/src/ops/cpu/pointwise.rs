@@ -27,6 +27,10 @@ impl Kernel<2> for SwiGlu {
         (y, gate.shape.to_vec())
     }
 
+    fn cheap(&self) -> bool {
+        true
+    }
+
     /// With `σ = sigmoid(gate)`: `dgate = g up σ (1 + gate (1 - σ))`, `dup = g gate σ`.
     fn backward(&self, [gate, up]: [View; 2], grad: &[f32], _: [bool; 2]) -> [Option<Vec<f32>>; 2] {
         // SAFETY: every value is written below.
@@ -90,6 +94,10 @@ impl Kernel<1> for GeluTanh {
             |x, _| x * sigmoid(Self::SLOPE * x * (1.0 + Self::CUBE * x * x)),
         );
         (y, x.shape.to_vec())
+    }
+
+    fn cheap(&self) -> bool {
+        true
     }
 
     /// `dx = g (σ(z) + x σ(z) (1 - σ(z)) dz/dx)`

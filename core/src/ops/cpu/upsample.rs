@@ -28,6 +28,10 @@ impl Kernel<1> for Upsample2 {
         (y, vec![batch, 2 * height, 2 * width, channels])
     }
 
+    fn cheap(&self) -> bool {
+        true
+    }
+
     fn backward(&self, [x]: [View; 1], grad: &[f32], _: [bool; 1]) -> [Option<Vec<f32>>; 1] {
         let (width, channels) = (x.shape[2], x.width());
         let row = width * channels;

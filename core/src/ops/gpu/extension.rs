@@ -14,6 +14,12 @@ pub trait Kernel<const N: usize>: Debug + Send + Sync + 'static {
     /// The result.
     fn forward(&self, inputs: &[Buffer; N]) -> Buffer;
 
+    /// Whether it is so cheap that training with gradient checkpointing runs it again in the backward pass rather than keep
+    /// its result.
+    fn cheap(&self) -> bool {
+        false
+    }
+
     /// The gradients of the inputs, given that of the result; only the `wanted` ones are looked at.
     fn backward(&self, inputs: &[Buffer; N], grad: &Buffer, wanted: [bool; N]) -> [Option<Buffer>; N];
 }

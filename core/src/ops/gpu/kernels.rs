@@ -139,6 +139,10 @@ impl Kernel<2> for RmsNorm {
         y
     }
 
+    fn cheap(&self) -> bool {
+        true
+    }
+
     fn backward(&self, [x, weight]: &[Buffer; 2], grad: &Buffer, _: [bool; 2]) -> [Option<Buffer>; 2] {
         let (dx, terms, [rows, width]) = (like(x), like(x), rows_and_width(x));
         Launch::new(&shaders::RMS_NORM_BACKWARD)
@@ -167,6 +171,10 @@ impl Kernel<3> for LayerNorm {
         y
     }
 
+    fn cheap(&self) -> bool {
+        true
+    }
+
     fn backward(&self, [x, weight, _]: &[Buffer; 3], grad: &Buffer, _: [bool; 3]) -> [Option<Buffer>; 3] {
         let (dx, terms, [rows, width]) = (like(x), like(x), rows_and_width(x));
         Launch::new(&shaders::LAYER_NORM_BACKWARD)
@@ -189,6 +197,10 @@ impl Kernel<1> for GeluTanh {
         y
     }
 
+    fn cheap(&self) -> bool {
+        true
+    }
+
     fn backward(&self, [x]: &[Buffer; 1], grad: &Buffer, _: [bool; 1]) -> [Option<Buffer>; 1] {
         let (dx, quads) = (like(x), x.shape().iter().product::<usize>() / 4);
         Launch::new(&shaders::GELU_TANH_BACKWARD).buffers([x, grad, &dx]).numbers([quads]).list(quads);
@@ -205,6 +217,10 @@ impl Kernel<2> for SwiGlu {
         let (y, quads) = (like(gate), gate.shape().iter().product::<usize>() / 4);
         Launch::new(&shaders::SWIGLU).buffers([gate, up, &y]).numbers([quads]).list(quads);
         y
+    }
+
+    fn cheap(&self) -> bool {
+        true
     }
 
     fn backward(&self, [gate, up]: &[Buffer; 2], grad: &Buffer, _: [bool; 2]) -> [Option<Buffer>; 2] {

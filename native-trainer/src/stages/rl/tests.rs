@@ -206,7 +206,7 @@ fn an_update_makes_the_better_samples_likelier() {
 fn the_reward_rises() {
     let (folder, place) = (model_folder(), tempfile::tempdir().unwrap());
     let out = place.path().join("run");
-    run::<Painted>(settings(&folder), &out, Start::New, &Device::flex()).unwrap();
+    run::<Painted>(settings(&folder), &out, Start::New, &[Device::flex()]).unwrap();
     let rewards = logged(&out, "reward");
     assert_eq!(rewards.len(), 40);
     let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
@@ -230,12 +230,13 @@ fn some_steps_several_updates_and_consistency_go_on_with_the_same_bits() {
     settings.replay.steps = 2;
     (settings.training.steps, settings.training.save_every) = (6, 1);
     let (whole, parts) = (place.path().join("whole"), place.path().join("parts"));
-    run::<Painted>(settings.clone(), &whole, Start::New, &Device::flex()).unwrap();
+    run::<Painted>(settings.clone(), &whole, Start::New, &[Device::flex()]).unwrap();
     let asked = Cell::new(0);
     let stop = || asked.replace(asked.get() + 1) == 0;
-    let message = train::<Painted>(settings.clone(), &parts, Start::New, &Device::flex(), &stop).unwrap_err();
+    let message =
+        train::<Painted>(settings.clone(), &parts, Start::New, &[Device::flex()], &stop).unwrap_err();
     assert!(message.to_string().contains("after step 2 "), "{message}");
-    run::<Painted>(settings, &parts, Start::Resume, &Device::flex()).unwrap();
+    run::<Painted>(settings, &parts, Start::Resume, &[Device::flex()]).unwrap();
     let weights = |out: &Path| {
         let file = Checkpoint::open(&out.join("checkpoints/last.safetensors")).unwrap();
         file.names().map(|name| (name.to_owned(), file.tensor(name).unwrap().0)).collect::<BTreeMap<_, _>>()
