@@ -28,6 +28,8 @@ use crate::train::{Evaluation, Loss, Stage, Training};
 /// Held-out pictures and edits, and samples of which the losses are measured.
 const HELD_OUT: u64 = 24;
 const MEASURED: u64 = 64;
+/// How often questions of every kind are drawn for a picture.
+const DRAWS: usize = 3;
 
 /// Settings of the stage `sft`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -298,19 +300,22 @@ fn branch([instruction, both]: [f64; 2], rng: &mut impl Rng) -> EditBranch {
     }
 }
 
-/// What is asked about a picture, with the answers: where the scene is known, mostly all that has a short answer, else the
-/// caption.
+/// What is asked about a picture, with the answers: where the scene is known, mostly much that has a short answer, else the
+/// caption. Of each kind several questions are drawn: to find the thing that is asked for is the hard part, and a sequence
+/// with a dozen questions costs half as much again as one with a single.
 fn ask(caption: &Caption, visit: u64, rng: &mut impl Rng) -> Vec<[String; 2]> {
     if let Caption::Scene(scene) = caption
         && rng.random_bool(0.75)
     {
-        let mut asked = questions(scene, rng);
-        asked.shuffle(rng);
-        if !asked.is_empty() {
-            return asked
-                .into_iter()
-                .map(|QuestionAnswer { question, answer, .. }| [question, answer])
-                .collect();
+        let drawn: Vec<_> = (0..DRAWS).flat_map(|_| questions(scene, rng)).collect();
+        let mut turns: Vec<_> =
+            drawn.into_iter().map(|QuestionAnswer { question, answer, .. }| [question, answer]).collect();
+        // The same question has the same answer.
+        turns.sort_unstable();
+        turns.dedup();
+        turns.shuffle(rng);
+        if !turns.is_empty() {
+            return turns;
         }
     }
     vec![[pick_at::<&str>(&QUESTIONS, visit).to_string(), caption.text(visit)]]
@@ -422,7 +427,7 @@ mod tests {
             }
         }
         assert!(short > 60 && told > 10 && short + told == 100, "{short} {told}");
-        assert!(questions > 3 * short, "{questions} about {short} pictures");
+        assert!(questions > 6 * short, "{questions} about {short} pictures");
         let own = Caption::Text("my picture".into());
         assert_eq!(ask(&own, 3, &mut rng_at(2, 3))[0][1], "my picture");
     }
