@@ -112,7 +112,12 @@ test('nothing is fetched before it is asked for', async () => {
   const page = await open('/manual.html');
   const code = await page.evaluate(() => document.querySelector('#e').generate().catch((error) => error.code));
   assert.equal(code, 'notloaded');
-  await page.getByRole('button', { name: 'Load the model' }).click();
+  const meanwhile = await page.evaluate(() => {
+    const part = (name) => document.querySelector('#e').shadowRoot.querySelector(`[part=${name}]`);
+    part('load').click();
+    return part('submit').textContent;
+  });
+  assert.equal(meanwhile, 'Cancel', 'nothing can be drawn while the model is on its way');
   await page.getByRole('button', { name: 'Draw' }).click();
   await page.waitForFunction(() => document.querySelector('#e').result);
 });

@@ -202,8 +202,10 @@ export class UniGenEditor extends HTMLElement {
         const { unsupported, unsupportedHint } = this.#words;
         throw Object.assign(new Error(unsupported), { code: 'unsupported', hint: unsupportedHint });
       }
-      const engine = await this.#acquire();
+      const acquired = this.#acquire();
+      // Before the engine's code is here, so that nobody asks a model that is on its way for a picture.
       if (!this.#loaded) this.#become('loading');
+      const engine = await acquired;
       const model = await engine.load(undefined, { signal });
       this.#capabilities = await engine.capabilities();
       if (!this.#loaded) {
