@@ -20,7 +20,7 @@ use super::exam::{self, exam, open_judge};
 use super::mix::turn;
 use crate::data::codes::CodeCache;
 use crate::data::shards::ShardIndex;
-use crate::data::stickers::{QuestionAnswer, questions, rng_at};
+use crate::data::stickers::{QuestionAnswer, QuestionKind, questions, rng_at};
 use crate::data::{Caption, Captioned, EditSample, EditSource, Source, SourceSettings, any_shape, pick_at};
 use crate::eval::detector::Detector;
 use crate::train::{Evaluation, Loss, Stage, Training};
@@ -28,8 +28,8 @@ use crate::train::{Evaluation, Loss, Stage, Training};
 /// Held-out pictures and edits, and samples of which the losses are measured.
 const HELD_OUT: u64 = 24;
 const MEASURED: u64 = 64;
-/// How often questions of every kind are drawn for a picture.
-const DRAWS: usize = 3;
+/// How often questions are drawn for a picture: those of yes or no, and others.
+const DRAWS: [usize; 2] = [8, 3];
 
 /// Settings of the stage `sft`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -301,21 +301,36 @@ fn branch([instruction, both]: [f64; 2], rng: &mut impl Rng) -> EditBranch {
 }
 
 /// What is asked about a picture, with the answers: where the scene is known, mostly much that has a short answer, else the
-/// caption. Of each kind several questions are drawn: to find the thing that is asked for is the hard part, and a sequence
-/// with a dozen questions costs half as much again as one with a single.
+/// caption. To find the thing that is asked for is the hard part, and a sequence with a dozen questions costs half as much
+/// again as one with a single.
+///
+/// But a conversation tells much: "what color is the cup?" that there is a cup, and where the cup is tells where the other
+/// thing is. Whoever can look an answer up there does not learn to look at the picture (whether a thing is there stayed at
+/// chance). So one question of what or where comes first and alone of its kind, and yes or no is asked of other pictures.
 fn ask(caption: &Caption, visit: u64, rng: &mut impl Rng) -> Vec<[String; 2]> {
+    use QuestionKind::{HowMany, What, Where, WhichColor, YesNo};
     if let Caption::Scene(scene) = caption
         && rng.random_bool(0.75)
     {
-        let drawn: Vec<_> = (0..DRAWS).flat_map(|_| questions(scene, rng)).collect();
-        let mut turns: Vec<_> =
-            drawn.into_iter().map(|QuestionAnswer { question, answer, .. }| [question, answer]).collect();
-        // The same question has the same answer.
-        turns.sort_unstable();
-        turns.dedup();
-        turns.shuffle(rng);
-        if !turns.is_empty() {
-            return turns;
+        let first = *pick_at(&[YesNo, YesNo, YesNo, What, Where, Where, HowMany], rng.random());
+        let draws = if first == YesNo { DRAWS[0] } else { DRAWS[1] };
+        let mut asked: Vec<_> = (0..draws).flat_map(|_| questions(scene, rng)).collect();
+        asked.sort_unstable_by(|a, b| a.question.cmp(&b.question));
+        asked.dedup();
+        asked.shuffle(rng);
+        match first {
+            YesNo => {
+                asked.retain(|asked| asked.kind == YesNo);
+                asked.sort_by_key(QuestionAnswer::takes_for_granted);
+            }
+            _ => {
+                let opening = asked.iter().position(|asked| asked.kind == first).map(|place| asked.remove(place));
+                asked.retain(|asked| matches!(asked.kind, HowMany | WhichColor));
+                asked.splice(..0, opening);
+            }
+        }
+        if !asked.is_empty() {
+            return asked.into_iter().map(|QuestionAnswer { question, answer, .. }| [question, answer]).collect();
         }
     }
     vec![[pick_at::<&str>(&QUESTIONS, visit).to_string(), caption.text(visit)]]

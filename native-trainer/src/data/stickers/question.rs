@@ -44,6 +44,20 @@ pub struct QuestionAnswer {
     pub answer: String,
 }
 
+/// Questions whether a thing is in the picture.
+const IS_THERE: [&str; 3] = ["is there {a}?", "is there {a} in the picture?", "do you see {a}?"];
+
+impl QuestionAnswer {
+    /// Whether who hears the question knows that a thing it names is in the picture.
+    pub fn takes_for_granted(&self) -> bool {
+        let asks_whether = |template: &&str| {
+            let opening = template.split('{').next().unwrap_or_default();
+            ["a ", "an "].into_iter().any(|article| self.question.starts_with(&format!("{opening}{article}")))
+        };
+        !IS_THERE.iter().any(asks_whether)
+    }
+}
+
 /// Questions of each kind that the scene can answer without doubt; as many yes as no over many scenes.
 pub fn questions(scene: &Scene, rng: &mut impl Rng) -> Vec<QuestionAnswer> {
     let mut asked = Vec::new();
@@ -199,10 +213,7 @@ fn yes_no(
                 false => pick(rng, &absent()),
             };
             let thing = counted_in_pairs(class, None, 1);
-            Some(fill(
-                pick(rng, &["is there {a}?", "is there {a} in the picture?", "do you see {a}?"]),
-                &[&thing],
-            ))
+            Some(fill(pick(rng, &IS_THERE), &[&thing]))
         }
     }
 }
@@ -263,6 +274,7 @@ mod tests {
     fn answers_are_short_right_and_balanced() {
         let mut answers: HashMap<String, u32> = HashMap::new();
         let mut kinds: HashMap<QuestionKind, u32> = HashMap::new();
+        let mut whether = 0;
         for index in 0..4000 {
             let mut rng = rng_at(8, index);
             let scene = sample_scene(&mut rng, Split::Train);
@@ -270,6 +282,10 @@ mod tests {
                 assert!(asked.question.ends_with('?') && !asked.question.contains('{'), "{asked:?}");
                 assert!(asked.answer.split(' ').count() <= 6, "{asked:?}");
                 *kinds.entry(asked.kind).or_default() += 1;
+                if !asked.takes_for_granted() {
+                    whether += 1;
+                    assert_eq!(asked.kind, QuestionKind::YesNo, "{asked:?}");
+                }
                 if asked.kind == QuestionKind::YesNo {
                     *answers.entry(asked.answer).or_default() += 1;
                 } else if asked.kind == QuestionKind::WhichColor && !asked.question.contains("background") {
@@ -282,6 +298,7 @@ mod tests {
             }
         }
         assert_eq!(kinds.len(), 5);
+        assert!(whether > 800, "{whether}");
         let (yes, no) = (answers["yes"] as f32, answers["no"] as f32);
         assert!((yes / no - 1.).abs() < 0.1, "{yes} yes, {no} no");
         assert_eq!(answers.len(), 2);
