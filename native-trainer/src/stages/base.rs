@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
 use unigen_core::config::{Config, GenerationConfig, ModelConfig};
-use unigen_core::engine::{Engine, ModelFolder};
+use unigen_core::engine::{Engine, ModelFolder, layouts};
 use unigen_core::image_tokenizer::ImageTokenizer;
 use unigen_core::model::UniGen;
+use unigen_core::sequence::{ImageRows, Sequence};
 use unigen_core::text::TextTokenizer;
 use unigen_core::vision::Tower;
 use unigen_core::weights::{Precision, keys, load};
@@ -141,6 +142,18 @@ impl Base {
     /// Where the picture has no pixels.
     pub fn features(&self, picture: &RgbImage) -> Result<usize> {
         Ok(self.tower()?.tokens(picture.width(), picture.height(), self.max_features())?)
+    }
+
+    /// A picture, and turns of a question with its answer, which is to be predicted.
+    ///
+    /// # Errors
+    /// Where the picture has no pixels or a text is longer than any model reads.
+    pub fn conversation(&self, picture: &RgbImage, turns: &[[String; 2]]) -> Result<Sequence> {
+        let turns = turns.iter().map(|[question, answer]| Ok([self.tokens(question)?, self.tokens(answer)?]));
+        let turns = turns.collect::<Result<Vec<_>>>()?;
+        let rows = ImageRows::Semantic(self.features(picture)?);
+        let turns = turns.iter().map(|[question, answer]| [&question[..], &answer[..]]);
+        Ok(layouts(&self.text).conversation(rows, turns))
     }
 
     /// Whether the model sees pictures.

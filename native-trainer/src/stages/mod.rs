@@ -8,6 +8,7 @@ mod exam;
 mod grounding;
 pub(crate) mod mix;
 pub mod pretrain;
+mod questions;
 pub mod rl;
 pub mod sft;
 pub mod tokenizer;
@@ -25,11 +26,3 @@ pub use vision::VisionStage;
 const TEXTS: u64 = 40_000;
 /// The longest text, in tokens.
 const MAX_TEXT: usize = 96;
-/// What captions are asked for with.
-const QUESTIONS: [&str; 5] = [
-    "describe the picture.",
-    "describe this image.",
-    "what does the picture show?",
-    "write a caption.",
-    "what is in this image?",
-];
