@@ -444,3 +444,76 @@ fn shards_of_ones_own_are_data_too() {
         train(path, "tokenizer", "run-cut", &[TOKENIZER, &[&shards]]).fails(&words);
     }
 }
+
+/// Tiny nano rewards.
+const REWARDS: &[&str] = &[
+    "model.size=32",
+    "model.tower.widths=[8,8,16]",
+    "model.tower.blocks=[1,1]",
+    "model.tower.groups=4",
+    "model.verifier.widths=[8,8,16]",
+    "model.verifier.blocks=[1,1]",
+    "model.verifier.head=8",
+    "model.verifier.groups=4",
+    "model.decoder.hidden_size=16",
+    "model.decoder.intermediate_size=32",
+    "model.decoder.num_hidden_layers=1",
+    "model.decoder.num_attention_heads=2",
+    "model.decoder.num_key_value_heads=2",
+    "model.decoder.vocab_size=300",
+    "training.batch=4",
+    "training.steps=2",
+];
+
+#[test]
+fn rewards_lead_a_model_and_ablations_compare_ways_to_do_so() {
+    let (runs, folder) = (SEEING.path(), tempfile::tempdir().expect("a temporary folder"));
+    let path = folder.path();
+    able_judge(path);
+    train(path, "rewards", "rewards", &[REWARDS]).succeeds();
+    let text =
+        unigen(path, &["eval", "rewards", "--rewards", "matcher=rewards/export", "--pairs", "4"]).succeeds();
+    assert!(text.contains("matcher"), "{text}");
+
+    let model = |stage: &str| runs.join(stage).join("export").display().to_string();
+    let rl = |section: &str| {
+        let member =
+            |kind: &str| format!("[[{section}rewards]]\nkind = \"{kind}\"\nat = \"rewards/export\"\n");
+        format!(
+            "[{section}rollout]\nsamples = 2\nsteps = 2\n{}{}[{section}training]\nsteps = 2\nbatch = 2\n",
+            member("matcher"),
+            member("contrastive"),
+        )
+    };
+    let head = format!("model = {:?}\njudge = \"judge.safetensors\"\n", model("align"));
+    fs::write(path.join("rl.toml"), head + &rl("")).expect("writes");
+    // In the precision that a user who names none gets: the ratios of the first update must be 1.
+    let train = ["train", "rl", "--config", "rl.toml", "--out", "rl"];
+    assert!(unigen(path, &train).succeeds().contains("trained 2 steps"));
+    let log = fs::read_to_string(path.join("rl/log.jsonl")).expect("a log");
+    for number in ["reward/matcher/generate", "reward/contrastive/edit", "flat_groups", "kl", "judge"] {
+        assert!(log.contains(&format!("\"{number}\"")), "no {number} in {log}");
+    }
+    assert!(path.join("rl/export/vision.safetensors").exists());
+
+    let head = format!(
+        "unaligned = {:?}\naligned = {:?}\njudge = \"judge.safetensors\"\nseeds = [0]\nedits = 1\n",
+        model("sft"),
+        model("align")
+    );
+    fs::write(path.join("ablate.toml"), head + &rl("rl.")).expect("writes");
+    let ablate = |arms: &str| {
+        let arms = format!("arms={arms}");
+        unigen(path, &["ablate", "--config", "ablate.toml", "--out", "ablate", "--set", &arms])
+    };
+    let text = ablate(r#"["aligned"]"#).succeeds();
+    assert!(text.contains("RL on both lifts GenEval | +0.04 | - | not run yet"), "{text}");
+    // One more arm: what is there stays as it is.
+    let text = ablate(r#"["aligned", "aligned-both"]"#).succeeds();
+    assert!(!text.contains("RL on both lifts GenEval | +0.04 | - |"), "{text}");
+    let table = fs::read_to_string(path.join("ablate/table.md")).expect("a table");
+    assert!(text.contains(&table) && table.lines().count() > 20, "{table}");
+    ablate(r#"["sideways"]"#).fails(&["no arm sideways", "aligned-both-consistency"]);
+    let other = ["ablate", "--config", "ablate.toml", "--out", "ablate", "--set", "edits=2"];
+    unigen(path, &other).fails(&["other settings", "another folder"]);
+}

@@ -13,6 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use unigen_core::engine::Engine;
 use unigen_core::files::write_atomic;
+use unigen_core::ops::cpu::{MatmulPrecision, set_matmul_precision};
 
 use crate::data::stickers::{Split, geneval_prompts};
 use crate::eval;
@@ -20,7 +21,7 @@ use crate::eval::detector::Detector;
 use crate::eval::imgedit::{self, held_out_cases};
 use crate::run::{Progress, RunFolder};
 use crate::stages::{RlStage, rl};
-use crate::train::{Start, run};
+use crate::train::{Stage, Start, run};
 
 /// Weight of the consistency reward in the arm that has it, where the settings give none.
 const CONSISTENCY: f32 = 0.5;
@@ -35,6 +36,8 @@ pub struct Settings {
     pub aligned: PathBuf,
     /// The detector that judges; no reward.
     pub judge: PathBuf,
+    /// The arms that are run, in this order. Folders of different arms, made on different machines, may be put together.
+    pub arms: Vec<Arm>,
     /// Every arm is run once for each.
     pub seeds: Vec<u64>,
     /// Pictures of each of GenEval's 553 prompts.
@@ -51,6 +54,7 @@ impl Default for Settings {
             unaligned: "runs/sft/export".into(),
             aligned: "runs/align/export".into(),
             judge: "runs/judge/export".into(),
+            arms: Arm::ALL.into(),
             seeds: vec![0, 1],
             samples: 1,
             edits: 24,
@@ -60,7 +64,8 @@ impl Default for Settings {
 }
 
 /// One way to train.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "&'static str", try_from = "String")]
 pub enum Arm {
     Unaligned,
     Aligned,
@@ -71,6 +76,22 @@ pub enum Arm {
     Consistent,
 }
 
+impl From<Arm> for &'static str {
+    fn from(arm: Arm) -> Self {
+        arm.name()
+    }
+}
+
+impl TryFrom<String> for Arm {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        Arm::ALL.into_iter().find(|arm| arm.name() == name).ok_or_else(|| {
+            format!("there is no arm {name}; the arms are {}", Arm::ALL.map(Arm::name).join(", "))
+        })
+    }
+}
+
 impl Arm {
     /// All, in the order in which they are run.
     pub const ALL: [Arm; 7] = {
@@ -78,7 +99,7 @@ impl Arm {
         [Unaligned, Aligned, Both, Generate, Edit, UnalignedBoth, Consistent]
     };
 
-    /// The name of its folder.
+    /// Its name in settings and folders.
     pub fn name(self) -> &'static str {
         match self {
             Arm::Unaligned => "unaligned",
@@ -157,6 +178,7 @@ pub fn ablate(
     device: &Device,
     mut report: impl FnMut(&Results) -> Result<()>,
 ) -> Result<Results> {
+    ensure!(!settings.arms.is_empty(), "arms is empty; give one at least");
     ensure!(!settings.seeds.is_empty(), "seeds is empty; give one at least");
     ensure!(settings.samples > 0, "samples is 0; draw one picture a prompt at least");
     ensure!(settings.edits > 0, "edits is 0; draw one of each kind at least");
@@ -165,7 +187,7 @@ pub fn ablate(
     keep_settings(settings, out)?;
     let mut results = Results::new();
     for &seed in &settings.seeds {
-        for arm in Arm::ALL {
+        for &arm in &settings.arms {
             let folder = out.join(format!("{}-{seed}", arm.name()));
             let scores = scores(settings, arm, seed, &folder, &judge, device).with_context(|| {
                 format!("the arm {} with seed {seed}; the same command goes on from there", arm.name())
@@ -182,11 +204,11 @@ fn keep_settings(settings: &Settings, out: &Path) -> Result<()> {
     let (path, text) = (out.join("config.toml"), toml::to_string_pretty(settings)?);
     fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
     if let Ok(before) = fs::read_to_string(&path) {
-        // Seeds may be added.
+        // Arms and seeds may be added.
         let before: Settings =
             toml::from_str(&before).with_context(|| format!("{} is damaged", path.display()))?;
         ensure!(
-            Settings { seeds: settings.seeds.clone(), ..before } == *settings,
+            Settings { arms: settings.arms.clone(), seeds: settings.seeds.clone(), ..before } == *settings,
             "{} holds runs with other settings ({}): give another folder, or the same settings",
             out.display(),
             path.display()
@@ -216,11 +238,13 @@ fn scores(
             let begun = RunFolder::open(folder).ok();
             if !begun.as_ref().is_some_and(|run| run.info().finished) {
                 let start = if begun.is_some() { Start::Resume } else { Start::New };
+                set_matmul_precision(RlStage::PRECISION);
                 run::<RlStage>(rl.clone(), folder, start, std::slice::from_ref(device))?;
             }
             folder.join("export")
         }
     };
+    set_matmul_precision(MatmulPrecision::Bf16);
     let mut scores = judged(settings, &model, seed, judge, device)?;
     if rl.is_some() {
         let log = RunFolder::open(folder)?.records()?;

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 use unigen_core::engine::ModelFolder;
 use unigen_core::model::UniGen;
+use unigen_core::ops::cpu::MatmulPrecision;
 
 #[cfg(test)]
 mod tests;
@@ -440,6 +441,8 @@ impl Stage for RlStage {
     type Model = UniGen;
     const NAME: &'static str = "rl";
     const SCORE: Option<&'static str> = Some(JUDGE);
+    /// In bf16 a replay rounds otherwise than the drawing did: a ratio that should be 1 was off by 1e-2.
+    const PRECISION: MatmulPrecision = MatmulPrecision::F32;
 
     fn training(settings: &Settings) -> &Training {
         &settings.training
