@@ -44,6 +44,7 @@ const BATCH: usize = 64;
 /// A trained detector.
 #[derive(Debug)]
 pub struct Detector {
+    pub config: DetectorConfig,
     pub net: DetectorNet,
     /// The share of sprites in original renders of validation scenes that it finds with their class and colour, 0 to 1.
     pub accuracy: f64,
@@ -51,8 +52,8 @@ pub struct Detector {
 
 impl Detector {
     /// A detector of known accuracy.
-    pub fn new(net: DetectorNet, accuracy: f64) -> Self {
-        Self { net, accuracy }
+    pub fn new(config: DetectorConfig, net: DetectorNet, accuracy: f64) -> Self {
+        Self { config, net, accuracy }
     }
 
     /// Loads what [`DetectorStage`] exported: the file at `path`, or [`FILE`] in the folder there.
@@ -72,7 +73,7 @@ impl Detector {
             .parse()
             .with_context(|| format!("the detector's accuracy in {}", path.display()))?;
         let net = load(DetectorNet::new(&config, device)?, &checkpoint, keys::same)?;
-        Ok(Self { net, accuracy })
+        Ok(Self { config, net, accuracy })
     }
 
     /// The activations of pixels `[b, h, w, 3]` in [-1, 1] at three resolutions, see [`DetectorNet::features`].

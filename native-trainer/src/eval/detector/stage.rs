@@ -97,7 +97,7 @@ impl DetectorStage {
             .collect();
         let images: Vec<RgbImage> =
             scenes.par_iter().map(|scene| self.renderer.render(scene, size, size)).collect();
-        let detections = Detector::new(model.clone(), 0.).detect(&images)?;
+        let detections = Detector::new(self.settings.model.clone(), model.clone(), 0.).detect(&images)?;
         let truths = scenes.iter().map(|scene| Truth::of(scene, size, size));
         Ok((images, truths.zip(detections).collect()))
     }

@@ -46,7 +46,7 @@ fn it_learns_a_few_scenes() {
     assert!(last < 0.1 * first.unwrap_or(0.), "{first:?} fell to {last} only");
 
     let pictures: Vec<_> = scenes.into_iter().zip(images).collect();
-    let found = sprites_found(&Detector::new(net.valid(), 1.), &pictures).expect("pictures");
+    let found = sprites_found(&Detector::new(tiny(), net.valid(), 1.), &pictures).expect("pictures");
     assert_eq!((found.both, found.boxes, found.false_positives), (1., 1., 0.), "{found:?}");
 }
 

@@ -26,13 +26,14 @@ pub use scorer::{Scorer, TowerConfig};
 pub use stage::{RewardsStage, Settings};
 pub use verifier::{Seen, Verifier};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use burn::module::Module;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 use unigen_core::config::DecoderConfig;
 
-use crate::eval::detector::DetectorConfig;
+use crate::eval::detector::{Detector, DetectorConfig};
 
 /// Sizes of all networks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,5 +61,22 @@ impl NanoRewards {
     /// Where the sizes cannot work.
     pub fn new(config: &NanoConfig, device: &Device) -> Result<Self> {
         Ok(Self { scorer: Scorer::new(config, device)?, verifier: Verifier::new(&config.verifier, device)? })
+    }
+
+    /// Takes what the detector at `path` has learned to see into the image tower and the verifier.
+    ///
+    /// # Errors
+    /// Where there is no detector or it has other sizes.
+    fn start_from(&mut self, path: &Path, config: &NanoConfig, device: &Device) -> Result<()> {
+        let Detector { config: found, net, .. } = Detector::open(path, device)?;
+        let NanoConfig { tower: TowerConfig { widths, blocks, groups }, verifier, .. } = config;
+        ensure!(
+            found == *verifier && (found.widths, found.blocks, found.groups) == (*widths, *blocks, *groups),
+            "the teacher in {} has the sizes {found:?}; give model.tower and model.verifier the same, or take no teacher",
+            path.display()
+        );
+        self.scorer.start_from(net.clone());
+        self.verifier.start_from(net);
+        Ok(())
     }
 }

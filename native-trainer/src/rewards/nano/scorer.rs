@@ -12,7 +12,7 @@ use unigen_core::ops::conv::swish;
 use unigen_core::sequence::{AttentionLayout, Piece, Sequence};
 
 use super::NanoConfig;
-use crate::eval::detector::{Level, MULTIPLE, STRIDE, space_to_depth};
+use crate::eval::detector::{DetectorNet, Level, MULTIPLE, STRIDE, space_to_depth};
 use crate::rewards::clip::unit;
 
 /// Sizes of the image tower.
@@ -29,7 +29,7 @@ pub struct TowerConfig {
 
 impl Default for TowerConfig {
     fn default() -> Self {
-        Self { widths: [32, 64, 128], blocks: [1, 2], groups: 8 }
+        Self { widths: [48, 96, 128], blocks: [1, 2], groups: 8 }
     }
 }
 
@@ -115,6 +115,12 @@ impl Scorer {
             reader: Decoder::new(decoder, device),
             verdict: linear(2),
         })
+    }
+
+    /// Takes over the way down to cells of 16 pixels from a detector.
+    pub(super) fn start_from(&mut self, detector: DetectorNet) {
+        let DetectorNet { stem, middle, coarse, .. } = detector;
+        self.images = ImageTower { stem, middle, coarse, ..self.images.clone() };
     }
 
     /// Pixels `[b, size, size, 3]` in [-1, 1] → tokens `[b, cells, width]`.

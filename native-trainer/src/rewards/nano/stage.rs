@@ -5,7 +5,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 use image::RgbImage;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use unigen_core::config::{DecoderConfig, ModelConfig};
 use unigen_core::image_tokenizer::pixels_from_images;
@@ -41,6 +41,10 @@ pub struct Settings {
     /// What the initial weights are drawn from.
     pub seed: u64,
     pub model: NanoConfig,
+    /// A detector of the same sizes that the image tower and the verifier start from; none: from random weights. It must
+    /// not be the one that judges evaluations.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<PathBuf>,
     /// Weights of the losses: contrastive, matcher, preference, verifier.
     pub weights: [f64; 4],
     pub training: Training,
@@ -65,8 +69,9 @@ impl Default for Settings {
                     vocab_size: 768,
                     ..nano.decoder
                 },
-                verifier: DetectorConfig { widths: [32, 64, 96], head: 48, ..DetectorConfig::default() },
+                verifier: DetectorConfig::default(),
             },
+            teacher: None,
             weights: [0.5, 1.0, 1.0, 0.5],
             training: Training {
                 steps: 8000,
@@ -178,7 +183,10 @@ impl Stage for RewardsStage {
         let texts = Source::open(&SourceSettings::default())?.texts(TEXTS)?;
         let words = train_bpe(texts, settings.model.decoder.vocab_size)?;
         device.seed(settings.seed);
-        let model = NanoRewards::new(&settings.model, device)?;
+        let mut model = NanoRewards::new(&settings.model, device)?;
+        if let Some(teacher) = &settings.teacher {
+            model.start_from(teacher, &settings.model, device)?;
+        }
         let stage = Self {
             settings: settings.clone(),
             renderer: Renderer::new(),

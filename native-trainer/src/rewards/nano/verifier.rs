@@ -56,6 +56,11 @@ impl Verifier {
         })
     }
 
+    /// Takes over a detector, so that only damaged pictures and the surroundings are left to learn.
+    pub(super) fn start_from(&mut self, detector: DetectorNet) {
+        self.eyes = detector;
+    }
+
     /// Pixels `[b, h, w, 3]` in [-1, 1] → the detector's output and logits of the surroundings `[b, 41]`.
     fn forward(&self, pixels: &Tensor<4>) -> (Tensor<4>, Tensor<2>) {
         let (objects, levels) = self.eyes.forward_with_features(pixels);
