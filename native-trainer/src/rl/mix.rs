@@ -4,16 +4,21 @@
 use anyhow::{Context, Result};
 use burn::tensor::{Device, Tensor, TensorData};
 use image::RgbImage;
+use rand::RngExt;
 use unigen_core::engine::layouts;
 use unigen_core::image_tokenizer::{lfq, pixels_from_images};
 use unigen_core::model::UniGen;
 use unigen_core::sampling::Prefix;
 use unigen_core::sequence::{EditBranch, Sequence};
 
-use crate::data::stickers::{Renderer, Split, caption, edit_at, rng_at, scene_at};
+use crate::data::stickers::{Renderer, Split, caption, edit_at, rng_at, scene_at, training_prompt};
 use crate::stages::base::{Base, Lesson};
 use crate::stages::batch::Example;
 use crate::stages::mix::turn;
+
+/// Share of prompts in GenEval's words. They say little, so that many pictures are right, and those who prompt say little;
+/// captions tell all that a scene holds.
+const PLAIN: f64 = 0.7;
 
 /// What is asked of the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,8 +111,11 @@ impl Mix {
         let (semantic, source) = (None, vec![]);
         Ok(match Task::ALL[task] {
             task @ Task::Generate => {
-                let scene = scene_at(Split::Train, self.seed, number);
-                let text = caption(&scene, &mut rng_at(!self.seed, number));
+                let rng = &mut rng_at(!self.seed, number);
+                let text = match rng.random_bool(PLAIN) {
+                    true => training_prompt(rng).prompt,
+                    false => caption(&scene_at(Split::Train, self.seed, number), rng),
+                };
                 let plan = layouts.generate(&base.tokens(&text)?, tokens);
                 let description = text.clone();
                 Input { task, text, description, before: None, wanted: None, plan, semantic, source }

@@ -24,7 +24,7 @@ pub use classes::Class;
 pub use color::{Color, Tint};
 pub use edit::{Edit, EditKind, another_scene, edit_at, sample_edit};
 pub use facts::{Facts, Pattern, Surroundings, Thing};
-pub use prompts::geneval_prompts;
+pub use prompts::{geneval_prompts, training_prompt};
 pub use question::{QuestionAnswer, QuestionKind, questions};
 pub use render::Renderer;
 pub use sample::{example_at, rng_at, sample_scene, scene_at};

@@ -1,8 +1,8 @@
-//! Prompts of GenEval's make-up from what training never shows.
+//! Prompts of GenEval's make-up, to judge by from what training never shows and to train on from what it does.
 
 use std::collections::HashSet;
 
-use rand::{Rng, seq::SliceRandom};
+use rand::{Rng, RngExt, seq::SliceRandom};
 
 use super::{
     Class, Color, Relation, Split,
@@ -61,6 +61,31 @@ pub fn geneval_prompts(seed: u64) -> Vec<Prompt> {
     prompts
 }
 
+/// A prompt of one of GenEval's kinds from what training may show; two things, counts and places, which are hard, more
+/// often than in GenEval.
+pub fn training_prompt(rng: &mut impl Rng) -> Prompt {
+    let [a, b] = two_classes(rng);
+    match rng.random_range(0..10) {
+        0 => Prompt::new(Tag::SingleObject, vec![Clause::new(a, 1)]),
+        1..4 => Prompt::new(Tag::TwoObject, vec![Clause::new(a, 1), Clause::new(b, 1)]),
+        4..6 => Prompt::new(Tag::Counting, vec![Clause::new(a, rng.random_range(2..=4))]),
+        6 => Prompt::new(Tag::Colors, vec![shown_color(rng)]),
+        7..9 => loop {
+            let ([target, class], relation) = (two_classes(rng), pick(rng, &Relation::ALL));
+            if Split::Train.may_show(Split::of_relation(class, relation, target)) {
+                let placed = Clause { position: Some((relation, 0)), ..Clause::new(class, 1) };
+                break Prompt::new(Tag::Position, vec![Clause::new(target, 1), placed]);
+            }
+        },
+        _ => loop {
+            let (a, b) = (shown_color(rng), shown_color(rng));
+            if a.class != b.class && a.color != b.color {
+                break Prompt::new(Tag::ColorAttr, vec![a, b]);
+            }
+        },
+    }
+}
+
 /// Draws until there are `many` prompts that differ.
 fn distinct(many: usize, mut draw: impl FnMut() -> Prompt) -> Vec<Prompt> {
     let mut seen = HashSet::new();
@@ -72,6 +97,16 @@ fn distinct(many: usize, mut draw: impl FnMut() -> Prompt) -> Vec<Prompt> {
         }
     }
     prompts
+}
+
+/// A thing in a colour that training shows.
+fn shown_color(rng: &mut impl Rng) -> Clause {
+    loop {
+        let (class, color) = (pick(rng, &Class::ALL), pick(rng, &Color::ALL));
+        if class.takes_color() && Split::Train.may_show(Split::of_color(class, color)) {
+            return paint((class, color));
+        }
+    }
 }
 
 fn two_classes(rng: &mut impl Rng) -> [Class; 2] {
@@ -110,6 +145,7 @@ impl Prompt {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::stickers::Facts;
     use crate::eval::geneval::read_prompts;
 
     #[test]
@@ -130,6 +166,25 @@ mod tests {
                 assert!(clause.color.is_none_or(|color| Split::of_color(clause.class, color) == Split::Test));
                 assert!(clause.position.is_none_or(|(relation, target)| {
                     Split::of_relation(clause.class, relation, prompt.include[target].class) == Split::Test
+                }));
+            }
+        }
+    }
+
+    #[test]
+    fn training_prompts_are_of_every_kind_and_hold_nothing_out() {
+        let prompts: Vec<Prompt> = (0..500).map(|index| training_prompt(&mut rng_at(9, index))).collect();
+        for tag in Tag::ALL {
+            assert!(prompts.iter().filter(|prompt| prompt.tag == tag).count() > 20, "{tag:?}");
+        }
+        for Prompt { include, prompt, .. } in prompts {
+            assert_eq!(Facts::of(&prompt).things.len(), include.len(), "{prompt}");
+            for clause in &include {
+                assert!(
+                    clause.color.is_none_or(|color| Split::of_color(clause.class, color) == Split::Train)
+                );
+                assert!(clause.position.is_none_or(|(relation, target)| {
+                    Split::of_relation(clause.class, relation, include[target].class) == Split::Train
                 }));
             }
         }

@@ -245,6 +245,7 @@ impl HeldOut {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::stickers::scene_at;
     use crate::rewards::{Item, Reward};
 
     fn tiny() -> Settings {
@@ -298,6 +299,27 @@ mod tests {
             let unknown = together[6].as_ref();
             assert_eq!(unknown.is_err(), reward.name() == "verifier", "{unknown:?}");
         }
+    }
+
+    #[test]
+    fn a_teacher_is_taken_over_where_it_fits() {
+        let teacher = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/teacher");
+        let device = Device::flex();
+        let settings = Settings { teacher: Some(teacher), ..tiny() };
+        let error = RewardsStage::open(&settings, &device).err().unwrap().to_string();
+        assert!(error.contains("has the sizes") && error.contains("model.verifier"), "{error}");
+        let settings = Settings { teacher: settings.teacher, ..Settings::default() };
+        let (stage, model) = RewardsStage::open(&settings, &device).unwrap();
+        let renderer = &stage.renderer;
+        let (scene, size) = (scene_at(Split::Train, 5, 0), settings.model.size);
+        let pixels = pixels_from_images(&[renderer.render(&scene, size, size)], &device).unwrap();
+        let seen = model.verifier.see(&pixels).unwrap().remove(0).objects;
+        let sure = seen.iter().filter(|object| object.score > 0.5);
+        let mut classes: Vec<_> = sure.map(|object| object.class).collect();
+        let mut wanted: Vec<_> = scene.objects.iter().map(|object| object.class).collect();
+        classes.sort_unstable();
+        wanted.sort_unstable();
+        assert_eq!(classes, wanted);
     }
 
     #[test]
