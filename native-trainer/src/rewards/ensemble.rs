@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use std::panic::resume_unwind;
 use std::thread;
 
-use super::{Item, Missing, Reward, Score};
+use super::{Deviation, Item, Missing, Reward, Score, normalised};
 
 /// Spread of a reward within a group, in its own unit, below which its differences are rounding.
 const ROUNDING: f64 = 1e-5;
@@ -16,7 +16,7 @@ pub struct Member {
     pub weight: f32,
 }
 
-/// A weighted sum of rewards. Each is normalised within the group of samples of one input first, so that its unit plays no
+/// A weighted sum of rewards. Each is normalised among the samples of one input first, so that its unit plays no
 /// part and none drowns another (as GDPO does, arXiv 2601.05242).
 pub struct Ensemble {
     members: Vec<Member>,
@@ -75,12 +75,13 @@ impl Ensemble {
         self.members.iter().map(|member| member.reward.name())
     }
 
-    /// Scores items that come in groups of `group`, all samples of one input side by side. Rewards that wait for other
+    /// Scores items that come in groups of `group`, all samples of one input side by side; differences within a group count
+    /// by `deviation`. Rewards that wait for other
     /// machines do so while the others compute; to overlap all of it with the next rollouts, call this on a thread.
     ///
     /// # Errors
     /// Where the number of items is no multiple of `group`. A reward that fails is no error: see [`Scored::totals`].
-    pub fn score(&self, items: &[Item], group: usize) -> Result<Scored> {
+    pub fn score(&self, items: &[Item], group: usize, deviation: Deviation) -> Result<Scored> {
         ensure!(
             group > 0 && items.len().is_multiple_of(group),
             "{} items are not groups of {group}",
@@ -106,8 +107,7 @@ impl Ensemble {
             });
             found.flatten().collect()
         });
-        let totals =
-            (0..items.len()).step_by(group).flat_map(|first| totals(&rewards, first, group)).collect();
+        let totals = totals(&rewards, items.len(), group, deviation);
         Ok(Scored { rewards, totals })
     }
 }
@@ -128,27 +128,20 @@ fn checked(mut scores: Vec<Score>, items: usize) -> Vec<Score> {
     scores
 }
 
-/// The totals of the group of `size` items from `first` on.
-fn totals(rewards: &[RewardScores], first: usize, size: usize) -> Vec<Option<f32>> {
+/// The weighted mean of the normalised scores of each of `items` items.
+fn totals(rewards: &[RewardScores], items: usize, group: usize, deviation: Deviation) -> Vec<Option<f32>> {
     let weighty = || rewards.iter().filter(|reward| reward.weight > 0.0);
-    let counts = |item: usize| weighty().all(|reward| reward.scores[item].is_ok());
-    let counted: Vec<usize> = (first..first + size).filter(|&item| counts(item)).collect();
-    let mut sums = vec![0.0; counted.len()];
+    let counts: Vec<bool> =
+        (0..items).map(|item| weighty().all(|reward| reward.scores[item].is_ok())).collect();
+    let mut totals: Vec<Option<f32>> = counts.iter().map(|counts| counts.then_some(0.0)).collect();
+    let weight: f32 = weighty().map(|reward| reward.weight).sum();
     for reward in weighty() {
-        let scores = counted.iter().filter_map(|&item| reward.scores[item].as_ref().ok());
-        let scores: Vec<f64> = scores.map(|&score| f64::from(score)).collect();
-        let mean = scores.iter().sum::<f64>() / scores.len() as f64;
-        let variance = scores.iter().map(|score| (score - mean).powi(2)).sum::<f64>() / scores.len() as f64;
-        if variance.sqrt() > ROUNDING {
-            for (sum, score) in sums.iter_mut().zip(&scores) {
-                *sum += f64::from(reward.weight) * (score - mean) / variance.sqrt();
-            }
+        let scores = reward.scores.iter().zip(&counts);
+        let scores: Vec<Option<f32>> =
+            scores.map(|(score, counts)| score.as_ref().ok().copied().filter(|_| *counts)).collect();
+        for (total, score) in totals.iter_mut().zip(normalised(&scores, group, deviation, ROUNDING)) {
+            *total = total.zip(score).map(|(total, score)| total + reward.weight / weight * score);
         }
-    }
-    let weight: f64 = weighty().map(|reward| f64::from(reward.weight)).sum();
-    let mut totals = vec![None; size];
-    for (item, sum) in counted.into_iter().zip(sums) {
-        totals[item - first] = Some((sum / weight) as f32);
     }
     totals
 }
@@ -218,7 +211,7 @@ mod tests {
     fn rewards_count_by_weight_and_not_by_unit() {
         let ensemble =
             Ensemble::new(vec![member("a", 1.0, &[0., 1., 5., 5.]), member("b", 3.0, &[900., 100., 1., 2.])]);
-        let scored = ensemble.unwrap().score(&items(4), 2).unwrap();
+        let scored = ensemble.unwrap().score(&items(4), 2, Deviation::Group).unwrap();
         // Within each pair a normalised score is 1 or -1, or 0 where there is no spread.
         let wanted = [(-1. + 3.) / 4., (1. - 3.) / 4., -3. / 4., 3. / 4.];
         for (found, wanted) in scored.totals.iter().zip(wanted) {
@@ -232,13 +225,13 @@ mod tests {
         let mut scores: Vec<Score> = [3., 1., 2., f32::NAN].map(Ok).into();
         scores[0] = Err(Missing("timed out".into()));
         let a = || Member { reward: Box::new(Fixed("a", scores.clone())), weight: 1.0 };
-        let scored = Ensemble::new(vec![a()]).unwrap().score(&items(4), 4).unwrap();
+        let scored = Ensemble::new(vec![a()]).unwrap().score(&items(4), 4, Deviation::Group).unwrap();
         assert_eq!(scored.totals, [None, Some(-1.0), Some(1.0), None]);
         assert_eq!(scored.reasons(), ["a: timed out", "a: the score is NaN"]);
         assert_eq!(scored.summaries()[0], Summary { name: "a".into(), mean: Some(1.5), missing: 0.5 });
         // A reward that is only watched decides nothing.
         let watched = vec![Member { weight: 0.0, ..a() }, member("b", 1.0, &[1., 2., 1., 2.])];
-        let scored = Ensemble::new(watched).unwrap().score(&items(4), 4).unwrap();
+        let scored = Ensemble::new(watched).unwrap().score(&items(4), 4, Deviation::Group).unwrap();
         assert_eq!(scored.totals, [-1.0, 1.0, -1.0, 1.0].map(Some));
         assert!(scored.reasons().is_empty());
     }
@@ -246,10 +239,10 @@ mod tests {
     #[test]
     fn scores_that_are_no_answer_are_missing() {
         let ensemble = Ensemble::new(vec![member("a", 1.0, &[1., 2., 3.])]).unwrap();
-        let scored = ensemble.score(&items(4), 2).unwrap();
+        let scored = ensemble.score(&items(4), 2, Deviation::Group).unwrap();
         assert_eq!(scored.totals, [None; 4]);
         assert_eq!(scored.reasons(), ["a: 3 scores came back for 4 items"]);
-        assert!(ensemble.score(&items(4), 3).is_err());
+        assert!(ensemble.score(&items(4), 3, Deviation::Group).is_err());
     }
 
     #[test]

@@ -6,9 +6,11 @@ pub mod clip;
 mod ensemble;
 pub mod http;
 pub mod nano;
+mod normalise;
 mod settings;
 
 pub use ensemble::{Ensemble, Member, RewardScores, Scored, Summary};
+pub use normalise::{Deviation, normalised};
 pub use settings::{RewardKind, RewardSettings, RewardSource, open};
 
 use image::RgbImage;

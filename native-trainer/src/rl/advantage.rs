@@ -1,5 +1,7 @@
 //! How much better a sample is than the others of its group.
 
+use crate::rewards::{Deviation, normalised};
+
 /// Spread of a group's rewards below which its differences are rounding.
 const FLAT: f64 = 1e-4;
 
@@ -14,16 +16,12 @@ pub struct Advantages {
 
 /// `(reward - mean) / deviation` within each group of `size` samples side by side, 0 in a group without spread (GRPO,
 /// arXiv 2402.03300, section 4.1.2). Samples without a reward take no part.
-pub fn advantages(rewards: &[Option<f32>], size: usize) -> Advantages {
-    let mut values = Vec::with_capacity(rewards.len());
-    let (mut flat, mut groups) = (0, 0);
-    for group in rewards.chunks(size.max(1)) {
-        let normalised = normalised(group);
-        groups += 1;
-        flat += usize::from(normalised.iter().flatten().all(|&value| value == 0.0));
-        values.extend(normalised);
-    }
-    Advantages { values, flat: flat as f64 / groups.max(1) as f64 }
+pub fn advantages(rewards: &[Option<f32>], size: usize, deviation: Deviation) -> Advantages {
+    let values = normalised(rewards, size, deviation, FLAT);
+    let groups: Vec<bool> =
+        values.chunks(size.max(1)).map(|group| group.iter().flatten().all(|&value| value == 0.0)).collect();
+    let flat = groups.iter().filter(|flat| **flat).count();
+    Advantages { flat: flat as f64 / groups.len().max(1) as f64, values }
 }
 
 /// `rewards` plus `weight` times the normalised `consistency` of each group of `size` samples; a sample that lacks either
@@ -33,13 +31,14 @@ pub fn with_consistency(
     consistency: &[Option<f32>],
     weight: f32,
     size: usize,
+    deviation: Deviation,
 ) -> Vec<Option<f32>> {
-    let groups = rewards.chunks(size.max(1)).zip(consistency.chunks(size.max(1)));
+    let more = normalised(consistency, size, deviation, FLAT);
+    let groups = rewards.chunks(size.max(1)).zip(more.chunks(size.max(1)));
     groups
-        .flat_map(|(rewards, consistency)| {
-            let none = consistency.iter().all(Option::is_none);
-            let more = normalised(consistency);
-            let sum = |(reward, more): (&Option<f32>, Option<f32>)| match (*reward, more) {
+        .flat_map(|(rewards, more)| {
+            let none = more.iter().all(Option::is_none);
+            let sum = |(reward, more): (&Option<f32>, &Option<f32>)| match (*reward, *more) {
                 (Some(reward), Some(more)) => Some(reward + weight * more),
                 (reward, _) if none => reward,
                 _ => None,
@@ -49,41 +48,29 @@ pub fn with_consistency(
         .collect()
 }
 
-/// A group with mean 0 and deviation 1; all 0 without spread.
-fn normalised(group: &[Option<f32>]) -> Vec<Option<f32>> {
-    let there = || group.iter().flatten().map(|&reward| f64::from(reward));
-    let count = there().count().max(1) as f64;
-    let mean = there().sum::<f64>() / count;
-    let deviation = (there().map(|reward| (reward - mean).powi(2)).sum::<f64>() / count).sqrt();
-    let scale = if deviation > FLAT { 1.0 / deviation } else { 0.0 };
-    group.iter().map(|reward| reward.map(|reward| ((f64::from(reward) - mean) * scale) as f32)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_group_is_its_own_measure() {
-        let found = advantages(&[Some(1.0), Some(3.0), Some(100.0), Some(100.0)], 2);
+    fn groups_without_spread_are_counted() {
+        let rewards = [Some(1.0), Some(3.0), Some(100.0), Some(100.0)];
+        let found = advantages(&rewards, 2, Deviation::Group);
         assert_eq!(found, Advantages { values: [-1.0, 1.0, 0.0, 0.0].map(Some).into(), flat: 0.5 });
-        let rounding = advantages(&[Some(0.5), Some(0.500_01)], 2);
+        assert_eq!(advantages(&rewards, 2, Deviation::Batch).flat, 0.5);
+        let rounding = advantages(&[Some(0.5), Some(0.500_01)], 2, Deviation::Batch);
         assert_eq!(rounding, Advantages { values: vec![Some(0.0); 2], flat: 1.0 });
-    }
-
-    #[test]
-    fn a_missing_reward_is_not_zero() {
-        let found = advantages(&[Some(5.0), None, Some(7.0), None, None, None], 3);
-        assert_eq!(found.values, [Some(-1.0), None, Some(1.0), None, None, None]);
-        assert_eq!(found.flat, 0.5);
+        let missing = advantages(&[Some(5.0), None, Some(7.0), None, None, None], 3, Deviation::Group);
+        assert_eq!(missing.flat, 0.5);
     }
 
     #[test]
     fn consistency_counts_where_there_is_one() {
         let rewards = [1.0, 1.0, 2.0, 4.0].map(Some);
-        let found = with_consistency(&rewards, &[Some(0.2), Some(0.4), None, None], 0.5, 2);
+        let found = with_consistency(&rewards, &[Some(0.2), Some(0.4), None, None], 0.5, 2, Deviation::Group);
         assert_eq!(found, [0.5, 1.5, 2.0, 4.0].map(Some));
-        let found = with_consistency(&rewards, &[Some(0.2), None, Some(0.1), Some(0.1)], 0.5, 2);
+        let found =
+            with_consistency(&rewards, &[Some(0.2), None, Some(0.1), Some(0.1)], 0.5, 2, Deviation::Group);
         assert_eq!(found, [Some(1.0), None, Some(2.0), Some(4.0)]);
     }
 }

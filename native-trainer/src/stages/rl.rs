@@ -25,7 +25,7 @@ use crate::data::stickers::{Renderer, rng_at};
 use crate::eval::detector::Detector;
 use crate::optimizer::{HostGradients, floats};
 use crate::rewards::http::HttpSettings;
-use crate::rewards::{Ensemble, Item, RewardKind, RewardSettings, RewardSource, Scored};
+use crate::rewards::{Deviation, Ensemble, Item, RewardKind, RewardSettings, RewardSource, Scored};
 use crate::rl::{
     Input, Mix, Objective, Pass, Rollout, Sampling, Task, Terms, advantages, consistency, hacked, passes,
     with_consistency,
@@ -59,6 +59,8 @@ pub struct Settings {
     pub mix: [u64; 2],
     /// What prompts and edits are drawn from.
     pub seed: u64,
+    /// What differences within a group are divided by, those of rewards and then of their sum.
+    pub deviation: Deviation,
     /// Weight of the divergence from the reference.
     pub beta: f64,
     /// Ratios count within `1 - clip ..= 1 + clip` only; 0: as they are, as in the paper.
@@ -98,6 +100,7 @@ impl Default for Settings {
             patience: 3,
             mix: [1, 1],
             seed: 7,
+            deviation: Deviation::Group,
             beta: 0.01,
             clip: 0.0,
             updates: 1,
@@ -259,7 +262,7 @@ impl RlStage {
         let (scored, reference) = std::thread::scope(|scope| {
             let scored = scope.spawn(|| {
                 let start = Instant::now();
-                (ensemble.score(&items, samples), start.elapsed().as_secs_f64())
+                (ensemble.score(&items, samples, settings.deviation), start.elapsed().as_secs_f64())
             });
             let reference = self.reference_log_probs(&passes, &inputs, &rollouts, &device);
             (scored.join(), reference)
@@ -270,9 +273,9 @@ impl RlStage {
         let steady = consistencies(&inputs, &rollouts, &images);
         let mut rewards = scored.totals.clone();
         if settings.consistency > 0.0 {
-            rewards = with_consistency(&rewards, &steady, settings.consistency, samples);
+            rewards = with_consistency(&rewards, &steady, settings.consistency, samples, settings.deviation);
         }
-        let found = advantages(&rewards, samples);
+        let found = advantages(&rewards, samples, settings.deviation);
         ensure!(
             found.values.iter().any(Option::is_some),
             "no sample of round {round} has a reward: {}",
@@ -284,7 +287,7 @@ impl RlStage {
             let groups = rewards.chunks(samples).zip(&inputs).filter(|(_, input)| input.task == task);
             let of_task: Vec<Option<f32>> = groups.flat_map(|(group, _)| group.to_vec()).collect();
             if !of_task.is_empty() {
-                let flat = advantages(&of_task, samples).flat;
+                let flat = advantages(&of_task, samples, settings.deviation).flat;
                 scalars.push((format!("flat_groups/{}", task.name()).into(), flat));
             }
         }

@@ -1,0 +1,88 @@
+//! Scores of samples beside those of the other samples of the same input.
+
+use serde::{Deserialize, Serialize};
+
+/// What the differences within a group are divided by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Deviation {
+    /// The deviation of the group, as in GRPO (arXiv 2402.03300, section 4.1.2): every group counts alike, also one whose
+    /// samples differ by no more than the reward's own noise.
+    Group,
+    /// The deviation within groups over the whole batch (after arXiv 2508.08221, which takes that of all samples): a group
+    /// counts by how much its samples differ, and what all samples do right or wrong teaches next to nothing.
+    Batch,
+}
+
+/// Each value minus the mean of its group of `size` values side by side, over a deviation; 0 in a group whose deviation
+/// is `rounding` or less. What is missing stays so and takes no part.
+pub fn normalised(
+    values: &[Option<f32>],
+    size: usize,
+    deviation: Deviation,
+    rounding: f64,
+) -> Vec<Option<f32>> {
+    let size = size.max(1);
+    let groups: Vec<(f64, f64, usize)> = values.chunks(size).map(moments).collect();
+    let all: usize = groups.iter().map(|(.., count)| count).sum();
+    let pooled = groups.iter().map(|&(_, variance, count)| variance * count as f64).sum::<f64>();
+    let pooled = (pooled / all.max(1) as f64).sqrt();
+    let normalise = |(group, &(mean, variance, _)): (&[Option<f32>], &(f64, f64, usize))| {
+        let scale = match (variance.sqrt() > rounding, deviation) {
+            (false, _) => 0.0,
+            (true, Deviation::Group) => 1.0 / variance.sqrt(),
+            (true, Deviation::Batch) => 1.0 / pooled,
+        };
+        let value = |value: &Option<f32>| value.map(|value| ((f64::from(value) - mean) * scale) as f32);
+        group.iter().map(value).collect::<Vec<_>>()
+    };
+    values.chunks(size).zip(&groups).flat_map(normalise).collect()
+}
+
+/// Mean, variance and number of the values that are there.
+fn moments(group: &[Option<f32>]) -> (f64, f64, usize) {
+    let there = || group.iter().flatten().map(|&value| f64::from(value));
+    let count = there().count();
+    let mean = there().sum::<f64>() / count.max(1) as f64;
+    let variance = there().map(|value| (value - mean).powi(2)).sum::<f64>() / count.max(1) as f64;
+    (mean, variance, count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(values: &[Option<f32>], deviation: Deviation) -> Vec<Option<f32>> {
+        normalised(values, 2, deviation, 1e-4)
+    }
+
+    #[test]
+    fn a_group_is_its_own_measure() {
+        let values = [Some(1.0), Some(3.0), Some(100.0), Some(100.0), Some(0.5), Some(0.500_01)];
+        let wanted = [-1.0, 1.0, 0.0, 0.0, 0.0, 0.0].map(Some);
+        assert_eq!(found(&values, Deviation::Group), wanted);
+    }
+
+    #[test]
+    fn or_the_batch_is() {
+        // Deviations of 2 and 14; pooled, the square root of the mean of 4 and 196.
+        let values = [Some(1.0), Some(5.0), Some(100.0), Some(128.0), Some(7.0), None];
+        let wanted = [-2.0, 2.0, -14.0, 14.0, 0.0].map(|value: f32| value / (4.0 * 50.0_f32).sqrt());
+        // The lone value counts among the five.
+        let scale = (5.0_f32 / 4.0).sqrt() * 2.0_f32.sqrt();
+        let found = found(&values, Deviation::Batch);
+        assert_eq!(found[5], None);
+        for (found, wanted) in found.iter().flatten().zip(wanted) {
+            assert!((found - wanted * scale).abs() < 1e-5, "{found} {wanted}");
+        }
+    }
+
+    #[test]
+    fn missing_is_not_zero() {
+        let values = [Some(5.0), None, Some(7.0), None, None, None];
+        for deviation in [Deviation::Group, Deviation::Batch] {
+            let found = normalised(&values, 3, deviation, 1e-4);
+            assert_eq!(found, [Some(-1.0), None, Some(1.0), None, None, None]);
+        }
+    }
+}
