@@ -13,7 +13,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use unigen_core::engine::Engine;
 use unigen_core::files::write_atomic;
-use unigen_core::ops::cpu::{MatmulPrecision, set_matmul_precision};
 
 use crate::data::stickers::{Split, geneval_prompts};
 use crate::eval;
@@ -21,7 +20,7 @@ use crate::eval::detector::Detector;
 use crate::eval::imgedit::{self, held_out_cases};
 use crate::run::{Progress, RunFolder};
 use crate::stages::{RlStage, rl};
-use crate::train::{Stage, Start, run};
+use crate::train::{Start, run};
 
 /// Weight of the consistency reward in the arm that has it, where the settings give none.
 const CONSISTENCY: f32 = 0.5;
@@ -238,13 +237,11 @@ fn scores(
             let begun = RunFolder::open(folder).ok();
             if !begun.as_ref().is_some_and(|run| run.info().finished) {
                 let start = if begun.is_some() { Start::Resume } else { Start::New };
-                set_matmul_precision(RlStage::PRECISION);
                 run::<RlStage>(rl.clone(), folder, start, std::slice::from_ref(device))?;
             }
             folder.join("export")
         }
     };
-    set_matmul_precision(MatmulPrecision::Bf16);
     let mut scores = judged(settings, &model, seed, judge, device)?;
     if rl.is_some() {
         let log = RunFolder::open(folder)?.records()?;

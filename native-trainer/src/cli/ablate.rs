@@ -6,6 +6,7 @@ use clap::Args;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use unigen_core::files::write_atomic;
+use unigen_core::ops::cpu::{MatmulPrecision, set_matmul_precision};
 use unigen_trainer::DeviceChoice;
 use unigen_trainer::ablate::{ablate, table};
 use unigen_trainer::train::settings;
@@ -32,6 +33,8 @@ impl Ablate {
     }
 
     fn ablate(&self) -> Result<()> {
+        // As in training.
+        set_matmul_precision(MatmulPrecision::Bf16);
         let settings = settings(Some(&self.config), &self.set)?;
         let file = self.out.join("table.md");
         let results = ablate(&settings, &self.out, &self.device.device(), |results| {

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 use unigen_core::engine::ModelFolder;
 use unigen_core::model::UniGen;
-use unigen_core::ops::cpu::MatmulPrecision;
+use unigen_core::ops::cpu::{MatmulPrecision, matmul_precision, set_matmul_precision};
 
 #[cfg(test)]
 mod tests;
@@ -366,6 +366,52 @@ impl RlStage {
         Ok((terms, replayed.entropy))
     }
 
+    /// The gradients of a step, pass by pass, since the graph of all would take too much memory.
+    fn replayed(&self, model: &UniGen, step: u64) -> Result<Update> {
+        let experience = self.experience(model, step)?;
+        let start = Instant::now();
+        let tokens: usize = experience.passes.iter().map(|pass| pass.tokens.len()).sum();
+        let (mut loss, mut kl, mut entropy, mut off, mut clipped) = (0.0, 0.0, 0.0, 0.0_f64, 0.0);
+        let mut gradients = HostGradients::default();
+        for (index, pass) in experience.passes.iter().enumerate() {
+            let (terms, spread) = self.objective(model, &experience, index)?;
+            let share = pass.tokens.len() as f64 / tokens as f64;
+            loss += scalar(terms.loss.clone())?;
+            kl += scalar(terms.kl)?;
+            entropy += share * scalar(spread)?;
+            for ratio in floats(terms.ratios)? {
+                let away = (f64::from(ratio) - 1.0).abs();
+                off = if away.is_nan() { f64::NAN } else { off.max(away) };
+                clipped += f64::from(u8::from(self.settings.clip > 0.0 && away > self.settings.clip));
+            }
+            if loss.is_finite() {
+                gradients = gradients.plus(HostGradients::read(model, terms.loss.backward())?);
+            }
+        }
+        let fresh = step.is_multiple_of(self.settings.updates);
+        // Later, bf16 rounds: the log tells how much.
+        if step == 0 {
+            ensure!(
+                off <= TOLERANCE,
+                "before the first update the policy gives drawn codes other probabilities when they are replayed: the ratio \
+                 is off 1 by {off:.1e}, at most {TOLERANCE:.0e} is allowed. Replay and decoding differ"
+            );
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        let all = if fresh { seconds + experience.seconds } else { seconds };
+        let drawn: usize = experience.rollouts.iter().map(|rollout| rollout.codes.len()).sum();
+        let mut scalars = experience.scalars.clone();
+        scalars.extend([
+            ("kl".into(), kl),
+            ("entropy".into(), entropy),
+            ("ratio_error".into(), off),
+            ("clipped".into(), clipped / tokens as f64),
+            ("update_seconds".into(), seconds / experience.inputs.len() as f64),
+            ("tokens_per_second".into(), drawn as f64 / all),
+        ]);
+        Ok(Update { loss, gradients: loss.is_finite().then_some(gradients), scalars })
+    }
+
     /// The samples of the round that `step` belongs to, drawn by `model` where it is the round's first.
     fn experience(&self, model: &UniGen, step: u64) -> Result<Ref<'_, Experience>> {
         let round = step / self.settings.updates;
@@ -444,8 +490,6 @@ impl Stage for RlStage {
     type Model = UniGen;
     const NAME: &'static str = "rl";
     const SCORE: Option<&'static str> = Some(JUDGE);
-    /// In bf16 a replay rounds otherwise than the drawing did: a ratio that should be 1 was off by 1e-2.
-    const PRECISION: MatmulPrecision = MatmulPrecision::F32;
 
     fn training(settings: &Settings) -> &Training {
         &settings.training
@@ -468,51 +512,16 @@ impl Stage for RlStage {
         Ok(Loss { total, parts: vec![] })
     }
 
-    /// Pass by pass, since the graph of all would take too much memory.
+    /// The first update computes in f32, so that its ratios tell mistakes from rounding: in bf16 a replay rounds otherwise
+    /// than the drawing did, by up to 1e-2.
     fn update(&self, model: &UniGen, step: u64) -> Result<Update> {
-        let experience = self.experience(model, step)?;
-        let start = Instant::now();
-        let tokens: usize = experience.passes.iter().map(|pass| pass.tokens.len()).sum();
-        let (mut loss, mut kl, mut entropy, mut off, mut clipped) = (0.0, 0.0, 0.0, 0.0_f64, 0.0);
-        let mut gradients = HostGradients::default();
-        for (index, pass) in experience.passes.iter().enumerate() {
-            let (terms, spread) = self.objective(model, &experience, index)?;
-            let share = pass.tokens.len() as f64 / tokens as f64;
-            loss += scalar(terms.loss.clone())?;
-            kl += scalar(terms.kl)?;
-            entropy += share * scalar(spread)?;
-            for ratio in floats(terms.ratios)? {
-                let away = (f64::from(ratio) - 1.0).abs();
-                off = if away.is_nan() { f64::NAN } else { off.max(away) };
-                clipped += f64::from(u8::from(self.settings.clip > 0.0 && away > self.settings.clip));
-            }
-            if loss.is_finite() {
-                gradients = gradients.plus(HostGradients::read(model, terms.loss.backward())?);
-            }
-        }
-        let fresh = step.is_multiple_of(self.settings.updates);
-        // Later, bf16 may round a sum the other way in a batch of another make-up: the log tells.
+        let precision = matmul_precision();
         if step == 0 {
-            ensure!(
-                off <= TOLERANCE,
-                "before the first update the policy gives drawn codes other probabilities when they are replayed: the ratio \
-                 is off 1 by {off:.1e}, at most {TOLERANCE:.0e} is allowed. Replay and decoding differ, or the precision is \
-                 too low: train with --precision f32"
-            );
+            set_matmul_precision(MatmulPrecision::F32);
         }
-        let seconds = start.elapsed().as_secs_f64();
-        let all = if fresh { seconds + experience.seconds } else { seconds };
-        let drawn: usize = experience.rollouts.iter().map(|rollout| rollout.codes.len()).sum();
-        let mut scalars = experience.scalars.clone();
-        scalars.extend([
-            ("kl".into(), kl),
-            ("entropy".into(), entropy),
-            ("ratio_error".into(), off),
-            ("clipped".into(), clipped / tokens as f64),
-            ("update_seconds".into(), seconds / experience.inputs.len() as f64),
-            ("tokens_per_second".into(), drawn as f64 / all),
-        ]);
-        Ok(Update { loss, gradients: loss.is_finite().then_some(gradients), scalars })
+        let update = self.replayed(model, step);
+        set_matmul_precision(precision);
+        update
     }
 
     /// Between two updates from the same samples the samples would be missing.

@@ -50,7 +50,7 @@ pub(super) fn check<S: Stage>(trial: &Trial) -> Result<Checked> {
     let wanted = S::on_trial(moved.try_into().context("settings on trial")?, trial.trial);
     let training = S::training(&wanted).clone();
     training.check()?;
-    let device = training.autodiff(&trial.compute.device::<S>());
+    let device = training.autodiff(trial.device);
     device.seed(training.seed);
     forget_peak();
     let (stage, mut model) = S::open(&wanted, &device)?;

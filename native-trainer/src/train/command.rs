@@ -44,10 +44,9 @@ pub struct Compute {
     /// Where to compute
     #[arg(long, default_value = "cpu")]
     device: DeviceChoice,
-    /// Matrix products in f32, or in bf16 with f32 sums where the processor has them (AMX, AVX-512 BF16); f32 for
-    /// reinforcement learning, else bf16
-    #[arg(long)]
-    precision: Option<Precision>,
+    /// Matrix products in f32, or in bf16 with f32 sums where the processor has them (AMX, AVX-512 BF16)
+    #[arg(long, default_value = "bf16")]
+    precision: Precision,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -57,23 +56,22 @@ enum Precision {
 }
 
 impl Compute {
-    /// The device, with the precision that `S` is trained in set for the whole process.
-    pub(super) fn device<S: Stage>(self) -> Device {
-        self.set_precision::<S>();
+    /// The device, with the precision set for the whole process.
+    pub(super) fn device(self) -> Device {
+        self.set_precision();
         self.device.device()
     }
 
     /// So many devices of the kind, likewise.
-    fn devices<S: Stage>(self, count: usize) -> Result<Vec<Device>> {
-        self.set_precision::<S>();
+    fn devices(self, count: usize) -> Result<Vec<Device>> {
+        self.set_precision();
         self.device.devices(count)
     }
 
-    fn set_precision<S: Stage>(self) {
+    fn set_precision(self) {
         set_matmul_precision(match self.precision {
-            None => S::PRECISION,
-            Some(Precision::Bf16) => MatmulPrecision::Bf16,
-            Some(Precision::F32) => MatmulPrecision::F32,
+            Precision::Bf16 => MatmulPrecision::Bf16,
+            Precision::F32 => MatmulPrecision::F32,
         });
     }
 }
@@ -98,9 +96,9 @@ impl Options {
 /// Those of [`settings`], [`run`] and [`export`].
 pub fn command<S: Stage>(options: &Options) -> Result<()> {
     if let Some(folder) = &options.export {
-        return export::<S>(&options.out, folder, &options.compute.device::<S>());
+        return export::<S>(&options.out, folder, &options.compute.device());
     }
-    let devices = options.compute.devices::<S>(options.devices)?;
+    let devices = options.compute.devices(options.devices)?;
     let config = match options.resume {
         true => Some(RunFolder::open(&options.out)?.config()),
         false => options.config.clone(),

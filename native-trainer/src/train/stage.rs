@@ -7,7 +7,6 @@ use image::RgbImage;
 use serde::{Serialize, de::DeserializeOwned};
 use std::borrow::Cow;
 use std::path::Path;
-use unigen_core::ops::cpu::MatmulPrecision;
 
 use super::Training;
 use crate::optimizer::{HostGradients, floats};
@@ -26,8 +25,6 @@ pub trait Stage: Sized {
     /// The number of validation that is to be high. The untrained model is validated too, the checkpoint with the highest
     /// is kept, and it is what a run exports.
     const SCORE: Option<&'static str> = None;
-    /// Of matrix products on the CPU device, where the command line gives none.
-    const PRECISION: MatmulPrecision = MatmulPrecision::Bf16;
 
     /// The loop's settings.
     fn training(settings: &Self::Settings) -> &Training;
