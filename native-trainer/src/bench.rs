@@ -246,7 +246,7 @@ pub fn groups(samples: usize, steps: usize) -> Result<Vec<Group>> {
         let all: Vec<usize> = (0..steps).collect();
         let objective = Objective { beta: 0.01, clip: 0.0 };
         let learn = |blocks: usize| -> Result<()> {
-            for pass in passes(&rollouts, &all, blocks) {
+            for pass in passes(&rollouts, &all, blocks, &[true]) {
                 let prefix = |_| Ok(prefix(&trained, &device));
                 let replayed = pass.replay(&trained, &rollouts, DELIMITERS, prefix, &device)?;
                 let ones = Tensor::<1>::ones([pass.tokens.len()], &device);

@@ -337,7 +337,7 @@ impl Case {
             let [mut found, mut of_reference] = [vec![0.0; group * tokens], vec![0.0; group * tokens]];
             let (mut loss, mut kl) = (0.0, 0.0);
             let mut gradients = HostGradients::default();
-            for pass in passes(&rollouts, &all, blocks) {
+            for pass in passes(&rollouts, &all, blocks, &vec![true; group]) {
                 let now =
                     pass.replay(&model, &rollouts, delimiters, |g| prefix(&model, g, &device), &device)?;
                 let then = pass.replay(

@@ -29,12 +29,12 @@ pub struct Replayed {
     pub entropy: Tensor<1>,
 }
 
-/// Plans the replay of `steps` (ascending, from 0) of `rollouts`, which lie group by group, in passes of `blocks` blocks
-/// at most, so that memory is bounded. Before the first step all samples of a group look the same, so they share a block.
-pub fn passes(rollouts: &[Rollout], steps: &[usize], blocks: usize) -> Vec<Pass> {
+/// Plans the replay of `steps` (ascending, from 0) of `rollouts`, which lie group by group, of those groups that are `kept`,
+/// in passes of `blocks` blocks at most, so that memory is bounded. Before the first step all samples of a group look the same, so they share a block.
+pub fn passes(rollouts: &[Rollout], steps: &[usize], blocks: usize, kept: &[bool]) -> Vec<Pass> {
     let (mut passes, mut pass, mut offset) = (Vec::new(), Pass::new(), 0);
     for group in rollouts.chunk_by(|a, b| a.group == b.group) {
-        for &step in steps {
+        for &step in steps.iter().filter(|_| kept[group[0].group]) {
             let shared = if step == 0 { group.len() } else { 1 };
             for (place, samples) in group.chunks(shared).enumerate() {
                 if pass.targets.len() >= blocks.max(1) {
@@ -135,7 +135,7 @@ mod tests {
             rollout(1, [0, 0, 1, 2]),
         ];
         for blocks in [1, 3, 100] {
-            let passes = passes(&rollouts, &[0, 1, 2], blocks);
+            let passes = passes(&rollouts, &[0, 1, 2], blocks, &[true; 2]);
             let mut tokens: Vec<_> = passes.iter().flat_map(|pass| pass.tokens.clone()).collect();
             tokens.sort_unstable();
             let all: Vec<_> = (0..4).flat_map(|rollout| (0..4).map(move |p| (rollout, p))).collect();
@@ -160,8 +160,18 @@ mod tests {
     }
 
     #[test]
+    fn groups_that_are_not_kept_are_passed_over() {
+        let rollouts = [0, 0, 1, 1].map(|group| rollout(group, [0, 1, 2, 2]));
+        let passes = passes(&rollouts, &[0, 1, 2], 100, &[false, true]);
+        let tokens: Vec<_> = passes.iter().flat_map(|pass| pass.tokens.clone()).collect();
+        assert_eq!(tokens.len(), 8);
+        assert!(tokens.iter().all(|&(rollout, _)| rollout >= 2), "{tokens:?}");
+        assert!(passes.iter().all(|pass| pass.groups == [1]));
+    }
+
+    #[test]
     fn some_steps_are_enough() {
-        let passes = passes(&[rollout(0, [0, 1, 2, 2]), rollout(0, [1, 0, 1, 2])], &[1], 10);
+        let passes = passes(&[rollout(0, [0, 1, 2, 2]), rollout(0, [1, 0, 1, 2])], &[1], 10, &[true]);
         assert_eq!(passes.len(), 1);
         assert_eq!(passes[0].tokens, [(0, 1), (1, 0), (1, 2)]);
         assert_eq!(passes[0].targets[0].codes, [Some(1), None, None, None]);

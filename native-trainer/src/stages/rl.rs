@@ -28,7 +28,7 @@ use crate::rewards::http::HttpSettings;
 use crate::rewards::{Deviation, Ensemble, Item, RewardKind, RewardSettings, RewardSource, Scored};
 use crate::rl::{
     Input, Mix, Objective, Pass, Rollout, Sampling, Task, Terms, advantages, consistency, hacked, passes,
-    with_consistency,
+    widest, with_consistency,
 };
 use crate::run::{Record, sheet};
 use crate::train::{Evaluation, Loss, Stage, Training, Update, scalar};
@@ -82,13 +82,15 @@ pub struct Settings {
 pub struct Replay {
     /// Decoding steps that are replayed, drawn anew each time; 0: all of them.
     pub steps: usize,
+    /// Inputs that are replayed, those whose samples differ most; 0: all of them.
+    pub groups: usize,
     /// Images, each as it was before a step, that go through the model together: fewer take less memory.
     pub blocks: usize,
 }
 
 impl Default for Replay {
     fn default() -> Self {
-        Self { steps: 0, blocks: 32 }
+        Self { steps: 0, groups: 0, blocks: 32 }
     }
 }
 
@@ -149,6 +151,12 @@ impl Settings {
             "replay.steps is {}, but rollout.steps is {}; replay at most as many, or 0 for all",
             self.replay.steps,
             self.rollout.steps
+        );
+        ensure!(
+            self.replay.groups <= self.training.batch,
+            "replay.groups is {}, but training.batch is {}; replay at most as many, or 0 for all",
+            self.replay.groups,
+            self.training.batch
         );
         ensure!(
             self.training.accumulate == 1,
@@ -256,19 +264,24 @@ impl RlStage {
             before: inputs[rollout.group].before.clone(),
         });
         let items: Vec<Item> = items.collect();
-        let passes = passes(&rollouts, &self.replayed_steps(round), settings.replay.blocks);
+        let steps = self.replayed_steps(round);
+        let plan = |kept: &[bool]| -> Result<_> {
+            let passes = passes(&rollouts, &steps, settings.replay.blocks, kept);
+            let reference = self.reference_log_probs(&passes, &inputs, &rollouts, &device)?;
+            Ok((passes, reference))
+        };
         let ensemble = &self.rewards;
         // Rewards may wait for another machine meanwhile.
-        let (scored, reference) = std::thread::scope(|scope| {
+        let (scored, planned) = std::thread::scope(|scope| {
             let scored = scope.spawn(|| {
                 let start = Instant::now();
                 (ensemble.score(&items, samples, settings.deviation), start.elapsed().as_secs_f64())
             });
-            let reference = self.reference_log_probs(&passes, &inputs, &rollouts, &device);
-            (scored.join(), reference)
+            let planned = (settings.replay.groups == 0).then(|| plan(&vec![true; batch]));
+            (scored.join(), planned)
         });
         let (scored, scoring) = scored.map_err(|_| anyhow::anyhow!("a reward has panicked"))?;
-        let (scored, reference) = (scored?, reference?);
+        let (scored, planned) = (scored?, planned.transpose()?);
 
         let steady = consistencies(&inputs, &rollouts, &images);
         let mut rewards = scored.totals.clone();
@@ -295,6 +308,10 @@ impl RlStage {
         scalars.push(("rollout_seconds".into(), per_group(drawn)));
         scalars.push(("reward_seconds".into(), per_group(scoring)));
 
+        let (passes, reference) = match planned {
+            Some(planned) => planned,
+            None => plan(&widest(&found.values, samples, settings.replay.groups))?,
+        };
         let mut counts = vec![0_usize; rollouts.len()];
         passes.iter().flat_map(|pass| &pass.tokens).for_each(|&(rollout, _)| counts[rollout] += 1);
         let there = counts.iter().filter(|&&count| count > 0).count();

@@ -109,7 +109,7 @@ fn settings(model: &TempDir) -> Settings {
     let mut settings = Settings {
         model: model.path().into(),
         rollout: Sampling { samples: 8, steps: 4, temperature: 1.0 },
-        replay: Replay { steps: 0, blocks: 13 },
+        replay: Replay { steps: 0, groups: 0, blocks: 13 },
         ..Settings::default()
     };
     settings.training.steps = 40;
@@ -175,6 +175,29 @@ fn parts_of_a_batch_add_up_to_its_gradient() {
         let apart = whole.iter().zip(&parts[&path]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(apart <= 1e-4 * largest.max(1e-6), "{path}: {apart} of {largest}");
     }
+}
+
+#[test]
+fn the_flattest_groups_are_left_out() {
+    let folder = model_folder();
+    let mut settings = settings(&folder);
+    settings.replay.groups = 1;
+    settings.deviation = Deviation::Batch;
+    let (stage, model) = open(&settings);
+    let update = stage.update(&model, 0).unwrap();
+    assert!(update.gradients.unwrap().norm() > 0.0);
+    let experience = stage.0.experience.borrow();
+    let experience = experience.as_ref().unwrap();
+    let kept = experience.passes[0].groups[0];
+    assert!(experience.passes.iter().all(|pass| pass.groups == [kept]));
+    let spread = |group: usize| -> f32 {
+        experience.advantages[8 * group..8 * (group + 1)].iter().map(|value| value.unwrap().powi(2)).sum()
+    };
+    assert!(spread(kept) > spread(1 - kept));
+    // Every code of the samples that count is there once, and they weigh 1 together.
+    let tokens = experience.passes.iter().flat_map(|pass| &pass.tokens);
+    let weight: f32 = tokens.map(|&(rollout, _)| experience.weights[rollout]).sum();
+    assert!((weight - 1.0).abs() < 1e-5, "{weight}");
 }
 
 #[test]
@@ -268,7 +291,14 @@ fn what_cannot_train_is_named() {
         ),
         (Settings { clip: 1.5, ..settings.clone() }, "clip is 1.5"),
         (Settings { beta: f64::NAN, ..settings.clone() }, "beta is NaN"),
-        (Settings { replay: Replay { steps: 9, blocks: 1 }, ..settings.clone() }, "replay.steps is 9"),
+        (
+            Settings { replay: Replay { steps: 9, groups: 0, blocks: 1 }, ..settings.clone() },
+            "replay.steps is 9",
+        ),
+        (
+            Settings { replay: Replay { steps: 0, groups: 3, blocks: 1 }, ..settings.clone() },
+            "replay.groups is 3, but training.batch is 2",
+        ),
         (
             Settings { rollout: Sampling { samples: 1, ..Sampling::default() }, ..settings.clone() },
             "rollout.samples is 1",
