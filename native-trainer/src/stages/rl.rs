@@ -530,7 +530,7 @@ impl Stage for RlStage {
     }
 
     /// The first update computes in f32, so that its ratios tell mistakes from rounding: in bf16 a replay rounds otherwise
-    /// than the drawing did, by up to 1e-2.
+    /// than the drawing did (the log's `ratio_error`).
     fn update(&self, model: &UniGen, step: u64) -> Result<Update> {
         let precision = matmul_precision();
         if step == 0 {

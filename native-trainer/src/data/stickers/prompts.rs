@@ -44,8 +44,7 @@ pub fn geneval_prompts(seed: u64) -> Vec<Prompt> {
             loop {
                 let [target, class] = two_classes(rng);
                 if Split::of_relation(class, relation, target) == Split::Test {
-                    let placed = Clause { position: Some((relation, 0)), ..Clause::new(class, 1) };
-                    return Prompt::new(Tag::Position, vec![Clause::new(target, 1), placed]);
+                    return placed(class, relation, target);
                 }
             }
         }));
@@ -73,8 +72,7 @@ pub fn training_prompt(rng: &mut impl Rng) -> Prompt {
         7..9 => loop {
             let ([target, class], relation) = (two_classes(rng), pick(rng, &Relation::ALL));
             if Split::Train.may_show(Split::of_relation(class, relation, target)) {
-                let placed = Clause { position: Some((relation, 0)), ..Clause::new(class, 1) };
-                break Prompt::new(Tag::Position, vec![Clause::new(target, 1), placed]);
+                break placed(class, relation, target);
             }
         },
         _ => loop {
@@ -107,6 +105,11 @@ fn shown_color(rng: &mut impl Rng) -> Clause {
             return paint((class, color));
         }
     }
+}
+
+fn placed(class: Class, relation: Relation, target: Class) -> Prompt {
+    let placed = Clause { position: Some((relation, 0)), ..Clause::new(class, 1) };
+    Prompt::new(Tag::Position, vec![Clause::new(target, 1), placed])
 }
 
 fn two_classes(rng: &mut impl Rng) -> [Class; 2] {
