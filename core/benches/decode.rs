@@ -8,7 +8,7 @@ use unigen_core::config::ModelConfig;
 use unigen_core::cost::{Cost, Task};
 use unigen_core::model::UniGen;
 use unigen_core::sampling::{
-    Branch, Flow, MaskedDecoding, Path, Prefix, Seeded, edit_guidance, text_guidance,
+    Branch, Flow, MaskedDecoding, Order, Path, Prefix, Seeded, edit_guidance, text_guidance,
 };
 use unigen_core::sequence::{EditBranch, Layouts, Opener, Sequence};
 use unigen_core::text::{SpecialTokens, Template};
@@ -42,7 +42,7 @@ fn main() -> Result<()> {
         edit_guidance(4.0, 1.5, edit(EditBranch::Full), edit(EditBranch::Image), edit(EditBranch::None));
 
     let decode = |branches: &[Branch], steps, path| {
-        let decoding = MaskedDecoding { steps, temperature: 1.0, path };
+        let decoding = MaskedDecoding { steps, order: Order::Confidence { temperature: 1.0 }, path };
         let (targets, delimiters) = (vec![vec![None; codes]], [special.soi, special.eoi]);
         let noise = Seeded { seed: 0 };
         decoding.decode(&model, branches, targets, delimiters, &noise, async |_| Flow::Continue).block_on()

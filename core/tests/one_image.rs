@@ -7,7 +7,7 @@ use burn::tensor::{Device, DeviceKind, Int, Tensor};
 use pollster::FutureExt;
 use unigen_core::config::ModelConfig;
 use unigen_core::model::UniGen;
-use unigen_core::sampling::{Flow, MaskedDecoding, Path, Prefix, Seeds, StepReport, text_guidance};
+use unigen_core::sampling::{Flow, MaskedDecoding, Order, Path, Prefix, Seeds, StepReport, text_guidance};
 
 /// Pairs of a prompt and a seed.
 const PAIRS: usize = 100;
@@ -46,7 +46,8 @@ fn decode(model: &UniGen, device: &Device, prompt: usize, seeds: &[u64]) -> Deco
     let given = |i: usize| (i % 2 == 1).then_some(i as u32);
     let targets =
         (0..seeds.len()).map(|image| (0..TOKENS).map(|i| given(i * (image % 2))).collect()).collect();
-    let settings = MaskedDecoding { steps: 5, temperature: 2.0, path: Path::Cached };
+    let settings =
+        MaskedDecoding { steps: 5, order: Order::Confidence { temperature: 2.0 }, path: Path::Cached };
     let (mut masked, mut log_probs) = (0, Vec::new());
     let on_step = async |report: StepReport<'_>| {
         let preview = report.preview().await.expect("codes come back");

@@ -11,7 +11,7 @@ use unigen_core::decoder::Decoder;
 use unigen_core::image_tokenizer::{ImageTokenizer, lfq};
 use unigen_core::model::UniGen;
 use unigen_core::ops::{self, cpu::MatmulPrecision};
-use unigen_core::sampling::{Flow, MaskedDecoding, Path, Prefix, Seeded, text_guidance};
+use unigen_core::sampling::{Branch, Flow, MaskedDecoding, Order, Path, Prefix, Seeded};
 use unigen_core::sequence::{AttentionLayout, Segment};
 use unigen_core::weights::parameters;
 
@@ -230,10 +230,11 @@ pub fn groups(samples: usize, steps: usize) -> Result<Vec<Group>> {
         let draw = || sampling.draw(&model, vec![prefix(&model, &plain)], tokens, DELIMITERS, [0, 0]);
         let rollouts = draw()?;
         let together = timed(&mut || draw().map(drop))?;
-        let decoding = MaskedDecoding { steps, temperature: sampling.temperature, path: Path::Cached };
+        let decoding = MaskedDecoding { steps, order: Order::Scattered, path: Path::Cached };
         let alone = timed(&mut || {
             (0..samples as u64).try_for_each(|seed| {
-                let branches = text_guidance(1.0, vec![prefix(&model, &plain)], vec![]);
+                let branches =
+                    [Branch { weight: 1.0 / sampling.temperature, prefixes: vec![prefix(&model, &plain)] }];
                 let targets = vec![vec![None; tokens]];
                 decoding
                     .decode(&model, &branches, targets, DELIMITERS, &Seeded { seed }, async |_| {
@@ -248,7 +249,8 @@ pub fn groups(samples: usize, steps: usize) -> Result<Vec<Group>> {
         let learn = |blocks: usize| -> Result<()> {
             for pass in passes(&rollouts, &all, blocks, &[true]) {
                 let prefix = |_| Ok(prefix(&trained, &device));
-                let replayed = pass.replay(&trained, &rollouts, DELIMITERS, prefix, &device)?;
+                let replayed =
+                    pass.replay(&trained, &rollouts, sampling.temperature, DELIMITERS, prefix, &device)?;
                 let ones = Tensor::<1>::ones([pass.tokens.len()], &device);
                 let old = replayed.log_probs.clone().detach();
                 let terms = objective.terms(replayed.log_probs, old.clone(), old, ones.clone(), ones);

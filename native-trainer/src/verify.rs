@@ -12,7 +12,7 @@ use unigen_core::decoder::Decoder;
 use unigen_core::image_tokenizer::{ImageTokenizer, TokenizerConfig};
 use unigen_core::model::UniGen;
 use unigen_core::ops;
-use unigen_core::sampling::{self, Branch, Flow, MaskedDecoding, Noise, Prefix, StepReport};
+use unigen_core::sampling::{self, Branch, Flow, MaskedDecoding, Noise, Order, Prefix, StepReport};
 use unigen_core::sequence::AttentionLayout;
 use unigen_core::vision::{Patches, Siglip, Siglip2, VisionConfig};
 use unigen_core::weights::{Checkpoint, keys, load};
@@ -196,7 +196,11 @@ impl Case {
         };
         for path in [sampling::Path::Cached, sampling::Path::Naive] {
             let label = format!("{path:?}").to_lowercase();
-            let settings = MaskedDecoding { steps, temperature: self.number("temperature")? as f32, path };
+            let settings = MaskedDecoding {
+                steps,
+                order: Order::Confidence { temperature: self.number("temperature")? as f32 },
+                path,
+            };
             self.first_logits(&model, &branches, tokens, [soi, eoi], settings, &label)?;
             let (mut ids, mut masked) = (Vec::new(), Vec::new());
             let targets = vec![vec![None; tokens]; noise.images];
@@ -339,10 +343,11 @@ impl Case {
             let mut gradients = HostGradients::default();
             for pass in passes(&rollouts, &all, blocks, &vec![true; group]) {
                 let now =
-                    pass.replay(&model, &rollouts, delimiters, |g| prefix(&model, g, &device), &device)?;
+                    pass.replay(&model, &rollouts, 1.0, delimiters, |g| prefix(&model, g, &device), &device)?;
                 let then = pass.replay(
                     &reference,
                     &rollouts,
+                    1.0,
                     delimiters,
                     |g| prefix(&reference, g, &plain),
                     &plain,

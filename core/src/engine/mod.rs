@@ -23,7 +23,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::image_tokenizer::lfq::{Codes, codes_from_data, codes_to_device};
 use crate::image_tokenizer::{ImageTokenizer, TokenizerConfig, pixels_from_images};
 use crate::model::UniGen;
-use crate::sampling::{Branch, Flow, MaskedDecoding, Path, Prefix, Seeds, StepReport, text_guidance};
+use crate::sampling::{Branch, Flow, MaskedDecoding, Order, Path, Prefix, Seeds, StepReport, text_guidance};
 use crate::sequence::{Layouts, Opener, Sequence};
 use crate::text::TextTokenizer;
 use crate::vision::Tower;
@@ -186,7 +186,11 @@ impl Engine {
         path: Path,
         on_step: impl AsyncFnMut(StepReport<'_>) -> Flow,
     ) -> Result<Vec<Codes>> {
-        let decoding = MaskedDecoding { steps: settings.steps, temperature: settings.temperature, path };
+        let decoding = MaskedDecoding {
+            steps: settings.steps,
+            order: Order::Confidence { temperature: settings.temperature },
+            path,
+        };
         let delimiters = [self.text.special().soi, self.text.special().eoi];
         decoding.decode(&self.model, branches, targets, delimiters, &Seeds(seeds), on_step).await
     }
@@ -348,7 +352,8 @@ mod tests {
         let engine = engine();
         let prompt = engine.prompt("a red apple", 128).unwrap();
         let special = engine.text.special();
-        let decoding = MaskedDecoding { steps: 1, temperature: 0.0, path: Path::Cached };
+        let decoding =
+            MaskedDecoding { steps: 1, order: Order::Confidence { temperature: 0.0 }, path: Path::Cached };
         let decoded = |plan: &Sequence, source: &Source| {
             let branches = text_guidance(1.0, vec![engine.prefix(plan, source)], vec![]);
             let targets = [vec![None; 16]];

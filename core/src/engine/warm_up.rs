@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::image_tokenizer::ImageTokenizer;
 use crate::image_tokenizer::lfq::codes_to_device;
 use crate::model::UniGen;
-use crate::sampling::{Flow, MaskedDecoding, Path, Prefix, Seeds, StepReport, text_guidance};
+use crate::sampling::{Flow, MaskedDecoding, Order, Path, Prefix, Seeds, StepReport, text_guidance};
 use burn::tensor::{Device, Int, Tensor};
 
 /// Draws with random weights and forgets them, so that `device` has compiled what a model of these sizes draws with: a page
@@ -21,7 +21,8 @@ pub async fn warm_up(config: &ModelConfig, device: &Device) -> Result<()> {
     let branches = text_guidance(2.0, vec![prefix(&[0, 1])], vec![prefix(&[0])]);
     let delimiters = [config.special_tokens.soi, config.special_tokens.eoi];
     let targets = vec![vec![None; config.image_tokens()]];
-    let decoding = MaskedDecoding { steps: 2, temperature: 1.0, path: Path::Cached };
+    let decoding =
+        MaskedDecoding { steps: 2, order: Order::Confidence { temperature: 1.0 }, path: Path::Cached };
     let on_step = async |_: StepReport<'_>| Flow::Continue;
     let codes = decoding.decode(&model, &branches, targets, delimiters, &Seeds(vec![0]), on_step).await?;
     for codes in codes {

@@ -1,6 +1,6 @@
 //! Masked parallel decoding of image codes with guidance (MaskGIT; the published loop of UniGen).
 
-use super::{Noise, still_masked};
+use super::{Noise, Order, still_masked};
 use crate::decoder::{Cache, KeyOrder, Positions, Wanted};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::UniGen;
@@ -53,7 +53,8 @@ impl Prefix {
 }
 
 /// One term of the guidance: the prefixes of all images under one condition, and its weight.
-/// Guided logits are the weighted sum over the branches; the weights add up to 1.
+/// Guided logits are the weighted sum over the branches; the weights add up to 1, or to `1 / t` where codes are to be drawn
+/// at temperature `t`.
 #[derive(Debug, Clone)]
 pub struct Branch {
     /// Weight of this branch's logits.
@@ -172,8 +173,8 @@ pub(super) async fn read_codes<T>(codes: Tensor<2, Int>, convert: impl Fn(i32) -
 pub struct MaskedDecoding {
     /// Decoding steps, at least 1.
     pub steps: usize,
-    /// Scale of the noise on confidences at the start; it decays to nothing, see unigen's published loop.
-    pub temperature: f32,
+    /// Which codes a step keeps.
+    pub order: Order,
     /// How the decoder is run.
     pub path: Path,
 }
@@ -204,10 +205,11 @@ impl MaskedDecoding {
         }
         let device = branches[0].prefixes[0].rows.device();
         let block = Block::of_branches(model, branches, &targets, delimiters, &device);
+        let turns = self.order.turns(images, targets[0].len(), noise);
         if let (Path::Cached, true, Some(seeds)) =
             (self.path, ops::sample::on_device(&device), noise.seeds(images))
         {
-            return self.decode_on_device(model, branches, &block, &targets, seeds, on_step).await;
+            return self.decode_on_device(model, branches, &block, &targets, seeds, turns, on_step).await;
         }
         let mut codes = targets;
         let mut drawn = Preview {
@@ -217,7 +219,7 @@ impl MaskedDecoding {
         };
         let initially: Vec<usize> = unknown_positions(&codes).iter().map(Vec::len).collect();
         let prepared = (self.path == Path::Cached).then(|| block.prefill(model));
-        let mut temperature = self.temperature;
+        let mut temperature = self.order.temperature();
         for step in 1..=self.steps {
             let unknown = unknown_positions(&codes);
             let logits = block.guided_logits(model, branches, prepared.as_ref(), &codes, &unknown);
@@ -233,8 +235,13 @@ impl MaskedDecoding {
                     let (code, log_p) = draw_code(row, &model.config().code_groups, draw);
                     drawn.codes[image][position] = code;
                     drawn.log_probs[image][position] = log_p;
-                    let noise = noise.confidence(step - 1, image, position);
-                    confidence.push(log_p.max(ops::sample::LEAST_LOG_P) + temperature * noise);
+                    confidence.push(match &turns {
+                        Some(turns) => turns[image][position],
+                        None => {
+                            let noise = noise.confidence(step - 1, image, position);
+                            log_p.max(ops::sample::LEAST_LOG_P) + temperature * noise
+                        }
+                    });
                 }
                 if unknown.is_empty() {
                     continue;
@@ -308,7 +315,7 @@ fn draw_code(logits: &[f32], groups: &[usize], noise: impl Fn(usize) -> f32) -> 
 fn guided(branches: &[Branch], logits: Tensor<2>, rows: usize) -> Tensor<2> {
     let parts = branches.iter().enumerate().map(|(b, branch)| {
         let part = logits.clone().slice([b * rows..(b + 1) * rows]);
-        if branches.len() == 1 { part } else { part * branch.weight }
+        if branch.weight == 1.0 { part } else { part * branch.weight }
     });
     parts.reduce(|a, b| a + b).unwrap_or(logits)
 }
@@ -533,7 +540,7 @@ mod tests {
     }
 
     fn decode(model: &UniGen, path: Path, targets: &[Vec<Option<u32>>], seed: u64) -> Result<Vec<Vec<u32>>> {
-        let settings = MaskedDecoding { steps: 4, temperature: 1.0, path };
+        let settings = MaskedDecoding { steps: 4, order: Order::Confidence { temperature: 1.0 }, path };
         let full = vec![prefix(model, &[1, 5, 9, 7, 2], 3), prefix(model, &[1, 8, 3], 2)];
         let image = vec![prefix(model, &[1, 5, 9], 3), prefix(model, &[1, 8], 2)];
         let none = vec![prefix(model, &[1], 1); 2];
@@ -568,7 +575,7 @@ mod tests {
             text_guidance(3.0, vec![a.clone(), a.clone(), b.clone(), b.clone()], vec![empty.clone(); 4]);
         let shared = text_guidance(3.0, vec![a, b], vec![empty]);
         for path in [Path::Cached, Path::Naive] {
-            let settings = MaskedDecoding { steps: 4, temperature: 1.0, path };
+            let settings = MaskedDecoding { steps: 4, order: Order::Confidence { temperature: 1.0 }, path };
             let draw = |branches: &[Branch]| {
                 let mut fixed = Vec::new();
                 let targets = vec![vec![None; 9]; 4];
@@ -597,7 +604,8 @@ mod tests {
         let model = model(vec![6]);
         let branches = text_guidance(1.0, vec![prefix(&model, &[1, 2], 0)], vec![]);
         let run = |steps, flow| {
-            let settings = MaskedDecoding { steps, temperature: 1.0, path: Path::Cached };
+            let settings =
+                MaskedDecoding { steps, order: Order::Confidence { temperature: 1.0 }, path: Path::Cached };
             let targets = vec![vec![None; 4]];
             settings
                 .decode(&model, &branches, targets, [3, 4], &Seeded { seed: 0 }, async |_| flow)

@@ -19,6 +19,7 @@ impl MaskedDecoding {
         block: &Block,
         targets: &[Vec<Option<u32>>],
         seeds: Vec<u64>,
+        turns: Option<Vec<Vec<f32>>>,
         mut on_step: impl AsyncFnMut(StepReport<'_>) -> Flow,
     ) -> Result<Vec<Vec<u32>>> {
         let (images, tokens) = (targets.len(), targets.first().map_or(0, Vec::len));
@@ -37,7 +38,9 @@ impl MaskedDecoding {
         let mut codes = Tensor::<2, Int>::from_data(TensorData::new(codes, [images, tokens]), &device);
         let mut drawn = codes.clone();
         let mut log_probs = Tensor::<2>::zeros([images, tokens], &device);
-        let mut temperature = self.temperature;
+        let turns = turns
+            .map(|turns| Tensor::<2>::from_data(TensorData::new(turns.concat(), [images, tokens]), &device));
+        let mut temperature = self.order.temperature();
         for step in 1..=self.steps {
             let embedded = model.embed_code_tensor(codes.clone().reshape([images * tokens]));
             let logits = live.logits(block, model, &cache, embedded);
@@ -46,7 +49,13 @@ impl MaskedDecoding {
             // A code that is known keeps the probability it was drawn with.
             log_probs = now.log_probs.mask_where(codes.clone().greater_equal_elem(0), log_probs);
             drawn = now.codes;
-            codes = sample_keep(&sampler, codes, drawn.clone(), now.confidence, step - 1);
+            codes = sample_keep(
+                &sampler,
+                codes,
+                drawn.clone(),
+                turns.clone().unwrap_or(now.confidence),
+                step - 1,
+            );
             let state = StepState::OnDevice { drawn: &drawn, log_probs: &log_probs, codes: &codes };
             go_on(on_step(StepReport { step, steps: self.steps, state }).await, step)?;
         }

@@ -78,7 +78,8 @@ impl Pass {
         });
     }
 
-    /// Replays the pass by `model`; `prefix` embeds the prefix of an input, by the same model.
+    /// Replays the pass by `model` at the `temperature` that the rollouts were drawn at; `prefix` embeds the prefix of an
+    /// input, by the same model.
     ///
     /// # Errors
     /// Those of `prefix`; where a rollout is not one of this model.
@@ -86,12 +87,13 @@ impl Pass {
         &self,
         model: &UniGen,
         rollouts: &[Rollout],
+        temperature: f32,
         delimiters: [u32; 2],
         mut prefix: impl FnMut(usize) -> Result<Prefix>,
         device: &Device,
     ) -> Result<Replayed> {
         let prefixes = self.groups.iter().map(|&group| prefix(group)).collect::<Result<Vec<_>>>()?;
-        let logits = target_logits(model, &prefixes, &self.targets, delimiters)?;
+        let logits = target_logits(model, &prefixes, &self.targets, delimiters)? / temperature;
         let rows: Vec<i32> = self.rows.iter().map(|&row| row as i32).collect();
         let logits = logits.select(0, Tensor::<1, Int>::from_ints(rows.as_slice(), device));
         let groups = CodeGroups::new(model.config().code_groups.clone());

@@ -4,12 +4,13 @@ use anyhow::{Result, ensure};
 use pollster::FutureExt;
 use serde::{Deserialize, Serialize};
 use unigen_core::model::UniGen;
-use unigen_core::sampling::{Flow, MaskedDecoding, Path, Prefix, Seeds, StepReport, text_guidance};
+use unigen_core::sampling::{Branch, Flow, MaskedDecoding, Order, Path, Prefix, Seeds, StepReport};
 
 use crate::data::stickers::rng_at;
 use rand::RngExt;
 
-/// The section `[rollout]`: how samples are drawn. There is no guidance, so that what is drawn is the policy itself.
+/// The section `[rollout]`: how samples are drawn. There is no guidance and positions come in an order of their own, so that what is
+/// drawn is the policy itself: a sample's probability is that of its codes, one by one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sampling {
@@ -17,13 +18,14 @@ pub struct Sampling {
     pub samples: usize,
     /// Decoding steps.
     pub steps: usize,
-    /// Noise on the choice of codes that are kept at first, as in a model's generation.json.
+    /// Of the softmax that codes are drawn from, in rollouts, replays and the reference alike: the policy. Below 1 samples are
+    /// nearer to what guidance draws.
     pub temperature: f32,
 }
 
 impl Default for Sampling {
     fn default() -> Self {
-        Self { samples: 8, steps: 8, temperature: 3.0 }
+        Self { samples: 8, steps: 8, temperature: 0.7 }
     }
 }
 
@@ -78,10 +80,9 @@ impl Sampling {
                 log_probs: vec![0.0; tokens],
             })
             .collect();
-        let decoding =
-            MaskedDecoding { steps: self.steps, temperature: self.temperature, path: Path::Cached };
+        let decoding = MaskedDecoding { steps: self.steps, order: Order::Scattered, path: Path::Cached };
         let targets = vec![vec![None; tokens]; images];
-        let branches = text_guidance(1.0, prefixes, vec![]);
+        let branches = [Branch { weight: 1.0 / self.temperature, prefixes }];
         let on_step = async |report: StepReport<'_>| {
             // A device that cannot be read ends the decoding with an error.
             let Ok(now) = report.preview().await else { return Flow::Cancel };
@@ -122,8 +123,8 @@ impl Sampling {
             self.steps
         );
         ensure!(
-            (0.0..=100.0).contains(&self.temperature),
-            "rollout.temperature is {}; choose 0 to 100",
+            (0.1..=10.0).contains(&self.temperature),
+            "rollout.temperature is {}; choose 0.1 to 10",
             self.temperature
         );
         Ok(())

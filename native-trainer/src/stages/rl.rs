@@ -349,6 +349,7 @@ impl RlStage {
         rollouts: &[Rollout],
         device: &Device,
     ) -> Result<Vec<Vec<f32>>> {
+        let temperature = self.settings.rollout.temperature;
         let prefix = |group: usize| inputs[group].prefix(&self.reference, device);
         let of = |pass: &Pass| -> Result<Vec<f32>> {
             if self.settings.beta == 0.0 {
@@ -358,7 +359,10 @@ impl RlStage {
                     .map(|&(rollout, at)| rollouts[rollout].log_probs[at])
                     .collect());
             }
-            floats(pass.replay(&self.reference, rollouts, self.delimiters(), prefix, device)?.log_probs)
+            floats(
+                pass.replay(&self.reference, rollouts, temperature, self.delimiters(), prefix, device)?
+                    .log_probs,
+            )
         };
         passes.iter().map(of).collect()
     }
@@ -367,8 +371,9 @@ impl RlStage {
     fn objective(&self, model: &UniGen, experience: &Experience, index: usize) -> Result<(Terms, Tensor<1>)> {
         let Experience { inputs, rollouts, passes, reference, .. } = experience;
         let (pass, device) = (&passes[index], &self.device);
+        let temperature = self.settings.rollout.temperature;
         let prefix = |group: usize| inputs[group].prefix(model, device);
-        let replayed = pass.replay(model, rollouts, self.delimiters(), prefix, device)?;
+        let replayed = pass.replay(model, rollouts, temperature, self.delimiters(), prefix, device)?;
         let of_tokens = |value: &dyn Fn(usize, usize) -> f32| {
             let values: Vec<f32> = pass.tokens.iter().map(|&(rollout, at)| value(rollout, at)).collect();
             Tensor::<1>::from_floats(values.as_slice(), device)

@@ -178,6 +178,32 @@ fn parts_of_a_batch_add_up_to_its_gradient() {
 }
 
 #[test]
+fn samples_that_are_worth_the_same_teach_nothing() {
+    // The mean of the scores of drawn codes is zero, unless likely ones are kept: then it points towards a sharper policy,
+    // and so do the gradients of all rounds.
+    let folder = model_folder();
+    let mut settings = Settings { beta: 0.0, ..settings(&folder) };
+    settings.rollout.temperature = 0.3;
+    settings.training.batch = 8;
+    let (stage, model) = open(&settings);
+    let gradient = |round: u64| -> Vec<f32> {
+        let mut experience = stage.0.gather(&model.valid(), round).unwrap();
+        experience.advantages.fill(Some(1.0));
+        let parts = (0..experience.passes.len())
+            .map(|index| stage.0.objective(&model, &experience, index).unwrap().0.loss.backward())
+            .map(|gradients| HostGradients::read(&model, gradients).unwrap());
+        parts.reduce(HostGradients::plus).unwrap().into_values().into_values().flatten().collect()
+    };
+    let rounds: Vec<Vec<f32>> = (0..4).map(gradient).collect();
+    let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
+    let sum: Vec<f32> = (0..rounds[0].len()).map(|i| rounds.iter().map(|round| round[i]).sum()).collect();
+    let alone: f64 = rounds.iter().map(|round| product(round, round)).sum();
+    // 1 where rounds have nothing in common, 4 where they are the same.
+    let common = product(&sum, &sum) / alone;
+    assert!((0.5..1.5).contains(&common), "{common}");
+}
+
+#[test]
 fn the_flattest_groups_are_left_out() {
     let folder = model_folder();
     let mut settings = settings(&folder);
