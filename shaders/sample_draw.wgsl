@@ -52,9 +52,6 @@ var<workgroup> lanes: array<Seen, 256>;
 fn guided(row: u32, class_index: u32) -> f32 {
     let rows = info.images * info.tokens;
     var at = row * info.classes + class_index;
-    if (info.branches == 1u) {
-        return logits[at];
-    }
     var sum = 0.0;
     for (var branch = 0u; branch < info.branches; branch++) {
         sum += logits[at] * info.weights[branch];

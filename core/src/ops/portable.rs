@@ -177,7 +177,7 @@ pub fn sample_draw(
     let (rows, classes, device) = (images * tokens, logits.dims()[1], logits.device());
     let branches = weights.iter().enumerate().map(|(branch, &weight)| {
         let part = logits.clone().narrow(0, branch * rows, rows);
-        if weights.len() == 1 { part } else { part * weight }
+        if weight == 1.0 { part } else { part * weight }
     });
     let logits = branches.reduce(|sum, branch| sum + branch).unwrap_or(logits.clone());
 

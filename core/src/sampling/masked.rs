@@ -130,7 +130,7 @@ pub(super) enum StepState<'a> {
 /// What a step has drawn.
 #[derive(Debug, Clone)]
 pub struct Preview {
-    /// Per image, the codes drawn so far (before re-masking).
+    /// Per image, the codes drawn so far (before re-masking); 0 where none has been, as a scattered order may leave it.
     pub codes: Vec<Vec<u32>>,
     /// Per image, the log-probabilities that those codes had when they were drawn, guided, at temperature 1.
     pub log_probs: Vec<Vec<f32>>,
@@ -222,37 +222,36 @@ impl MaskedDecoding {
         let mut temperature = self.order.temperature();
         for step in 1..=self.steps {
             let unknown = unknown_positions(&codes);
-            let logits = block.guided_logits(model, branches, prepared.as_ref(), &codes, &unknown);
+            let left = unknown.iter().zip(&initially);
+            let left: Vec<usize> =
+                left.map(|(unknown, &all)| still_masked(all, unknown.len(), step, self.steps)).collect();
+            // In an order that is known beforehand, only what will stay is drawn; the last step draws all.
+            let wanted = match &turns {
+                Some(turns) if step < self.steps => {
+                    (0..images).map(|i| highest(&unknown[i], &turns[i], left[i])).collect()
+                }
+                _ => unknown.clone(),
+            };
+            let logits = block.guided_logits(model, branches, prepared.as_ref(), &codes, &wanted);
             let classes = logits.dims()[1];
             let logits = read(logits).await?;
             temperature *= 1.0 - step as f32 / self.steps as f32;
             let mut rows = logits.chunks(classes);
-            drawn.masked = codes.iter().map(|c| vec![false; c.len()]).collect();
-            for (image, unknown) in unknown.iter().enumerate() {
-                let mut confidence = Vec::with_capacity(unknown.len());
-                for (&position, row) in unknown.iter().zip(&mut rows) {
+            drawn.masked = codes.iter().map(|c| c.iter().map(Option::is_none).collect()).collect();
+            for (image, wanted) in wanted.iter().enumerate() {
+                let mut confidence = vec![0.0; codes[image].len()];
+                for (&position, row) in wanted.iter().zip(&mut rows) {
                     let draw = |class| noise.token(step - 1, image, position, class);
                     let (code, log_p) = draw_code(row, &model.config().code_groups, draw);
                     drawn.codes[image][position] = code;
                     drawn.log_probs[image][position] = log_p;
-                    confidence.push(match &turns {
-                        Some(turns) => turns[image][position],
-                        None => {
-                            let noise = noise.confidence(step - 1, image, position);
-                            log_p.max(ops::sample::LEAST_LOG_P) + temperature * noise
-                        }
-                    });
+                    let noise = noise.confidence(step - 1, image, position);
+                    confidence[position] = log_p.max(ops::sample::LEAST_LOG_P) + temperature * noise;
                 }
-                if unknown.is_empty() {
-                    continue;
-                }
-                let m = still_masked(initially[image], unknown.len(), step, self.steps);
-                let mut sorted = confidence.clone();
-                sorted.sort_by(f32::total_cmp);
-                let threshold = sorted.get(m).copied().unwrap_or(f32::INFINITY);
-                for (&position, &c) in unknown.iter().zip(&confidence) {
-                    drawn.masked[image][position] = c < threshold;
-                    codes[image][position] = (c >= threshold).then_some(drawn.codes[image][position]);
+                let scores = turns.as_ref().map_or(&confidence, |turns| &turns[image]);
+                for position in highest(&unknown[image], scores, left[image]) {
+                    drawn.masked[image][position] = false;
+                    codes[image][position] = Some(drawn.codes[image][position]);
                 }
             }
             let report = StepReport { step, steps: self.steps, state: StepState::Here(&drawn) };
@@ -289,6 +288,14 @@ pub(super) fn go_on(flow: Flow, step: usize) -> Result<()> {
 /// Positions of each image's masked codes.
 pub(super) fn unknown_positions(codes: &[Vec<Option<u32>>]) -> Vec<Vec<usize>> {
     codes.iter().map(|c| (0..c.len()).filter(|&p| c[p].is_none()).collect()).collect()
+}
+
+/// Those of `positions` that stay when the `left` with the lowest scores are masked again; equals stay together.
+fn highest(positions: &[usize], scores: &[f32], left: usize) -> Vec<usize> {
+    let mut sorted: Vec<f32> = positions.iter().map(|&position| scores[position]).collect();
+    sorted.sort_by(f32::total_cmp);
+    let threshold = sorted.get(left).copied().unwrap_or(f32::INFINITY);
+    positions.iter().copied().filter(|&position| scores[position] >= threshold).collect()
 }
 
 /// One draw a group by the Gumbel-max trick; the code, and the sum of the groups' log-probabilities.
