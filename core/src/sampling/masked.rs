@@ -205,12 +205,12 @@ impl MaskedDecoding {
         }
         let device = branches[0].prefixes[0].rows.device();
         let block = Block::of_branches(model, branches, &targets, delimiters, &device);
-        let turns = self.order.turns(images, targets[0].len(), noise);
         if let (Path::Cached, true, Some(seeds)) =
             (self.path, ops::sample::on_device(&device), noise.seeds(images))
         {
-            return self.decode_on_device(model, branches, &block, &targets, seeds, turns, on_step).await;
+            return self.decode_on_device(model, branches, &block, &targets, seeds, on_step).await;
         }
+        let turns = self.order.turns(images, targets[0].len(), noise);
         let mut codes = targets;
         let mut drawn = Preview {
             codes: codes.iter().map(|c| c.iter().map(|c| c.unwrap_or(0)).collect()).collect(),

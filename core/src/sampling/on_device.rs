@@ -3,7 +3,7 @@
 use super::masked::{
     Block, Branch, Flow, MaskedDecoding, StepReport, StepState, go_on, read_codes, unknown_positions,
 };
-use super::scheduled;
+use super::{Seeds, scheduled};
 use crate::error::Result;
 use crate::model::UniGen;
 use crate::ops::sample::{Sampler, sample_draw, sample_keep};
@@ -19,7 +19,6 @@ impl MaskedDecoding {
         block: &Block,
         targets: &[Vec<Option<u32>>],
         seeds: Vec<u64>,
-        turns: Option<Vec<Vec<f32>>>,
         mut on_step: impl AsyncFnMut(StepReport<'_>) -> Flow,
     ) -> Result<Vec<Vec<u32>>> {
         let (images, tokens) = (targets.len(), targets.first().map_or(0, Vec::len));
@@ -29,7 +28,9 @@ impl MaskedDecoding {
             .map(|step| unknown.iter().map(|unknown| scheduled(unknown.len(), step, self.steps)).collect())
             .collect();
         let weights = branches.iter().map(|branch| branch.weight).collect();
-        let sampler = Sampler::new(weights, model.config().code_groups.clone(), seeds, &schedule, &device);
+        let noise = Seeds(seeds);
+        let turns = self.order.turns(images, tokens, &noise);
+        let sampler = Sampler::new(weights, model.config().code_groups.clone(), noise.0, &schedule, &device);
 
         let live = block.live(model, &vec![(0..tokens).collect(); images]);
         let cache = block.prefill(model);
