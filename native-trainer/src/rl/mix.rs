@@ -11,7 +11,9 @@ use unigen_core::model::UniGen;
 use unigen_core::sampling::Prefix;
 use unigen_core::sequence::{EditBranch, Sequence};
 
-use crate::data::stickers::{Renderer, Split, caption, edit_at, rng_at, scene_at, training_prompt};
+use crate::data::stickers::{
+    Renderer, Split, caption, description, edit_at, rng_at, scene_at, training_prompt,
+};
 use crate::stages::base::{Base, Lesson};
 use crate::stages::batch::Example;
 use crate::stages::mix::turn;
@@ -126,7 +128,8 @@ impl Mix {
                 let [before, wanted] = [&edit.before, &edit.after].map(render);
                 let instruction = base.tokens(&edit.instruction)?;
                 let plan = layouts.edit(EditBranch::Full, &instruction, base.features(&before)?, tokens);
-                let (text, description) = (edit.instruction, edit.description);
+                // In full: of every other edit a caption is true before it, too, and no reward could tell that it is done.
+                let (text, description) = (edit.instruction, description(&edit.after));
                 let (before, wanted) = (Some(before), Some(wanted));
                 Input { task, text, description, before, wanted, plan, semantic, source }
             }

@@ -3,7 +3,7 @@
 use rand::{Rng, RngExt};
 
 use super::{
-    Relation, Scene,
+    Pose, Relation, Scene,
     sample::pick,
     scene::Group,
     words::{
@@ -33,16 +33,7 @@ pub fn description(scene: &Scene) -> String {
     }
     let places = scene.objects.iter().map(|object| {
         let thing = counted_in_pairs(object.class, scene.color_of(object), 1);
-        let flipped = if object.flipped { ", mirrored" } else { "" };
-        let pose = match object.rotation.rem_euclid(360.) {
-            angle if !(5. ..=355.).contains(&angle) => "",
-            angle if angle < 60. => ", tilted to the right",
-            angle if angle <= 120. => ", turned to the right",
-            angle if angle < 240. => ", upside down",
-            angle if angle <= 300. => ", turned to the left",
-            _ => ", tilted to the left",
-        };
-        format!("{thing} {}{flipped}{pose}", in_region(region(object.center)))
+        format!("{thing} {}{}", in_region(region(object.center)), Pose::of(object).told())
     });
     format!("{} on {background}{style}", places.collect::<Vec<_>>().join("; "))
 }

@@ -99,6 +99,12 @@ pub fn another_scene(rng: &mut impl Rng, scene: &Scene) -> Option<Scene> {
     (!after.objects.is_empty()).then_some(after)
 }
 
+/// The scene with one object mirrored or turned; none where that would not show.
+pub fn posed_scene(rng: &mut impl Rng, scene: &Scene) -> Option<Scene> {
+    let step = if rng.random_bool(0.5) { flip(rng, scene) } else { turn(rng, scene) };
+    step.map(|step| step.after)
+}
+
 /// A scene that leaves room for the edit.
 fn sample_before(rng: &mut impl Rng, split: Split, kind: EditKind) -> Option<Scene> {
     use EditKind::*;

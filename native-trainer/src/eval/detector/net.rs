@@ -161,20 +161,21 @@ impl DetectorNet {
     /// Pixels `[b, h, w, 3]` in [-1, 1] → `[b, h/4, w/4, 96]`: an object's logit, its box, logits of the classes and of
     /// the colours in each cell. Sides must be multiples of [`MULTIPLE`].
     pub fn forward(&self, pixels: &Tensor<4>) -> Tensor<4> {
-        self.outputs(self.levels(pixels.clone()))
+        self.out.forward(self.cells(self.levels(pixels.clone())))
     }
 
-    /// [`Self::forward`] with the [`Self::features`] that it is made of.
-    pub fn forward_with_features(&self, pixels: &Tensor<4>) -> (Tensor<4>, [Tensor<4>; 3]) {
+    /// [`Self::forward`] with what it is made of: the head's hidden layer `[b, h/4, w/4, head]` and the [`Self::features`].
+    pub fn forward_with_features(&self, pixels: &Tensor<4>) -> (Tensor<4>, Tensor<4>, [Tensor<4>; 3]) {
         let levels = self.levels(pixels.clone());
-        (self.outputs(levels.clone()), levels)
+        let cells = self.cells(levels.clone());
+        (self.out.forward(cells.clone()), cells, levels)
     }
 
-    fn outputs(&self, [fine, middle, coarse]: [Tensor<4>; 3]) -> Tensor<4> {
+    fn cells(&self, [fine, middle, coarse]: [Tensor<4>; 3]) -> Tensor<4> {
         let middle = middle + upsample2(self.coarse_up.forward(coarse));
         let x = fine + upsample2(self.middle_up.forward(middle));
         let x = self.head.forward(swish(self.head_norm.forward(x)));
-        self.out.forward(swish(self.out_norm.forward(x)))
+        swish(self.out_norm.forward(x))
     }
 }
 

@@ -5,7 +5,8 @@ use rand::{Rng, RngExt};
 
 use super::Damage;
 use crate::data::stickers::{
-    Facts, Renderer, Scene, Split, another_scene, caption, description, rng_at, sample_scene, scene_at,
+    Facts, Renderer, Scene, Split, another_scene, caption, description, posed_scene, rng_at, sample_scene,
+    scene_at,
 };
 
 /// A picture with what is right and what is wrong of it.
@@ -24,8 +25,10 @@ pub struct Pair {
     pub false_scene: Option<Scene>,
 }
 
-/// Share of descriptions in full, all others being captions.
-const IN_FULL: f64 = 0.15;
+/// Share of descriptions in full, by which edits are scored, all others being captions.
+const IN_FULL: f64 = 0.4;
+/// Share of scenes in which something is mirrored or turned, and of near scenes that differ in that.
+const POSED: f64 = 0.3;
 /// How many near scenes are tried for one of which the text says something else.
 const TRIES: usize = 16;
 
@@ -33,6 +36,11 @@ const TRIES: usize = 16;
 pub fn pair_at(renderer: &Renderer, split: Split, seed: u64, index: u64, size: u32) -> Pair {
     let rng = &mut rng_at(seed ^ 0x5EED_9A12, index);
     let mut scene = scene_at(split, seed, index);
+    if rng.random_bool(POSED)
+        && let Some(posed) = posed_scene(rng, &scene)
+    {
+        scene = posed;
+    }
     let in_full = rng.random_bool(IN_FULL);
     let (right, wrong) = loop {
         // The same words as far as the scenes are the same.
@@ -71,7 +79,11 @@ pub fn pair_at(renderer: &Renderer, split: Split, seed: u64, index: u64, size: u
 
 /// A scene near to `scene` that `differs`.
 fn near(rng: &mut impl Rng, scene: &Scene, differs: impl Fn(&Scene) -> bool) -> Option<Scene> {
-    (0..TRIES).find_map(|_| another_scene(rng, scene).filter(|other| differs(other)))
+    (0..TRIES).find_map(|_| {
+        let posed = rng.random_bool(POSED);
+        let other = if posed { posed_scene(rng, scene) } else { another_scene(rng, scene) };
+        other.filter(|other| differs(other))
+    })
 }
 
 #[cfg(test)]

@@ -7,8 +7,10 @@ use std::ops::Range;
 use unigen_core::nn::Linear;
 use unigen_core::ops::{self, conv::swish};
 
-use crate::data::stickers::{Facts, Pattern, Relation, Scene, Style, Surroundings, Tint, region, relations};
-use crate::eval::detector::{self, DetectorConfig, DetectorNet, Truth, decode};
+use crate::data::stickers::{
+    Facts, Pattern, Pose, Relation, Scene, Style, Surroundings, Tint, region, relations,
+};
+use crate::eval::detector::{self, DetectorConfig, DetectorNet, STRIDE, Truth, decode, middle};
 use crate::eval::geneval::Detection;
 use crate::optimizer::floats;
 
@@ -21,12 +23,23 @@ const STYLE: Range<usize> = SECOND.end..SECOND.end + Style::ALL.len();
 /// Width of the hidden layer of the surroundings.
 const HIDDEN: usize = 96;
 
-/// Objects as points, and the surroundings from the mean of the features.
+/// Objects as points with their poses, and the surroundings from the mean of the features.
 #[derive(Module, Debug)]
 pub struct Verifier {
     eyes: DetectorNet,
     hidden: Linear,
     surroundings: Linear,
+    poses: Linear,
+}
+
+/// What the network says of pictures.
+struct Output {
+    /// The detector's output.
+    objects: Tensor<4>,
+    /// Logits of [`Pose`] in the same cells, `[b, h/4, w/4, 12]`.
+    poses: Tensor<4>,
+    /// Logits `[b, 41]`.
+    surroundings: Tensor<2>,
 }
 
 /// What a picture shows, as the verifier sees it.
@@ -34,6 +47,8 @@ pub struct Verifier {
 pub struct Seen {
     /// Objects, boxes in pixels.
     pub objects: Vec<Detection>,
+    /// Of each object, the probabilities of its poses by [`Pose::index`].
+    pub poses: Vec<Vec<f32>>,
     /// Side of the picture in pixels.
     pub side: f32,
     /// Probabilities of [`Pattern::ALL`].
@@ -53,23 +68,24 @@ impl Verifier {
             eyes: DetectorNet::new(config, device)?,
             hidden: linear(inputs, HIDDEN),
             surroundings: linear(HIDDEN, STYLE.end),
+            poses: linear(config.head, Pose::COUNT),
         })
     }
 
-    /// Takes over a detector, so that only damaged pictures and the surroundings are left to learn.
+    /// Takes over a detector, so that only damaged pictures, poses and the surroundings are left to learn.
     pub(super) fn start_from(&mut self, detector: DetectorNet) {
         self.eyes = detector;
     }
 
-    /// Pixels `[b, h, w, 3]` in [-1, 1] → the detector's output and logits of the surroundings `[b, 41]`.
-    fn forward(&self, pixels: &Tensor<4>) -> (Tensor<4>, Tensor<2>) {
-        let (objects, levels) = self.eyes.forward_with_features(pixels);
+    /// Of pixels `[b, h, w, 3]` in [-1, 1].
+    fn forward(&self, pixels: &Tensor<4>) -> Output {
+        let (objects, cells, levels) = self.eyes.forward_with_features(pixels);
         let means = levels.map(|level| {
             let [batch, height, width, channels] = level.dims();
             level.reshape([batch, height * width, channels]).mean_dim(1).squeeze_dim::<2>(1)
         });
         let x = swish(self.hidden.forward(Tensor::cat(means.into(), 1)));
-        (objects, self.surroundings.forward(x))
+        Output { objects, poses: self.poses.forward(cells), surroundings: self.surroundings.forward(x) }
     }
 
     /// How wrong it sees `scenes`, drawn as pixels `[b, size, size, 3]`; some of them must have an object. → `[1]`
@@ -78,11 +94,22 @@ impl Verifier {
     /// Where no scene has an object.
     pub fn loss(&self, pixels: &Tensor<4>, scenes: &[&Scene]) -> Result<Tensor<1>> {
         let [_, height, width, _] = pixels.dims();
-        let (objects, logits) = self.forward(pixels);
+        let Output { objects, poses, surroundings: logits } = self.forward(pixels);
         let truths: Vec<Vec<Truth>> =
             scenes.iter().map(|scene| Truth::of(scene, width as u32, height as u32)).collect();
         let objects = detector::loss(objects, &truths)?.total;
         let device = logits.device();
+        let [_, rows, columns, _] = poses.dims();
+        let (cells, wanted): (Vec<i32>, Vec<u32>) = (0..scenes.len())
+            .flat_map(|image| truths[image].iter().zip(&scenes[image].objects).map(move |both| (image, both)))
+            .map(|(image, (truth, object))| {
+                let [row, column] = cell(&truth.bbox, rows, columns);
+                (((image * rows + row) * columns + column) as i32, Pose::of(object).index() as u32)
+            })
+            .unzip();
+        let cells = Tensor::<1, Int>::from_ints(cells.as_slice(), &device);
+        let poses = poses.reshape([(scenes.len() * rows * columns) as i32, -1]).select(0, cells);
+        let poses = ops::cross_entropy(poses, wanted);
         let entropy = |columns: Range<usize>, targets: Vec<(usize, usize)>| {
             if targets.is_empty() {
                 return Tensor::zeros([1], &device);
@@ -103,7 +130,7 @@ impl Verifier {
             + entropy(FIRST, tints(<[Tint]>::first))
             + entropy(SECOND, tints(<[Tint]>::last))
             + entropy(STYLE, styles);
-        Ok(objects + surroundings)
+        Ok(objects + poses + surroundings)
     }
 
     /// What pictures show: pixels `[b, size, size, 3]` in [-1, 1].
@@ -112,7 +139,7 @@ impl Verifier {
     /// Where the device fails.
     pub fn see(&self, pixels: &Tensor<4>) -> Result<Vec<Seen>> {
         let [_, _, side, _] = pixels.dims();
-        let (objects, logits) = self.forward(pixels);
+        let Output { objects, poses, surroundings: logits } = self.forward(pixels);
         let [_, rows, columns, channels] = objects.dims();
         let parts = [PATTERN, FIRST, SECOND, STYLE].map(|columns| {
             let batch = logits.dims()[0];
@@ -123,21 +150,36 @@ impl Verifier {
         let (patterns, first, second, styles) = (patterns?, first?, second?, styles?);
         let row = |(values, width): &(Vec<f32>, usize), i: usize| values[i * width..(i + 1) * width].to_vec();
         let objects = floats(objects).context("reading what the verifier sees")?;
+        let poses = floats(softmax(poses, 3)).context("reading the poses that the verifier sees")?;
         let pictures = objects.chunks(rows * columns * channels).enumerate();
         Ok(pictures
-            .map(|(i, output)| Seen {
-                objects: decode(output, rows, columns),
-                side: side as f32,
-                patterns: row(&patterns, i),
-                tints: [row(&first, i), row(&second, i)],
-                styles: row(&styles, i),
+            .map(|(i, output)| {
+                let objects = decode(output, rows, columns);
+                let pose = |object: &Detection| {
+                    let [row, column] = cell(&object.bbox, rows, columns);
+                    poses[((i * rows + row) * columns + column) * Pose::COUNT..][..Pose::COUNT].to_vec()
+                };
+                Seen {
+                    poses: objects.iter().map(pose).collect(),
+                    objects,
+                    side: side as f32,
+                    patterns: row(&patterns, i),
+                    tints: [row(&first, i), row(&second, i)],
+                    styles: row(&styles, i),
+                }
             })
             .collect())
     }
 }
 
+/// The cell, row and column, that the middle of a box in pixels lies in.
+fn cell(bbox: &[f32; 4], rows: usize, columns: usize) -> [usize; 2] {
+    let [x, y] = middle(bbox).map(|at| (at.max(0.0) as usize) / STRIDE);
+    [y.min(rows - 1), x.min(columns - 1)]
+}
+
 impl Seen {
-    /// The mean of how sure each of the facts is, 0 to 1; none where there are no facts. Sizes are not checked.
+    /// The mean of how sure each of the facts is, 0 to 1; none where there are no facts. Sizes are not checked, nor poses that nothing is said of.
     pub fn agrees(&self, facts: &Facts) -> Option<f32> {
         if facts.is_empty() {
             return None;
@@ -165,6 +207,11 @@ impl Seen {
                 let there =
                     self.objects.iter().filter(|object| object.class == class && self.third(object) == place);
                 sure.push(there.map(|object| object.score).fold(0.0, f32::max));
+            }
+            if let Some(pose) = thing.pose {
+                let like = self.objects.iter().zip(&self.poses).filter(|(object, _)| object.class == class);
+                let stands = like.map(|(object, poses)| object.score * poses[pose.index()]);
+                sure.push(stands.fold(0.0, f32::max));
             }
         }
         sure.extend(facts.relations.iter().map(|relation| self.relation(facts, relation)));
@@ -208,7 +255,7 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::stickers::{Class, Color};
+    use crate::data::stickers::{Class, Color, Turn};
 
     fn seen(objects: &[(&str, Option<Color>, [f32; 2])]) -> Seen {
         let one =
@@ -221,6 +268,10 @@ mod tests {
         });
         Seen {
             objects: objects.collect(),
+            poses: vec![
+                one(0, Pose::COUNT),
+                one(Pose { mirrored: true, turn: Turn::Left }.index(), Pose::COUNT),
+            ],
             side: 96.0,
             patterns: one(0, 5),
             tints: [one(Tint::Mint as usize, 14), one(Tint::Mint as usize, 14)],
@@ -240,6 +291,11 @@ mod tests {
             ("two dogs and a cat on a mint background", Some((1.0 + 0.5 + 1.0 + 1.0 + 1.0) / 5.0)),
             ("a red dog and a cat on a white background, at night", Some(5.0 / 7.0)),
             ("a dog on the left and a cat in the top right corner", Some(4.0 / 5.0)),
+            // Nothing else, twice thing, place and pose; red; background.
+            (
+                "a red dog on the left; a cat on the right, mirrored, turned to the left on a mint background",
+                Some(1.0),
+            ),
             ("joy", None),
         ] {
             let found = seen.agrees(&Facts::of(text));
