@@ -136,7 +136,7 @@ fn supervised_stages_refuse_what_cannot_work() {
     for (stage, settings, words) in [
         ("sft", &["model=absent"][..], ["absent", "no such folder"]),
         ("sft", &[&model, "vision=absent"], ["absent", "no such folder"]),
-        ("sft", &[&model, &encoder, "mix=[0,0,0]"], ["mix", "must not be 0"]),
+        ("sft", &[&model, &encoder, "mix=[0,0,0,0]"], ["mix", "must not be 0"]),
         ("sft", &[&model, &encoder, "drop_both=0.99"], ["drop_instruction + drop_both", "not 0 to 1"]),
         ("sft", &[&model, &encoder, "edits=0"], ["no pictures", ""]),
         ("align", &[&model], ["vision.safetensors", ""]),

@@ -2,16 +2,17 @@
 
 use anyhow::{Result, ensure};
 use image::RgbImage;
+use rand::seq::IndexedRandom;
 use std::path::PathBuf;
 use unigen_core::picture::Picture;
 
 use super::shards::ShardIndex;
-use super::stickers::{Renderer, Split, edit_at};
+use super::stickers::{EditKind, Renderer, Split, rng_at, sample_edit};
 
 /// Edits by index; an index beyond the last begins anew.
 pub enum EditSource {
-    /// Edits of scenes of a split, without end.
-    Stickers { renderer: Renderer, split: Split, seed: u64 },
+    /// Edits of scenes of a split, without end, of these kinds equally often.
+    Stickers { renderer: Renderer, split: Split, seed: u64, kinds: Vec<EditKind> },
     /// Samples of shards or jsonl files: pictures `before` and `after`, texts `instruction` and `description`.
     Own(ShardIndex),
 }
@@ -26,13 +27,14 @@ pub struct EditSample {
 }
 
 impl EditSource {
-    /// The edits in these files, or without any the sticker world's training edits.
+    /// The edits in these files, or without any the sticker world's training edits of `kinds`.
     ///
     /// # Errors
-    /// Where a file cannot be read or none has a sample.
-    pub fn open(own: &[PathBuf], seed: u64) -> Result<Self> {
+    /// Where a file cannot be read or none has a sample; where `kinds` are needed and there are none.
+    pub fn open(own: &[PathBuf], seed: u64, kinds: &[EditKind]) -> Result<Self> {
         if own.is_empty() {
-            return Ok(Self::Stickers { renderer: Renderer::new(), split: Split::Train, seed });
+            ensure!(!kinds.is_empty(), "edit_kinds is empty; name kinds of edit, such as \"add\"");
+            return Ok(Self::stickers(Split::Train, seed, kinds));
         }
         let index = ShardIndex::open(own)?;
         ensure!(!index.is_empty(), "the files of edits have no samples; check triples");
@@ -41,14 +43,17 @@ impl EditSource {
 
     /// Edits that no training shows.
     pub fn held_out(seed: u64) -> Self {
-        Self::Stickers { renderer: Renderer::new(), split: Split::Validation, seed }
+        Self::stickers(Split::Validation, seed, &EditKind::ALL)
+    }
+
+    fn stickers(split: Split, seed: u64, kinds: &[EditKind]) -> Self {
+        Self::Stickers { renderer: Renderer::new(), split, seed, kinds: kinds.into() }
     }
 
     /// What tells this source from others.
     pub fn name(&self) -> String {
         match self {
-            Self::Stickers { seed, split: Split::Train, .. } => format!("edits {seed}"),
-            Self::Stickers { seed, split, .. } => format!("edits {seed} {split:?}"),
+            Self::Stickers { seed, split, kinds, .. } => format!("edits {seed} {split:?} {kinds:?}"),
             Self::Own(index) => index.name(),
         }
     }
@@ -72,8 +77,10 @@ impl EditSource {
     /// Those of [`ShardIndex::usable`].
     pub fn read(&self, index: u64, size: u32) -> Result<EditSample> {
         match self {
-            Self::Stickers { renderer, split, seed } => {
-                let edit = edit_at(*split, *seed, index);
+            Self::Stickers { renderer, split, seed, kinds } => {
+                let rng = &mut rng_at(*seed, index);
+                let kind = kinds.choose(rng).copied();
+                let edit = sample_edit(rng, *split, kind);
                 let [before, after] =
                     [&edit.before, &edit.after].map(|scene| renderer.render(scene, size, size));
                 let (instruction, description) = (edit.instruction, edit.description);

@@ -5,6 +5,7 @@ use anyhow::{Context, Result};
 use burn::tensor::{Device, Tensor, TensorData};
 use image::RgbImage;
 use rand::RngExt;
+use rand::seq::IndexedRandom;
 use unigen_core::engine::layouts;
 use unigen_core::image_tokenizer::{lfq, pixels_from_images};
 use unigen_core::model::UniGen;
@@ -12,7 +13,7 @@ use unigen_core::sampling::Prefix;
 use unigen_core::sequence::{EditBranch, Sequence};
 
 use crate::data::stickers::{
-    Renderer, Split, caption, description, edit_at, rng_at, scene_at, training_prompt,
+    EditKind, Renderer, Split, caption, description, rng_at, sample_edit, scene_at, training_prompt,
 };
 use crate::stages::base::{Base, Lesson};
 use crate::stages::batch::Example;
@@ -76,6 +77,8 @@ impl Input {
 pub struct Mix {
     /// Shares of generation and editing.
     pub shares: [u64; 2],
+    /// Kinds of edit, all equally often; one that is named twice comes twice as often.
+    pub edit_kinds: Vec<EditKind>,
     /// What scenes and edits are drawn from.
     pub seed: u64,
     pub renderer: Renderer,
@@ -123,7 +126,9 @@ impl Mix {
                 Input { task, text, description, before: None, wanted: None, plan, semantic, source }
             }
             task @ Task::Edit => {
-                let edit = edit_at(Split::Train, self.seed, number);
+                let rng = &mut rng_at(self.seed, number);
+                let kind = self.edit_kinds.choose(rng).copied();
+                let edit = sample_edit(rng, Split::Train, kind);
                 let render = |scene| self.renderer.render(scene, size, size);
                 let [before, wanted] = [&edit.before, &edit.after].map(render);
                 let instruction = base.tokens(&edit.instruction)?;

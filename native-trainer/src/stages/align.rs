@@ -15,7 +15,7 @@ use super::base::{Base, Lesson, Lora};
 use super::batch::{Example, hidden};
 use super::exam::{self, exam, open_judge};
 use super::questions::ask;
-use crate::data::stickers::rng_at;
+use crate::data::stickers::{EditKind, rng_at};
 use crate::data::{Captioned, EditSample, EditSource, Source, SourceSettings, any_shape};
 use crate::eval::detector::Detector;
 use crate::train::{Evaluation, Loss, Stage, Training};
@@ -147,8 +147,10 @@ impl Stage for AlignStage {
         let judge = open_judge(settings.judge.as_deref(), &device.clone().without_autodiff())?;
         let (base, model) =
             Base::open(&settings.model, Some(&settings.model), settings.lora.as_ref(), device)?;
-        let (edits, pictures) =
-            (EditSource::open(&settings.triples, settings.seed)?, Source::open(&settings.data)?);
+        let (edits, pictures) = (
+            EditSource::open(&settings.triples, settings.seed, &EditKind::ALL)?,
+            Source::open(&settings.data)?,
+        );
         let training = Material { edits, pictures };
         let held_out =
             Material { edits: EditSource::held_out(exam::SEED), pictures: Source::held_out(exam::SEED) };

@@ -21,7 +21,7 @@ mod tests;
 
 use super::base::Base;
 use super::exam::{drawing_exam, exam, open_judge};
-use crate::data::stickers::{Renderer, rng_at};
+use crate::data::stickers::{EditKind, Renderer, rng_at};
 use crate::eval::detector::Detector;
 use crate::optimizer::{HostGradients, floats};
 use crate::rewards::http::HttpSettings;
@@ -57,6 +57,8 @@ pub struct Settings {
     pub patience: usize,
     /// Shares of generation and editing.
     pub mix: [u64; 2],
+    /// Kinds of edit, all equally often; name one twice and it comes twice as often.
+    pub edit_kinds: Vec<EditKind>,
     /// What prompts and edits are drawn from.
     pub seed: u64,
     /// What differences within a group are divided by, those of rewards and then of their sum.
@@ -101,6 +103,7 @@ impl Default for Settings {
             judge: None,
             patience: 3,
             mix: [1, 1],
+            edit_kinds: EditKind::ALL.into(),
             seed: 7,
             deviation: Deviation::Group,
             beta: 0.01,
@@ -145,6 +148,10 @@ impl Settings {
     fn check(&self, tokens: usize) -> Result<()> {
         self.rollout.check(tokens)?;
         ensure!(self.mix != [0, 0], "mix is {:?}; one of its shares must not be 0", self.mix);
+        ensure!(
+            self.mix[1] == 0 || !self.edit_kinds.is_empty(),
+            "edit_kinds is empty; name kinds of edit, or leave editing out with mix = [1, 0]"
+        );
         ensure!(self.updates > 0, "updates is 0; learn from the samples once at least");
         ensure!(
             self.replay.steps <= self.rollout.steps,
@@ -222,7 +229,12 @@ impl RlStage {
         );
         let judge = open_judge(settings.judge.as_deref(), &plain)?;
         let reference = Base::open(&settings.model, vision, None, &plain)?.1;
-        let mix = Mix { shares: settings.mix, seed: settings.seed, renderer: Renderer::new() };
+        let mix = Mix {
+            shares: settings.mix,
+            edit_kinds: settings.edit_kinds.clone(),
+            seed: settings.seed,
+            renderer: Renderer::new(),
+        };
         let stage = Self {
             settings: settings.clone(),
             base,
