@@ -76,12 +76,7 @@ impl Engine {
         if requests.is_empty() {
             return Ok(vec![]);
         }
-        if requests.iter().any(|r| r.image.is_empty()) {
-            return Err(Error::new(ErrorKind::Image, "image", "has no pixels")
-                .fix("give an image of at least 1 x 1 pixels"));
-        }
-        let size = self.config.image_size as u32;
-        let pictures: Vec<_> = requests.iter().map(|r| Picture::square(&r.image, size)).collect();
+        let pictures = requests.iter().map(|r| self.square(&r.image)).collect::<Result<Vec<_>>>()?;
         let layouts = layouts(&self.text);
         let prefix = |branch, text: &[u32], source: &Source| -> Prefix {
             let semantic = source.semantic.as_ref().map_or(0, |rows| rows.dims()[0]);
@@ -103,6 +98,15 @@ impl Engine {
         let branches = edit_guidance(text_scale, image_scale, full, image, none);
         let seeds = requests.iter().map(|r| r.seed).collect();
         self.decode(&branches, targets, seeds, settings, path, on_step).await
+    }
+
+    /// A user's picture in the size that the model works in.
+    pub(super) fn square(&self, image: &RgbImage) -> Result<RgbImage> {
+        if image.is_empty() {
+            return Err(Error::new(ErrorKind::Image, "image", "has no pixels")
+                .fix("give an image of at least 1 x 1 pixels"));
+        }
+        Ok(Picture::square(image, self.config.image_size as u32))
     }
 
     /// What stands for square pictures of `image_size` pixels a side, with their codes.

@@ -36,12 +36,7 @@ impl Engine {
         on_step: impl AsyncFnMut(StepReport<'_>) -> Flow,
     ) -> Result<Codes> {
         let InpaintRequest { image, mask, prompt, seed } = request;
-        if image.is_empty() {
-            return Err(Error::new(ErrorKind::Image, "image", "has no pixels")
-                .fix("give an image of at least 1 x 1 pixels"));
-        }
-        let picture = Picture::square(image, self.config.image_size as u32);
-        let known = self.codes(&[picture]).await?.swap_remove(0);
+        let known = self.codes(&[self.square(image)?]).await?.swap_remove(0);
         let targets = vec![self.outside(mask, image, &known)?];
         let request = GenerateRequest { prompt: prompt.clone(), seed: *seed };
         let drawn = self.draw(&[request], targets, settings, on_step).await?;

@@ -24,7 +24,7 @@ pub fn advantages(rewards: &[Option<f32>], size: usize, deviation: Deviation) ->
     Advantages { flat: flat as f64 / groups.len().max(1) as f64, values }
 }
 
-/// Of the groups of `size` samples side by side, whether each is among the `count` whose advantages are largest; 0: all are.
+/// Of the groups of `size` samples side by side, whether each is among the `count` whose advantages are largest.
 /// What the others would teach is little where advantages are by the deviation of the batch (as in DAPO, arXiv 2503.14476,
 /// section 3.2, which draws anew for groups without spread).
 pub fn widest(advantages: &[Option<f32>], size: usize, count: usize) -> Vec<bool> {
@@ -32,7 +32,7 @@ pub fn widest(advantages: &[Option<f32>], size: usize, count: usize) -> Vec<bool
     let spreads: Vec<f32> = advantages.chunks(size.max(1)).map(spread).collect();
     let mut order: Vec<usize> = (0..spreads.len()).collect();
     order.sort_by(|&a, &b| spreads[b].total_cmp(&spreads[a]));
-    let mut kept = vec![count == 0; spreads.len()];
+    let mut kept = vec![false; spreads.len()];
     order.into_iter().take(count).for_each(|group| kept[group] = true);
     kept
 }
@@ -81,7 +81,6 @@ mod tests {
     fn the_widest_groups_are_kept() {
         let advantages = [0.1, -0.1, 2.0, -2.0, 0.0, 0.0, 1.0, -1.0].map(Some);
         assert_eq!(widest(&advantages, 2, 2), [false, true, false, true]);
-        assert_eq!(widest(&advantages, 2, 0), [true; 4]);
         assert_eq!(widest(&advantages, 2, 9), [true; 4]);
     }
 
