@@ -2,12 +2,11 @@
 
 use anyhow::{Result, ensure};
 use image::RgbImage;
-use rand::seq::IndexedRandom;
 use std::path::PathBuf;
 use unigen_core::picture::Picture;
 
 use super::shards::ShardIndex;
-use super::stickers::{EditKind, Renderer, Split, rng_at, sample_edit};
+use super::stickers::{EditKind, Renderer, Split, edit_of};
 
 /// Edits by index; an index beyond the last begins anew.
 pub enum EditSource {
@@ -78,9 +77,7 @@ impl EditSource {
     pub fn read(&self, index: u64, size: u32) -> Result<EditSample> {
         match self {
             Self::Stickers { renderer, split, seed, kinds } => {
-                let rng = &mut rng_at(*seed, index);
-                let kind = kinds.choose(rng).copied();
-                let edit = sample_edit(rng, *split, kind);
+                let edit = edit_of(kinds, *split, *seed, index);
                 let [before, after] =
                     [&edit.before, &edit.after].map(|scene| renderer.render(scene, size, size));
                 let (instruction, description) = (edit.instruction, edit.description);

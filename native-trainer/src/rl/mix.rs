@@ -5,7 +5,6 @@ use anyhow::{Context, Result};
 use burn::tensor::{Device, Tensor, TensorData};
 use image::RgbImage;
 use rand::RngExt;
-use rand::seq::IndexedRandom;
 use unigen_core::engine::layouts;
 use unigen_core::image_tokenizer::{lfq, pixels_from_images};
 use unigen_core::model::UniGen;
@@ -13,7 +12,7 @@ use unigen_core::sampling::Prefix;
 use unigen_core::sequence::{EditBranch, Sequence};
 
 use crate::data::stickers::{
-    EditKind, Renderer, Split, caption, description, rng_at, sample_edit, scene_at, training_prompt,
+    EditKind, Renderer, Split, caption, description, edit_of, rng_at, scene_at, training_prompt,
 };
 use crate::stages::base::{Base, Lesson};
 use crate::stages::batch::Example;
@@ -126,9 +125,7 @@ impl Mix {
                 Input { task, text, description, before: None, wanted: None, plan, semantic, source }
             }
             task @ Task::Edit => {
-                let rng = &mut rng_at(self.seed, number);
-                let kind = self.edit_kinds.choose(rng).copied();
-                let edit = sample_edit(rng, Split::Train, kind);
+                let edit = edit_of(&self.edit_kinds, Split::Train, self.seed, number);
                 let render = |scene| self.renderer.render(scene, size, size);
                 let [before, wanted] = [&edit.before, &edit.after].map(render);
                 let instruction = base.tokens(&edit.instruction)?;

@@ -147,10 +147,8 @@ impl Stage for AlignStage {
         let judge = open_judge(settings.judge.as_deref(), &device.clone().without_autodiff())?;
         let (base, model) =
             Base::open(&settings.model, Some(&settings.model), settings.lora.as_ref(), device)?;
-        let (edits, pictures) = (
-            EditSource::open(&settings.triples, settings.seed, &EditKind::ALL)?,
-            Source::open(&settings.data)?,
-        );
+        let edits = EditSource::open(&settings.triples, settings.seed, &EditKind::ALL)?;
+        let pictures = Source::open(&settings.data)?;
         let training = Material { edits, pictures };
         let held_out =
             Material { edits: EditSource::held_out(exam::SEED), pictures: Source::held_out(exam::SEED) };

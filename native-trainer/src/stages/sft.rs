@@ -357,6 +357,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn generation_and_editing_take_turns_and_the_shares_are_exact() {
+        let tasks: Vec<_> = (0..160).map(|index| Task::of([3, 3, 8, 2], index)).collect();
+        for window in tasks.windows(16) {
+            let count = Task::ALL.map(|task| window.iter().filter(|(other, _)| *other == task).count());
+            assert_eq!(count, [3, 3, 8, 2]);
+        }
+        let images = tasks.iter().filter(|(task, _)| *task <= Task::Edit);
+        for (place, (task, number)) in images.enumerate() {
+            assert_eq!((*task, *number), (Task::ALL[place % 2], place as u64 / 2));
+        }
+    }
+
+    #[test]
     fn conditions_are_dropped_in_their_shares() {
         let mut rng = rng_at(1, 0);
         let drawn: Vec<_> = (0..20_000).map(|_| branch([0.05, 0.1], &mut rng)).collect();

@@ -62,15 +62,21 @@ pub struct Edit {
     pub description: String,
 }
 
-/// Edit `index` of a stream.
+/// Edit `index` of a stream of all kinds.
 pub fn edit_at(split: Split, seed: u64, index: u64) -> Edit {
-    sample_edit(&mut rng_at(seed, index), split, None)
+    edit_of(&EditKind::ALL, split, seed, index)
 }
 
-/// An edit of a kind, or of any. Neither of its scenes shows what is held out for another split, and at least one of them
+/// Edit `index` of a stream of `kinds`, all equally often; one that is named twice comes twice as often. There must be one.
+pub fn edit_of(kinds: &[EditKind], split: Split, seed: u64, index: u64) -> Edit {
+    let rng = &mut rng_at(seed, index);
+    let kind = pick(rng, kinds);
+    sample_edit(rng, split, kind)
+}
+
+/// An edit of a kind. Neither of its scenes shows what is held out for another split, and at least one of them
 /// belongs to this split.
-pub fn sample_edit(rng: &mut impl Rng, split: Split, kind: Option<EditKind>) -> Edit {
-    let kind = kind.unwrap_or_else(|| pick(rng, &EditKind::ALL));
+pub fn sample_edit(rng: &mut impl Rng, split: Split, kind: EditKind) -> Edit {
     loop {
         let Some(before) = sample_before(rng, split, kind) else { continue };
         let Some(Step { instruction, after, .. }) = take(rng, split, kind, &before) else { continue };
@@ -638,7 +644,7 @@ mod tests {
     use super::*;
 
     fn edits(kind: EditKind) -> impl Iterator<Item = Edit> {
-        (0..400).map(move |index| sample_edit(&mut rng_at(11, index), Split::Train, Some(kind)))
+        (0..400).map(move |index| sample_edit(&mut rng_at(11, index), Split::Train, kind))
     }
 
     /// The objects of one scene that the other lacks.

@@ -23,7 +23,7 @@ mod words;
 pub use caption::{caption, description};
 pub use classes::Class;
 pub use color::{Color, Tint};
-pub use edit::{Edit, EditKind, another_scene, edit_at, posed_scene, sample_edit};
+pub use edit::{Edit, EditKind, another_scene, edit_at, edit_of, posed_scene, sample_edit};
 pub use facts::{Facts, Pattern, Surroundings, Thing};
 pub use pose::{Pose, Turn};
 pub use prompts::{geneval_prompts, training_prompt};

@@ -35,7 +35,7 @@ pub fn held_out_cases(split: Split, seed: u64, each: u64) -> Vec<Case> {
     let case = |(index, kind): (u64, EditKind)| {
         // One stream a kind, so that more cases of each leave the first ones as they are.
         let mut rng = rng_at(seed, kind as u64 + EditKind::ALL.len() as u64 * index);
-        Case::from(sample_edit(&mut rng, split, Some(kind)))
+        Case::from(sample_edit(&mut rng, split, kind))
     };
     wanted.into_par_iter().map(case).collect()
 }
