@@ -46,7 +46,6 @@ pub struct Judged {
     pub instruction: String,
     /// `unigen edit` draws the same picture from this seed.
     pub seed: u64,
-    #[serde(flatten)]
     pub scores: Scores,
     /// What is not as it was asked for, one line each.
     pub reason: String,

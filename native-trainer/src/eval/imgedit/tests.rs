@@ -33,7 +33,9 @@ fn a_copy_is_worth_nothing_and_the_wanted_picture_all() {
     }
     let json = serde_json::to_value(&best).unwrap();
     assert_eq!(json["kinds"]["compose"]["images"], 8);
-    assert_eq!(json["images"][0]["type"], "add");
+    let first = &json["images"][0];
+    assert_eq!((&first["type"], first["instruction"].is_string()), (&"add".into(), true));
+    assert!(first["scores"]["instruction"].as_f64().unwrap() > 4.0);
     assert!(best.sheet().width() > 3 * SIZE);
 
     // What was asked for on another picture: the rest is not left alone.
