@@ -630,6 +630,8 @@ pub struct GenerationConfig {
     pub image_guidance_scale: f32,
     /// Decoding steps, 1 to the codes of an image.
     pub steps: usize,
+    /// Decoding steps of an edit, which takes most codes from the picture before: fewer do.
+    pub edit_steps: usize,
     /// Noise on the choice of codes that are kept at first, 0 to 100; it decays to none.
     pub temperature: f32,
     /// The longest prompt, in tokens; UniGen trains with 128.
@@ -643,6 +645,7 @@ impl Default for GenerationConfig {
             edit_guidance_scale: 3.0,
             image_guidance_scale: 1.5,
             steps: 12,
+            edit_steps: 12,
             temperature: 3.0,
             max_prompt_tokens: 128,
         }
@@ -653,13 +656,14 @@ impl GenerationConfig {
     /// The defaults for images of `tokens` codes, which may be fewer than the usual steps.
     pub fn of(tokens: usize) -> Self {
         let usual = Self::default();
-        Self { steps: usual.steps.min(tokens), ..usual }
+        Self { steps: usual.steps.min(tokens), edit_steps: usual.edit_steps.min(tokens), ..usual }
     }
 
     /// [`validate`](Config::validate), and fails where there are more steps than the `tokens` codes of an image.
     pub fn check(&self, tokens: usize) -> Result<()> {
         self.validate()?;
-        size("steps", self.steps, tokens)
+        size("steps", self.steps, tokens)?;
+        size("edit_steps", self.edit_steps, tokens)
     }
 }
 
@@ -676,6 +680,7 @@ impl Config for GenerationConfig {
             }
         }
         size("steps", self.steps, MAX_SIZE)?;
+        size("edit_steps", self.edit_steps, MAX_SIZE)?;
         size("max_prompt_tokens", self.max_prompt_tokens, 1 << 12)
     }
 }

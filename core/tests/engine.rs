@@ -204,6 +204,7 @@ fn bad_requests() {
     for (settings, words) in [
         (GenerationConfig { steps: 0, ..good.clone() }, ["steps", "is 0", "1 to 16777216"]),
         (GenerationConfig { steps: 17, ..good.clone() }, ["steps", "is 17", "1 to 16"]),
+        (GenerationConfig { edit_steps: 17, ..good.clone() }, ["edit_steps", "is 17", "1 to 16"]),
         (
             GenerationConfig { guidance_scale: f32::NAN, ..good.clone() },
             ["guidance_scale", "NaN", "0 to 100"],

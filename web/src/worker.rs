@@ -250,7 +250,7 @@ impl State {
             seed: request.seed,
             codes,
         });
-        let settings = told(&settings, settings.guidance_scale);
+        let settings = told(&settings, settings.steps, settings.guidance_scale);
         Ok(Outcome::Images { images: drawn.collect(), settings })
     }
 
@@ -260,6 +260,7 @@ impl State {
         let engine = &loaded.engine;
         let mut settings = over(&sampling, engine.generation());
         settings.edit_guidance_scale = sampling.guidance.unwrap_or(settings.edit_guidance_scale);
+        settings.edit_steps = sampling.steps.map_or(settings.edit_steps, |steps| steps as usize);
         let request = EditRequest {
             image: picture::from_page(&image, 255)?,
             instruction,
@@ -272,7 +273,7 @@ impl State {
         let images = engine.images(&codes).await.map_err(core)?;
         let drawn = images.iter().zip(codes);
         let drawn = drawn.map(|(image, codes)| Drawn { image: picture::to_page(image), seed, codes });
-        let settings = told(&settings, settings.edit_guidance_scale);
+        let settings = told(&settings, settings.edit_steps, settings.edit_guidance_scale);
         Ok(Outcome::Images { images: drawn.collect(), settings })
     }
 
@@ -289,7 +290,7 @@ impl State {
         let images = engine.images(std::slice::from_ref(&codes)).await.map_err(core)?;
         let drawn =
             images.iter().map(|image| Drawn { image: picture::to_page(image), seed, codes: codes.clone() });
-        let settings = told(&settings, settings.guidance_scale);
+        let settings = told(&settings, settings.steps, settings.guidance_scale);
         Ok(Outcome::Images { images: drawn.collect(), settings })
     }
 
@@ -409,8 +410,8 @@ impl Package {
             image_size: config.image_size as u32,
             grid: config.grid() as u32,
             sees: engine.sees(),
-            generate: told(usual, usual.guidance_scale),
-            edit: told(usual, usual.edit_guidance_scale),
+            generate: told(usual, usual.steps, usual.guidance_scale),
+            edit: told(usual, usual.edit_steps, usual.edit_guidance_scale),
             max_prompt_tokens: usual.max_prompt_tokens as u32,
             bytes: self.bytes,
         }
@@ -428,9 +429,9 @@ fn over(sampling: &Sampling, model: &GenerationConfig) -> GenerationConfig {
 }
 
 /// Settings as the page sees them.
-fn told(settings: &GenerationConfig, guidance: f32) -> Settings {
+fn told(settings: &GenerationConfig, steps: usize, guidance: f32) -> Settings {
     Settings {
-        steps: settings.steps as u32,
+        steps: steps as u32,
         guidance,
         image_guidance: settings.image_guidance_scale,
         temperature: settings.temperature,

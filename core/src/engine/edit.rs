@@ -1,6 +1,6 @@
 //! From a picture and an instruction to another picture.
 
-use super::{Engine, Source, layouts};
+use super::{Engine, Source, decoding, layouts};
 use crate::config::GenerationConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image_tokenizer::lfq::Codes;
@@ -97,7 +97,7 @@ impl Engine {
         let (text_scale, image_scale) = (settings.edit_guidance_scale, settings.image_guidance_scale);
         let branches = edit_guidance(text_scale, image_scale, full, image, none);
         let seeds = requests.iter().map(|r| r.seed).collect();
-        self.decode(&branches, targets, seeds, settings, path, on_step).await
+        self.decode(&branches, targets, seeds, decoding(settings.edit_steps, settings, path), on_step).await
     }
 
     /// A user's picture in the size that the model works in.
@@ -149,6 +149,17 @@ mod tests {
         assert!(kept(&cached[1]).chunks(4).all(|row| row[2] && row[3]));
         assert!(!kept(&cached[1]).iter().all(|&kept| kept));
         assert_ne!(cached[0], edit(Path::Cached, &[request(9)])[0]);
+    }
+
+    #[test]
+    fn edits_have_steps_of_their_own() {
+        let (engine, mut steps) = (engine(), vec![]);
+        let on_step = async |report: StepReport<'_>| {
+            steps.push((report.step, report.steps));
+            Flow::Continue
+        };
+        engine.edit(&request(1), engine.generation(), on_step).block_on().unwrap();
+        assert_eq!(steps, [(1, 3), (2, 3), (3, 3)]);
     }
 
     #[test]

@@ -173,7 +173,8 @@ impl Engine {
         let uncond = vec![prefix(&[])];
         let branches = text_guidance(settings.guidance_scale, cond, uncond);
         let seeds = requests.iter().map(|r| r.seed).collect();
-        self.decode(&branches, targets, seeds, settings, Path::Cached, on_step).await
+        let decoding = decoding(settings.steps, settings, Path::Cached);
+        self.decode(&branches, targets, seeds, decoding, on_step).await
     }
 
     /// Fills the `None`s of `targets`, one picture's codes each.
@@ -182,15 +183,9 @@ impl Engine {
         branches: &[Branch],
         targets: Vec<Vec<Option<u32>>>,
         seeds: Vec<u64>,
-        settings: &GenerationConfig,
-        path: Path,
+        decoding: MaskedDecoding,
         on_step: impl AsyncFnMut(StepReport<'_>) -> Flow,
     ) -> Result<Vec<Codes>> {
-        let decoding = MaskedDecoding {
-            steps: settings.steps,
-            order: Order::Confidence { temperature: settings.temperature },
-            path,
-        };
         let delimiters = [self.text.special().soi, self.text.special().eoi];
         decoding.decode(&self.model, branches, targets, delimiters, &Seeds(seeds), on_step).await
     }
@@ -286,6 +281,11 @@ fn check_text(config: &ModelConfig, text: &TextTokenizer) -> Result<()> {
     Ok(())
 }
 
+/// How pictures are drawn in so many steps.
+fn decoding(steps: usize, settings: &GenerationConfig, path: Path) -> MaskedDecoding {
+    MaskedDecoding { steps, order: Order::Confidence { temperature: settings.temperature }, path }
+}
+
 fn load_image_tokenizer(
     config: &TokenizerConfig,
     checkpoint: &Checkpoint,
@@ -343,7 +343,7 @@ mod tests {
         };
         let images = ImageTokenizer::new(&config.image_tokenizer, &device).unwrap();
         Engine {
-            generation: GenerationConfig { steps: 4, ..GenerationConfig::default() },
+            generation: GenerationConfig { steps: 4, edit_steps: 3, ..GenerationConfig::default() },
             text: TextTokenizer::from_bytes(&bpe).unwrap(),
             model: UniGen::new(&config, &device).map(&mut Seeded(0)),
             image_tokenizer: images.map(&mut Seeded(100)),

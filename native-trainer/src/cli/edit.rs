@@ -52,7 +52,7 @@ impl Edit {
         };
         let engine = Engine::open(&self.model, &self.compute.device())?;
         let settings = self.sampling.over_edits(engine.generation(), self.image_guidance_scale);
-        let bar = steps_bar(settings.steps)?;
+        let bar = steps_bar(settings.edit_steps)?;
         let on_step = async |_: StepReport<'_>| {
             bar.inc(1);
             Interrupt::flow()

@@ -91,10 +91,10 @@ impl Sampling {
         }
     }
 
-    /// The same for edits, where the text has its own scale.
+    /// The same for edits, where the text has its own scale and steps their own number.
     fn over_edits(&self, model: &GenerationConfig, image_guidance_scale: Option<f32>) -> GenerationConfig {
         GenerationConfig {
-            guidance_scale: model.guidance_scale,
+            edit_steps: self.steps.unwrap_or(model.edit_steps),
             edit_guidance_scale: self.guidance_scale.unwrap_or(model.edit_guidance_scale),
             image_guidance_scale: image_guidance_scale.unwrap_or(model.image_guidance_scale),
             ..self.over(model)
