@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use std::panic::resume_unwind;
 use std::thread;
 
-use super::{Deviation, Item, Missing, Reward, Score, normalised};
+use super::{Deviation, Groups, Item, Missing, Reward, Score, normalised};
 
 /// Spread of a reward within a group, in its own unit, below which its differences are rounding.
 const ROUNDING: f64 = 1e-5;
@@ -80,8 +80,9 @@ impl Ensemble {
     /// machines do so while the others compute; to overlap all of it with the next rollouts, call this on a thread.
     ///
     /// # Errors
-    /// Where the number of items is no multiple of `group`. A reward that fails is no error: see [`Scored::totals`].
-    pub fn score(&self, items: &[Item], group: usize, deviation: Deviation) -> Result<Scored> {
+    /// Where the number of items is no multiple of the size of a group. A reward that fails is no error: see [`Scored::totals`].
+    pub fn score(&self, items: &[Item], groups: Groups, deviation: Deviation) -> Result<Scored> {
+        let group = groups.size;
         ensure!(
             group > 0 && items.len().is_multiple_of(group),
             "{} items are not groups of {group}",
@@ -107,7 +108,7 @@ impl Ensemble {
             });
             found.flatten().collect()
         });
-        let totals = totals(&rewards, items.len(), group, deviation);
+        let totals = totals(&rewards, items.len(), groups, deviation);
         Ok(Scored { rewards, totals })
     }
 }
@@ -129,7 +130,7 @@ fn checked(mut scores: Vec<Score>, items: usize) -> Vec<Score> {
 }
 
 /// The weighted mean of the normalised scores of each of `items` items.
-fn totals(rewards: &[RewardScores], items: usize, group: usize, deviation: Deviation) -> Vec<Option<f32>> {
+fn totals(rewards: &[RewardScores], items: usize, groups: Groups, deviation: Deviation) -> Vec<Option<f32>> {
     let weighty = || rewards.iter().filter(|reward| reward.weight > 0.0);
     let counts: Vec<bool> =
         (0..items).map(|item| weighty().all(|reward| reward.scores[item].is_ok())).collect();
@@ -139,7 +140,7 @@ fn totals(rewards: &[RewardScores], items: usize, group: usize, deviation: Devia
         let scores = reward.scores.iter().zip(&counts);
         let scores: Vec<Option<f32>> =
             scores.map(|(score, counts)| score.as_ref().ok().copied().filter(|_| *counts)).collect();
-        for (total, score) in totals.iter_mut().zip(normalised(&scores, group, deviation, ROUNDING)) {
+        for (total, score) in totals.iter_mut().zip(normalised(&scores, groups, deviation, ROUNDING)) {
             *total = total.zip(score).map(|(total, score)| total + reward.weight / weight * score);
         }
     }
@@ -211,7 +212,7 @@ mod tests {
     fn rewards_count_by_weight_and_not_by_unit() {
         let ensemble =
             Ensemble::new(vec![member("a", 1.0, &[0., 1., 5., 5.]), member("b", 3.0, &[900., 100., 1., 2.])]);
-        let scored = ensemble.unwrap().score(&items(4), 2, Deviation::Group).unwrap();
+        let scored = ensemble.unwrap().score(&items(4), Groups::of(2), Deviation::Group).unwrap();
         // Within each pair a normalised score is 1 or -1, or 0 where there is no spread.
         let wanted = [(-1. + 3.) / 4., (1. - 3.) / 4., -3. / 4., 3. / 4.];
         for (found, wanted) in scored.totals.iter().zip(wanted) {
@@ -225,13 +226,15 @@ mod tests {
         let mut scores: Vec<Score> = [3., 1., 2., f32::NAN].map(Ok).into();
         scores[0] = Err(Missing("timed out".into()));
         let a = || Member { reward: Box::new(Fixed("a", scores.clone())), weight: 1.0 };
-        let scored = Ensemble::new(vec![a()]).unwrap().score(&items(4), 4, Deviation::Group).unwrap();
+        let scored =
+            Ensemble::new(vec![a()]).unwrap().score(&items(4), Groups::of(4), Deviation::Group).unwrap();
         assert_eq!(scored.totals, [None, Some(-1.0), Some(1.0), None]);
         assert_eq!(scored.reasons(), ["a: timed out", "a: the score is NaN"]);
         assert_eq!(scored.summaries()[0], Summary { name: "a".into(), mean: Some(1.5), missing: 0.5 });
         // A reward that is only watched decides nothing.
         let watched = vec![Member { weight: 0.0, ..a() }, member("b", 1.0, &[1., 2., 1., 2.])];
-        let scored = Ensemble::new(watched).unwrap().score(&items(4), 4, Deviation::Group).unwrap();
+        let scored =
+            Ensemble::new(watched).unwrap().score(&items(4), Groups::of(4), Deviation::Group).unwrap();
         assert_eq!(scored.totals, [-1.0, 1.0, -1.0, 1.0].map(Some));
         assert!(scored.reasons().is_empty());
     }
@@ -239,10 +242,10 @@ mod tests {
     #[test]
     fn scores_that_are_no_answer_are_missing() {
         let ensemble = Ensemble::new(vec![member("a", 1.0, &[1., 2., 3.])]).unwrap();
-        let scored = ensemble.score(&items(4), 2, Deviation::Group).unwrap();
+        let scored = ensemble.score(&items(4), Groups::of(2), Deviation::Group).unwrap();
         assert_eq!(scored.totals, [None; 4]);
         assert_eq!(scored.reasons(), ["a: 3 scores came back for 4 items"]);
-        assert!(ensemble.score(&items(4), 3, Deviation::Group).is_err());
+        assert!(ensemble.score(&items(4), Groups::of(3), Deviation::Group).is_err());
     }
 
     #[test]

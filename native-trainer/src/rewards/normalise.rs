@@ -9,34 +9,61 @@ pub enum Deviation {
     /// The deviation of the group, as in GRPO (arXiv 2402.03300, section 4.1.2): every group counts alike, also one whose
     /// samples differ by no more than the reward's own noise.
     Group,
-    /// The deviation within groups over the whole batch (after arXiv 2508.08221, which takes that of all samples): a group
-    /// counts by how much its samples differ, and what all samples do right or wrong teaches next to nothing.
+    /// The deviation within groups over all groups of a kind in the batch (after arXiv 2508.08221, which takes that of all
+    /// samples): a group counts by how much its samples differ, and what all samples do right or wrong teaches next to
+    /// nothing.
     Batch,
 }
 
-/// Each value minus the mean of its group of `size` values side by side, over a deviation; 0 in a group whose deviation
+/// Samples side by side, group after group, one group an input.
+#[derive(Debug, Clone, Copy)]
+pub struct Groups<'a> {
+    /// Samples of a group.
+    pub size: usize,
+    /// Of each group its kind, which is its task; empty: all are of one. Where one mistake moves the rewards of one kind
+    /// less than those of another (a description of an edit states more facts than a prompt), each has a measure of its
+    /// own, or the one would hardly be learned beside the other.
+    pub kinds: &'a [usize],
+}
+
+impl Groups<'_> {
+    /// Groups of one kind.
+    pub fn of(size: usize) -> Self {
+        Self { size, kinds: &[] }
+    }
+
+    fn kind(&self, group: usize) -> usize {
+        self.kinds.get(group).copied().unwrap_or_default()
+    }
+}
+
+/// Each value minus the mean of its group, over a deviation; 0 in a group whose deviation
 /// is `rounding` or less. What is missing stays so and takes no part.
 pub fn normalised(
     values: &[Option<f32>],
-    size: usize,
+    groups: Groups,
     deviation: Deviation,
     rounding: f64,
 ) -> Vec<Option<f32>> {
-    let size = size.max(1);
-    let groups: Vec<(f64, f64, usize)> = values.chunks(size).map(moments).collect();
-    let all: usize = groups.iter().map(|(.., count)| count).sum();
-    let pooled = groups.iter().map(|&(_, variance, count)| variance * count as f64).sum::<f64>();
-    let pooled = (pooled / all.max(1) as f64).sqrt();
-    let normalise = |(group, &(mean, variance, _)): (&[Option<f32>], &(f64, f64, usize))| {
+    let size = groups.size.max(1);
+    let found: Vec<(f64, f64, usize)> = values.chunks(size).map(moments).collect();
+    let pooled = |kind: usize| {
+        let alike = || (0..).zip(&found).filter(|&(group, _)| groups.kind(group) == kind);
+        let all: usize = alike().map(|(_, (.., count))| count).sum();
+        let sum: f64 = alike().map(|(_, &(_, variance, count))| variance * count as f64).sum();
+        (sum / all.max(1) as f64).sqrt()
+    };
+    let normalise = |(index, group): (usize, &[Option<f32>])| {
+        let (mean, variance, _) = found[index];
         let scale = match (variance.sqrt() > rounding, deviation) {
             (false, _) => 0.0,
             (true, Deviation::Group) => 1.0 / variance.sqrt(),
-            (true, Deviation::Batch) => 1.0 / pooled,
+            (true, Deviation::Batch) => 1.0 / pooled(groups.kind(index)),
         };
         let value = |value: &Option<f32>| value.map(|value| ((f64::from(value) - mean) * scale) as f32);
         group.iter().map(value).collect::<Vec<_>>()
     };
-    values.chunks(size).zip(&groups).flat_map(normalise).collect()
+    values.chunks(size).enumerate().flat_map(normalise).collect()
 }
 
 /// Mean, variance and number of the values that are there.
@@ -53,7 +80,7 @@ mod tests {
     use super::*;
 
     fn found(values: &[Option<f32>], deviation: Deviation) -> Vec<Option<f32>> {
-        normalised(values, 2, deviation, 1e-4)
+        normalised(values, Groups::of(2), deviation, 1e-4)
     }
 
     #[test]
@@ -78,10 +105,22 @@ mod tests {
     }
 
     #[test]
+    fn each_kind_has_its_own_measure() {
+        let values = [1.0, 5.0, 100.0, 128.0, 2.0, 2.2].map(Some);
+        let groups = Groups { size: 2, kinds: &[0, 1, 0] };
+        let found = normalised(&values, groups, Deviation::Batch, 1e-4);
+        assert_eq!(found[2..4], [Some(-1.0), Some(1.0)]);
+        // Those of the first kind as without the second.
+        let alone =
+            normalised(&[values[0], values[1], values[4], values[5]], Groups::of(2), Deviation::Batch, 1e-4);
+        assert_eq!([&found[..2], &found[4..]].concat(), alone);
+    }
+
+    #[test]
     fn missing_is_not_zero() {
         let values = [Some(5.0), None, Some(7.0), None, None, None];
         for deviation in [Deviation::Group, Deviation::Batch] {
-            let found = normalised(&values, 3, deviation, 1e-4);
+            let found = normalised(&values, Groups::of(3), deviation, 1e-4);
             assert_eq!(found, [Some(-1.0), None, Some(1.0), None, None, None]);
         }
     }

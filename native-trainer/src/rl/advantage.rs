@@ -1,6 +1,6 @@
 //! How much better a sample is than the others of its group.
 
-use crate::rewards::{Deviation, normalised};
+use crate::rewards::{Deviation, Groups, normalised};
 
 /// Spread of a group's rewards below which its differences are rounding.
 const FLAT: f64 = 1e-4;
@@ -14,12 +14,14 @@ pub struct Advantages {
     pub flat: f64,
 }
 
-/// `(reward - mean) / deviation` within each group of `size` samples side by side, 0 in a group without spread (GRPO,
+/// `(reward - mean) / deviation` within each group, 0 in a group without spread (GRPO,
 /// arXiv 2402.03300, section 4.1.2). Samples without a reward take no part.
-pub fn advantages(rewards: &[Option<f32>], size: usize, deviation: Deviation) -> Advantages {
-    let values = normalised(rewards, size, deviation, FLAT);
-    let groups: Vec<bool> =
-        values.chunks(size.max(1)).map(|group| group.iter().flatten().all(|&value| value == 0.0)).collect();
+pub fn advantages(rewards: &[Option<f32>], groups: Groups, deviation: Deviation) -> Advantages {
+    let values = normalised(rewards, groups, deviation, FLAT);
+    let groups: Vec<bool> = values
+        .chunks(groups.size.max(1))
+        .map(|group| group.iter().flatten().all(|&value| value == 0.0))
+        .collect();
     let flat = groups.iter().filter(|flat| **flat).count();
     Advantages { flat: flat as f64 / groups.len().max(1) as f64, values }
 }
@@ -37,18 +39,19 @@ pub fn widest(advantages: &[Option<f32>], size: usize, count: usize) -> Vec<bool
     kept
 }
 
-/// `rewards` plus `weight` times the normalised `consistency` of each group of `size` samples; a sample that lacks either
+/// `rewards` plus `weight` times the normalised `consistency` of each group; a sample that lacks either
 /// has none. A group without any consistency, as generation has it, keeps its rewards.
 pub fn with_consistency(
     rewards: &[Option<f32>],
     consistency: &[Option<f32>],
     weight: f32,
-    size: usize,
+    groups: Groups,
     deviation: Deviation,
 ) -> Vec<Option<f32>> {
-    let more = normalised(consistency, size, deviation, FLAT);
-    let groups = rewards.chunks(size.max(1)).zip(more.chunks(size.max(1)));
-    groups
+    let more = normalised(consistency, groups, deviation, FLAT);
+    let size = groups.size.max(1);
+    let pairs = rewards.chunks(size).zip(more.chunks(size));
+    pairs
         .flat_map(|(rewards, more)| {
             let none = more.iter().all(Option::is_none);
             let sum = |(reward, more): (&Option<f32>, &Option<f32>)| match (*reward, *more) {
@@ -68,12 +71,13 @@ mod tests {
     #[test]
     fn groups_without_spread_are_counted() {
         let rewards = [Some(1.0), Some(3.0), Some(100.0), Some(100.0)];
-        let found = advantages(&rewards, 2, Deviation::Group);
+        let found = advantages(&rewards, Groups::of(2), Deviation::Group);
         assert_eq!(found, Advantages { values: [-1.0, 1.0, 0.0, 0.0].map(Some).into(), flat: 0.5 });
-        assert_eq!(advantages(&rewards, 2, Deviation::Batch).flat, 0.5);
-        let rounding = advantages(&[Some(0.5), Some(0.500_01)], 2, Deviation::Batch);
+        assert_eq!(advantages(&rewards, Groups::of(2), Deviation::Batch).flat, 0.5);
+        let rounding = advantages(&[Some(0.5), Some(0.500_01)], Groups::of(2), Deviation::Batch);
         assert_eq!(rounding, Advantages { values: vec![Some(0.0); 2], flat: 1.0 });
-        let missing = advantages(&[Some(5.0), None, Some(7.0), None, None, None], 3, Deviation::Group);
+        let missing =
+            advantages(&[Some(5.0), None, Some(7.0), None, None, None], Groups::of(3), Deviation::Group);
         assert_eq!(missing.flat, 0.5);
     }
 
@@ -87,10 +91,21 @@ mod tests {
     #[test]
     fn consistency_counts_where_there_is_one() {
         let rewards = [1.0, 1.0, 2.0, 4.0].map(Some);
-        let found = with_consistency(&rewards, &[Some(0.2), Some(0.4), None, None], 0.5, 2, Deviation::Group);
+        let found = with_consistency(
+            &rewards,
+            &[Some(0.2), Some(0.4), None, None],
+            0.5,
+            Groups::of(2),
+            Deviation::Group,
+        );
         assert_eq!(found, [0.5, 1.5, 2.0, 4.0].map(Some));
-        let found =
-            with_consistency(&rewards, &[Some(0.2), None, Some(0.1), Some(0.1)], 0.5, 2, Deviation::Group);
+        let found = with_consistency(
+            &rewards,
+            &[Some(0.2), None, Some(0.1), Some(0.1)],
+            0.5,
+            Groups::of(2),
+            Deviation::Group,
+        );
         assert_eq!(found, [Some(1.0), None, Some(2.0), Some(4.0)]);
     }
 }

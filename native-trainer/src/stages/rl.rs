@@ -25,7 +25,7 @@ use crate::data::stickers::{EditKind, Renderer, rng_at};
 use crate::eval::detector::Detector;
 use crate::optimizer::{HostGradients, floats};
 use crate::rewards::http::HttpSettings;
-use crate::rewards::{Deviation, Ensemble, Item, RewardKind, RewardSettings, RewardSource, Scored};
+use crate::rewards::{Deviation, Ensemble, Groups, Item, RewardKind, RewardSettings, RewardSource, Scored};
 use crate::rl::{
     Input, Mix, Objective, Pass, Rollout, Sampling, Task, Terms, advantages, consistency, hacked, passes,
     widest, with_consistency,
@@ -282,12 +282,14 @@ impl RlStage {
             let reference = self.reference_log_probs(&passes, &inputs, &rollouts, &device)?;
             Ok((passes, reference))
         };
+        let kinds: Vec<usize> = inputs.iter().map(|input| input.task as usize).collect();
+        let groups = Groups { size: samples, kinds: &kinds };
         let ensemble = &self.rewards;
         // Rewards may wait for another machine meanwhile.
         let (scored, planned) = std::thread::scope(|scope| {
             let scored = scope.spawn(|| {
                 let start = Instant::now();
-                (ensemble.score(&items, samples, settings.deviation), start.elapsed().as_secs_f64())
+                (ensemble.score(&items, groups, settings.deviation), start.elapsed().as_secs_f64())
             });
             let planned = (settings.replay.groups == 0).then(|| plan(&vec![true; batch]));
             (scored.join(), planned)
@@ -298,9 +300,9 @@ impl RlStage {
         let steady = consistencies(&inputs, &rollouts, &images);
         let mut rewards = scored.totals.clone();
         if settings.consistency > 0.0 {
-            rewards = with_consistency(&rewards, &steady, settings.consistency, samples, settings.deviation);
+            rewards = with_consistency(&rewards, &steady, settings.consistency, groups, settings.deviation);
         }
-        let found = advantages(&rewards, samples, settings.deviation);
+        let found = advantages(&rewards, groups, settings.deviation);
         ensure!(
             found.values.iter().any(Option::is_some),
             "no sample of round {round} has a reward: {}",
@@ -312,7 +314,7 @@ impl RlStage {
             let groups = rewards.chunks(samples).zip(&inputs).filter(|(_, input)| input.task == task);
             let of_task: Vec<Option<f32>> = groups.flat_map(|(group, _)| group.to_vec()).collect();
             if !of_task.is_empty() {
-                let flat = advantages(&of_task, samples, settings.deviation).flat;
+                let flat = advantages(&of_task, Groups::of(samples), settings.deviation).flat;
                 scalars.push((format!("flat_groups/{}", task.name()).into(), flat));
             }
         }
