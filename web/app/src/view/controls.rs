@@ -148,7 +148,7 @@ fn Settings(app: App) -> impl IntoView {
             <Slider app id="steps" label=|t| t.steps range=(1.0, 48.0, 1.0) part=|sampling| &mut sampling.steps/>
             <Slider app id="guidance" label=|t| t.guidance range=(0.0, 12.0, 0.1) part=|sampling| &mut sampling.guidance/>
             <Show when=editing>
-                <Slider app id="image-guidance" label=|t| t.image_guidance range=(0.0, 6.0, 0.1)
+                <Slider app id="image-guidance" label=|t| t.image_guidance range=(0.0, 6.0, 0.05)
                     part=|sampling| &mut sampling.image_guidance/>
             </Show>
             <Show when=move || !editing()>
@@ -186,7 +186,8 @@ fn Slider(
         let chosen = *part(&mut app.sampling.get());
         chosen.or(*part(&mut app.own(app.task.get()))).unwrap_or(min)
     };
-    let digits = if step < 1.0 { 1 } else { 0 };
+    // As many as the step has.
+    let digits = if step < 0.1 { 2 } else { usize::from(step < 1.0) };
     view! {
         <div class="field">
             <div class="labelled"><label for=id>{move || label(app.t())}</label><output for=id>{move || format!("{:.digits$}", value())}</output></div>
