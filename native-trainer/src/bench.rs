@@ -233,6 +233,22 @@ pub fn groups(samples: usize, steps: usize) -> Result<Vec<Group>> {
         };
         let draw = || sampling.draw(&model, vec![prefix(&model, &plain)], tokens, DELIMITERS, [0, 0]);
         let rollouts = draw()?;
+        let all: Vec<usize> = (0..steps).collect();
+        let objective = Objective { beta: 0.01, clip: 0.0 };
+        let learn = |blocks: usize| -> Result<()> {
+            for pass in passes(&rollouts, &all, blocks, &[true]) {
+                let prefix = |_| Ok(prefix(&trained, &device));
+                let replayed =
+                    pass.replay(&trained, &rollouts, sampling.temperature, DELIMITERS, prefix, &device)?;
+                let ones = Tensor::<1>::ones([pass.tokens.len()], &device);
+                let old = replayed.log_probs.clone().detach();
+                let terms = objective.terms(replayed.log_probs, old.clone(), old, ones.clone(), ones);
+                HostGradients::read(&trained, terms.loss.backward())?;
+            }
+            Ok(())
+        };
+        // The allocator gives memory back to the system, and takes it anew, until something large was freed.
+        learn(32)?;
         let together = timed(&mut || draw().map(drop))?;
         let decoding = MaskedDecoding { steps, order: Order::Scattered, path: Path::Cached };
         let alone = timed(&mut || {
@@ -248,20 +264,6 @@ pub fn groups(samples: usize, steps: usize) -> Result<Vec<Group>> {
                 Ok(())
             })
         })?;
-        let all: Vec<usize> = (0..steps).collect();
-        let objective = Objective { beta: 0.01, clip: 0.0 };
-        let learn = |blocks: usize| -> Result<()> {
-            for pass in passes(&rollouts, &all, blocks, &[true]) {
-                let prefix = |_| Ok(prefix(&trained, &device));
-                let replayed =
-                    pass.replay(&trained, &rollouts, sampling.temperature, DELIMITERS, prefix, &device)?;
-                let ones = Tensor::<1>::ones([pass.tokens.len()], &device);
-                let old = replayed.log_probs.clone().detach();
-                let terms = objective.terms(replayed.log_probs, old.clone(), old, ones.clone(), ones);
-                HostGradients::read(&trained, terms.loss.backward())?;
-            }
-            Ok(())
-        };
         let update = [timed(&mut || learn(32))?, timed(&mut || learn(1))?];
         Ok(Group { task, prefix: rows, rollout: [together, alone], update })
     });
