@@ -260,7 +260,6 @@ impl State {
         let engine = &loaded.engine;
         let mut settings = over(&sampling, engine.generation());
         settings.edit_guidance_scale = sampling.guidance.unwrap_or(settings.edit_guidance_scale);
-        settings.edit_steps = sampling.steps.map_or(settings.edit_steps, |steps| steps as usize);
         let request = EditRequest {
             image: picture::from_page(&image, 255)?,
             instruction,
@@ -422,6 +421,7 @@ impl Package {
 fn over(sampling: &Sampling, model: &GenerationConfig) -> GenerationConfig {
     GenerationConfig {
         steps: sampling.steps.map_or(model.steps, |steps| steps as usize),
+        edit_steps: sampling.steps.map_or(model.edit_steps, |steps| steps as usize),
         image_guidance_scale: sampling.image_guidance.unwrap_or(model.image_guidance_scale),
         temperature: sampling.temperature.unwrap_or(model.temperature),
         ..model.clone()

@@ -337,16 +337,18 @@ mod tests {
             (vision.num_hidden_layers, vision.num_patches) = (2, Some(16));
         }
         let bpe = train_bpe(["a photo of a red apple".to_owned()], 300).unwrap();
+        let mut seeded = Seeded(0);
+        let model = UniGen::new(&config, &device).map(&mut seeded);
+        let image_tokenizer = ImageTokenizer::new(&config.image_tokenizer, &device).unwrap().map(&mut seeded);
         let tower = |vision: &VisionConfig| match Tower::new(&vision.into(), &device).unwrap() {
-            Tower::Siglip(tower) => Tower::Siglip(tower.map(&mut Seeded(200))),
-            Tower::Siglip2(tower) => Tower::Siglip2(tower.map(&mut Seeded(200))),
+            Tower::Siglip(tower) => Tower::Siglip(tower.map(&mut seeded)),
+            Tower::Siglip2(tower) => Tower::Siglip2(tower.map(&mut seeded)),
         };
-        let images = ImageTokenizer::new(&config.image_tokenizer, &device).unwrap();
         Engine {
             generation: GenerationConfig { steps: 4, edit_steps: 3, ..GenerationConfig::default() },
             text: TextTokenizer::from_bytes(&bpe).unwrap(),
-            model: UniGen::new(&config, &device).map(&mut Seeded(0)),
-            image_tokenizer: images.map(&mut Seeded(100)),
+            model,
+            image_tokenizer,
             vision: config.vision.as_ref().map(tower),
             device,
             config,
@@ -394,7 +396,6 @@ mod tests {
         let drawn = decoded(&ours.generate(&prompt, 16), &none);
         let same = difference(trained(&engine, &ours.generate(&prompt, 16), &none), drawn.clone());
         let other = difference(trained(&engine, &others.generate(&prompt, 16), &none), drawn);
-
         assert!(same < 1e-6 && other > 10.0 * same, "{same} {other}");
 
         let source = engine.source(&[picture(32, 32)]).block_on().unwrap().remove(0).0;
@@ -402,7 +403,6 @@ mod tests {
         for branch in [EditBranch::None, EditBranch::Image, EditBranch::Full] {
             let plan = ours.edit(branch, &prompt, semantic, 16);
             let same = difference(trained(&engine, &plan, &source), decoded(&plan, &source));
-
             assert!(same < 1e-6, "{branch:?} {same}");
         }
     }

@@ -18,12 +18,14 @@ pub struct Advantages {
 /// arXiv 2402.03300, section 4.1.2). Samples without a reward take no part.
 pub fn advantages(rewards: &[Option<f32>], groups: Groups, deviation: Deviation) -> Advantages {
     let values = normalised(rewards, groups, deviation, FLAT);
-    let groups: Vec<bool> = values
-        .chunks(groups.size.max(1))
-        .map(|group| group.iter().flatten().all(|&value| value == 0.0))
-        .collect();
-    let flat = groups.iter().filter(|flat| **flat).count();
-    Advantages { flat: flat as f64 / groups.len().max(1) as f64, values }
+    Advantages { flat: flat_share(&values, groups.size), values }
+}
+
+/// Share of groups of `size` samples side by side whose advantages are all 0, 0 to 1.
+pub fn flat_share(advantages: &[Option<f32>], size: usize) -> f64 {
+    let groups = || advantages.chunks(size.max(1));
+    let flat = groups().filter(|group| group.iter().flatten().all(|&value| value == 0.0)).count();
+    flat as f64 / groups().count().max(1) as f64
 }
 
 /// Of the groups of `size` samples side by side, whether each is among the `count` whose advantages are largest.

@@ -17,7 +17,7 @@ mod objective;
 mod replay;
 mod rollout;
 
-pub use advantage::{Advantages, advantages, widest, with_consistency};
+pub use advantage::{Advantages, advantages, flat_share, widest, with_consistency};
 pub use consistency::consistency;
 pub use hacking::hacked;
 pub use mix::{Input, Mix, Task};

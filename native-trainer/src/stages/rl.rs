@@ -27,8 +27,8 @@ use crate::optimizer::{HostGradients, floats};
 use crate::rewards::http::HttpSettings;
 use crate::rewards::{Deviation, Ensemble, Groups, Item, RewardKind, RewardSettings, RewardSource, Scored};
 use crate::rl::{
-    Input, Mix, Objective, Pass, Rollout, Sampling, Task, Terms, advantages, consistency, hacked, passes,
-    widest, with_consistency,
+    Input, Mix, Objective, Pass, Rollout, Sampling, Task, Terms, advantages, consistency, flat_share, hacked,
+    passes, widest, with_consistency,
 };
 use crate::run::{Record, sheet};
 use crate::train::{Evaluation, Loss, Stage, Training, Update, scalar};
@@ -311,11 +311,11 @@ impl RlStage {
         let mut scalars = summaries(&scored, &steady, &inputs, samples);
         scalars.push(("flat_groups".into(), found.flat));
         for task in Task::ALL {
-            let groups = rewards.chunks(samples).zip(&inputs).filter(|(_, input)| input.task == task);
+            let groups = found.values.chunks(samples).zip(&inputs).filter(|(_, input)| input.task == task);
             let of_task: Vec<Option<f32>> = groups.flat_map(|(group, _)| group.to_vec()).collect();
             if !of_task.is_empty() {
-                let flat = advantages(&of_task, Groups::of(samples), settings.deviation).flat;
-                scalars.push((format!("flat_groups/{}", task.name()).into(), flat));
+                let name = format!("flat_groups/{}", task.name());
+                scalars.push((name.into(), flat_share(&of_task, samples)));
             }
         }
         let per_group = |seconds: f64| seconds / batch as f64;
