@@ -1,6 +1,7 @@
 //! The GPU's kernels beside their portable twins, on the default adapter: chained work, timed to its end.
 
-use burn::tensor::{Device, DeviceKind, Distribution, Int, Tensor};
+use burn::tensor::{DType, Device, DeviceKind, Distribution, Int, Tensor};
+use half::f16;
 use std::sync::Arc;
 use std::time::Instant;
 use unigen_core::ops::sample::{Sampler, sample_draw, sample_keep};
@@ -10,31 +11,33 @@ use unigen_core::ops::{self, AttentionRows, use_kernels};
 const RUNS: usize = 4;
 const CHAINS: usize = 8;
 
-/// Milliseconds of one `work`, the fastest chain counting; what the first calls compile is not counted.
+/// `work` by burn's operations and by the kernel.
 fn compare<const D: usize>(name: &str, flops: usize, work: impl Fn() -> Tensor<D>) {
+    race(name, flops, ["burn", "kernel"], |second| {
+        use_kernels(second);
+        work()
+    });
+}
+
+/// Milliseconds of one `work`, first and second way, the fastest chain counting; what the first calls compile is not counted.
+fn race<const D: usize>(name: &str, flops: usize, ways: [&str; 2], work: impl Fn(bool) -> Tensor<D>) {
     let finish = |x: Tensor<D>| x.sum().into_scalar::<f32>();
     let mut fastest = [f64::INFINITY; 2];
     for chain in 0..=CHAINS {
-        for (on, fastest) in [false, true].into_iter().zip(&mut fastest) {
-            use_kernels(on);
+        for (second, fastest) in [false, true].into_iter().zip(&mut fastest) {
             let start = Instant::now();
-            (0..RUNS).map(|_| work()).last().map(finish);
+            (0..RUNS).map(|_| work(second)).last().map(finish);
             if chain > 0 {
                 *fastest = fastest.min(start.elapsed().as_secs_f64() * 1e3 / RUNS as f64);
             }
         }
     }
-    let [portable, kernel] = fastest;
-    let rate = |ms: f64| match flops {
-        0 => String::new(),
-        _ => format!(" ({:.2} GFLOP/s)", flops as f64 / ms / 1e6),
+    let shown = |way: usize| {
+        let (ms, rate) = (fastest[way], flops as f64 / fastest[way] / 1e6);
+        let rate = if flops > 0 { format!(" ({rate:.2} GFLOP/s)") } else { String::new() };
+        format!("{} {ms:.2} ms{rate}", ways[way])
     };
-    println!(
-        "{name}: burn {portable:.2} ms{}, kernel {kernel:.2} ms{}, {:.2}x",
-        rate(portable),
-        rate(kernel),
-        portable / kernel
-    );
+    println!("{name}: {}, {}, {:.2}x", shown(0), shown(1), fastest[0] / fastest[1]);
 }
 
 fn main() {
@@ -46,6 +49,16 @@ fn main() {
         compare(&format!("linear {rows} x {inputs} -> {outputs}"), flops, || {
             ops::linear(x.clone(), w.clone(), None)
         });
+        if ops::multiplies_halves(inputs, &device) {
+            let halves = w.to_data().convert::<f16>();
+            let halves = Tensor::<2>::from_data(halves, (&device, DType::F16));
+            race(
+                &format!("linear {rows} x {inputs} -> {outputs}, weights"),
+                flops,
+                ["f32", "f16"],
+                |second| ops::linear(x.clone(), if second { halves.clone() } else { w.clone() }, None),
+            );
+        }
     }
     let x = random([48 * 48, 64]).reshape([1, 48, 48, 64]);
     let (w, b) = (random([64, 64 * 9]).reshape([64, 64, 3, 3]), random([1, 64]).reshape([64]));

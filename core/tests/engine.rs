@@ -4,17 +4,18 @@ use burn::tensor::Device;
 use image::RgbImage;
 use pollster::FutureExt;
 use proptest::prelude::*;
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::sync::LazyLock;
 use tempfile::TempDir;
-use unigen_core::config::{DecoderConfig, GenerationConfig, ModelConfig, TokenizerConfig};
+use unigen_core::config::{Config, DecoderConfig, GenerationConfig, ModelConfig, TokenizerConfig};
 use unigen_core::engine::{Engine, GenerateRequest, ModelFolder, ModelParts};
 use unigen_core::image_tokenizer::ImageTokenizer;
 use unigen_core::model::UniGen;
 use unigen_core::sampling::{Flow, StepReport};
 use unigen_core::text::train_bpe;
-use unigen_core::weights::{Precision, keys, save};
+use unigen_core::weights::{Precision, keys, save, tensors, write_tensors};
 use unigen_core::{Error, ErrorKind, Result};
 
 /// Images of 8 x 8 pixels in 4 x 4 codes of 6 bits.
@@ -177,6 +178,46 @@ fn files_in_memory_are_as_good_as_a_folder() {
         });
         assert_says(&parts.err().expect("half a file"), &[file]);
     }
+}
+
+/// Published models may have one, whatever their config.json says.
+#[test]
+fn a_head_that_differs_from_the_token_table_draws() {
+    let (base, temporary) = (config(), tempfile::tempdir().expect("a temporary folder"));
+    // One group of bits, so that codes are rows of the vocabulary.
+    let config = ModelConfig {
+        decoder: DecoderConfig { vocab_size: 300 + 64 + 1, tie_word_embeddings: false, ..base.decoder },
+        code_groups: vec![6],
+        ..base
+    };
+    let model = UniGen::new(&config, &Device::flex());
+    let generation = GenerationConfig { steps: 5, edit_steps: 5, ..GenerationConfig::default() };
+    let folder = ModelFolder::at(temporary.path());
+    folder.write(&bpe(), &model, &image_tokenizer(), None, &generation, Precision::F32).expect("writes");
+    let codes = |engine: &Engine| {
+        let requests = [request("a dog", 4)];
+        engine.draw_codes(&requests, &generation, async |_| Flow::Continue).block_on().expect("draws")
+    };
+    let wanted = codes(&open(temporary.path()).expect("opens"));
+    ModelConfig { decoder: DecoderConfig { tie_word_embeddings: true, ..config.decoder }, ..config }
+        .write(&temporary.path().join("config.json"))
+        .expect("writes");
+    let engine = open(temporary.path()).expect("opens");
+    assert!(!engine.config().decoder.tie_word_embeddings);
+    assert_eq!(codes(&engine), wanted);
+    let files = |name: &str| fs::read(temporary.path().join(name)).ok();
+    let engine = Engine::new(ModelParts::from_files(files).expect("all files"), &Device::flex());
+    assert_eq!(codes(&engine.expect("a model")), wanted);
+
+    // A copy of the token table is no head of its own.
+    let mut weights = tensors(&model, keys::unigen);
+    let named = |name: &str| weights.iter().position(|tensor| tensor.name == name).expect("is there");
+    let (table, head) = (named("llm.model.embed_tokens.weight"), named("llm.lm_head.weight"));
+    let table = (weights[table].values)().expect("values").into_owned();
+    weights[head].values = Box::new(move || Ok(table.clone().into()));
+    let path = temporary.path().join("model.safetensors");
+    write_tensors(&path, Precision::F32, weights, HashMap::new()).expect("writes");
+    assert!(open(temporary.path()).expect("opens").config().decoder.tie_word_embeddings);
 }
 
 #[test]

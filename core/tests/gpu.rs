@@ -3,11 +3,17 @@
 
 #![cfg(all(feature = "cpu", feature = "wgpu"))]
 
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, DeviceKind, Distribution, Int, Tensor, TensorData};
+use std::collections::HashMap;
 use std::sync::Arc;
+use unigen_core::config::ModelConfig;
+use unigen_core::model::UniGen;
 use unigen_core::ops::sample::{Sampler, sample_draw, sample_keep};
 use unigen_core::ops::{self, AttentionRows, portable};
 use unigen_core::sampling::scheduled;
+use unigen_core::sequence::{AttentionLayout, Segment};
+use unigen_core::weights::{Checkpoint, Precision, keys, load, save};
 
 fn gpu() -> Device {
     Device::wgpu(DeviceKind::DefaultDevice)
@@ -62,6 +68,51 @@ fn linear_f16_is_its_twin() {
     assert_close("bias", ops::linear(there(&x), weight.clone(), Some(there(&b))), want, 1e-5);
     let want = portable::linear(x.clone(), rounded, None);
     assert_close("no bias", ops::linear(there(&x), weight, None), want, 1e-5);
+}
+
+#[test]
+fn weights_in_halves_stay_so_and_give_the_same() {
+    let (device, folder) = (gpu(), tempfile::tempdir().unwrap());
+    let path = folder.path().join("model.safetensors");
+    let mut config = ModelConfig::preset("nano").unwrap();
+    config.decoder.num_hidden_layers = 1;
+    save(&UniGen::new(&config, &Device::flex()), &path, Precision::F16, keys::same, HashMap::new()).unwrap();
+    let checkpoint = Checkpoint::open(&path).unwrap();
+    let open = |device: &Device| load(UniGen::new(&config, device), &checkpoint, keys::same).unwrap();
+    let (here, there) = (open(&Device::flex()), open(&device));
+    let mut kinds = Kinds::default();
+    there.visit(&mut kinds);
+    // A card multiplies `f32`.
+    assert_eq!(kinds.halves > 8, ops::multiplies_halves(4, &device), "{kinds:?}");
+    assert!(kinds.others > 3, "{kinds:?}");
+    let rows = 7;
+    let hidden = |model: &UniGen, device: &Device| {
+        let ids: Vec<i32> = (0..rows as i32).map(|i| 31 * i % 97).collect();
+        let layout = AttentionLayout {
+            visible: (0..rows).map(|i| [0, i as u32 + 1]).collect(),
+            segments: vec![Segment { queries: 0..rows, keys: 0..rows }],
+        };
+        let positions = model.llm.positions(&(0..rows).collect::<Vec<_>>(), device);
+        let x = model.llm.embed(Tensor::<1, Int>::from_ints(ids.as_slice(), device));
+        model.llm.logits(model.llm.forward(x, &positions, &layout), 5..70)
+    };
+    assert_close("logits", hidden(&there, &device), hidden(&here, &Device::flex()), 1e-4);
+}
+
+/// How many weights are in `f16`, and how many are not.
+#[derive(Debug, Default)]
+struct Kinds {
+    halves: usize,
+    others: usize,
+}
+
+impl ModuleVisitor for Kinds {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        match param.val().dtype() {
+            DType::F16 => self.halves += 1,
+            _ => self.others += 1,
+        }
+    }
 }
 
 #[test]

@@ -4,9 +4,11 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use proptest::prelude::*;
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::LazyLock;
+use tempfile::TempDir;
 use unigen_core::nn::Linear;
-use unigen_core::weights::{Checkpoint, NamedTensor, Precision, keys, load, save, write_tensors};
+use unigen_core::weights::{Checkpoint, NamedTensor, Precision, keys, load, save, tensors, write_tensors};
 
 fn layer() -> Linear {
     Linear::new(3, 5, true, 1.0, &Device::flex())
@@ -91,6 +93,64 @@ fn the_same_content_gives_the_same_bytes() {
     let first = written();
     assert!((0..5).all(|_| written() == first));
     assert_eq!(Checkpoint::open(&path).expect("opens").metadata(), &metadata());
+}
+
+/// A folder of two shards, `a` with the weight and `b` with the bias of a layer, and an index that says `weight_map`.
+fn sharded(layer: &Linear, weight_map: &[(&str, &str)]) -> TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for (shard, name) in [("a", "weight"), ("b", "bias")] {
+        let part = tensors(layer, |path| (path == name).then(|| path.to_owned()));
+        let path = folder.path().join(format!("{shard}.safetensors"));
+        write_tensors(&path, Precision::F32, part, HashMap::new()).expect("writes");
+    }
+    write_index(folder.path(), weight_map);
+    folder
+}
+
+fn write_index(folder: &Path, weight_map: &[(&str, &str)]) {
+    let weight_map: HashMap<_, _> = weight_map.iter().copied().collect();
+    let index = serde_json::json!({ "metadata": { "total_size": 80 }, "weight_map": weight_map });
+    std::fs::write(folder.join("model.safetensors.index.json"), index.to_string()).expect("writes");
+}
+
+const WHOLE: [(&str, &str); 2] = [("weight", "a.safetensors"), ("bias", "b.safetensors")];
+
+#[test]
+fn shards_are_one_checkpoint() {
+    let layer = layer();
+    let folder = sharded(&layer, &WHOLE);
+    let checkpoint = Checkpoint::open(folder.path()).expect("opens");
+    assert_eq!(checkpoint.names().collect::<Vec<_>>(), ["bias", "weight"]);
+    let back = load(self::layer(), &checkpoint, keys::same).expect("loads");
+    assert_eq!(values(back.weight.val()), values(layer.weight.val()));
+    let bias = |layer: Linear| values(layer.bias.expect("a bias").val());
+    assert_eq!(bias(back), bias(layer));
+}
+
+#[test]
+fn what_is_wrong_with_shards_is_named() {
+    let folder = sharded(&layer(), &WHOLE);
+    let error = || Checkpoint::open(folder.path()).expect_err("bad shards").to_string();
+    for (name, shard, words) in [
+        ("bias", "c.safetensors", ["c.safetensors", "this shard is missing"]),
+        ("bias", "../b.safetensors", ["../b.safetensors", "not a plain file name"]),
+        ("scale", "b.safetensors", ["index.json", "scale should be in b.safetensors"]),
+    ] {
+        write_index(folder.path(), &[WHOLE[0], (name, shard)]);
+        let text = error();
+        assert!(words.iter().all(|word| text.contains(word)), "{text}");
+    }
+    write_index(folder.path(), &WHOLE);
+    let path = |name: &str| folder.path().join(name);
+    std::fs::copy(path("a.safetensors"), path("b.safetensors")).expect("copies");
+    let text = error();
+    assert!(text.contains("weight is also in") && text.contains("a.safetensors"), "{text}");
+    std::fs::remove_file(path("b.safetensors")).expect("removes");
+    let text = error();
+    assert!(text.contains("b.safetensors") && text.contains("download the folder again"), "{text}");
+    std::fs::write(path("model.safetensors.index.json"), "{}").expect("writes");
+    let text = error();
+    assert!(text.contains("index.json") && text.contains("not an index of shards"), "{text}");
 }
 
 /// Reads everything there is to read; only errors may come of it.

@@ -1,7 +1,7 @@
 //! Where to compute.
 
-use anyhow::{Result, ensure};
-use burn::tensor::{Device, DeviceKind};
+use anyhow::{Context, Result, ensure};
+use burn::tensor::{Device, DeviceKind, DeviceType};
 use clap::ValueEnum;
 
 /// A device as the command line names it.
@@ -16,25 +16,36 @@ pub enum DeviceChoice {
 }
 
 impl DeviceChoice {
-    /// The device; a GPU is asked for without looking whether there is one.
-    pub fn device(self) -> Device {
+    /// The device. Of several GPUs a card of its own comes before one in the processor, and any before a driver that
+    /// computes on the processor, which `Auto` does not take.
+    ///
+    /// # Errors
+    /// Where a GPU is asked for and no driver offers one.
+    pub fn open(self) -> Result<Device> {
+        if let DeviceChoice::Cpu = self {
+            return Ok(Device::flex());
+        }
+        let found = Device::enumerate(DeviceType::Wgpu);
+        let kinds = [DeviceKind::DiscreteGpu(0), DeviceKind::IntegratedGpu(0), DeviceKind::VirtualGpu(0)];
+        let known = kinds.map(Device::wgpu).into_iter().find(|gpu| found.contains(gpu));
+        let software = Device::wgpu(DeviceKind::Cpu);
+        let gpu = known.or_else(|| found.iter().find(|adapter| **adapter != software).cloned());
         match self {
-            DeviceChoice::Cpu => Device::flex(),
-            DeviceChoice::Wgpu => Device::wgpu(DeviceKind::DefaultDevice),
-            DeviceChoice::Auto => match Device::enumerate_physical().first() {
-                Some(_) => Device::wgpu(DeviceKind::DefaultDevice),
-                None => Device::flex(),
-            },
+            DeviceChoice::Auto => Ok(gpu.unwrap_or_else(Device::flex)),
+            _ => gpu.or_else(|| found.first().cloned()).context(
+                "no GPU was found through Vulkan, Metal, DX12 or OpenGL: install the driver of your GPU, or \
+                 mesa-vulkan-drivers (its name on Debian and Ubuntu), which does without one, or use --device cpu",
+            ),
         }
     }
 
     /// `count` devices to train on together: GPUs of this machine, or the processor so many times.
     ///
     /// # Errors
-    /// Where the machine has fewer GPUs.
+    /// Those of [`open`](Self::open); where the machine has fewer GPUs.
     pub fn devices(self, count: usize) -> Result<Vec<Device>> {
         ensure!(count > 0, "0 devices cannot train; ask for 1 at least");
-        let first = self.device();
+        let first = self.open()?;
         if count == 1 || first == Device::flex() {
             return Ok(vec![first; count]);
         }

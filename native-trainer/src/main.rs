@@ -2,7 +2,7 @@
 
 mod cli;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
 use clap::{Parser, Subcommand};
 use cli::{
@@ -10,6 +10,7 @@ use cli::{
     ServeRewards, Understanding, interruptible,
 };
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::Value;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use unigen_core::config::{Config, ModelConfig};
@@ -212,7 +213,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Eval(EvalCommand::All(all)) => all.run(),
         Command::ServeRewards(serve) => serve.run(),
         Command::Runs(runs) => runs.run(),
-        Command::Verify { folders, device } => verify_all(&folders, &device.device()),
+        Command::Verify { folders, device } => verify_all(&folders, &device.open()?),
         Command::Info { model } => info(&model),
         Command::Bench { job: Some(BenchJob::Rl { samples, steps }), .. } => {
             for group in bench::groups(samples, steps)? {
@@ -221,7 +222,7 @@ fn run(command: Command) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Bench { device, batch, rows, job: None } => {
-            let device = device.device();
+            let device = device.open()?;
             let (batch, rows) = (batch.max(1), rows.max(1));
             for job in [bench::decoder(batch, rows, &device)?, bench::tokenizer(batch.min(8), &device)?] {
                 for bench::TrainingStep { precision, samples, gflops } in job.measure()? {
@@ -248,24 +249,15 @@ fn run(command: Command) -> Result<ExitCode> {
 fn verify_all(folders: &[PathBuf], device: &Device) -> Result<ExitCode> {
     let mut failed = false;
     for folder in folders {
-        match verify::verify(folder, device) {
-            Ok(comparisons) => {
-                for c in comparisons {
-                    println!(
-                        "{} {} {:.3e} {}",
-                        folder.display(),
-                        c.tensor,
-                        c.difference,
-                        if c.ok { "ok" } else { "FAIL" }
-                    );
-                    failed |= !c.ok;
-                }
-            }
-            Err(error) => {
-                println!("{} - - FAIL", folder.display());
-                eprintln!("error: {}: {error:#}", folder.display());
-                failed = true;
-            }
+        let mut report = |c: verify::Comparison| {
+            let verdict = if c.ok { "ok" } else { "FAIL" };
+            println!("{} {} {:.3e} {verdict}", folder.display(), c.tensor, c.difference);
+            failed |= !c.ok;
+        };
+        if let Err(error) = verify::verify(folder, device, &mut report) {
+            println!("{} - - FAIL", folder.display());
+            eprintln!("error: {}: {error:#}", folder.display());
+            failed = true;
         }
     }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -282,7 +274,16 @@ fn info(model: &str) -> Result<ExitCode> {
             }
             let text =
                 std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            serde_json::from_str(&text)
+            let config: Value =
+                serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))?;
+            ensure!(
+                config.get("decoder").is_some(),
+                "{} is not the configuration of a whole model, which has a \"decoder\" and an \"image_tokenizer\"; published \
+                 ones of Qwen2 or SigLIP are of parts alone. Give a folder that training made, its config.json, or one of {}",
+                path.display(),
+                ModelConfig::PRESETS.join(", ")
+            );
+            serde_json::from_value(config)
                 .with_context(|| format!("{} is not a model configuration", path.display()))?
         }
     };

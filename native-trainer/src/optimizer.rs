@@ -45,6 +45,8 @@ pub struct Step {
 #[derive(Debug, Clone)]
 struct Slot {
     shape: Vec<usize>,
+    /// Gradients that it has had, by which torch corrects the moments' bias: a parameter may begin late.
+    count: u64,
     m: Vec<f32>,
     v: Vec<f32>,
     average: Vec<f32>,
@@ -90,17 +92,29 @@ impl AdamW {
         })
     }
 
-    /// Takes the state from a checkpoint: what [`AdamW::moments`] names, the averages called `ema.PATH`, and the number
-    /// of steps taken.
+    /// The number of gradients of every parameter that has had them in some steps only, by path.
+    pub fn counts(&self) -> BTreeMap<&str, u64> {
+        let fewer = self.slots.iter().filter(|(_, slot)| slot.count != self.updates);
+        fewer.map(|(path, slot)| (path.as_str(), slot.count)).collect()
+    }
+
+    /// Takes the state from a checkpoint: what [`AdamW::moments`] names, the averages called `ema.PATH`, the number
+    /// of steps taken, and what [`AdamW::counts`] gives.
     ///
     /// # Errors
     /// When a tensor is missing or damaged.
-    pub fn restore(&mut self, checkpoint: &Checkpoint, updates: u64) -> Result<()> {
+    pub fn restore(
+        &mut self,
+        checkpoint: &Checkpoint,
+        updates: u64,
+        counts: &BTreeMap<String, u64>,
+    ) -> Result<()> {
         let slot = |path: &str| -> Result<(String, Slot)> {
             let (m, shape) = checkpoint.tensor(&format!("{M}{path}"))?;
             let v = checkpoint.tensor(&format!("{V}{path}"))?.0;
             let average = checkpoint.tensor(&format!("{EMA}{path}"))?.0;
-            Ok((path.to_owned(), Slot { shape, m, v, average }))
+            let count = counts.get(path).copied().unwrap_or(updates);
+            Ok((path.to_owned(), Slot { shape, count, m, v, average }))
         };
         let paths = checkpoint.names().filter_map(|name| name.strip_prefix(M));
         self.slots = paths.map(slot).collect::<Result<_>>()?;
@@ -265,13 +279,17 @@ impl AdamW {
         gradient: Option<&[f32]>,
         step: Step,
     ) {
-        let update = self.constants(shape.len() > 1, step);
-        let slot = self.slots.entry(path).or_insert_with(|| Slot {
+        let Self { betas, eps, weight_decay, slots, .. } = self;
+        let slot = slots.entry(path).or_insert_with(|| Slot {
             shape: shape.to_vec(),
+            count: 0,
             m: vec![0.0; values.len()],
             v: vec![0.0; values.len()],
             average: values.to_vec(),
         });
+        slot.count += u64::from(gradient.is_some());
+        let weight_decay = if shape.len() > 1 { *weight_decay } else { 0.0 };
+        let update = Constants::of(*betas, *eps, weight_decay, slot.count, step);
         let Slot { m, v, average, .. } = slot;
         if let Some(gradient) = gradient {
             let [values, m, v, average] =
@@ -281,25 +299,6 @@ impl AdamW {
                 .for_each(|(values, m, v, average, gradient)| update.apply(values, m, v, average, gradient));
         } else {
             average.iter_mut().zip(values).for_each(|(a, x)| *a = update.kept * *a + update.new * *x);
-        }
-    }
-
-    fn constants(&self, decays: bool, step: Step) -> Constants {
-        let [beta1, beta2] = self.betas;
-        let correction = |beta: f64| 1.0 - beta.powf(self.updates as f64);
-        let decay = if decays { step.learning_rate * self.weight_decay } else { 0.0 };
-        Constants {
-            beta1: beta1 as f32,
-            beta2: beta2 as f32,
-            new1: (1.0 - beta1) as f32,
-            new2: (1.0 - beta2) as f32,
-            scale: step.gradient_scale as f32,
-            decay: (1.0 - decay) as f32,
-            rate: (step.learning_rate / correction(beta1)) as f32,
-            root: correction(beta2).sqrt() as f32,
-            eps: self.eps as f32,
-            kept: step.ema_decay as f32,
-            new: (1.0 - step.ema_decay) as f32,
         }
     }
 }
@@ -328,6 +327,24 @@ struct Constants {
 }
 
 impl Constants {
+    /// Those of the step in which a parameter has its gradient number `count`, counted from 1.
+    fn of([beta1, beta2]: [f64; 2], eps: f64, weight_decay: f64, count: u64, step: Step) -> Self {
+        let correction = |beta: f64| 1.0 - beta.powf(count as f64);
+        Self {
+            beta1: beta1 as f32,
+            beta2: beta2 as f32,
+            new1: (1.0 - beta1) as f32,
+            new2: (1.0 - beta2) as f32,
+            scale: step.gradient_scale as f32,
+            decay: (1.0 - step.learning_rate * weight_decay) as f32,
+            rate: (step.learning_rate / correction(beta1)) as f32,
+            root: correction(beta2).sqrt() as f32,
+            eps: eps as f32,
+            kept: step.ema_decay as f32,
+            new: (1.0 - step.ema_decay) as f32,
+        }
+    }
+
     fn apply(&self, values: &mut [f32], m: &mut [f32], v: &mut [f32], average: &mut [f32], gradient: &[f32]) {
         for ((((x, m), v), a), &g) in values.iter_mut().zip(m).zip(v).zip(average).zip(gradient) {
             let g = g * self.scale;
@@ -432,5 +449,19 @@ mod tests {
         assert_eq!(values(&next).1, 1.1);
         close((0.0, values(&optimizer.averaged(next)).1), (0.0, 1.04375));
         assert_eq!(optimizer.updates(), 2);
+    }
+
+    #[test]
+    fn a_parameter_that_begins_late_begins_at_full_length() {
+        let mut optimizer = AdamW::new([0.9, 0.95], 0.0, 0.0);
+        let step = Step { learning_rate: 0.1, gradient_scale: 1.0, ema_decay: 0.0 };
+        let mut model = two();
+        for vector in [None, Some(4.0), None, Some(4.0)] {
+            let found = gradients(&model, 2.0, vector);
+            model = optimizer.step(model, found, step).unwrap();
+        }
+        // Steps of equal gradients are the learning rate long: four and two of them.
+        close(values(&model), (0.6, 0.8));
+        assert_eq!(optimizer.counts(), BTreeMap::from([("vector", 2)]));
     }
 }

@@ -65,6 +65,51 @@ fn places() {
     unigen(folder.path(), &nothing).fails(&["nothing holds no run", "run.json"]);
 }
 
+/// On Linux drivers can be hidden: none is where these variables point.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_gpu_that_is_not_there() {
+    let folder = exports();
+    let on = |device: &str, args: &[&str]| {
+        let mut command = command(folder.path(), &[args, &["--device", device]].concat());
+        for variable in ["VK_DRIVER_FILES", "VK_ICD_FILENAMES", "__EGL_VENDOR_LIBRARY_FILENAMES"] {
+            command.env(variable, "/nothing.json");
+        }
+        run(command)
+    };
+    let draw = ["generate", "a dog", "--model", "model", "-o", "a.png"];
+    let words = ["no GPU was found", "Vulkan", "mesa-vulkan-drivers", "--device cpu"];
+    on("wgpu", &draw).fails(&words);
+    on("wgpu", &["verify", "absent"]).fails(&words);
+    on("wgpu", &train_args("detector", "run", &[DETECTOR])).fails(&words);
+    assert!(!folder.path().join("a.png").exists() && !folder.path().join("run").exists());
+    on("auto", &draw).succeeds();
+    assert_eq!(size(&folder.path().join("a.png")), (16, 16));
+}
+
+#[test]
+fn parity_folders() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name);
+    fs::create_dir(path("a")).expect("makes a folder");
+    unigen(folder.path(), &["verify", "a"]).fails(&["a - - FAIL", "cannot read a/config.json"]);
+    let decoder = r#"{"model_type": "qwen2", "guidance": 2, "codebook_size": 0, "text_vocab": 8, "vocab_size": 11,
+        "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}"#;
+    fs::write(path("a/config.json"), decoder).expect("writes");
+    for name in ["a/model.safetensors", "a/io.safetensors"] {
+        fs::write(path(name), b"\x02\0\0\0\0\0\0\0{}").expect("writes");
+    }
+    unigen(folder.path(), &["verify", "a"]).fails(&["a - - FAIL", "error: a:", "codebook_size"]);
+}
+
+#[test]
+fn stickers_beside_other_shards() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let stickers = ["data", "stickers", "--out", "stickers", "--count", "2", "--size", "16"];
+    unigen(folder.path(), &stickers).succeeds();
+    unigen(folder.path(), &stickers).fails(&["stickers-000000.tar", "choose another folder"]);
+}
+
 #[test]
 fn geneval_prompts() {
     let folder = exports();

@@ -19,6 +19,19 @@ fn weights_after(edit: impl FnOnce(&mut Value, &mut Vec<u8>)) -> Ended {
 const NORM: &str = "llm.model.norm.weight";
 
 #[test]
+fn a_part_is_not_a_whole_model() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("config.json");
+    let qwen2 = r#"{"model_type": "qwen2", "hidden_size": 1536, "num_hidden_layers": 28}"#;
+    for (text, words) in [(qwen2, ["whole model", "\"decoder\""]), ("{", ["is not JSON", "EOF"])] {
+        fs::write(&path, text).expect("writes");
+        for model in [".", "config.json"] {
+            unigen(folder.path(), &["info", model]).fails(&[&["config.json"], &words[..]].concat());
+        }
+    }
+}
+
+#[test]
 fn missing_and_truncated_files_are_named() {
     for file in ["config.json", "tokenizer.json", "model.safetensors", "image_tokenizer.safetensors"] {
         generate_after(|model| fs::remove_file(model.join(file)).expect("removes")).fails(&[file]);

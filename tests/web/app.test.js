@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { mkdir, readFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
 import { deflateSync } from 'node:zlib';
-import { withRecord } from '../../web/npm/src/png.js';
+import { recordOf, withRecord } from '../../web/npm/src/png.js';
 import { browse, serve } from './harness.js';
 
 const shots = process.env.UNIGEN_SHOTS ?? new URL('../../target/web-shots/', import.meta.url).pathname;
@@ -55,7 +55,7 @@ test('draw, edit under the brush, compare, undo and redo, ask', async () => {
   await page.getByRole('button', { name: 'Change it' }).click();
   await page.getByRole('slider', { name: 'Compare with before' }).waitFor();
   const edit = (await calls(page)).at(-1);
-  assert.deepEqual([edit.call, edit.instruction, edit.source], ['edit', 'make the background blue', [768, 768]]);
+  assert.deepEqual([edit.call, edit.instruction, edit.source], ['edit', 'make the background blue', [96, 96]]);
   assert.ok(edit.white > 0.01 && edit.white < 0.2, String(edit.white));
   await page.screenshot({ path: `${shots}compare.png` });
 
@@ -83,7 +83,7 @@ test('what is painted is drawn from the prompt, and nothing else', async () => {
   await page.getByRole('button', { name: 'Draw' }).click();
   await page.getByRole('slider', { name: 'Compare with before' }).waitFor();
   const fill = (await calls(page)).at(-1);
-  assert.deepEqual([fill.call, fill.prompt, fill.source], ['inpaint', 'an apple with a worm', [768, 768]]);
+  assert.deepEqual([fill.call, fill.prompt, fill.source], ['inpaint', 'an apple with a worm', [96, 96]]);
   assert.ok(fill.white > 0.005 && fill.white < 0.2, String(fill.white));
   // Without paint it is a new picture again.
   await draw(page, 'a dog');
@@ -101,7 +101,9 @@ test('extending the canvas keeps the picture and draws around it', async () => {
   await page.screenshot({ path: `${shots}extend.png` });
   await page.getByRole('button', { name: 'Change it' }).click();
   await page.getByRole('img', { name: 'add a cat' }).first().waitFor();
-  const { white } = (await calls(page)).at(-1);
+  // The picture keeps its pixels, so the canvas grows.
+  const { source, white } = (await calls(page)).at(-1);
+  assert.deepEqual(source, [144, 144]);
   assert.ok(Math.abs(white - (1 - 1 / 2.25)) < 0.01, String(white));
 });
 
@@ -134,6 +136,64 @@ test('cancel: by button and by key; the next drawing works', async () => {
   await draw(page, 'a bus');
 });
 
+test('Escape closes an open dialog and nothing else', async () => {
+  const page = await open();
+  await page.evaluate(() => (fake.stepMs = 400));
+  await page.getByLabel('What should it show?').fill('a bus');
+  await page.getByRole('button', { name: 'Draw' }).click();
+  await page.getByRole('button', { name: 'Device' }).click();
+  await page.locator('dialog[open]').waitFor();
+  await page.keyboard.press('Escape');
+  await page.locator('dialog:not([open])').waitFor({ state: 'attached' });
+  await page.getByRole('button', { name: 'Cancel' }).waitFor();
+  await shown(page).waitFor();
+  assert.equal(await shown(page).getAttribute('alt'), 'a bus');
+});
+
+test('the status says what is being done', async () => {
+  const page = await open();
+  const status = (text) => page.locator('.status', { hasText: text }).waitFor();
+  await page.evaluate(() => (fake.stepMs = 500));
+  await page.getByLabel('Steps').fill('2');
+  await page.getByLabel('What should it show?').fill('a bus');
+  await page.getByRole('button', { name: 'Draw' }).click();
+  await status('Preparing');
+  await status('Step 1 / 2');
+  await shown(page).waitFor();
+  await page.evaluate(() => (fake.stepMs = 5));
+  // The engine is given time after its last step.
+  await page.evaluate(() => {
+    const { generate } = Object.getPrototypeOf(fake.last);
+    fake.last.generate = async function (...request) {
+      const drawing = await generate.apply(this, request);
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      return drawing;
+    };
+  });
+  await page.getByRole('button', { name: 'Draw' }).click();
+  await status('Finishing the picture');
+  await status('The picture is drawn.');
+});
+
+test('a seed that is none is put back, and the page says why', async () => {
+  const page = await open();
+  const seed = page.getByLabel('Seed', { exact: true });
+  const type = async (text) => {
+    await seed.fill(text);
+    await seed.blur();
+  };
+  await type('41');
+  for (const text of ['-5', '1.5', '9007199254740992', '']) {
+    await type(text);
+    await page.locator('.status', { hasText: 'a whole number' }).waitFor();
+    assert.equal(await seed.inputValue(), '41', text);
+  }
+  await type('42');
+  assert.equal((await page.locator('.status').textContent()).trim(), '');
+  await draw(page, 'a bus');
+  assert.equal((await calls(page)).at(-1).seed, 42);
+});
+
 test('the history survives a reload, and so does undo', async () => {
   const page = await open();
   await draw(page, 'a red car');
@@ -152,12 +212,111 @@ test('the history survives a reload, and so does undo', async () => {
   assert.equal(await page.locator('.thumb').count(), 1);
 });
 
+test('the oldest pictures make room, and undo never leads to one that is gone', async () => {
+  const page = await open();
+  await draw(page, 'a red car');
+  // As after many visits: a full history, and steps to undo of which one led to a picture that is no longer there.
+  await page.evaluate(async () => {
+    const request = indexedDB.open('unigen', 1);
+    await new Promise((resolve) => (request.onsuccess = resolve));
+    const transaction = request.result.transaction('pictures', 'readwrite');
+    const pictures = transaction.objectStore('pictures');
+    const all = pictures.getAll();
+    all.onsuccess = () => {
+      const [{ blob, entry }] = all.result;
+      for (let id = 1; id < 205; id++) pictures.put({ id, blob, entry: { ...entry, record: { ...entry.record, prompt: `number ${id}` } } });
+    };
+    await new Promise((resolve) => (transaction.oncomplete = resolve));
+    request.result.close();
+    const saved = JSON.parse(localStorage.getItem('unigen-app'));
+    localStorage.setItem('unigen-app', JSON.stringify({ ...saved, past: [0.5, 3, 150] }));
+  });
+  await page.reload();
+  await page.locator('.model.ready').waitFor();
+  await page.waitForFunction(() => document.querySelectorAll('.thumb').length === 200);
+  await draw(page, 'a blue car');
+  await page.waitForFunction(() => document.querySelectorAll('.thumb').length === 200);
+  await page.reload();
+  await page.locator('.model.ready').waitFor();
+  await page.locator('.thumb').nth(199).waitFor();
+  assert.equal(await page.locator('.thumb').count(), 200);
+  const alts = [];
+  for (const undo = page.getByRole('button', { name: 'Undo' }); await undo.isEnabled(); ) {
+    await undo.click();
+    alts.push(await shown(page).getAttribute('alt'));
+  }
+  assert.deepEqual(alts, ['a red car', 'number 150']);
+});
+
+test('a picture that is opened before the history is there stays', async () => {
+  const page = await open();
+  await draw(page, 'a red car');
+  // IndexedDB answers late.
+  await page.addInitScript(() => {
+    const { getAll } = IDBObjectStore.prototype;
+    IDBObjectStore.prototype.getAll = function () {
+      const request = getAll.call(this);
+      const { transaction } = this;
+      const wait = () => globalThis.answered || (transaction.objectStore('pictures').count().onsuccess = wait);
+      wait();
+      return request;
+    };
+  });
+  await page.reload();
+  await page.locator('.model.ready').waitFor();
+  await drop(page, withRecord(png(), { task: 'generate', prompt: 'early', seed: 5 }));
+  const thumbs = (count) => page.waitForFunction((wanted) => document.querySelectorAll('.thumb').length === wanted, count);
+  await thumbs(1);
+  await page.evaluate(() => (globalThis.answered = true));
+  await thumbs(2);
+  await page.getByRole('img', { name: 'early' }).nth(1).waitFor();
+  assert.equal(await shown(page).getAttribute('alt'), 'early');
+});
+
+test('deleting keeps the focus in the history', async () => {
+  const page = await open();
+  for (const prompt of ['one', 'two', 'three']) await draw(page, prompt);
+  const focused = () => page.evaluate(() => document.activeElement.querySelector('img')?.alt ?? document.activeElement.id);
+  const thumbs = (count) => page.waitForFunction((wanted) => document.querySelectorAll('.thumb').length === wanted, count);
+  const settled = () => page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
+  // Newest first: the next older one takes the place, in the end the next newer one.
+  for (const [remove, left, next] of [['two', 2, 'one'], ['one', 1, 'three'], ['three', 0, 'history-title']]) {
+    await page.getByRole('button', { name: `Delete: ${remove}` }).focus();
+    await page.keyboard.press('Enter');
+    await thumbs(left);
+    await settled();
+    assert.equal(await focused(), next);
+  }
+});
+
+test('an answer that comes when another picture is on the stage is there when its own is back', async () => {
+  const page = await open();
+  await draw(page, 'a red car');
+  await draw(page, 'a blue car');
+  await page.getByRole('radio', { name: 'Ask', exact: true }).check();
+  await page.getByRole('button', { name: 'what is in the picture?' }).click();
+  await page.evaluate(() => (fake.stepMs = 600));
+  await page.getByRole('button', { name: 'Ask' }).click();
+  await page.locator('.answer').waitFor();
+  await page.locator('.thumb').nth(1).click();
+  assert.equal(await page.locator('.answer').count(), 0);
+  await page.getByRole('button', { name: 'Ask' }).waitFor();
+  assert.equal(await page.locator('.answer').count(), 0);
+  await page.locator('.thumb').nth(0).click();
+  assert.equal(await page.locator('.answer').textContent(), 'a red apple');
+  // Said once, whole.
+  assert.equal(await page.locator('[aria-live]').count(), 0);
+  await page.getByRole('status').filter({ hasText: 'what is in the picture? a red apple' }).waitFor();
+});
+
 test('a downloaded file brings its settings back when it is dropped', async () => {
   const page = await open();
   await page.getByLabel('Seed', { exact: true }).fill('77');
   await page.getByLabel('Seed', { exact: true }).blur();
   await draw(page, 'a green umbrella');
-  const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Download as PNG' }).click()]);
+  // By keyboard, as any other button.
+  await page.getByRole('button', { name: 'Download as PNG' }).focus();
+  const [download] = await Promise.all([page.waitForEvent('download'), page.keyboard.press('Space')]);
   assert.equal(download.suggestedFilename(), 'unigen-77.png');
   const file = await readFile(await download.path());
   const other = await open();
@@ -165,6 +324,27 @@ test('a downloaded file brings its settings back when it is dropped', async () =
   await other.getByText("The picture's prompt and settings are restored.").first().waitFor();
   assert.equal(await other.getByLabel('What should it show?').inputValue(), 'a green umbrella');
   assert.equal(await other.getByLabel('Seed', { exact: true }).inputValue(), '77');
+});
+
+test('a filled picture comes back as one, and settings of a drawing are no settings of edits', async () => {
+  const page = await open();
+  const record = { task: 'inpaint', prompt: 'a worm', seed: 9, model: 'other', modelHash: '0abc', steps: 2, guidance: 9 };
+  await drop(page, withRecord(png(), record));
+  // The model of the file is not the one that is loaded.
+  await page.locator('.status', { hasText: 'Another model drew it: other' }).waitFor();
+  assert.equal(await shown(page).getAttribute('alt'), 'a worm');
+  assert.equal(await page.getByRole('radio', { name: 'Generate', exact: true }).isChecked(), true);
+  assert.equal(await page.getByLabel('Steps').inputValue(), '2');
+  const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Download as PNG' }).click()]);
+  assert.deepEqual(recordOf(await readFile(await download.path())), record);
+
+  await page.getByRole('radio', { name: 'Edit', exact: true }).check();
+  assert.equal(await page.getByLabel('Steps').inputValue(), '6');
+  await page.getByLabel('What should change?').fill('make it blue');
+  await page.getByRole('button', { name: 'Change it' }).click();
+  await page.getByRole('slider', { name: 'Compare with before' }).waitFor();
+  const edit = (await calls(page)).at(-1);
+  assert.deepEqual([edit.call, edit.steps, edit.guidance], ['edit', undefined, undefined]);
 });
 
 test('hostile files: nothing is interpreted, nothing breaks', async () => {
@@ -197,6 +377,74 @@ test('a failure says what to do, and the page goes on', async () => {
   await page.getByRole('alert').getByText('choose an example').waitFor();
   await page.getByRole('button', { name: 'Dismiss' }).click();
   assert.equal(await page.locator('.notice').count(), 0);
+});
+
+test('a model that cannot be loaded, or was lost, can be tried again', async () => {
+  const page = await open();
+  const lose = () => page.evaluate(() => {
+    fake.last.model = null;
+    fake.last.dispatchEvent(new CustomEvent('devicelost', { detail: { reason: 'test', recovering: false } }));
+  });
+  await lose();
+  await page.getByRole('alert').getByText('The GPU was lost. Try again').waitFor();
+  await page.locator('.model.failed').waitFor();
+  // Also when nobody looks at the message any more.
+  await page.getByRole('button', { name: 'Dismiss' }).click();
+  await page.evaluate(() => (fake.failure = { code: 'network', text: 'The model is out of reach.', hint: 'Go online.' }));
+  await page.getByRole('button', { name: 'Try again' }).click();
+  await page.getByRole('alert').getByText('The model is out of reach. Go online.').waitFor();
+  await page.evaluate(() => (fake.failure = undefined));
+  await page.getByRole('alert').getByRole('button', { name: 'Try again' }).click();
+  await page.locator('.model.ready').waitFor();
+  assert.equal(await page.locator('.notice').count(), 0);
+  // Drawing tries by itself.
+  await lose();
+  await draw(page, 'a bus');
+  await page.locator('.model.ready').waitFor();
+});
+
+test('a deleted model is not claimed, and comes again with the next drawing', async () => {
+  const page = await open();
+  await page.getByRole('button', { name: 'Device' }).click();
+  await page.getByRole('button', { name: 'Delete the kept model' }).click();
+  await page.locator('.model:not(.ready)').getByText('No model').waitFor();
+  assert.match(await page.locator('dialog dl').textContent(), /No model/);
+  await page.getByRole('button', { name: 'Close' }).click();
+  await draw(page, 'a bus');
+  await page.locator('.model.ready').waitFor();
+  assert.deepEqual((await calls(page)).map(({ call }) => call), ['load', 'load', 'generate']);
+});
+
+test('where the processor computes the page says why, also in Chinese', async () => {
+  for (const [locale, name, said, device] of [
+    ['en', 'Device', 'fake · CPU: no WebGPU here', 'Nothing but a processor.'],
+    ['zh-CN', '设备', 'fake · 处理器：这里没有 WebGPU', '这里没有 WebGPU'],
+  ]) {
+    const page = await open({ locale });
+    await page.evaluate(() => {
+      const { capabilities } = Object.getPrototypeOf(fake.last);
+      fake.last.capabilities = async () => ({ ...(await capabilities()), backend: 'cpu', reason: 'Nothing but a processor.', adapter: undefined });
+    });
+    await page.locator('[aria-haspopup=dialog]').click();
+    await page.locator('.model').getByText(said).waitFor();
+    await page.locator('dialog dd').getByText(device, { exact: true }).waitFor();
+    assert.equal(await page.locator('[aria-haspopup=dialog]').getAttribute('aria-label'), name);
+  }
+});
+
+test('failures in Chinese: what happened and what to do, and what the engine says', async () => {
+  const page = await open({ locale: 'zh-CN' });
+  await page.evaluate(() => {
+    fake.last.generate = async () => {
+      throw Object.assign(new Error('The prompt is too long.'), { code: 'text', hint: 'Shorten it.' });
+    };
+  });
+  await page.locator('#prompt').fill('a bus');
+  await page.locator('.run button').click();
+  const notice = page.locator('.notice');
+  await notice.getByText('无法使用这段文字。').waitFor();
+  await notice.getByText('请换一段文字').waitFor();
+  assert.equal(await notice.locator('[lang=en]').textContent(), 'The prompt is too long. Shorten it.');
 });
 
 test('works offline after the first visit', async () => {

@@ -16,6 +16,8 @@ before(async () => {
     '/two.html': html('<unigen-editor id="a"></unigen-editor><unigen-editor id="b"></unigen-editor><div id="other"></div>'),
     '/manual.html': html('<unigen-editor id="e" loading="manual" prompt="x"></unigen-editor>'),
     '/late.html': html('<unigen-editor id="e"></unigen-editor>', ''),
+    '/eager.html': html('<unigen-editor id="e" loading="eager"></unigen-editor>'),
+    '/empty.html': html(''),
     '/form.html': html('<form id="f"><fieldset id="s"><unigen-editor id="e" name="picture" prompt="x" seed="3"></unigen-editor></fieldset></form>'),
     '/strict.html': {
       body: html('<unigen-editor id="e" prompt="&lt;img src=x onerror=boom()&gt;" theme="dark"></unigen-editor>'),
@@ -44,7 +46,7 @@ test('what the manifest describes is what there is', async () => {
     const element = document.querySelector('#e');
     const root = element.shadowRoot;
     const own = Object.getOwnPropertyDescriptors(Editor.prototype);
-    const hidden = ['constructor', 'connectedCallback', 'disconnectedCallback', 'attributeChangedCallback', 'formDisabledCallback', 'formResetCallback'];
+    const hidden = ['constructor', 'connectedCallback', 'disconnectedCallback', 'attributeChangedCallback', 'formDisabledCallback', 'formResetCallback', 'formStateRestoreCallback'];
     const sources = await Promise.all(['element.js', 'element.css.js'].map(async (name) => (await fetch(`/unigen/${name}`)).text()));
     return {
       attributes: Editor.observedAttributes,
@@ -141,6 +143,61 @@ test('two elements share one engine, and give it up when both are gone', async (
   assert.deepEqual(seen, { kept: [1, undefined], one: undefined, both: 1, loads: 1, results: [1, 2] });
 });
 
+test('an element that never was in a page gives up its engine when nobody can reach it', async () => {
+  const page = await open('/empty.html');
+  const kept = await page.evaluate(async () => {
+    globalThis.element = document.createElement('unigen-editor');
+    await element.generate({ prompt: 'x' });
+    return fake.closed;
+  });
+  await page.requestGC();
+  await page.waitForTimeout(100);
+  assert.deepEqual([kept, await page.evaluate(() => fake.closed)], [undefined, undefined]);
+  await page.evaluate(() => void (globalThis.element = null));
+  let closed;
+  for (let i = 0; i < 50 && !closed; i++) {
+    await page.requestGC();
+    await page.waitForTimeout(50);
+    closed = await page.evaluate(() => fake.closed);
+  }
+  assert.equal(closed, 1);
+});
+
+test('eager: at once, also where that is said later, and for another model', async () => {
+  const page = await open('/eager.html');
+  await page.waitForFunction(() => document.querySelector('#e').matches(':state(ready)'));
+  const loads = () => page.evaluate(() => [fake.engines, fake.last.options.model, fake.closed ?? 0]);
+  const at = (path) => new URL(path, server.url).href;
+  assert.deepEqual(await loads(), [1, at('/model/'), 0]);
+  await page.evaluate(() => (document.querySelector('#e').src = '/other/'));
+  await page.waitForFunction(() => fake.engines === 2 && document.querySelector('#e').matches(':state(ready)'));
+  assert.deepEqual(await loads(), [2, at('/other/'), 1]);
+
+  const late = await open('/one.html');
+  assert.equal(await late.evaluate(() => globalThis.fake), undefined);
+  await late.evaluate(() => (document.querySelector('#e').loading = 'eager'));
+  await late.waitForFunction(() => document.querySelector('#e').matches(':state(ready)'));
+});
+
+test('where the browser lacks something it says so, or what the page put there', async () => {
+  const page = await open('/late.html');
+  await page.evaluate(async () => {
+    delete globalThis.OffscreenCanvas;
+    await import('/unigen/element.js');
+  });
+  const shown = page.locator('slot[name=unsupported]');
+  assert.match(await shown.textContent(), /lacks WebAssembly, workers or OffscreenCanvas/);
+  assert.ok(await page.getByText('Use a current browser').isVisible());
+  await page.evaluate(() => (document.querySelector('#e').lang = 'zh'));
+  assert.ok(await page.getByText('请使用较新的浏览器').isVisible());
+  await page.evaluate(() => {
+    const own = Object.assign(document.createElement('p'), { slot: 'unsupported', textContent: 'Not here.' });
+    document.querySelector('#e').append(own);
+  });
+  assert.ok(await page.getByText('Not here.').isVisible());
+  assert.ok(!(await page.getByText('请使用较新的浏览器').isVisible()));
+});
+
 test('created detached, properties set before the definition', async () => {
   const page = await open('/late.html');
   const seen = await page.evaluate(async () => {
@@ -170,6 +227,74 @@ test('cancelling rejects, tells once, and the next drawing works', async () => {
     return { name, early, method, told };
   });
   assert.deepEqual(seen, { name: 'AbortError', early: 'AbortError', method: 'AbortError', told: ['cancel', 'cancel', 'cancel', 'result'] });
+});
+
+test('a call whose place a newer one takes leaves the state to that one', async () => {
+  const page = await open('/one.html');
+  const seen = await page.evaluate(async () => {
+    const e = document.querySelector('#e');
+    const state = () => ['idle', 'loading', 'ready', 'running', 'error'].find((state) => e.matches(`:state(${state})`));
+    await import('/unigen/engine.js');
+    fake.stepMs = 100;
+    const first = e.generate({ prompt: 'first' }).catch((error) => error.name);
+    const second = e.generate({ prompt: 'second', steps: 2 });
+    const name = await first;
+    const meanwhile = [state(), e.shadowRoot.querySelector('[part=submit]').textContent];
+    return { name, meanwhile, prompt: (await second).prompt, end: state() };
+  });
+  assert.deepEqual(seen, { name: 'AbortError', meanwhile: ['loading', 'Cancel'], prompt: 'second', end: 'ready' });
+});
+
+test('cancel also ends a load', async () => {
+  const page = await open('/manual.html');
+  const seen = await page.evaluate(async () => {
+    const e = document.querySelector('#e');
+    await import('/unigen/engine.js');
+    fake.stepMs = 100;
+    const loading = e.load().catch((error) => error.name);
+    const before = e.matches(':state(loading)');
+    e.cancel();
+    return { before, name: await loading, after: e.matches(':state(idle)') };
+  });
+  assert.deepEqual(seen, { before: true, name: 'AbortError', after: true });
+});
+
+test('an engine that was lost and starts again makes the element ready again', async () => {
+  const page = await open('/one.html');
+  const seen = await page.evaluate(async () => {
+    const e = document.querySelector('#e');
+    const told = [];
+    await e.load();
+    for (const type of ['devicelost', 'ready', 'result', 'error']) e.addEventListener(type, () => told.push(type));
+    const ready = () => new Promise((resolve) => e.addEventListener('ready', () => resolve(e.matches(':state(ready)')), { once: true }));
+    const idle = ready();
+    fake.last.lose(true);
+    const loading = e.matches(':state(loading)');
+    const again = await idle;
+    // In the middle of a drawing the engine itself loads the model and goes on.
+    e.addEventListener('step', () => {
+      fake.last.lose(true);
+      fake.last.load();
+    }, { once: true });
+    await e.generate({ steps: 12 });
+    return { told, loading, again, end: e.matches(':state(ready)') };
+  });
+  const told = ['devicelost', 'ready', 'devicelost', 'ready', 'result'];
+  assert.deepEqual(seen, { told, loading: true, again: true, end: true });
+});
+
+test('an engine that does not start again by itself: a message, and the next call loads it', async () => {
+  const page = await open('/manual.html');
+  await page.evaluate(async () => {
+    const e = document.querySelector('#e');
+    await e.load();
+    fake.last.lose(false);
+  });
+  await page.getByText('The engine was lost. Try again').waitFor();
+  await page.getByRole('button', { name: 'Load the model' }).click();
+  await page.waitForFunction(() => document.querySelector('#e').matches(':state(ready)'));
+  await page.getByRole('button', { name: 'Draw' }).click();
+  await page.waitForFunction(() => document.querySelector('#e').result);
 });
 
 test('failures have a code, words and a hint, once', async () => {
@@ -229,6 +354,36 @@ test('in a form: sends a file, is disabled and reset with it', async () => {
   assert.deepEqual(seen, { none: null, kind: 'image/png', off: true, form: true, after: null });
 });
 
+test('a reset brings back what the page gave, and ends what is under way', async () => {
+  const page = await open('/form.html');
+  await page.locator('[part=prompt]').fill('typed');
+  const seen = await page.evaluate(async () => {
+    const [e, form] = [document.querySelector('#e'), document.querySelector('#f')];
+    const typed = e.prompt;
+    await e.generate();
+    const drawing = e.generate({ prompt: 'another' }).catch((error) => error.name);
+    form.reset();
+    const name = await drawing;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const shown = !e.shadowRoot.querySelector('[part=canvas]').hidden;
+    return { typed, name, prompt: e.prompt, image: e.image, result: e.result, shown, sent: new FormData(form).get('picture') };
+  });
+  assert.deepEqual(seen, { typed: 'typed', name: 'AbortError', prompt: 'x', image: null, result: null, shown: false, sent: null });
+});
+
+test('what was typed comes back with the page', async () => {
+  const page = await open('/form.html');
+  await page.locator('[part=prompt]').fill('typed before');
+  await page.goto(`${server.url}/empty.html`);
+  await page.goBack();
+  await page.waitForFunction(() => document.querySelector('#e')?.prompt === 'typed before');
+  const reset = await page.evaluate(() => {
+    document.querySelector('#f').reset();
+    return document.querySelector('#e').prompt;
+  });
+  assert.equal(reset, 'x');
+});
+
 test('under a strict policy, with markup in the prompt', async () => {
   const page = await open('/strict.html');
   const seen = await page.evaluate(async () => {
@@ -246,6 +401,25 @@ test('speaks Chinese where the page does', async () => {
   const page = await open('/one.html');
   await page.evaluate(() => (document.querySelector('#e').lang = 'zh-CN'));
   assert.ok(await page.getByRole('button', { name: '生成' }).isVisible());
+  const said = () => page.locator('[part=message]').textContent();
+  const told = await page.evaluate(async () => {
+    const e = document.querySelector('#e');
+    const told = [];
+    e.addEventListener('error', ({ detail }) => told.push(detail.code));
+    await e.generate({ prompt: ' ' }).catch(() => {});
+    return told;
+  });
+  assert.deepEqual([told, await said()], [['text'], '无法使用这段文字。请换一种说法。']);
+  await page.evaluate(() => (document.querySelector('#e').image = new Blob(['no picture'])));
+  await page.getByText('浏览器无法读取这张图片').waitFor();
+});
+
+test('each code of the engine has words in Chinese', async () => {
+  const types = await readFile(new URL('../../web/npm/src/engine.d.ts', import.meta.url), 'utf8');
+  const codes = [...types.match(/type ErrorCode =([^;]*);/)[1].matchAll(/'(\w+)'/g)].map((match) => match[1]);
+  const { words } = await import('../../web/npm/src/element.words.js');
+  assert.deepEqual(Object.keys(words.zh.failures).sort(), codes.filter((code) => code !== 'cancelled').sort());
+  assert.deepEqual(Object.keys(words.en).sort(), Object.keys(words.zh).sort());
 });
 
 test('axe finds nothing', async () => {

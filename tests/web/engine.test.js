@@ -35,6 +35,31 @@ const load = () =>
     const engine = await Engine.create();
     return engine.load();
   });
+/** A promise and what resolves it. */
+const gate = () => {
+  let open;
+  return { passed: new Promise((resolve) => (open = resolve)), open };
+};
+/** Waits for something in this process. */
+const until = async (done) => {
+  for (let i = 0; !done(); i++) {
+    assert.ok(i < 1000, String(done));
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+};
+/** In the page: an engine whose events are told, with a load that has got somewhere. */
+const begin = () =>
+  run(async () => {
+    globalThis.engine = await Engine.create();
+    globalThis.told = [];
+    for (const type of ['devicelost', 'ready']) engine.addEventListener(type, ({ detail }) => told.push([type, detail.recovering ?? null]));
+    const some = new Promise((resolve) => engine.addEventListener('progress', ({ detail }) => detail.bytes > 0 && resolve()));
+    globalThis.loading = engine.load();
+    loading.catch(() => {});
+    await some;
+  });
+/** Lets the page's worker fail. */
+const fail = () => page.workers().at(-1).evaluate(() => void setTimeout(() => { throw new Error('gone'); }));
 const shards = () => server.requests.filter(({ path }) => SHARDS.test(path));
 /** The largest shard, in whose middle a fault is worth the most. */
 const largest = async () => {
@@ -64,6 +89,37 @@ test('steps show what is still masked, and a batch has the seeds that follow', a
   assert.ok(left.every((count, i) => i === 0 || count < left[i - 1]), String(left));
   assert.deepEqual(images.map(({ seed }) => seed), [3, 4]);
   assert.deepEqual(images[1].codes, alone);
+});
+
+test('the seeds of a batch stay within what JavaScript counts without gaps', async () => {
+  const { seeds, second, zero } = await run(async (prompt) => {
+    const engine = await Engine.create();
+    const { images } = await engine.generate({ prompt, seed: Number.MAX_SAFE_INTEGER, count: 2, steps: 2 });
+    const zero = await engine.generate({ prompt, seed: 0, steps: 2 });
+    return { seeds: images.map(({ seed }) => seed), second: images[1].codes, zero: zero.images[0].codes };
+  });
+  assert.deepEqual(seeds, [Number.MAX_SAFE_INTEGER, 0]);
+  assert.deepEqual(second, zero);
+});
+
+test('an answer that cannot be sent is an error, and the engine goes on', async () => {
+  const { code, text, drawn } = await run(async (prompt) => {
+    const engine = await Engine.create();
+    const draw = async () => (await engine.generate({ prompt, seed: 1, steps: 2 })).images[0].image;
+    const image = await draw();
+    const { postMessage } = Worker.prototype;
+    Worker.prototype.postMessage = function (message) {
+      // A seed beyond JavaScript's numbers, which the answer would repeat.
+      if (message.request.type === 'edit') message.request.seed = 2n ** 53n;
+      postMessage.call(this, message);
+    };
+    const edited = engine.edit({ image, instruction: 'make it blue', steps: 2 });
+    const failure = await edited.then(() => ({}), ({ code, message }) => ({ code, text: message }));
+    return { ...failure, drawn: (await draw()).width };
+  });
+  assert.equal(code, 'protocol');
+  assert.match(text, /cannot be sent/);
+  assert.ok(drawn > 0);
 });
 
 test('an edit keeps what its mask keeps, and a question has an answer', async () => {
@@ -152,10 +208,43 @@ test('a download that breaks in the middle goes on from there', async () => {
   assert.deepEqual(ranges, [undefined, `bytes=${half}-`]);
 });
 
-test('a damaged shard is fetched again once', async () => {
+test('a download that is cancelled while it waits for the connection keeps what has come', async () => {
+  const { path, bytes } = await largest();
+  const half = Math.floor(bytes / 2);
+  // Each time it is taken up again there comes one byte.
+  server.fault = (asked, _, range) => (asked === path ? { cutAt: range ? Number(range.slice(6, -1)) + 1 : half } : null);
+  const asked = () => shards().filter((request) => request.path === path).map(({ range }) => range);
+  await run(async () => {
+    globalThis.engine = await Engine.create();
+    globalThis.stop = new AbortController();
+    globalThis.loading = engine.load(undefined, { signal: stop.signal }).catch(({ name }) => name);
+  });
+  await until(() => asked().length === 3);
+  // It waits a second before the next one.
+  await page.waitForTimeout(300);
+  server.fault = null;
+  const { name, model } = await run(async () => {
+    stop.abort();
+    return { name: await loading, model: (await engine.load()).name };
+  });
+  assert.deepEqual([name, model], ['AbortError', 'tiny']);
+  assert.deepEqual(asked(), [undefined, `bytes=${half}-`, `bytes=${half + 1}-`, `bytes=${half + 2}-`]);
+});
+
+test('no more of a shard is read than the manifest says', async () => {
+  const { path, bytes } = await largest();
+  // The connection would break off in what is too much.
+  server.fault = (asked, body) => (asked === path ? { body: Buffer.concat([body, Buffer.alloc(1000)]), cutAt: bytes } : null);
+  assert.equal((await load()).name, 'tiny');
+  assert.deepEqual(shards().filter((request) => request.path === path).map(({ range }) => range), [undefined]);
+});
+
+test('a damaged shard is fetched again once, from the server', async () => {
   const { path } = await largest();
   let left = 1;
-  const damaged = (body) => ({ body: Buffer.from(body).fill(7, 0, 64) });
+  // The browser may keep the damaged one.
+  const headers = { 'cache-control': 'max-age=3600' };
+  const damaged = (body) => ({ body: Buffer.from(body).fill(7, 0, 64), headers });
   server.fault = (asked, body) => (asked === path && left-- > 0 ? damaged(body) : null);
   assert.equal((await load()).name, 'tiny');
   await page.context().close();
@@ -183,6 +272,53 @@ test('what is kept is not fetched again, also without a network, until it is pur
   await run(async () => (await Engine.create()).purge());
   assert.equal((await load()).name, 'tiny');
   assert.ok(shards().length > 0);
+});
+
+test('purging in the middle of a load ends it first, and nothing is left', async () => {
+  const { path } = await largest();
+  server.fault = (asked) => (asked === path ? gate().passed : null);
+  await begin();
+  const seen = await run(async () => {
+    await engine.purge();
+    const left = [];
+    for await (const name of (await navigator.storage.getDirectory()).keys()) left.push(name);
+    return { left, code: await loading.catch(({ code }) => code), model: engine.model };
+  });
+  assert.deepEqual(seen, { left: [], code: 'cancelled', model: null });
+  server.fault = null;
+  assert.equal((await run(async () => engine.load())).name, 'tiny');
+});
+
+test('of two loads the later one wins, also where the earlier one has all its files', async () => {
+  const manifest = await (await fetch(`${server.url}model/manifest.json`)).json();
+  const other = Buffer.from(JSON.stringify({ ...manifest, name: 'other' }));
+  server.fault = (path) => (path === '/model/other.json' ? { body: other } : null);
+  const seen = await run(async (prompt) => {
+    const engine = await Engine.create();
+    let begun;
+    const fetched = new Promise((resolve) => (begun = resolve));
+    const first = engine.load('model/', { onprogress: ({ phase }) => phase !== 'download' && begun() }).then(() => 'loaded', ({ code }) => code);
+    await fetched;
+    const { name } = await engine.load('model/other.json');
+    const [code, capabilities] = [await first, await engine.capabilities()];
+    const { images } = await engine.generate({ prompt, seed: 1, steps: 2 });
+    return { code, names: [name, engine.model.name, capabilities.model.name], drawn: images.length };
+  });
+  // It may have been done before the page could ask for the other one.
+  assert.ok(['cancelled', 'loaded'].includes(seen.code), seen.code);
+  assert.deepEqual([seen.names, seen.drawn], [['other', 'other', 'other'], 1]);
+});
+
+test('a load that is asked for right after it was cancelled is a new one', async () => {
+  const seen = await run(async () => {
+    const engine = await Engine.create();
+    const stop = new AbortController();
+    const first = engine.load(undefined, { signal: stop.signal }).catch(({ name }) => name);
+    stop.abort();
+    const name = await first;
+    return [name, (await engine.load()).name];
+  });
+  assert.deepEqual(seen, ['AbortError', 'tiny']);
 });
 
 test('without room the model is used all the same', async () => {
@@ -215,8 +351,49 @@ test('a worker that fails is replaced once, and the call under way is done again
   assert.deepEqual(told, [['ready', null], ['devicelost', true], ['ready', null]]);
 });
 
+test('a worker that fails in the middle of the first load is replaced as well', async () => {
+  const { path } = await largest();
+  const { passed, open: goOn } = gate();
+  server.fault = async (asked) => {
+    if (asked === path) await passed;
+    return null;
+  };
+  await begin();
+  await fail();
+  await page.waitForFunction(() => told.length > 0);
+  goOn();
+  const seen = await run(async () => ({ name: (await loading).name, told }));
+  assert.deepEqual(seen, { name: 'tiny', told: [['devicelost', true], ['ready', null]] });
+});
+
+test('a worker that fails again is told of, with what to do, and a load starts another', async () => {
+  await begin();
+  await run(() => loading);
+  await fail();
+  await page.waitForFunction(() => told.length === 3);
+  const { passed, open: goOn } = gate();
+  server.fault = async (asked) => {
+    if (asked === '/model/manifest.json') await passed;
+    return null;
+  };
+  server.requests.length = 0;
+  await run(async () => {
+    globalThis.failed = engine.load('model/manifest.json?other').catch(({ code, hint }) => [code, hint]);
+  });
+  await until(() => server.requests.some(({ path }) => path === '/model/manifest.json'));
+  await fail();
+  const [code, hint] = await run(() => failed);
+  goOn();
+  assert.equal(code, 'crashed');
+  assert.match(hint, /^Load the model again/);
+  const seen = await run(async () => ({ name: (await engine.load('model/')).name, told }));
+  assert.deepEqual(seen, { name: 'tiny', told: [['ready', null], ['devicelost', true], ['ready', null], ['devicelost', false], ['ready', null]] });
+});
+
 test('what is wrong is said, with a code and a remedy', async () => {
-  server.fault = (path) => (path === '/bad.json' ? { body: Buffer.from('{"format": "other"}') } : null);
+  const huge = { name: 'config.json', bytes: 2 ** 52, shards: [{ sha256: '0'.repeat(64), bytes: 2 ** 52 }] };
+  const manifests = { '/bad.json': { format: 'other' }, '/huge.json': { format: 'unigen-web', version: 1, name: 'huge', files: [huge] } };
+  server.fault = (path) => (path in manifests ? { body: Buffer.from(JSON.stringify(manifests[path])) } : null);
   const failures = await run(async (prompt) => {
     const engine = await Engine.create();
     const calls = [
@@ -227,11 +404,12 @@ test('what is wrong is said, with a code and a remedy', async () => {
       () => engine.edit({ image: new Blob(['no picture']), instruction: 'x' }),
       () => engine.load('nowhere/'),
       () => engine.load('bad.json'),
+      () => engine.load('huge.json'),
     ];
     const failures = [];
     for (const call of calls) failures.push(await call().then(() => null, ({ code, hint }) => [code, Boolean(hint)]));
     return failures;
   });
-  const wanted = ['text', 'config', 'config', 'config', 'image', 'network', 'manifest'];
+  const wanted = ['text', 'config', 'config', 'config', 'image', 'network', 'manifest', 'memory'];
   assert.deepEqual(failures, wanted.map((code) => [code, true]));
 });

@@ -7,7 +7,10 @@ import { launch, site, TYPES } from './harness.js';
 
 const WEBGPU = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader', '--enable-features=Vulkan'];
 
-/** Serves the site. `server.fault(path, body, range)` may answer a request in another way; `server.requests` are those so far. */
+/**
+ * Serves the site. `server.fault(path, body, range)` may answer a request in another way (`{ body, headers, cutAt }`) or, as a promise,
+ * later; `server.requests` are those so far.
+ */
 export async function serve() {
   const server = createServer(async (request, response) => {
     const path = decodeURIComponent(new URL(request.url, 'http://localhost').pathname);
@@ -15,11 +18,11 @@ export async function serve() {
     state.requests.push({ path, range });
     if (path === '/') return response.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html><title>t</title>');
     let body = await readFile(join(site, normalize(path))).catch(() => null);
-    const fault = state.fault?.(path, body, range);
+    const fault = await state.fault?.(path, body, range);
     body = fault?.body ?? body;
     if (!body) return response.writeHead(404).end();
     const start = range ? Number(range.match(/^bytes=(\d+)-$/)[1]) : 0;
-    const headers = { 'content-type': TYPES[extname(path)] ?? 'application/octet-stream', 'content-length': body.length - start };
+    const headers = { 'content-type': TYPES[extname(path)] ?? 'application/octet-stream', 'content-length': body.length - start, ...fault?.headers };
     if (range) headers['content-range'] = `bytes ${start}-${body.length - 1}/${body.length}`;
     response.writeHead(range ? 206 : 200, headers);
     if (fault?.cutAt === undefined) return response.end(body.subarray(start));

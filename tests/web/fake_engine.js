@@ -26,17 +26,19 @@ export class Engine extends EventTarget {
   }
 
   async load(_model, { signal } = {}) {
-    this.loading ??= this.#load(signal).finally(() => (this.loading = null));
-    return this.loading;
+    signal?.throwIfAborted();
+    this.loading ??= this.#load().finally(() => (this.loading = null));
+    const aborted = new Promise((_, reject) => signal?.addEventListener('abort', () => reject(signal.reason), { once: true }));
+    return Promise.race([this.loading, aborted]);
   }
 
-  async #load(signal) {
+  async #load() {
     if (this.model) return this.model;
     fake.calls.push({ call: 'load' });
     if (fake.failure) throw new EngineError(fake.failure);
     for (const fraction of [0.3, 0.7, 1]) {
       this.dispatchEvent(new CustomEvent('progress', { detail: { phase: 'download', fraction, bytes: fraction * 12e6, total: 12e6 } }));
-      await pause(signal);
+      await pause();
     }
     this.model = MODEL;
     this.dispatchEvent(new CustomEvent('ready', { detail: MODEL }));
@@ -73,6 +75,12 @@ export class Engine extends EventTarget {
 
   async purge() {
     this.model = null;
+  }
+
+  /** For tests: the device is lost. */
+  lose(recovering) {
+    this.model = null;
+    this.dispatchEvent(new CustomEvent('devicelost', { detail: { reason: 'gone', recovering } }));
   }
 
   close() {

@@ -1,51 +1,63 @@
-// How long a visitor waits: first paint, the model ready, the first and the second picture, on each backend. Prints a table;
-// `cargo xtask measure` builds the site, puts the shipped model into it and runs this.
+// How long a visitor waits: first paint and the model ready in the app, on the device that the app chooses; the engine ready, the first
+// and the second picture and edit, on each backend. Prints two tables; `cargo xtask measure` builds the site, puts the shipped model into it and
+// runs this.
 
 import { browse, open, serve } from './engine_site.js';
 
 const PROMPT = 'a photo of a red apple';
+const INSTRUCTION = 'make the apple green';
 
-/** First paint and the time from opening the page until the model is ready, as the app shows it. */
+/** First paint, the time from opening the app until it shows the model as ready, and the device that it then shows. */
 async function visit(browser, url) {
   const page = await (await browser.newContext()).newPage();
   await page.goto(`${url}index.html`);
-  await page.locator('.model.ready').waitFor({ timeout: 300_000 });
+  const ready = page.locator('.model.ready');
+  await ready.waitFor({ timeout: 300_000 });
   const times = await page.evaluate(() => [
     performance.getEntriesByName('first-contentful-paint')[0].startTime,
     performance.now(),
   ]);
+  const device = /WebGPU|CPU/;
+  const shown = await ready.filter({ hasText: device }).textContent();
   await page.context().close();
-  return times;
+  return [...times.map(seconds), shown.match(device)[0]];
 }
 
-/** Load, first and second picture of an engine of its own. */
+/** An engine of its own on `backend`: until it has started and loaded the model, then the first and the second picture and edit. */
 async function draw(browser, url, backend) {
   const page = await open(browser, url);
   const times = await page.evaluate(
-    async ([backend, prompt]) => {
+    async ([backend, prompt, instruction]) => {
       const times = [];
       const timed = async (work) => {
         const start = performance.now();
         await work();
         times.push(performance.now() - start);
       };
-      const engine = await Engine.create({ backend });
-      await timed(() => engine.load());
-      for (const seed of [0, 1]) await timed(() => engine.generate({ prompt, seed }));
+      let engine;
+      await timed(async () => {
+        engine = await Engine.create({ backend });
+        await engine.load();
+      });
+      let image;
+      for (const seed of [0, 1]) await timed(async () => ({ images: [{ image }] } = await engine.generate({ prompt, seed })));
+      for (const seed of [0, 1]) await timed(() => engine.edit({ image, instruction, seed }));
       return times;
     },
-    [backend, PROMPT],
+    [backend, PROMPT, INSTRUCTION],
   );
   await page.context().close();
-  return times;
+  return times.map(seconds);
 }
 
+const seconds = (time) => `${(time / 1000).toFixed(2)} s`;
+const line = (name, cells) => console.log(name.padEnd(24) + cells.map((cell) => cell.padStart(14)).join(''));
+
 const server = await serve();
-const seconds = (times) => times.map((time) => `${(time / 1000).toFixed(2)} s`.padStart(14)).join('');
-console.log(['', 'first paint', 'page ready', 'engine load', 'first image', 'second image'].map((name) => name.padStart(14)).join(''));
-for (const [backend, webgpu] of [['cpu', false], ['webgpu', true]]) {
-  const browser = await browse({ webgpu });
-  console.log(backend.padEnd(14) + seconds([...(await visit(browser, server.url)), ...(await draw(browser, server.url, backend))]));
-  await browser.close();
-}
+const browsers = [await browse(), await browse({ webgpu: true })];
+line('the app', ['first paint', 'page ready', 'computed by']);
+for (const [i, name] of ['no WebGPU', 'WebGPU on SwiftShader'].entries()) line(name, await visit(browsers[i], server.url));
+line('an engine', ['ready', 'first image', 'second image', 'first edit', 'second edit']);
+for (const [i, backend] of ['cpu', 'webgpu'].entries()) line(backend, await draw(browsers[i], server.url, backend));
+await Promise.all(browsers.map((browser) => browser.close()));
 server.close();

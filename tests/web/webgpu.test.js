@@ -26,6 +26,18 @@ test('the adapter is shown, and whether it is used is measured and said', async 
   assert.match(reason, /software/);
 });
 
+test('the adapter is timed once, and a question meanwhile does not change the device', async () => {
+  const { times, backend } = await page.evaluate(async () => {
+    const engine = await Engine.create({ backend: 'webgpu' });
+    const ask = () => engine.capabilities();
+    const [before, , during] = await Promise.all([ask(), engine.load(), ask()]);
+    const after = await ask();
+    return { times: [before, during, after].map(({ adapter }) => adapter.gpuMs), backend: after.backend };
+  });
+  assert.deepEqual(times, [times[0], times[0], times[0]]);
+  assert.equal(backend, 'webgpu');
+});
+
 test('a GPU draws, edits, answers, and stops within a step', async () => {
   const seen = await page.evaluate(async () => {
     const engine = await Engine.create({ backend: 'webgpu' });

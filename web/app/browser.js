@@ -1,8 +1,5 @@
 // What the browser offers by callbacks only: pictures kept in IndexedDB, and the clipboard. Used by src/externs.rs.
 
-/** Pictures beyond so many make room for newer ones. */
-const MOST = 200;
-
 /** The files of all pictures of the history by id, also where the browser keeps none (private windows). */
 const blobs = new Map();
 
@@ -33,12 +30,7 @@ export async function keptPictures() {
 
 export async function keepPicture(id, entry, blob) {
   blobs.set(id, blob);
-  await store('readwrite', (pictures) => {
-    pictures.put({ id, entry, blob });
-    const ids = pictures.getAllKeys();
-    ids.onsuccess = () => ids.result.slice(0, -MOST).forEach((old) => pictures.delete(old));
-    return ids;
-  });
+  await store('readwrite', (pictures) => pictures.put({ id, entry, blob }));
 }
 
 export async function dropPicture(id) {

@@ -1,6 +1,9 @@
-// Keeps the site for visits without a network. The engine keeps the weights of the model itself; here is all else.
+// Keeps the site for visits without a network. The engine keeps the model itself; here is all else.
 
-const CACHE = 'unigen-site';
+/** Caches of this site; others of the origin are none of its business. */
+const PREFIX = `unigen-site ${self.registration.scope} `;
+/** That of this build, which `cargo xtask web` names by what its files hold. */
+const CACHE = `${PREFIX}%BUILD%`;
 
 /** What a first visit fetches before this script is in charge; the rest comes as it is used. */
 const SHELL = [
@@ -22,40 +25,54 @@ const SHELL = [
   'unigen/store.js',
   'unigen/unigen_web.js',
   'unigen/unigen_web_bg.wasm',
-  'model/manifest.json',
 ];
+const shell = new Set(SHELL.map((path) => new URL(path, self.location).href));
 
 self.addEventListener('install', (event) => {
   self.skipWaiting();
-  event.waitUntil(
-    caches.open(CACHE).then((cache) => Promise.all(SHELL.map((path) => cache.add(path).catch((error) => console.warn(path, error))))),
-  );
+  // All of it or nothing: an earlier build that is whole serves better than a new one with a file missing.
+  const requests = SHELL.map((path) => new Request(path, { cache: 'no-cache' }));
+  event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(requests)));
 });
 
-self.addEventListener('activate', (event) => event.waitUntil(self.clients.claim()));
+self.addEventListener('activate', (event) => event.waitUntil(Promise.all([prune(), self.clients.claim()])));
+
+/** Drops what earlier builds kept. */
+async function prune() {
+  const old = (await caches.keys()).filter((name) => name.startsWith(PREFIX) && name !== CACHE);
+  await Promise.all(old.map((name) => caches.delete(name)));
+}
 
 // The network first, so that a page and its parts are of one version; the cache where there is no network.
 self.addEventListener('fetch', (event) => {
   const { request } = event;
   const url = new URL(request.url);
   const kept = request.method === 'GET' && url.origin === self.location.origin && !request.headers.has('range');
-  if (kept && !isWeights(url)) event.respondWith(answer(request));
+  if (kept && !url.pathname.includes('/model/')) event.respondWith(answer(request));
 });
-
-/** Shards of weights, of which the engine takes care. */
-function isWeights({ pathname }) {
-  return pathname.includes('/model/') && !pathname.endsWith('.json');
-}
 
 async function answer(request) {
   const cache = await caches.open(CACHE);
+  const key = keyOf(request);
   try {
     const response = await fetch(request);
-    if (response.ok) cache.put(request, response.clone()).catch(() => {});
+    // The shell stays as it was installed, all of one build.
+    if (response.ok && !shell.has(key)) cache.put(key, response.clone()).catch(() => {});
     return response;
   } catch (error) {
-    const kept = await cache.match(request, { ignoreSearch: request.mode === 'navigate' });
+    const kept = await cache.match(key);
     if (kept) return kept;
     throw error;
   }
+}
+
+/** The address under which an answer is kept: pages are the same whatever their query says, other files may differ by it. */
+function keyOf({ mode, url }) {
+  const key = new URL(url);
+  key.hash = '';
+  if (mode === 'navigate') {
+    key.search = '';
+    key.pathname = key.pathname.replace(/\/index\.html$/, '/');
+  }
+  return key.href;
 }

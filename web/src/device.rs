@@ -23,17 +23,22 @@ impl Choice {
     ///
     /// # Errors
     /// `unsupported` where WebGPU is demanded and there is none.
-    pub async fn make(wanted: Backend, host: &Host) -> Result<Self, Failure> {
-        let mut adapter: Option<Adapter> = match cfg!(feature = "webgpu") {
-            true => host::read(host.adapter(SIDE as u32)).await?,
-            false => None,
-        };
-        if let Some(adapter) = &mut adapter {
-            adapter.cpu_ms = adapter.gpu_ms.map(|_| processor_ms(host));
-        }
+    pub fn new(wanted: Backend, adapter: Option<Adapter>) -> Result<Self, Failure> {
         let (backend, reason) = choose(wanted, adapter.as_ref())?;
         Ok(Self { backend, reason, adapter })
     }
+}
+
+/// The WebGPU adapter, where there is one; a software one is timed against the processor.
+pub async fn adapter(host: &Host) -> Result<Option<Adapter>, Failure> {
+    let mut adapter: Option<Adapter> = match cfg!(feature = "webgpu") {
+        true => host::read(host.adapter(SIDE as u32)).await?,
+        false => None,
+    };
+    if let Some(adapter) = &mut adapter {
+        adapter.cpu_ms = adapter.gpu_ms.map(|_| processor_ms(host));
+    }
+    Ok(adapter)
 }
 
 fn choose(wanted: Backend, adapter: Option<&Adapter>) -> Result<(Backend, String), Failure> {
@@ -47,7 +52,7 @@ fn choose(wanted: Backend, adapter: Option<&Adapter>) -> Result<(Backend, String
     match (wanted, adapter) {
         (Backend::Cpu, _) => cpu("The processor was asked for.".into()),
         (Backend::WebGpu, None) => {
-            let hint = "Use a browser with WebGPU, or choose the processor.";
+            let hint = "Use a browser with WebGPU, or ask for the backend 'auto' or 'cpu'.";
             Err(Failure::new("unsupported", format!("{none}."), hint))
         }
         (Backend::WebGpu, Some(_)) => gpu("WebGPU was asked for.".into()),
@@ -81,7 +86,7 @@ fn processor_ms(host: &Host) -> f64 {
 pub async fn open_gpu() -> Result<Device, Failure> {
     let opened = Device::wgpu_options().init_with_setup_async().await;
     let (device, setup) = opened.map_err(|e| {
-        let hint = "Reload the page, or choose the processor as the device.";
+        let hint = "Reload the page, or ask for the backend 'cpu'.";
         Failure::new("device", format!("WebGPU cannot be opened: {e}"), hint)
     })?;
     setup.device.set_device_lost_callback(|_, reason| {
@@ -92,5 +97,6 @@ pub async fn open_gpu() -> Result<Device, Failure> {
 
 #[cfg(not(feature = "webgpu"))]
 pub async fn open_gpu() -> Result<Device, Failure> {
-    Err(Failure::new("unsupported", "This engine was built without WebGPU.", "Choose the processor."))
+    let hint = "Ask for the backend 'auto' or 'cpu'.";
+    Err(Failure::new("unsupported", "This engine was built without WebGPU.", hint))
 }

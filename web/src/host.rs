@@ -34,7 +34,7 @@ extern "C" {
     #[wasm_bindgen(method)]
     pub fn cancel(this: &Host, id: u32);
 
-    /// Drops all models from the browser's storage.
+    /// Drops all models from the browser's storage; no download may be under way.
     #[wasm_bindgen(method)]
     pub fn purge(this: &Host) -> Promise;
 
@@ -70,12 +70,16 @@ pub fn install(host: &Host) {
     }));
 }
 
-/// Sends an event about the call `id` to the page.
+/// Sends an event about the call `id` to the page; one that has no form in JavaScript ends the call with an error.
 pub fn post(id: u32, event: Event) {
-    let message = Message { id, event };
-    let serialised = message.serialize(&Serializer::new().serialize_maps_as_objects(true));
+    let serializer = Serializer::new().serialize_maps_as_objects(true);
+    let serialise = |event| Message { id, event }.serialize(&serializer);
+    let message = serialise(event).or_else(|error| {
+        let text = format!("The engine's answer cannot be sent: {error}");
+        serialise(Event::Error(Failure::new("protocol", text, "Report it with this text.")))
+    });
     HOST.with_borrow(|host| {
-        if let (Some(host), Ok(message)) = (host, serialised) {
+        if let (Some(host), Ok(message)) = (host, message) {
             host.post(message);
         }
     });

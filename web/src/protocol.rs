@@ -87,7 +87,7 @@ pub struct Load {
 pub struct Generate {
     /// What they show.
     pub prompt: String,
-    /// Seed of the first picture; the others have those that follow. At most 2^53 - 1.
+    /// Seed of the first picture; the others have those that follow, 0 after [`MAX_SEED`].
     pub seed: u64,
     /// How many.
     #[serde(default = "one")]
@@ -96,6 +96,17 @@ pub struct Generate {
     #[serde(default)]
     pub sampling: Sampling,
 }
+
+impl Generate {
+    /// The seed of each picture.
+    pub fn seeds(&self) -> impl Iterator<Item = u64> + use<> {
+        let first = self.seed;
+        (0..u64::from(self.count)).map(move |i| first.wrapping_add(i) & MAX_SEED)
+    }
+}
+
+/// The largest seed, and the largest whole number that JavaScript's numbers count without gaps: 2^53 - 1.
+pub const MAX_SEED: u64 = (1 << 53) - 1;
 
 /// What to change in which picture.
 #[derive(Debug, Deserialize)]
@@ -390,8 +401,8 @@ pub struct Storage {
 /// Why a call failed.
 ///
 /// Codes: those of the core (`config`, `weights`, `text`, `image`, `device`, `io`, `cancelled`); of the loader `network`,
-/// `integrity` (a shard is not what the manifest says), `manifest`, `memory`; `unsupported` (this browser lacks something),
-/// `notloaded`, `busy`, `protocol`, `crashed`. The page's side adds `devicelost` and `closed`.
+/// `integrity` (a shard is not what the manifest says), `manifest`, `memory` (there is none for a file); `unsupported` (this
+/// browser lacks something), `notloaded`, `busy`, `protocol`, `crashed`. The page's side adds `devicelost` and `closed`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Failure {
@@ -425,7 +436,7 @@ mod tests {
             "sampling": {"steps": 4, "guidance": 2, "previews": true}}});
         let call: Call = serde_json::from_value(call).unwrap();
         let Request::Generate(generate) = call.request else { panic!("{call:?}") };
-        assert_eq!((generate.seed, generate.count), ((1 << 53) - 1, 1));
+        assert_eq!((generate.seed, generate.count), (MAX_SEED, 1));
         assert_eq!((generate.sampling.steps, generate.sampling.guidance), (Some(4), Some(2.0)));
         let cancel: Call =
             serde_json::from_value(json!({"id": 8, "request": {"type": "cancel", "target": 7}})).unwrap();
@@ -434,6 +445,16 @@ mod tests {
         let Request::Load(load) = serde_json::from_value::<Call>(load).unwrap().request else { panic!() };
         assert_eq!(load.backend, Backend::WebGpu);
         assert!(serde_json::from_value::<Call>(json!({"id": 1, "request": {"type": "format"}})).is_err());
+    }
+
+    #[test]
+    fn seeds_of_a_batch_stay_within_what_the_page_can_count() {
+        let batch = |seed: u64| {
+            let request = json!({"prompt": "a dog", "seed": seed, "count": 3});
+            serde_json::from_value::<Generate>(request).unwrap().seeds().collect::<Vec<_>>()
+        };
+        assert_eq!(batch(5), [5, 6, 7]);
+        assert_eq!(batch(MAX_SEED - 1), [MAX_SEED - 1, MAX_SEED, 0]);
     }
 
     #[test]

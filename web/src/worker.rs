@@ -4,8 +4,8 @@ use crate::device::{self, Choice};
 use crate::host::{self, Host, post};
 use crate::picture;
 use crate::protocol::{
-    Backend, Call, Capabilities, Describe, Drawn, Edit, Event, Failure, Generate, Inpaint, Load, Model,
-    Outcome, Phase, Progress, Request, Sampling, Settings, Step,
+    Adapter, Backend, Call, Capabilities, Describe, Drawn, Edit, Event, Failure, Generate, Inpaint, Load,
+    Model, Outcome, Phase, Progress, Request, Sampling, Settings, Step,
 };
 use burn::tensor::Device;
 use futures_channel::oneshot;
@@ -38,10 +38,34 @@ struct State {
     host: Host,
     calls: RefCell<HashMap<u32, Rc<Underway>>>,
     loaded: RefCell<Option<Rc<Loaded>>>,
+    /// Loads, unloading and purging, one after another.
+    loads: Turns,
     /// The GPU, once opened, for as long as the worker lives.
     gpu: RefCell<Option<Device>>,
-    /// The device in use, or the one that would be.
+    /// The device in use.
     choice: RefCell<Option<Choice>>,
+    /// The adapter, or that there is none, once looked for; that and timing it happen once.
+    adapter: RefCell<Option<Option<Adapter>>>,
+    looking: Turns,
+}
+
+/// Work that is done in the order in which it was asked for.
+#[derive(Default)]
+struct Turns {
+    last: RefCell<Option<oneshot::Receiver<()>>>,
+}
+
+impl Turns {
+    /// Waits until all turns before have ended; this one ends when what comes back is dropped.
+    async fn turn(&self) -> oneshot::Sender<()> {
+        let (turn, ended) = oneshot::channel();
+        let before = self.last.replace(Some(ended));
+        if let Some(before) = before {
+            // Nothing is sent: the sender goes.
+            let _ = before.await;
+        }
+        turn
+    }
 }
 
 /// A call that has not ended.
@@ -60,6 +84,12 @@ impl Underway {
         self.seen.set(Some(send));
         let _ = seen.await;
         if self.cancelled.get() { Flow::Cancel } else { Flow::Continue }
+    }
+
+    /// An error once the page wants the load to end.
+    fn wanted(&self) -> Result<(), Failure> {
+        let cancelled = || Failure::new("cancelled", "The load was cancelled; what has come is kept.", "");
+        if self.cancelled.get() { Err(cancelled()) } else { Ok(()) }
     }
 }
 
@@ -97,8 +127,11 @@ impl State {
             host,
             calls: RefCell::default(),
             loaded: RefCell::default(),
+            loads: Turns::default(),
             gpu: RefCell::default(),
             choice: RefCell::default(),
+            adapter: RefCell::default(),
+            looking: Turns::default(),
         }
     }
 
@@ -106,17 +139,21 @@ impl State {
         let underway = Rc::new(Underway::default());
         self.calls.borrow_mut().insert(id, underway.clone());
         let result = match request {
-            Request::Load(load) => self.load(id, &load).await.map(|model| Some(Outcome::Model(model))),
+            Request::Load(load) => {
+                self.load(id, &load, &underway).await.map(|model| Some(Outcome::Model(model)))
+            }
             Request::Generate(generate) => self.generate(id, generate, &underway).await.map(Some),
             Request::Edit(edit) => self.edit(id, edit, &underway).await.map(Some),
             Request::Inpaint(inpaint) => self.inpaint(id, inpaint, &underway).await.map(Some),
             Request::Describe(describe) => self.describe(id, describe, &underway).await.map(Some),
             Request::Capabilities => self.capabilities().await.map(Some),
             Request::Purge => {
+                let _turn = self.loads.turn().await;
                 self.loaded.take();
                 host::wait(self.host.purge()).await.map(|_| None)
             }
             Request::Unload => {
+                let _turn = self.loads.turn().await;
                 self.loaded.take();
                 Ok(None)
             }
@@ -144,7 +181,9 @@ impl State {
         self.loaded.borrow().clone().ok_or_else(missing)
     }
 
-    async fn load(&self, id: u32, load: &Load) -> Result<Model, Failure> {
+    async fn load(&self, id: u32, load: &Load, underway: &Underway) -> Result<Model, Failure> {
+        let _turn = self.loads.turn().await;
+        underway.wanted()?;
         self.loaded.take();
         let progress = move |phase, fraction, bytes, total| {
             post(id, Event::Progress(Progress { phase, fraction, bytes, total }));
@@ -165,18 +204,25 @@ impl State {
         });
         let [downloaded, arrived] = [downloaded.as_ref(), arrived.as_ref()].map(|f| f.unchecked_ref());
         let download = self.host.download(id, &load.manifest, downloaded, arrived);
-        let download = async {
-            let package = Package::new(&host::wait(download).await?)?;
+        let fetched = async {
+            let package = Package::new(&host::wait(download.clone()).await?)?;
             // Nobody waits any more for what has not come.
             drop(send.take());
             progress(Phase::Warmup, WARMUP_AT, package.bytes, package.bytes);
             Ok(package)
         };
         let ready = self.ready(load.backend, sizes);
-        let (package, device) = try_join(download, ready).await.inspect_err(|_| self.host.cancel(id))?;
+        let both = try_join(fetched, ready).await;
+        if both.is_err() {
+            self.host.cancel(id);
+            // It still keeps what has come; then the storage is free for the next turn.
+            let _ = host::wait(download).await;
+        }
+        let (package, device) = both?;
         let bytes = package.bytes;
         progress(Phase::Weights, WEIGHTS_AT, bytes, bytes);
         self.pause().await;
+        underway.wanted()?;
         let parts = ModelParts::from_files(|name| package.file(name)).map_err(core)?;
         let engine = Engine::new(parts, &device).map_err(core)?;
         progress(Phase::Weights, 1.0, bytes, bytes);
@@ -205,7 +251,7 @@ impl State {
         let known = self.choice.borrow().clone().filter(|_| wanted == Backend::Auto);
         let mut choice = match known {
             Some(choice) => choice,
-            None => Choice::make(wanted, &self.host).await?,
+            None => Choice::new(wanted, self.adapter().await?)?,
         };
         let mut device = Device::flex();
         if choice.backend == Backend::WebGpu {
@@ -229,8 +275,21 @@ impl State {
         Ok(device)
     }
 
+    /// The WebGPU adapter, where there is one.
+    async fn adapter(&self) -> Result<Option<Adapter>, Failure> {
+        let _turn = self.looking.turn().await;
+        let known = self.adapter.borrow().clone();
+        if let Some(adapter) = known {
+            return Ok(adapter);
+        }
+        let adapter = device::adapter(&self.host).await?;
+        self.adapter.replace(Some(adapter.clone()));
+        Ok(adapter)
+    }
+
     async fn generate(&self, id: u32, request: Generate, underway: &Underway) -> Result<Outcome, Failure> {
-        let Generate { prompt, seed, count, sampling } = request;
+        let seeds = request.seeds();
+        let Generate { prompt, count, sampling, .. } = request;
         if !(1..=MAX_COUNT).contains(&count) {
             let text = format!("count: is {count}");
             return Err(Failure::new("config", text, &format!("choose 1 to {MAX_COUNT}")));
@@ -239,9 +298,8 @@ impl State {
         let engine = &loaded.engine;
         let mut settings = over(&sampling, engine.generation());
         settings.guidance_scale = sampling.guidance.unwrap_or(settings.guidance_scale);
-        let requests: Vec<GenerateRequest> = (0..u64::from(count))
-            .map(|i| GenerateRequest { prompt: prompt.clone(), seed: seed.wrapping_add(i) })
-            .collect();
+        let requests: Vec<GenerateRequest> =
+            seeds.map(|seed| GenerateRequest { prompt: prompt.clone(), seed }).collect();
         let on_step = async |report: StepReport<'_>| self.step(id, engine, &sampling, underway, report).await;
         let codes = engine.draw_codes(&requests, &settings, on_step).await.map_err(core)?;
         let images = engine.images(&codes).await.map_err(core)?;
@@ -268,8 +326,9 @@ impl State {
             mask: mask.map(|mask| picture::from_page(&mask, 0)).transpose()?,
         };
         let on_step = async |report: StepReport<'_>| self.step(id, engine, &sampling, underway, report).await;
-        let codes = engine.edit_codes(&[request], &settings, on_step).await.map_err(core)?;
-        let images = engine.images(&codes).await.map_err(core)?;
+        let requests = [request];
+        let codes = engine.edit_codes(&requests, &settings, on_step).await.map_err(core)?;
+        let images = engine.edit_images(&requests, &codes).await.map_err(core)?;
         let drawn = images.iter().zip(codes);
         let drawn = drawn.map(|(image, codes)| Drawn { image: picture::to_page(image), seed, codes });
         let settings = told(&settings, settings.edit_steps, settings.edit_guidance_scale);
@@ -286,11 +345,10 @@ impl State {
         let request = InpaintRequest { image, mask, prompt, seed };
         let on_step = async |report: StepReport<'_>| self.step(id, engine, &sampling, underway, report).await;
         let codes = engine.inpaint_codes(&request, &settings, on_step).await.map_err(core)?;
-        let images = engine.images(std::slice::from_ref(&codes)).await.map_err(core)?;
-        let drawn =
-            images.iter().map(|image| Drawn { image: picture::to_page(image), seed, codes: codes.clone() });
+        let image = engine.inpaint_image(&request, &codes).await.map_err(core)?;
+        let drawn = Drawn { image: picture::to_page(&image), seed, codes };
         let settings = told(&settings, settings.steps, settings.guidance_scale);
-        Ok(Outcome::Images { images: drawn.collect(), settings })
+        Ok(Outcome::Images { images: vec![drawn], settings })
     }
 
     async fn describe(&self, id: u32, request: Describe, underway: &Underway) -> Result<Outcome, Failure> {
@@ -312,13 +370,13 @@ impl State {
     }
 
     async fn capabilities(&self) -> Result<Outcome, Failure> {
-        if self.choice.borrow().is_none() {
-            let choice = Choice::make(Backend::Auto, &self.host).await?;
-            self.choice.replace(Some(choice));
-        }
+        let adapter = self.adapter().await?;
         let storage = host::read(self.host.storage()).await?;
-        let Some(Choice { backend, reason, adapter }) = self.choice.borrow().clone() else {
-            return Err(Failure::new("device", "No device was chosen.", "Try again."));
+        // The one in use, which a load may have chosen meanwhile, else the one that `auto` would choose.
+        let chosen = self.choice.borrow().clone();
+        let Choice { backend, reason, adapter } = match chosen {
+            Some(choice) => choice,
+            None => Choice::new(Backend::Auto, adapter)?,
         };
         let memory = wasm_bindgen::memory().unchecked_into::<js_sys::WebAssembly::Memory>().buffer();
         let memory = memory.unchecked_into::<js_sys::ArrayBuffer>().byte_length();

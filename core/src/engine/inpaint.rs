@@ -12,9 +12,10 @@ use image::{RgbImage, imageops};
 /// A picture to be filled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InpaintRequest {
-    /// Of any size: the largest square in its middle is taken, at the model's `image_size`.
+    /// Of any size: the model sees the largest square in its middle, at its `image_size`.
     pub image: RgbImage,
-    /// As large as the picture: codes with a pixel that is nearer to white than to black are drawn, the others kept.
+    /// As large as the picture: codes with a pixel that is nearer to white than to black are drawn, around them the
+    /// picture keeps its pixels.
     pub mask: RgbImage,
     /// What the whole picture shows in the end.
     pub prompt: String,
@@ -23,8 +24,8 @@ pub struct InpaintRequest {
 }
 
 impl Engine {
-    /// The codes of the filled picture, row-major; [`images`](Self::images) makes pixels of them. `on_step` sees every step
-    /// and may cancel.
+    /// The codes of the filled picture, row-major; [`inpaint_image`](Self::inpaint_image) makes pixels of them. `on_step`
+    /// sees every step and may cancel.
     ///
     /// # Errors
     /// Those of [`generate`](Self::generate); `Image` for a picture without pixels, and for a mask of another size or
@@ -43,6 +44,16 @@ impl Engine {
         drawn.into_iter().next().ok_or_else(|| Error::new(ErrorKind::Device, "image", "was not drawn"))
     }
 
+    /// The filled picture of the codes that [`inpaint_codes`](Self::inpaint_codes) gave for `request`: square, as large as
+    /// the square that was taken of the picture, at least `image_size` pixels a side.
+    ///
+    /// # Errors
+    /// Those of [`images`](Self::images); `Image` for a mask of another size than the picture or without white.
+    pub async fn inpaint_image(&self, request: &InpaintRequest, codes: &Codes) -> Result<RgbImage> {
+        let drawn = self.images(std::slice::from_ref(codes)).await?.swap_remove(0);
+        self.surrounded(&drawn, &request.image, &request.mask)
+    }
+
     /// The codes of `image` that stay, `None` under the white of its `mask`.
     pub(super) fn outside(
         &self,
@@ -50,6 +61,27 @@ impl Engine {
         image: &RgbImage,
         codes: &Codes,
     ) -> Result<Vec<Option<u32>>> {
+        let changes = self.changes(mask, image)?;
+        Ok(codes.iter().zip(changes).map(|(&code, changes)| (!changes).then_some(code)).collect())
+    }
+
+    /// What was `drawn`, square, under the white of a `mask`, and around it the pixels of `image`: codes do not keep those.
+    pub(super) fn surrounded(&self, drawn: &RgbImage, image: &RgbImage, mask: &RgbImage) -> Result<RgbImage> {
+        let (grid, changes) = (self.config.grid() as u32, self.changes(mask, image)?);
+        let side = image.width().min(image.height()).max(drawn.width());
+        let mut whole = Picture::square(image, side);
+        let drawn = Picture::square(drawn, side);
+        for ((x, y, pixel), drawn) in whole.enumerate_pixels_mut().zip(drawn.pixels()) {
+            let cell = y * grid / side * grid + x * grid / side;
+            if changes[cell as usize] {
+                *pixel = *drawn;
+            }
+        }
+        Ok(whole)
+    }
+
+    /// Whether each code lies under the white of a picture's `mask`, row-major.
+    fn changes(&self, mask: &RgbImage, image: &RgbImage) -> Result<Vec<bool>> {
         let error = |what: String, fix| Err(Error::new(ErrorKind::Image, "mask", what).fix(fix));
         let ([width, height], [w, h]) = (<[u32; 2]>::from(mask.dimensions()), image.dimensions().into());
         if [width, height] != [w, h] {
@@ -63,11 +95,11 @@ impl Engine {
             let cell = imageops::crop_imm(&mask, code % grid * side, code / grid * side, side, side);
             cell.to_image().pixels().any(|&pixel| bright(pixel))
         };
-        let target: Vec<_> = (0..).zip(codes).map(|(i, &code)| (!changes(i)).then_some(code)).collect();
-        if target.iter().all(Option::is_some) {
+        let changes: Vec<_> = (0..grid * grid).map(changes).collect();
+        if !changes.contains(&true) {
             return error("has no white, so nothing may change".into(), "paint white what may change");
         }
-        Ok(target)
+        Ok(changes)
     }
 }
 
@@ -104,6 +136,29 @@ mod tests {
         ] {
             let error = fill(request).unwrap_err();
             assert!(error.to_string().contains(words) && !error.fix.is_empty(), "{error}");
+        }
+    }
+
+    #[test]
+    fn around_the_mask_the_picture_keeps_its_pixels() {
+        let engine = engine();
+        // Seen smaller, as it is and larger: a result as large as the middle of the picture, but no smaller than drawn.
+        for (width, height, side) in [(50, 40, 40), (32, 32, 32), (8, 12, 32)] {
+            let mask =
+                RgbImage::from_fn(width, height, |x, _| image::Rgb([if 2 * x < width { 255 } else { 0 }; 3]));
+            let request = InpaintRequest { image: picture(width, height), mask, ..request(1) };
+            let codes = engine.inpaint_codes(&request, engine.generation(), async |_| Flow::Continue);
+            let codes = codes.block_on().unwrap();
+            let filled = engine.inpaint_image(&request, &codes).block_on().unwrap();
+            assert_eq!(filled.dimensions(), (side, side));
+            let source = Picture::square(&request.image, side);
+            let drawn = Picture::square(&engine.images(&[codes]).block_on().unwrap()[0], side);
+            let right =
+                |picture: &RgbImage| imageops::crop_imm(picture, side / 2, 0, side / 2, side).to_image();
+            let left = |picture: &RgbImage| imageops::crop_imm(picture, 0, 0, side / 4, side).to_image();
+            assert_eq!(right(&filled), right(&source));
+            assert_eq!(left(&filled), left(&drawn));
+            assert_ne!(right(&drawn), right(&source));
         }
     }
 }

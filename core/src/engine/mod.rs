@@ -1,8 +1,8 @@
 //! From a model folder to images and answers.
 //!
 //! [`Engine::new`] takes a model's parts wherever they come from, [`Engine::open`] a folder. The steps of making
-//! an image can be called one by one: [`Engine::draw_codes`], [`Engine::edit_codes`] or
-//! [`Engine::inpaint_codes`], then [`Engine::images`].
+//! an image can be called one by one: [`Engine::draw_codes`], then [`Engine::images`]; [`Engine::edit_codes`], then
+//! [`Engine::edit_images`]; [`Engine::inpaint_codes`], then [`Engine::inpaint_image`].
 //!
 //! Whatever reads back from a device is async, because a browser cannot wait; natively, block on it (crate `pollster`).
 

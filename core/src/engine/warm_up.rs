@@ -5,8 +5,10 @@ use crate::error::Result;
 use crate::image_tokenizer::ImageTokenizer;
 use crate::image_tokenizer::lfq::codes_to_device;
 use crate::model::UniGen;
+use crate::ops;
 use crate::sampling::{Flow, MaskedDecoding, Order, Path, Prefix, Seeds, StepReport, text_guidance};
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use half::f16;
 
 /// Draws with random weights and forgets them, so that `device` has compiled what a model of these sizes draws with: a page
 /// does this while the weights are on their way.
@@ -29,7 +31,21 @@ pub async fn warm_up(config: &ModelConfig, device: &Device) -> Result<()> {
         let pixels = image_tokenizer.decode(codes_to_device(&codes, device), size, size);
         image_tokenizer.to_image(pixels).await?;
     }
+    halves(device);
     Ok(())
+}
+
+/// Multiplies by weights in `f16`, as files have them, where `device` keeps them so; a new model has none.
+fn halves(device: &Device) {
+    const SIDE: usize = 4;
+    if !ops::multiplies_halves(SIDE, device) {
+        return;
+    }
+    let zeros = TensorData::zeros::<f16, _>([SIDE, SIDE]);
+    let weight = Tensor::<2>::from_data(zeros, (device, DType::F16));
+    for bias in [None, Some(Tensor::zeros([SIDE], device))] {
+        ops::linear(Tensor::<2>::zeros([1, SIDE], device), weight.clone(), bias);
+    }
 }
 
 #[cfg(test)]

@@ -87,11 +87,6 @@ impl CodeGroups {
         self.fields().map(|(bits, shift)| code >> shift & ((1 << bits) - 1)).collect()
     }
 
-    /// The code of these classes, one a group.
-    pub fn join_code(&self, classes: &[u32]) -> u32 {
-        self.fields().zip(classes).map(|((_, shift), class)| class << shift).sum()
-    }
-
     /// Codes `[batch, tokens]` → classes `[batch, tokens, groups]`.
     pub fn split(&self, codes: Tensor<2, Int>) -> Tensor<3, Int> {
         let class = |(bits, shift)| {
@@ -101,13 +96,6 @@ impl CodeGroups {
                 .bitwise_and_scalar(((1u32 << bits) - 1) as i32)
         };
         Tensor::stack(self.fields().map(class).collect(), 2)
-    }
-
-    /// Classes `[batch, tokens, groups]` → codes `[batch, tokens]`.
-    pub fn join(&self, classes: Tensor<3, Int>) -> Tensor<2, Int> {
-        let shifts: Vec<i32> = self.fields().map(|(_, shift)| 1 << shift).collect();
-        let shifts = Tensor::<1, Int>::from_data(TensorData::from(&shifts[..]), &classes.device());
-        (classes * shifts.unsqueeze()).sum_dim(2).squeeze_dim(2)
     }
 }
 

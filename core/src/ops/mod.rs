@@ -17,7 +17,7 @@ mod kernel_ops;
 pub mod portable;
 pub mod sample;
 
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 #[cfg(feature = "cpu")]
 use extension::{Inputs, on_cpu};
 use std::ops::Range;
@@ -38,6 +38,18 @@ pub fn use_kernels(on: bool) {
 
 fn kernels_on() -> bool {
     KERNELS.load(Ordering::Relaxed)
+}
+
+/// Whether [`linear`] on `device` takes weights in `f16`, as they are stored, of so many `inputs`: half of the memory, the same result. Cards
+/// multiply `f32` faster, and gradients want it.
+pub fn multiplies_halves(inputs: usize, device: &Device) -> bool {
+    #[cfg(feature = "wgpu")]
+    return gpu::multiplies_halves(inputs, device);
+    #[cfg(not(feature = "wgpu"))]
+    {
+        let _ = (inputs, device);
+        false
+    }
 }
 
 /// `x wᵀ + b`: `x` `[.., inputs]`, `weight` `[outputs, inputs]`, `bias` `[outputs]` → `[.., outputs]`.

@@ -28,18 +28,11 @@ pub struct AttentionLayout {
 impl AttentionLayout {
     /// All rows of all sequences: training, prefill, and the naive recompute of every step.
     pub fn full<'a>(sequences: impl IntoIterator<Item = &'a Sequence>) -> Self {
-        Self::windows(sequences.into_iter().map(|s| (s, 0..s.len())))
-    }
-
-    /// The rows before the live blocks, whose keys and values are computed once and cached.
-    pub fn prefix<'a>(sequences: impl IntoIterator<Item = &'a Sequence>) -> Self {
-        Self::windows(sequences.into_iter().map(|s| (s, 0..s.prefix_len)))
-    }
-
-    /// The live blocks over their cached prefixes. Queries: the blocks only. Keys: for each sequence its
-    /// prefix and then its block.
-    pub fn live<'a>(sequences: impl IntoIterator<Item = &'a Sequence>) -> Self {
-        Self::windows(sequences.into_iter().map(|s| (s, s.live())))
+        let mut layout = Self::default();
+        for sequence in sequences {
+            layout.push(sequence.ends().into_iter().map(|end| 0..end), sequence.len());
+        }
+        layout
     }
 
     /// New text rows after `cached` rows in each of several sequences, as `(cached, new)`: text decoding.
@@ -47,17 +40,6 @@ impl AttentionLayout {
         let mut layout = Self::default();
         for (cached, new) in sequences {
             layout.push((cached..cached + new).map(|row| 0..row + 1), cached + new);
-        }
-        layout
-    }
-
-    /// A window of rows of each sequence, over the keys up to its end. No row in a window may see past it.
-    fn windows<'a>(windows: impl Iterator<Item = (&'a Sequence, Range<usize>)>) -> Self {
-        let mut layout = Self::default();
-        for (sequence, rows) in windows {
-            let ends = &sequence.ends()[rows.clone()];
-            debug_assert!(ends.iter().all(|&end| end <= rows.end));
-            layout.push(ends.iter().map(|&end| 0..end), rows.end);
         }
         layout
     }
@@ -130,19 +112,6 @@ impl AttentionLayout {
     pub fn keys(&self) -> usize {
         self.segments.last().map_or(0, |segment| segment.keys.end)
     }
-
-    /// The dense mask of a segment, `[queries, keys]` row-major, to be added to the scores: 0 where a row
-    /// may attend, minus infinity elsewhere. For the portable attention.
-    pub fn additive(&self, segment: &Segment) -> Vec<f32> {
-        let mut mask = vec![f32::NEG_INFINITY; segment.queries.len() * segment.keys.len()];
-        if !segment.keys.is_empty() {
-            let lines = mask.chunks_exact_mut(segment.keys.len());
-            for (line, &[start, end]) in lines.zip(&self.visible[segment.queries.clone()]) {
-                line[start as usize - segment.keys.start..end as usize - segment.keys.start].fill(0.0);
-            }
-        }
-        mask
-    }
 }
 
 #[cfg(test)]
@@ -157,12 +126,20 @@ mod tests {
         (lines.concat().chars().map(|c| c == 'x').collect(), lines.len(), lines[0].len())
     }
 
+    /// Whether the rows of a segment see its keys, `[queries, keys]` row-major.
+    fn allow(layout: &AttentionLayout, segment: &Segment) -> Vec<bool> {
+        let rows = layout.visible[segment.queries.clone()].iter();
+        let line = |&[start, end]: &[u32; 2]| {
+            segment.keys.clone().map(move |key| (start as usize..end as usize).contains(&key))
+        };
+        rows.flat_map(line).collect()
+    }
+
     fn draw(layout: &AttentionLayout, segment: usize) -> String {
         let segment = &layout.segments[segment];
-        let mask = layout.additive(segment);
-        let lines = mask.chunks(segment.keys.len());
-        let line = |line: &[f32]| line.iter().map(|&v| if v == 0.0 { 'x' } else { '.' }).collect::<String>();
-        lines.map(line).collect::<Vec<_>>().join(" ")
+        let allow = allow(layout, segment);
+        let line = |line: &[bool]| line.iter().map(|&sees| if sees { 'x' } else { '.' }).collect::<String>();
+        allow.chunks(segment.keys.len()).map(line).collect::<Vec<_>>().join(" ")
     }
 
     /// Two text rows, a block of two, a text row, the target block of two rows and its end.
@@ -188,8 +165,6 @@ mod tests {
     fn small_matrices() {
         let sequence = small();
         assert_eq!(draw(&AttentionLayout::full([&sequence]), 0), SMALL);
-        assert_eq!(draw(&AttentionLayout::prefix([&sequence]), 0), "x.... xx... xxxx. xxxx. xxxxx");
-        assert_eq!(draw(&AttentionLayout::live([&sequence]), 0), "xxxxxxxx xxxxxxxx xxxxxxxx");
         assert_eq!(draw(&AttentionLayout::causal([(2, 3)]), 0), "xxx.. xxxx. xxxxx");
     }
 
@@ -201,11 +176,12 @@ mod tests {
         assert_eq!(layout.segments[1], Segment { queries: 3..11, keys: 3..11 });
         assert_eq!(layout.visible[3..6], [[3, 4], [3, 5], [3, 7]]);
 
-        let live = AttentionLayout::live([&small(), &small()]);
-        assert_eq!(live.segments[1], Segment { queries: 3..6, keys: 8..16 });
-        assert_eq!(live.visible, [[0, 8], [0, 8], [0, 8], [8, 16], [8, 16], [8, 16]]);
-        let one = || AttentionLayout::live([&small()]);
-        assert_eq!(AttentionLayout::concat([one(), one()]), live);
+        // New rows over rows that are cached.
+        let new = AttentionLayout::causal([(5, 1), (2, 2)]);
+        assert_eq!(new.segments[1], Segment { queries: 1..3, keys: 6..10 });
+        assert_eq!(new.visible, [[0, 6], [6, 9], [6, 10]]);
+        let parts = [(5, 1), (2, 2)].map(|part| AttentionLayout::causal([part]));
+        assert_eq!(AttentionLayout::concat(parts), new);
     }
 
     #[test]
@@ -227,8 +203,7 @@ mod tests {
         assert!(AttentionLayout::from_allow(&[], usize::MAX, 2).is_err());
     }
 
-    /// The rule of attention, pair by pair, for every task, size and opener; and the cached path sees the
-    /// same as the full recompute.
+    /// The rule of attention, pair by pair, for every task, size and opener.
     #[test]
     fn prefix_never_sees_the_target() {
         let special = SpecialTokens::FIRST;
@@ -245,30 +220,25 @@ mod tests {
                 sequences.push(layouts.conversation(ImageRows::Semantic(semantic), [[&text[..], &text]]));
                 sequences.push(layouts.describe(ImageRows::Codes(codes), &text));
                 sequences.push(layouts.text(&text));
-                let (full, prefix, live) = (
-                    AttentionLayout::full(&sequences),
-                    AttentionLayout::prefix(&sequences),
-                    AttentionLayout::live(&sequences),
-                );
+                let full = AttentionLayout::full(&sequences);
                 for (i, sequence) in sequences.iter().enumerate() {
                     let len = sequence.len();
-                    let mask = full.additive(&full.segments[i]);
-                    let sees = |row: usize, key: usize| mask[row * len + key] == 0.0;
+                    let allow = allow(&full, &full.segments[i]);
+                    let sees = |row: usize, key: usize| allow[row * len + key];
                     for (row, key) in (0..len).flat_map(|row| (0..len).map(move |key| (row, key))) {
                         let together = sequence.blocks.iter().any(|b| b.contains(&row) && b.contains(&key));
                         assert_eq!(sees(row, key), key <= row || together, "{sequence:?} {row} {key}");
                         let leak = row < sequence.prefix_len && key >= sequence.prefix_len;
                         assert!(!(leak && sees(row, key)), "{sequence:?} {row} {key}");
                     }
-                    let size = sequence.prefix_len;
-                    for (row, line) in prefix.additive(&prefix.segments[i]).chunks(size).enumerate() {
-                        assert_eq!(line, &mask[row * len..row * len + size]);
-                    }
-                    assert_eq!(live.additive(&live.segments[i]), mask[size * len..]);
                 }
                 let again = full.segments.iter().map(|segment| {
-                    let allow: Vec<bool> = full.additive(segment).iter().map(|&v| v == 0.0).collect();
-                    AttentionLayout::from_allow(&allow, segment.queries.len(), segment.keys.len()).unwrap()
+                    AttentionLayout::from_allow(
+                        &allow(&full, segment),
+                        segment.queries.len(),
+                        segment.keys.len(),
+                    )
+                    .unwrap()
                 });
                 assert_eq!(AttentionLayout::concat(again), full);
             }

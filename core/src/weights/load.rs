@@ -3,10 +3,11 @@
 use super::Checkpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::write_atomic;
+use crate::ops;
 use ::safetensors::Dtype;
 use ::safetensors::tensor::{Metadata, TensorInfo};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use half::{bf16, f16};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -71,6 +72,10 @@ pub trait Tensors {
     fn shape(&self, name: &str) -> Option<Vec<usize>>;
     /// Values, row-major, and shape of a floating-point tensor. Errors name it.
     fn tensor(&self, name: &str) -> Result<(Vec<f32>, Vec<usize>)>;
+    /// Whether the tensor `name` is stored in `f16`.
+    fn halves(&self, _name: &str) -> bool {
+        false
+    }
 }
 
 impl<T: Tensors> Tensors for &T {
@@ -84,6 +89,10 @@ impl<T: Tensors> Tensors for &T {
 
     fn tensor(&self, name: &str) -> Result<(Vec<f32>, Vec<usize>)> {
         (**self).tensor(name)
+    }
+
+    fn halves(&self, name: &str) -> bool {
+        (**self).halves(name)
     }
 }
 
@@ -99,10 +108,15 @@ impl Tensors for Checkpoint {
     fn tensor(&self, name: &str) -> Result<(Vec<f32>, Vec<usize>)> {
         Checkpoint::tensor(self, name)
     }
+
+    fn halves(&self, name: &str) -> bool {
+        Checkpoint::halves(self, name)
+    }
 }
 
 /// `module` with its floating-point parameters from `checkpoint`; devices, element types and gradient
-/// requirements stay.
+/// requirements stay. But where a device multiplies `f16` as it lies ([`ops::multiplies_halves`]), weights of linear layers
+/// that are stored so keep half of their size.
 ///
 /// `key` gives the checkpoint's name of a parameter from its path in the module (`layers.0.norm.weight`),
 /// or nothing for a parameter that shall stay as it is.
@@ -113,7 +127,8 @@ pub fn load<M: Module>(
     checkpoint: &impl Tensors,
     key: impl Fn(&str) -> Option<String>,
 ) -> Result<M> {
-    let mut loader = Loader { checkpoint, key, path: vec![], problems: vec![], unreadable: None };
+    let mut loader =
+        Loader { checkpoint, key, path: vec![], linear: false, problems: vec![], unreadable: None };
     let module = module.map(&mut loader);
     if let Some(error) = loader.unreadable.filter(|_| loader.problems.is_empty()) {
         return Err(error);
@@ -134,13 +149,26 @@ struct Loader<'a, T, K> {
     checkpoint: &'a T,
     key: K,
     path: Vec<String>,
+    /// Whether the last step of the path led into a linear layer.
+    linear: bool,
     problems: Vec<String>,
     unreadable: Option<Error>,
 }
 
+impl<T: Tensors, K> Loader<'_, T, K> {
+    /// Whether the weight `name` of `shape` stays in `f16` on `device`.
+    fn stays_half(&self, name: &str, shape: &[usize], device: &Device) -> bool {
+        let &[_, inputs] = shape else { return false };
+        // A head gives some of its rows, which takes `f16` in shaders.
+        let whole = !self.path.iter().any(|part| part == "lm_head");
+        self.linear && whole && self.checkpoint.halves(name) && ops::multiplies_halves(inputs, device)
+    }
+}
+
 impl<T: Tensors, K: Fn(&str) -> Option<String>> ModuleMapper for Loader<'_, T, K> {
-    fn enter_module(&mut self, name: &str, _container: &str) {
+    fn enter_module(&mut self, name: &str, container: &str) {
         self.path.push(name.into());
+        self.linear = container == "Struct:Linear";
     }
 
     fn exit_module(&mut self, _name: &str, _container: &str) {
@@ -163,7 +191,11 @@ impl<T: Tensors, K: Fn(&str) -> Option<String>> ModuleMapper for Loader<'_, T, K
                     Err(error) => self.unreadable = Some(error),
                     Ok((values, shape)) => {
                         let (id, device) = (param.id, param.lazy_device());
-                        let dtype = if param.is_initialized() { param.dtype() } else { DType::F32 };
+                        let dtype = match param.is_initialized() {
+                            true => param.dtype(),
+                            false if self.stays_half(&name, &shape, &device) => DType::F16,
+                            false => DType::F32,
+                        };
                         let new = Tensor::from_data(TensorData::new(values, shape), (&device, dtype));
                         return param.transform_for_load(new, id);
                     }

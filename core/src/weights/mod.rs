@@ -5,4 +5,4 @@ mod load;
 mod safetensors;
 
 pub use load::{NamedTensor, Precision, Tensors, load, parameters, save, tensors, write_tensors};
-pub use safetensors::{Checkpoint, Dtype};
+pub use safetensors::Checkpoint;

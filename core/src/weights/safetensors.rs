@@ -1,6 +1,7 @@
 //! Reading safetensors: one file, a sharded folder, or bytes in memory.
 
 use crate::error::{Error, ErrorKind, Result};
+use ::safetensors::Dtype;
 use ::safetensors::tensor::Metadata;
 use half::{bf16, f16};
 use serde::Deserialize;
@@ -8,8 +9,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
-
-pub use ::safetensors::Dtype;
 
 /// The format's own bound on the header, in bytes.
 const MAX_HEADER: u64 = 100_000_000;
@@ -101,19 +100,14 @@ impl Checkpoint {
         self.tensors.get(name).map(|entry| entry.shape.as_slice())
     }
 
-    /// Element type of the tensor `name`, where there is one.
-    pub fn dtype(&self, name: &str) -> Option<Dtype> {
-        self.tensors.get(name).map(|entry| entry.dtype)
+    /// Whether the tensor `name` is stored in `f16`.
+    pub fn halves(&self, name: &str) -> bool {
+        self.tensors.get(name).is_some_and(|entry| entry.dtype == Dtype::F16)
     }
 
     /// The `__metadata__` of all shards.
     pub fn metadata(&self) -> &HashMap<String, String> {
         &self.metadata
-    }
-
-    /// Elements of all tensors.
-    pub fn elements(&self) -> usize {
-        self.tensors.values().map(|entry| entry.shape.iter().product::<usize>()).sum()
     }
 
     /// Values, row-major, and shape of a floating-point tensor (F32, F16 or BF16).

@@ -1,8 +1,10 @@
 //! The ablations of UniGen-1.5 (arXiv 2511.14760): which tasks take part in reinforcement learning, what alignment before it
 //! is worth; and, beyond the paper, what a reward for leaving the rest alone does.
 
+mod estimate;
 mod table;
 
+pub use estimate::Estimate;
 pub use table::table;
 
 use anyhow::{Context, Result, ensure};
@@ -14,11 +16,12 @@ use std::path::{Path, PathBuf};
 use unigen_core::engine::Engine;
 use unigen_core::files::write_atomic;
 
-use crate::data::stickers::{Split, geneval_prompts};
+use crate::data::stickers::{EditKind, Split, geneval_prompts};
 use crate::eval;
 use crate::eval::detector::Detector;
+use crate::eval::geneval::Tag;
 use crate::eval::imgedit::{self, held_out_cases};
-use crate::run::{Progress, RunFolder};
+use crate::run::{Progress, Record, RunFolder};
 use crate::stages::{RlStage, rl};
 use crate::train::{Start, run};
 
@@ -152,15 +155,26 @@ impl Arm {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
     /// 0 to 1.
-    pub geneval: f64,
+    pub geneval: Estimate,
     /// 1 to 5.
-    pub imgedit: f64,
+    pub imgedit: Estimate,
     /// Of ImgEdit's scores, the one for leaving the rest as it was, 1 to 5.
-    pub preservation: f64,
-    /// Share of groups of edits without spread while it learned, 0 to 1.
-    pub flat_edits: Option<f64>,
+    pub preservation: Estimate,
+    /// What its training was like; none where it had none.
+    pub training: Option<Training>,
+}
+
+/// What reinforcement learning was like in one arm.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Training {
+    /// Share of groups of edits whose samples all had the same rewards, 0 to 1; none without edits.
+    pub flat_edits: Option<Estimate>,
+    /// Standard deviation of the rewards within groups of edits, the rewards' weighted mean.
+    pub spread_edits: Option<Estimate>,
     /// Mean reward over the first and the last tenth of the updates.
-    pub reward: Option<[f64; 2]>,
+    pub reward: [f64; 2],
+    /// Seconds of its updates, rollouts and rewards among them.
+    pub seconds: f64,
 }
 
 /// Scores by arm and seed.
@@ -243,21 +257,31 @@ fn scores(
         }
     };
     let mut scores = judged(settings, &model, seed, judge, device)?;
-    if rl.is_some() {
-        let log = RunFolder::open(folder)?.records()?;
-        let logged = |name: &str| -> Vec<f64> {
-            log.iter().filter_map(|record| record.scalars.get(name)?.as_f64()).collect()
-        };
-        let mean =
-            |values: &[f64]| (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
-        let rewards = logged("reward");
-        let tenth = rewards.len().div_ceil(10);
-        let ends = mean(&rewards[..tenth]).zip(mean(&rewards[rewards.len() - tenth..]));
-        (scores.flat_edits, scores.reward) = (mean(&logged("flat_groups/edit")), ends.map(Into::into));
+    if let Some(rl) = &rl {
+        scores.training = Some(training(&RunFolder::open(folder)?.records()?, rl)?);
     }
     let json = serde_json::to_vec_pretty(&scores)?;
     write_atomic(&file, |out| out.write_all(&json))?;
     Ok(scores)
+}
+
+/// What a log says.
+fn training(log: &[Record], settings: &rl::Settings) -> Result<Training> {
+    let logged = |name: &str| -> Vec<f64> {
+        log.iter().filter_map(|record| record.scalars.get(name)?.as_f64()).collect()
+    };
+    let rewards = logged("reward");
+    let tenth = rewards.len().div_ceil(10);
+    let first = Estimate::of(&rewards[..tenth]).context("its log has no rewards")?.mean;
+    let last = Estimate::of(&rewards[rewards.len() - tenth..]).context("its log has no rewards")?.mean;
+    let seconds_per_group: f64 =
+        ["rollout_seconds", "reward_seconds", "update_seconds"].map(logged).iter().flatten().sum();
+    Ok(Training {
+        flat_edits: Estimate::of(&logged("flat_groups/edit")),
+        spread_edits: Estimate::of(&logged("spread/edit")),
+        reward: [first, last],
+        seconds: seconds_per_group * settings.training.batch as f64,
+    })
 }
 
 /// The scores of the model in a folder.
@@ -272,12 +296,21 @@ fn judged(settings: &Settings, model: &Path, seed: u64, judge: &Detector, device
     let edited = Progress::over("imgedit", cases.len(), |progress| {
         imgedit::evaluate(&engine, cases, generation, seed, judge, progress)
     })?;
-    let kinds = &edited.model.kinds;
-    let preservation = kinds.iter().map(|kind| kind.scores.preservation).sum::<f64>() / kinds.len() as f64;
+    let correct = |tag: Tag| {
+        let of_tag = drawn.images.iter().filter(|image| image.tag == tag);
+        of_tag.map(|image| f64::from(u8::from(image.correct))).collect()
+    };
+    let edits = |score: fn(&imgedit::Scores) -> f64| {
+        let of_kind = |kind: EditKind| {
+            let judged = edited.model.judged.iter().filter(|judged| judged.kind == kind);
+            judged.map(|judged| score(&judged.scores)).collect()
+        };
+        Estimate::over(EditKind::ALL.map(of_kind))
+    };
     Ok(Scores {
-        geneval: drawn.overall.unwrap_or_default(),
-        imgedit: edited.model.overall,
-        preservation,
-        ..Scores::default()
+        geneval: Estimate::over(Tag::ALL.map(correct)).context("there was nothing to draw")?,
+        imgedit: edits(imgedit::Scores::mean).context("there was nothing to edit")?,
+        preservation: edits(|scores| scores.preservation).context("there was nothing to edit")?,
+        training: None,
     })
 }

@@ -1,6 +1,6 @@
 //! The results beside the paper's.
 
-use super::{Arm, Results, Scores};
+use super::{Arm, Estimate, Results, Scores};
 use std::fmt::Write;
 
 /// GenEval, DPG-Bench and ImgEdit of UniGen-1.5, 7B (arXiv 2511.14760, tables of the ablations).
@@ -21,10 +21,13 @@ struct Sign {
     claim: &'static str,
     /// The paper's difference.
     paper: Option<f64>,
-    difference: fn(&dyn Fn(Arm) -> Option<Scores>) -> Option<f64>,
+    difference: fn(&dyn Fn(Arm) -> Option<Scores>) -> Option<Estimate>,
 }
 
-const SIGNS: [Sign; 9] = [
+/// Standard errors that a difference must have for a sign to count.
+const SURE: f64 = 2.0;
+
+const SIGNS: [Sign; 10] = [
     Sign {
         claim: "RL on generation lifts GenEval",
         paper: Some(0.05),
@@ -66,7 +69,18 @@ const SIGNS: [Sign; 9] = [
     Sign {
         claim: "alignment shrinks the share of edits whose samples are all alike",
         paper: None,
-        difference: |of| Some(of(Arm::UnalignedBoth)?.flat_edits? - of(Arm::Both)?.flat_edits?),
+        difference: |of| {
+            let share = |arm| of(arm)?.training?.flat_edits;
+            Some(share(Arm::UnalignedBoth)? - share(Arm::Both)?)
+        },
+    },
+    Sign {
+        claim: "alignment makes the rewards of an edit's samples differ more",
+        paper: None,
+        difference: |of| {
+            let spread = |arm| of(arm)?.training?.spread_edits;
+            Some(spread(Arm::Both)? - spread(Arm::UnalignedBoth)?)
+        },
     },
     Sign {
         claim: "beyond the paper: the consistency reward lifts ImgEdit's preservation",
@@ -75,14 +89,14 @@ const SIGNS: [Sign; 9] = [
     },
 ];
 
-/// The results as Markdown: the paper's two tables with its numbers beside ours, the means over the seeds with the least and
-/// the greatest; and for each of its signs whether it is reproduced. What is not there yet is a dash.
+/// The results as Markdown: the paper's two tables with its numbers beside ours, means over the seeds with their standard errors;
+/// and for each of its signs whether it is reproduced. What is not there yet is a dash.
 pub fn table(results: &Results) -> String {
     let mut text = String::new();
     let head = |text: &mut String, first: &str| {
         *text += &format!(
-            "| {first} | GenEval | paper | ImgEdit | paper | preservation | edits without spread | DPG-Bench, paper |\n\
-             |{}---|---|---|---|---|---|---|\n",
+            "| {first} | GenEval | paper | ImgEdit | paper | preservation | edits all alike | spread of edits | minutes of RL | DPG-Bench, paper |\n\
+             |{}---|---|---|---|---|---|---|---|---|\n",
             "---|".repeat(first.split('|').count())
         );
     };
@@ -114,31 +128,29 @@ pub fn table(results: &Results) -> String {
 }
 
 fn row(text: &mut String, first: &str, arm: Arm, results: &Results) {
-    let ours = |digits: usize, number: fn(&Scores) -> Option<f64>| {
-        let values: Vec<f64> = results
-            .iter()
-            .filter(|((of, _), _)| *of == arm)
-            .filter_map(|(_, scores)| number(scores))
-            .collect();
-        let mean = values.iter().sum::<f64>() / values.len() as f64;
-        let least = values.iter().copied().fold(f64::INFINITY, f64::min);
-        let greatest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        match values.len() {
-            0 => "-".to_owned(),
-            1 => format!("{mean:.digits$}"),
-            _ => format!("{mean:.digits$} ({least:.digits$} to {greatest:.digits$})"),
-        }
+    let ours = |digits: usize, number: fn(&Scores) -> Option<Estimate>| {
+        let of_arm = results.iter().filter(|((of, _), _)| *of == arm);
+        let values: Vec<Estimate> = of_arm.filter_map(|(_, scores)| number(scores)).collect();
+        Estimate::mean(&values).map_or("-".to_owned(), |mean| format!("{mean:.digits$}"))
     };
+    let seconds: Vec<f64> = results
+        .iter()
+        .filter(|((of, _), _)| *of == arm)
+        .filter_map(|(_, scores)| Some(scores.training?.seconds))
+        .collect();
+    let minutes =
+        Estimate::of(&seconds).map_or("-".to_owned(), |seconds| format!("{:.0}", seconds.mean / 60.0));
     let paper = |place: usize| paper(arm).map_or("-".to_owned(), |numbers| format!("{:.2}", numbers[place]));
     _ = writeln!(
         text,
-        "| {first} | {} | {} | {} | {} | {} | {} | {} |",
+        "| {first} | {} | {} | {} | {} | {} | {} | {} | {minutes} | {} |",
         ours(3, |scores| Some(scores.geneval)),
         paper(0),
         ours(2, |scores| Some(scores.imgedit)),
         paper(2),
         ours(2, |scores| Some(scores.preservation)),
-        ours(2, |scores| scores.flat_edits),
+        ours(3, |scores| scores.training?.flat_edits),
+        ours(3, |scores| scores.training?.spread_edits),
         paper(1),
     );
 }
@@ -147,33 +159,38 @@ fn mark(yes: bool) -> &'static str {
     if yes { "yes" } else { "-" }
 }
 
-/// Our difference, and with how many of the seeds the sign comes out.
-fn verdict(sign: &Sign, results: &Results) -> (String, String) {
+/// Our difference, and whether it tells anything.
+fn verdict(sign: &Sign, results: &Results) -> (String, &'static str) {
     let mut seeds: Vec<u64> = results.keys().map(|(_, seed)| *seed).collect();
     seeds.sort_unstable();
     seeds.dedup();
     let differences =
         seeds.iter().filter_map(|&seed| (sign.difference)(&|arm| results.get(&(arm, seed)).copied()));
-    let differences: Vec<f64> = differences.collect();
-    if differences.is_empty() {
-        return ("-".into(), "not run yet".into());
-    }
-    let mean = differences.iter().sum::<f64>() / differences.len() as f64;
-    let held = differences.iter().filter(|&&difference| difference > 0.0).count();
-    let verdict = match held {
-        0 => "no".to_owned(),
-        all if all == differences.len() => "yes".to_owned(),
-        some => format!("with {some} of {} seeds", differences.len()),
+    let Some(difference) = Estimate::mean(&differences.collect::<Vec<_>>()) else {
+        return ("-".into(), "not run yet");
     };
-    (format!("{mean:+.3}"), verdict)
+    let verdict = match difference.mean {
+        mean if mean.abs() <= SURE * difference.error => "within the error",
+        mean if mean > 0.0 => "yes",
+        _ => "no",
+    };
+    (format!("{difference:+.3}"), verdict)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ablate::Training;
 
     fn scores(geneval: f64, imgedit: f64, preservation: f64, flat_edits: Option<f64>) -> Scores {
-        Scores { geneval, imgedit, preservation, flat_edits, reward: None }
+        let of = |mean| Estimate { mean, error: 0.02 };
+        let training = flat_edits.map(|flat| Training {
+            flat_edits: Some(of(flat)),
+            spread_edits: Some(of(0.5 - flat)),
+            seconds: 120.0,
+            ..Training::default()
+        });
+        Scores { geneval: of(geneval), imgedit: of(imgedit), preservation: of(preservation), training }
     }
 
     fn line<'a>(text: &'a str, words: &str) -> &'a str {
@@ -187,22 +204,23 @@ mod tests {
             results.insert((Arm::Unaligned, seed), scores(0.5, 2.0, 3.0, None));
             results.insert((Arm::Aligned, seed), scores(0.5, 2.0, 3.0, None));
             results.insert((Arm::Both, seed), scores(0.6, 2.5, 3.0 + more, Some(0.1)));
-            results.insert((Arm::UnalignedBoth, seed), scores(0.6, 2.2 + 5.0 * more, 3.0, Some(0.3)));
+            results.insert((Arm::UnalignedBoth, seed), scores(0.6, 2.7, 3.0, Some(0.3)));
             results.insert((Arm::Consistent, seed), scores(0.6, 2.5, 3.06, Some(0.1)));
         }
         let text = table(&results);
         assert_eq!(
             line(&text, "| yes | yes | 0.600"),
-            "| yes | yes | 0.600 (0.600 to 0.600) | 0.89 | 2.50 (2.50 to 2.50) | 4.31 | 3.05 (3.00 to 3.10) | 0.10 (0.10 to 0.10) | 86.83 |"
+            "| yes | yes | 0.600 ± 0.014 | 0.89 | 2.50 ± 0.01 | 4.31 | 3.05 ± 0.01 | 0.100 ± 0.014 | 0.400 ± 0.014 | 2 | 86.83 |"
         );
-        assert_eq!(line(&text, "| yes | - | -"), "| yes | - | - | 0.90 | - | 4.01 | - | - | 86.62 |");
+        assert_eq!(line(&text, "| yes | - | -"), "| yes | - | - | 0.90 | - | 4.01 | - | - | - | - | 86.62 |");
         for (claim, end) in [
-            ("RL on both lifts GenEval", "+0.04 | +0.100 | yes |"),
+            ("RL on both lifts GenEval", "+0.04 | +0.100 ± 0.020 | yes |"),
             ("RL on generation lifts GenEval", "+0.05 | - | not run yet |"),
-            ("alignment alone lifts", "+0.06 | +0.000 | no |"),
-            ("gain of ImgEdit from RL larger", "+0.17 | +0.050 | with 1 of 2 seeds |"),
-            ("all alike", "stated | +0.200 | yes |"),
-            ("beyond the paper", "- | +0.010 | with 1 of 2 seeds |"),
+            ("alignment alone lifts", "+0.06 | +0.000 ± 0.020 | within the error |"),
+            ("gain of ImgEdit from RL larger", "+0.17 | -0.200 ± 0.028 | no |"),
+            ("samples are all alike", "stated | +0.200 ± 0.020 | yes |"),
+            ("differ more", "stated | +0.200 ± 0.020 | yes |"),
+            ("beyond the paper", "- | +0.010 ± 0.020 | within the error |"),
         ] {
             assert!(line(&text, claim).ends_with(end), "{}", line(&text, claim));
         }
@@ -214,7 +232,7 @@ mod tests {
         let of = |arm| paper(arm).map(|[geneval, _, imgedit]| scores(geneval, imgedit, 0.0, None));
         for sign in &SIGNS {
             if let Some(wanted) = sign.paper {
-                let found = (sign.difference)(&of).unwrap();
+                let found = (sign.difference)(&of).unwrap().mean;
                 assert!((found - wanted).abs() < 1e-9, "{}: {found}", sign.claim);
             }
         }

@@ -37,7 +37,7 @@ impl Ablate {
         set_matmul_precision(MatmulPrecision::Bf16);
         let settings = settings(Some(&self.config), &self.set)?;
         let file = self.out.join("table.md");
-        let results = ablate(&settings, &self.out, &self.device.device(), |results| {
+        let results = ablate(&settings, &self.out, &self.device.open()?, |results| {
             Ok(write_atomic(&file, |out| out.write_all(table(results).as_bytes()))?)
         })?;
         print!("{}", table(&results));

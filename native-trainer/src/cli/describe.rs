@@ -35,7 +35,7 @@ pub struct Describe {
 impl Describe {
     pub fn run(&self) -> Result<ExitCode> {
         let image = read_image(&self.image)?;
-        let engine = Engine::open(&self.model, &self.compute.device())?;
+        let engine = Engine::open(&self.model, &self.compute.device()?)?;
         let &Self { max_tokens, temperature, seed, .. } = self;
         let settings = AnswerSettings { max_tokens, temperature, seed, ..AnswerSettings::default() };
         let answer =

@@ -25,7 +25,7 @@ pub struct Edit {
     /// Seed; the same seed gives the same image
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Picture as large as IMAGE, white where it may change
+    /// Picture as large as IMAGE, white where it may change; around it the pixels stay
     #[arg(long)]
     mask: Option<PathBuf>,
     /// How strongly the picture counts [default: the model's]
@@ -50,7 +50,7 @@ impl Edit {
             seed: self.seed,
             mask: self.mask.as_deref().map(read_image).transpose()?,
         };
-        let engine = Engine::open(&self.model, &self.compute.device())?;
+        let engine = Engine::open(&self.model, &self.compute.device()?)?;
         let settings = self.sampling.over_edits(engine.generation(), self.image_guidance_scale);
         let bar = steps_bar(settings.edit_steps)?;
         let on_step = async |_: StepReport<'_>| {

@@ -71,7 +71,7 @@ impl EvalAll {
     }
 
     fn evaluate(&self) -> Result<()> {
-        let (device, seed) = (self.compute.device(), self.seed);
+        let (device, seed) = (self.compute.device()?, self.seed);
         let judge = judge(&self.detector, &device)?;
         let engine = Engine::open(&self.model, &device)?;
         let settings = self.sampling.over_edits(engine.generation(), None);

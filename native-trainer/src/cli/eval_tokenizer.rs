@@ -39,7 +39,7 @@ impl EvalTokenizer {
     }
 
     fn evaluate(&self) -> Result<()> {
-        let device = self.compute.device();
+        let device = self.compute.device()?;
         let judge = judge(&self.detector, &device)?;
         let found = reconstructions(&self.model, self.size, self.count, &judge, &device)?;
         print!("{found}");

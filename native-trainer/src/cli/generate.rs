@@ -44,7 +44,7 @@ impl Generate {
 
     fn draw(&self) -> Result<()> {
         image_format(&self.out)?;
-        let engine = Engine::open(&self.model, &self.compute.device())?;
+        let engine = Engine::open(&self.model, &self.compute.device()?)?;
         let settings = self.sampling.over(engine.generation());
         let requests: Vec<GenerateRequest> = self
             .prompts

@@ -67,7 +67,7 @@ impl Geneval {
     }
 
     fn evaluate(&self, prompts: &[Prompt]) -> Result<()> {
-        let device = self.compute.device();
+        let device = self.compute.device()?;
         let judge = judge(&self.detector, &device)?;
         let engine = Engine::open(&self.model, &device)?;
         let settings = self.sampling.over(engine.generation());

@@ -64,7 +64,7 @@ impl ImgEdit {
     }
 
     fn evaluate(&self, cases: Vec<Case>) -> Result<()> {
-        let device = self.compute.device();
+        let device = self.compute.device()?;
         let judge = judge(&self.detector, &device)?;
         let engine = Engine::open(&self.model, &device)?;
         let settings = self.sampling.over_edits(engine.generation(), self.image_guidance_scale);

@@ -58,12 +58,12 @@ struct Compute {
 }
 
 impl Compute {
-    /// The device, with the precision set for the whole process.
-    fn device(&self) -> Device {
+    /// The device, with the precision set for the whole process; fails where there is none of the kind.
+    fn device(&self) -> Result<Device> {
         if self.bf16 {
             set_matmul_precision(MatmulPrecision::Bf16);
         }
-        self.device.device()
+        self.device.open()
     }
 }
 

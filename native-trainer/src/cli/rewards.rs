@@ -1,7 +1,6 @@
 //! `unigen eval rewards` and `unigen serve-rewards`.
 
 use anyhow::Result;
-use burn::tensor::Device;
 use clap::Args;
 use std::process::ExitCode;
 use unigen_trainer::DeviceChoice;
@@ -26,7 +25,7 @@ struct Rewards {
 
 impl Rewards {
     fn open(&self) -> Result<Vec<Box<dyn Reward>>> {
-        let device: Device = self.device.device();
+        let device = self.device.open()?;
         let texts = self.rewards.iter().flat_map(|text| match text.strip_prefix("nano=") {
             Some(folder) => NANO.map(|kind| format!("{kind}={folder}")).to_vec(),
             None => vec![text.clone()],

@@ -44,7 +44,7 @@ impl Understanding {
     }
 
     fn evaluate(&self) -> Result<()> {
-        let engine = Engine::open(&self.model, &self.compute.device())?;
+        let engine = Engine::open(&self.model, &self.compute.device()?)?;
         let found = understanding(&engine, self.seed, self.each)?;
         print!("{found}");
         let report = Report { model: &self.model, bf16: self.compute.bf16, found: &found };

@@ -63,7 +63,7 @@ impl Ensemble {
             );
             ensure!(
                 members[..index].iter().all(|other| other.reward.name() != name),
-                "there are two rewards of the name {name}; give one of them another"
+                "there are two rewards of the name {name}; leave one out"
             );
         }
         ensure!(members.iter().any(|member| member.weight > 0.0), "no reward has a weight above 0");

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::clip::ClipReward;
 use super::http::{HttpSettings, Judge, Question, RemoteReward};
 use super::nano::{NanoReward, Nets, Role};
-use super::{Ensemble, Member, Reward};
+use super::{Ensemble, Item, Member, Reward, Score};
 
 /// What a reward is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,7 +41,7 @@ pub struct RewardSource {
     /// Folder or URL.
     pub at: String,
     /// The model that a judge's endpoint is to use; the reward that a server is to use.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default)]
     pub name: String,
 }
 
@@ -74,7 +74,8 @@ impl FromStr for RewardSource {
     }
 }
 
-/// Opens rewards. Several nano rewards of one folder share its networks.
+/// Opens rewards. Several nano rewards of one folder share its networks. Rewards of one name are told apart by where they
+/// are, as `clip@models/a` and `clip@models/b`.
 ///
 /// # Errors
 /// Name the reward that cannot be opened, and why.
@@ -103,11 +104,53 @@ pub fn open(settings: &[RewardSettings], device: &Device) -> Result<Vec<Box<dyn 
             RewardKind::JudgeYesNo => judge("judge-yes-no", Question::YesNo),
             RewardKind::JudgeScore => judge("judge-score", Question::Score),
             RewardKind::Remote if name.is_empty() => Err(anyhow!("name says which of its rewards is wanted")),
-            RewardKind::Remote => RemoteReward::new(name, at, http).map(|r| Box::new(r) as _),
+            RewardKind::Remote => RemoteReward::new(name, at, http)
+                .and_then(|r| r.check().map(|()| Box::new(r) as Box<dyn Reward>)),
         };
         reward.with_context(|| format!("the reward {kind:?} at {at}"))
     });
-    opened.collect()
+    let opened = opened.collect::<Result<Vec<_>>>()?;
+    let names: Vec<&str> = opened.iter().map(|reward| reward.name()).collect();
+    let labels = labels(&names, settings);
+    Ok(opened.into_iter().zip(labels).map(|(reward, label)| labelled(reward, label)).collect())
+}
+
+/// What rewards of these `names` are called: those of one name by where they are as well, judges also by their model.
+fn labels(names: &[&str], settings: &[RewardSettings]) -> Vec<String> {
+    let label = |(&name, settings): (&&str, &RewardSettings)| {
+        let RewardSource { kind, at, name: model } = &settings.source;
+        let label = match kind {
+            _ if names.iter().filter(|&&other| other == name).count() < 2 => name.to_owned(),
+            RewardKind::JudgeYesNo | RewardKind::JudgeScore => format!("{name}:{model}@{at}"),
+            _ => format!("{name}@{at}"),
+        };
+        label.replace(char::is_whitespace, "_")
+    };
+    names.iter().zip(settings).map(label).collect()
+}
+
+/// A reward that is called otherwise than it calls itself.
+struct Labelled {
+    label: String,
+    reward: Box<dyn Reward>,
+}
+
+fn labelled(reward: Box<dyn Reward>, label: String) -> Box<dyn Reward> {
+    if reward.name() == label { reward } else { Box::new(Labelled { label, reward }) }
+}
+
+impl Reward for Labelled {
+    fn name(&self) -> &str {
+        &self.label
+    }
+
+    fn score(&self, items: &[Item]) -> Vec<Score> {
+        self.reward.score(items)
+    }
+
+    fn waits(&self) -> bool {
+        self.reward.waits()
+    }
 }
 
 impl Ensemble {
@@ -138,6 +181,45 @@ mod tests {
         assert_eq!(rewards[1].source, "remote=http://b:1#clip".parse().unwrap());
         let found = (rewards[0].weight, rewards[1].weight, rewards[1].http.retries, rewards[1].http.timeout);
         assert_eq!(found, (1.0, 0.5, 9, 120.0));
+    }
+
+    #[test]
+    fn rewards_of_one_name_are_told_apart() {
+        let names = ["clip", "matcher", "clip", "judge-score", "judge-score", "clip"];
+        let sources = [
+            "clip=models/my clip",
+            "matcher=m",
+            "clip=b",
+            "judge-score=http://j/v1#small",
+            "judge-score=http://j/v1#large",
+            "remote=http://r#clip",
+        ];
+        let settings = sources.map(|source| RewardSettings {
+            source: source.parse().unwrap(),
+            weight: 1.0,
+            http: HttpSettings::default(),
+        });
+        let wanted = [
+            "clip@models/my_clip",
+            "matcher",
+            "clip@b",
+            "judge-score:small@http://j/v1",
+            "judge-score:large@http://j/v1",
+            "clip@http://r",
+        ];
+        assert_eq!(labels(&names, &settings), wanted);
+        let judges = open(&settings[3..5], &Device::flex()).unwrap();
+        assert!(judges.iter().all(|judge| judge.waits()));
+        let members = judges.into_iter().map(|reward| Member { reward, weight: 1.0 }).collect();
+        let ensemble = Ensemble::new(members).unwrap();
+        assert_eq!(ensemble.names().collect::<Vec<_>>(), wanted[3..5]);
+        // The same thing twice is a mistake.
+        let twice = [settings[3].clone(), settings[3].clone()];
+        let error = Ensemble::open(&twice, &Device::flex()).err().unwrap().to_string();
+        assert!(
+            error.contains("judge-score:small@http://j/v1") && error.contains("leave one out"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -12,7 +12,7 @@ use unigen_core::sampling::Prefix;
 use unigen_core::sequence::{EditBranch, Sequence};
 
 use crate::data::stickers::{
-    EditKind, Renderer, Split, caption, description, edit_of, rng_at, scene_at, training_prompt,
+    Edit, EditKind, Renderer, Split, caption, description, edit_of, rng_at, scene_at, training_prompt,
 };
 use crate::stages::base::{Base, Lesson};
 use crate::stages::batch::Example;
@@ -109,6 +109,18 @@ impl Mix {
         Ok(inputs)
     }
 
+    /// An edit that changes the description. Of the others (another size, a move within a third of the picture) it is true before, too,
+    /// so that the rewards, which go by it, would teach the model to leave them undone.
+    fn edit(&self, number: u64) -> Edit {
+        let rng = &mut rng_at(self.seed, number);
+        loop {
+            let edit = edit_of(&self.edit_kinds, Split::Train, rng.random(), number);
+            if description(&edit.before) != description(&edit.after) {
+                return edit;
+            }
+        }
+    }
+
     fn input(&self, base: &Base, index: u64) -> Result<Input> {
         let (task, number) = turn(self.shares, index);
         let (layouts, size, tokens) = (layouts(&base.text), base.size(), base.image_tokens());
@@ -125,16 +137,39 @@ impl Mix {
                 Input { task, text, description, before: None, wanted: None, plan, semantic, source }
             }
             task @ Task::Edit => {
-                let edit = edit_of(&self.edit_kinds, Split::Train, self.seed, number);
+                let edit = self.edit(number);
                 let render = |scene| self.renderer.render(scene, size, size);
                 let [before, wanted] = [&edit.before, &edit.after].map(render);
                 let instruction = base.tokens(&edit.instruction)?;
                 let plan = layouts.edit(EditBranch::Full, &instruction, base.features(&before)?, tokens);
-                // In full: of every other edit a caption is true before it, too, and no reward could tell that it is done.
+                // In full: of every other edit a caption is true before it, too.
                 let (text, description) = (edit.instruction, description(&edit.after));
                 let (before, wanted) = (Some(before), Some(wanted));
                 Input { task, text, description, before, wanted, plan, semantic, source }
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_edit_is_scored_by_is_not_true_before_it() {
+        let of = |kinds: &[EditKind], number| {
+            let mix = Mix { shares: [0, 1], edit_kinds: kinds.into(), seed: 3, renderer: Renderer::new() };
+            mix.edit(number)
+        };
+        for kind in EditKind::ALL {
+            let edits: Vec<Edit> = (0..40).map(|number| of(&[kind], number)).collect();
+            assert!(edits.iter().all(|edit| edit.kind == kind));
+            assert!(
+                edits.iter().all(|edit| description(&edit.before) != description(&edit.after)),
+                "{kind:?}"
+            );
+            assert_eq!(edits, (0..40).map(|number| of(&[kind], number)).collect::<Vec<_>>());
+            assert_ne!(edits[0], edits[1]);
+        }
     }
 }

@@ -5,7 +5,7 @@ use pollster::FutureExt;
 use std::path::Path;
 use unigen_core::engine::{EditRequest, Engine};
 
-use crate::data::stickers::{Edit, Renderer, Split, edit_at, geneval_prompts};
+use crate::data::stickers::{Edit, Renderer, Split, edit_at, validation_prompts};
 use crate::eval::detector::Detector;
 use crate::eval::geneval::{Prompt, Tag};
 use crate::eval::imgedit::{self, held_out_cases};
@@ -26,9 +26,9 @@ const ASKED: usize = 12;
 const PROMPTS: u64 = 0x5EED_9E7A;
 const SKIPPED: usize = 7;
 
-/// Held-out prompts.
+/// Held-out prompts; those of `unigen eval geneval` have no part in choosing a checkpoint.
 pub fn prompts() -> Vec<Prompt> {
-    geneval_prompts(PROMPTS).into_iter().step_by(SKIPPED).collect()
+    validation_prompts(PROMPTS).into_iter().step_by(SKIPPED).collect()
 }
 
 /// Has `engine` draw [`prompts`] and `judge` score them: `geneval`, each tag, and a sheet.
@@ -96,4 +96,29 @@ fn edits(engine: &Engine) -> Result<image::RgbImage> {
         }
     }
     Ok(sheet(&cells, 6, 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prompts_are_of_every_kind_and_none_is_of_the_test() {
+        let prompts = prompts();
+        for tag in Tag::ALL {
+            assert!(prompts.iter().filter(|prompt| prompt.tag == tag).count() > 5, "{tag:?}");
+        }
+        for Prompt { include, .. } in prompts {
+            for clause in &include {
+                let color = clause.color.map(|color| Split::of_color(clause.class, color));
+                let place = clause.position.map(|(relation, target)| {
+                    Split::of_relation(clause.class, relation, include[target].class)
+                });
+                assert!(
+                    color.into_iter().chain(place).all(|split| split == Split::Validation),
+                    "{include:?}"
+                );
+            }
+        }
+    }
 }

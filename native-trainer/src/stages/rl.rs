@@ -25,7 +25,9 @@ use crate::data::stickers::{EditKind, Renderer, rng_at};
 use crate::eval::detector::Detector;
 use crate::optimizer::{HostGradients, floats};
 use crate::rewards::http::HttpSettings;
-use crate::rewards::{Deviation, Ensemble, Groups, Item, RewardKind, RewardSettings, RewardSource, Scored};
+use crate::rewards::{
+    Deviation, Ensemble, Groups, Item, RewardKind, RewardSettings, RewardSource, Score, Scored,
+};
 use crate::rl::{
     Input, Mix, Objective, Pass, Rollout, Sampling, Task, Terms, advantages, consistency, flat_share, hacked,
     passes, widest, with_consistency,
@@ -205,7 +207,7 @@ struct Experience {
     passes: Vec<Pass>,
     /// The reference's log-probabilities of the tokens of each pass.
     reference: Vec<Vec<f32>>,
-    /// The share in the mean over the batch that a token of each sample has.
+    /// The share in the mean over the batch that a token of each sample has, see [`token_weights`].
     weights: Vec<f32>,
     scalars: Vec<(Cow<'static, str>, f64)>,
     seconds: f64,
@@ -326,10 +328,10 @@ impl RlStage {
             Some(planned) => planned,
             None => plan(&widest(&found.values, samples, settings.replay.groups))?,
         };
-        let mut counts = vec![0_usize; rollouts.len()];
-        passes.iter().flat_map(|pass| &pass.tokens).for_each(|&(rollout, _)| counts[rollout] += 1);
-        let there = counts.iter().filter(|&&count| count > 0).count();
-        let weights = counts.iter().map(|&count| 1.0 / (count.max(1) * there) as f32).collect();
+        let mut replayed = vec![false; rollouts.len()];
+        passes.iter().flat_map(|pass| &pass.tokens).for_each(|&(rollout, _)| replayed[rollout] = true);
+        let share = steps.len() as f64 / settings.rollout.steps as f64;
+        let weights = token_weights(&found.values, &replayed, self.base.image_tokens() as f64 * share);
         Ok(Experience {
             round,
             inputs,
@@ -437,8 +439,9 @@ impl RlStage {
         let all = if fresh { seconds + experience.seconds } else { seconds };
         let drawn: usize = experience.rollouts.iter().map(|rollout| rollout.codes.len()).sum();
         let mut scalars = experience.scalars.clone();
+        // Without a weight the reference is not asked.
+        scalars.extend((self.settings.beta > 0.0).then(|| ("kl".into(), kl)));
         scalars.extend([
-            ("kl".into(), kl),
             ("entropy".into(), entropy),
             ("ratio_error".into(), off),
             ("clipped".into(), clipped / tokens as f64),
@@ -473,6 +476,16 @@ impl RlStage {
     }
 }
 
+/// The share that a token of each sample has in the mean over all samples that are `replayed` and have an advantage, where `tokens` of a
+/// sample's tokens are replayed on average. Not by how many tokens the steps have that are replayed this time, since over all draws
+/// of steps those of large steps would then count less.
+fn token_weights(advantages: &[Option<f32>], replayed: &[bool], tokens: f64) -> Vec<f32> {
+    let there =
+        || advantages.iter().zip(replayed).map(|(advantage, &replayed)| replayed && advantage.is_some());
+    let weight = 1.0 / (tokens * there().filter(|&there| there).count().max(1) as f64);
+    there().map(|there| if there { weight as f32 } else { 0.0 }).collect()
+}
+
 /// How much of what should stay each sample has left alone; none for generation.
 fn consistencies(inputs: &[Input], rollouts: &[Rollout], images: &[RgbImage]) -> Vec<Option<f32>> {
     let of = |(rollout, drawn): (&Rollout, &RgbImage)| {
@@ -482,7 +495,15 @@ fn consistencies(inputs: &[Input], rollouts: &[Rollout], images: &[RgbImage]) ->
     rollouts.iter().zip(images).map(of).collect()
 }
 
-/// Raw rewards by source and task, their weighted mean, and the share of scores that are missing.
+/// Standard deviation of the scores of a group; none of fewer than two.
+fn deviation(group: &[Score]) -> Option<f32> {
+    let there: Vec<f32> = group.iter().flatten().copied().collect();
+    let mean = there.iter().sum::<f32>() / there.len() as f32;
+    let square = there.iter().map(|score| (score - mean).powi(2)).sum::<f32>() / there.len() as f32;
+    (there.len() > 1).then(|| square.sqrt())
+}
+
+/// Raw rewards by source and task, with how much they differ within a group; weighted means, and the share of scores that are missing.
 fn summaries(
     scored: &Scored,
     steady: &[Option<f32>],
@@ -494,6 +515,7 @@ fn summaries(
         (count > 0.0).then_some(sum / count)
     };
     let (mut scalars, mut total, mut weights) = (Vec::new(), 0.0, 0.0);
+    let mut spreads = [[0.0; 2]; Task::ALL.len()];
     for reward in &scored.rewards {
         let there =
             || reward.scores.iter().enumerate().filter_map(|(i, score)| Some((i, *score.as_ref().ok()?)));
@@ -502,10 +524,16 @@ fn summaries(
             weights += f64::from(reward.weight);
         }
         for task in Task::ALL {
-            let mut of_task =
-                there().filter(|(i, _)| inputs[i / samples].task == task).map(|(_, score)| score);
-            if let Some(mean) = mean(&mut of_task) {
+            let of_task = |(i, score): (usize, f32)| (inputs[i / samples].task == task).then_some(score);
+            if let Some(mean) = mean(&mut there().filter_map(of_task)) {
                 scalars.push((format!("{REWARD}/{}/{}", reward.name, task.name()).into(), mean));
+            }
+            let groups = reward.scores.chunks(samples).zip(inputs).filter(|(_, input)| input.task == task);
+            if let Some(mean) = mean(&mut groups.filter_map(|(group, _)| deviation(group))) {
+                scalars.push((format!("spread/{}/{}", reward.name, task.name()).into(), mean));
+                let [sum, weights] = &mut spreads[task as usize];
+                *sum += f64::from(reward.weight) * mean;
+                *weights += f64::from(reward.weight);
             }
         }
         let missing = reward.scores.iter().filter(|score| score.is_err()).count();
@@ -515,6 +543,9 @@ fn summaries(
         }
     }
     scalars.extend(mean(&mut steady.iter().flatten().copied()).map(|mean| ("consistency".into(), mean)));
+    for (task, [sum, weights]) in Task::ALL.into_iter().zip(spreads) {
+        scalars.extend((weights > 0.0).then(|| (format!("spread/{}", task.name()).into(), sum / weights)));
+    }
     if weights > 0.0 {
         scalars.push((REWARD.into(), total / weights));
     }
@@ -526,6 +557,7 @@ impl Stage for RlStage {
     type Model = UniGen;
     const NAME: &'static str = "rl";
     const SCORE: Option<&'static str> = Some(JUDGE);
+    const ONE_DEVICE: Option<&'static str> = Some("the samples of a step are drawn and scored together");
 
     fn training(settings: &Settings) -> &Training {
         &settings.training

@@ -28,7 +28,8 @@ pub struct Options {
     /// Weights to start from, a safetensors file
     #[arg(long, conflicts_with = "resume")]
     init: Option<PathBuf>,
-    /// Train nothing: write the run's last checkpoint into this folder as the end of training would
+    /// Train nothing: write the run's best checkpoint, where its stage looks for it, or its last into this folder as the end of
+    /// training would
     #[arg(long, conflicts_with_all = ["config", "set", "resume", "init"])]
     export: Option<PathBuf>,
     /// Devices that share the batches of a step, training.accumulate of them at least
@@ -56,10 +57,10 @@ enum Precision {
 }
 
 impl Compute {
-    /// The device, with the precision set for the whole process.
-    pub(super) fn device(self) -> Device {
+    /// The device, with the precision set for the whole process; fails where there is none of the kind.
+    pub(super) fn device(self) -> Result<Device> {
         self.set_precision();
-        self.device.device()
+        self.device.open()
     }
 
     /// So many devices of the kind, likewise.
@@ -96,7 +97,9 @@ impl Options {
 /// Those of [`settings`], [`run`] and [`export`].
 pub fn command<S: Stage>(options: &Options) -> Result<()> {
     if let Some(folder) = &options.export {
-        return export::<S>(&options.out, folder, &options.compute.device());
+        let exported = export::<S>(&options.out, folder, &options.compute.device()?)?;
+        eprintln!("exported {exported}, to {}", folder.display());
+        return Ok(());
     }
     let devices = options.compute.devices(options.devices)?;
     let config = match options.resume {

@@ -19,5 +19,5 @@ pub(crate) use stage::scalar;
 pub use stage::{Evaluation, Loss, Stage, Update};
 #[cfg(test)]
 pub(crate) use trainer::train;
-pub use trainer::{Start, export, run};
+pub use trainer::{Exported, Start, export, run};
 pub use training::Training;

@@ -111,7 +111,7 @@ pub fn train_all(options: &RecipeOptions, stages: &[Entry]) -> Result<()> {
 pub fn check_all(options: &RecipeOptions, stages: &[Entry]) -> Result<()> {
     Interrupt::install()?;
     let planned = plan(&options.config, stages)?;
-    let device = options.compute.device();
+    let device = options.compute.device()?;
     let trial = Scratch::create()?;
     println!(
         "{:<12}{:>12}{:>10}{:>12}{:>10}{:>14}",

@@ -18,6 +18,22 @@ struct Replica<M> {
     updates: Receiver<Result<Update>>,
 }
 
+/// Refuses more devices than the stage `S` can train on with `accumulate` batches a step.
+///
+/// # Errors
+/// Where it trains on one alone; where a step has fewer batches than there are devices.
+pub(super) fn check<S: Stage>(accumulate: u64, devices: usize) -> Result<()> {
+    if let Some(why) = S::ONE_DEVICE {
+        ensure!(devices < 2, "the stage {} trains on one device, since {why}; leave --devices out", S::NAME);
+    }
+    ensure!(
+        accumulate >= devices as u64,
+        "{devices} devices share the batches of a step, but training.accumulate is {accumulate}; set it to {devices} or a \
+         multiple"
+    );
+    Ok(())
+}
+
 impl<M: Module + 'static> Replicas<M> {
     /// No device but the run's.
     pub fn none() -> Self {
@@ -27,18 +43,8 @@ impl<M: Module + 'static> Replicas<M> {
     /// Opens the stage on each of `devices`, which have autodiff.
     ///
     /// # Errors
-    /// Those of the stage; where a step has fewer batches, `accumulate`, than there are devices with the run's own.
-    pub fn open<S: Stage<Model = M>>(
-        settings: &S::Settings,
-        accumulate: u64,
-        devices: Vec<Device>,
-    ) -> Result<Self> {
-        let all = devices.len() + 1;
-        ensure!(
-            accumulate >= all as u64,
-            "{all} devices share the batches of a step, but training.accumulate is {accumulate}; set it to {all} or a \
-             multiple"
-        );
+    /// Those of the stage.
+    pub fn open<S: Stage<Model = M>>(settings: &S::Settings, devices: Vec<Device>) -> Result<Self> {
         devices
             .into_iter()
             .map(|device| Replica::open::<S>(settings, device))

@@ -54,6 +54,14 @@ fn unknown(table: &Table, known: &Table) -> Option<String> {
         (Value::Table(inner), Some(Value::Table(known))) => {
             unknown(inner, known).map(|error| format!("{error}\nin `{key}`"))
         }
+        (Value::Array(items), Some(Value::Array(known))) => {
+            items.iter().zip(known).enumerate().find_map(|(place, pair)| match pair {
+                (Value::Table(inner), Value::Table(known)) => {
+                    unknown(inner, known).map(|error| format!("{error}\nin entry {} of `{key}`", place + 1))
+                }
+                _ => None,
+            })
+        }
         (Value::Array(items), None) if items.is_empty() => None,
         (_, None) => {
             let keys: Vec<_> = known.keys().map(|key| format!("`{key}`")).collect();
@@ -179,6 +187,25 @@ mod tests {
         let set = |text: &str| settings::<tokenizer::Settings>(None, &[text.to_owned()]);
         assert!(set("model.chh=8").unwrap_err().root_cause().to_string().contains("unknown field `chh`"));
         assert_eq!(set("model.code_groups=[]").unwrap().model.code_groups, [0_usize; 0]);
+    }
+
+    /// What is flattened into an entry lets unknown keys pass.
+    #[test]
+    fn entries_of_lists() {
+        use crate::stages::rl;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.toml");
+        let read = |last: &str| {
+            let reward = "[[rewards]]\nkind = \"matcher\"\nat = \"x\"\n";
+            std::fs::write(&file, format!("{reward}name = \"\"\n{reward}{last}\n")).unwrap();
+            settings::<rl::Settings>(Some(&file), &[])
+        };
+        let message = format!("{:#}", read("wieght = 2.0").unwrap_err());
+        for part in ["a.toml", "unknown field `wieght`", "`weight`", "`name`", "in entry 2 of `rewards`"] {
+            assert!(message.contains(part), "{message}");
+        }
+        assert!(format!("{:#}", read("http.retrys = 2").unwrap_err()).contains("`retrys`"));
+        assert_eq!(read("weight = 2.0\nhttp.retries = 2").unwrap().rewards[1].weight, 2.0);
     }
 
     #[test]

@@ -22,9 +22,11 @@ pub trait Stage: Sized {
     type Model: Module + 'static;
     /// Name on the command line.
     const NAME: &'static str;
-    /// The number of validation that is to be high. The untrained model is validated too, the checkpoint with the highest
-    /// is kept, and it is what a run exports.
+    /// The number of validation that is to be high. The untrained model is validated too, unless there is no validation before
+    /// the end; the checkpoint with the highest is kept, and it is what a run exports.
     const SCORE: Option<&'static str> = None;
+    /// Why the batches of a step cannot be shared among devices, where they cannot: it follows "since".
+    const ONE_DEVICE: Option<&'static str> = None;
 
     /// The loop's settings.
     fn training(settings: &Self::Settings) -> &Training;
@@ -53,7 +55,8 @@ pub trait Stage: Sized {
         Ok(Update { loss, gradients, scalars: parts.collect::<Result<_>>()? })
     }
 
-    /// Whether a run that is left after `steps` steps can go on from the weights alone.
+    /// Whether a run that is left after `steps` steps can go on from the weights alone. Checkpoints and validations wait for
+    /// such a step.
     fn resumable(&self, _steps: u64) -> bool {
         true
     }

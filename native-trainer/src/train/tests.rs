@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use unigen_core::weights::{Checkpoint, Precision, save};
 
 use super::trainer::{Start, train};
-use super::{Evaluation, Loss, Options, Stage, Training, command, export, run, settings};
+use super::{Evaluation, Exported, Loss, Options, Stage, Training, command, export, run, settings};
 use crate::run::{Interrupted, Record, RunFolder};
 
 #[derive(Module, Debug)]
@@ -285,7 +285,7 @@ fn an_unfinished_run_can_be_exported() {
     let place = tempfile::tempdir().unwrap();
     let (out, folder) = (place.path().join("run"), place.path().join("try/it"));
     stopped(Settings::default(), &out, Start::New, 10);
-    export::<Toy>(&out, &folder, &Device::flex()).unwrap();
+    assert_eq!(export::<Toy>(&out, &folder, &Device::flex()).unwrap(), Exported::Last(10));
     let (saved, exported) = (values(&last(&out)), values(&folder.join("model.safetensors")));
     assert_eq!(exported["weight"], saved["ema.weight"]);
     assert!(
@@ -362,6 +362,7 @@ impl Stage for Scored {
     type Model = Line;
     const NAME: &'static str = "scored";
     const SCORE: Option<&'static str> = Some("error");
+    const ONE_DEVICE: Option<&'static str> = Some("it is a test");
 
     fn training(settings: &Settings) -> &Training {
         Toy::training(settings)
@@ -404,14 +405,53 @@ fn a_stage_with_a_score_keeps_its_best_and_may_stop() {
         train::<Scored>(Settings::default(), &out, Start::New, &[Device::flex()], &stop).unwrap_err();
     assert!(message.to_string().contains("after step 3 "), "not between: {message}");
     run::<Scored>(Settings::default(), &out, Start::Resume, &[Device::flex()]).unwrap();
-    // Validated before the first step, after 5 and 10; then it stopped.
-    assert_eq!(logged(&out, "error").len(), 3);
-    assert_eq!(metadata(&out, "step"), "10");
+    // Validated before the first step and when it could be left, after 5 and after 10; then it stopped.
+    assert_eq!(validated(&out), [0, 6, 12]);
+    assert_eq!(metadata(&out, "step"), "12");
     let exported = |folder: &str| values(&out.join(folder).join("model.safetensors"))["weight"].clone();
     assert_eq!(exported("export"), [9.0; 12]);
     assert_ne!(values(&last(&out))["ema.weight"], [9.0; 12]);
-    export::<Scored>(&out, &out.join("again"), &Device::flex()).unwrap();
+    let again = export::<Scored>(&out, &out.join("again"), &Device::flex()).unwrap();
+    assert_eq!(again.to_string(), "the best checkpoint, of step 0");
     assert_eq!(exported("again"), [9.0; 12]);
+}
+
+/// The steps whose validation is in the log.
+fn validated(out: &Path) -> Vec<u64> {
+    let records = RunFolder::open(out).unwrap().records().unwrap();
+    records.iter().filter(|record| record.scalars.contains_key("error")).map(|record| record.step).collect()
+}
+
+#[test]
+fn without_validations_between_the_last_checkpoint_is_exported() {
+    let place = tempfile::tempdir().unwrap();
+    let out = place.path().join("run");
+    let mut settings = Settings::default();
+    settings.training.evaluate_every = 0;
+    let stop = || RunFolder::open(&out).is_ok();
+    train::<Scored>(settings.clone(), &out, Start::New, &[Device::flex()], &stop).unwrap_err();
+    let exported = |folder: &str| values(&out.join(folder).join("model.safetensors"))["weight"].clone();
+    let stopped = export::<Scored>(&out, &out.join("stopped"), &Device::flex()).unwrap();
+    assert_eq!(stopped, Exported::Last(3));
+    assert_eq!(exported("stopped"), values(&last(&out))["ema.weight"]);
+    run::<Scored>(settings, &out, Start::Resume, &[Device::flex()]).unwrap();
+    assert_eq!(validated(&out), [20]);
+    assert_eq!(exported("export"), values(&last(&out))["ema.weight"]);
+}
+
+#[test]
+fn a_validation_is_stopped_where_the_run_can_go_on() {
+    let place = tempfile::tempdir().unwrap();
+    let (whole, parts) = (place.path().join("whole"), place.path().join("parts"));
+    run::<Scored>(Settings::default(), &whole, Start::New, &[Device::flex()]).unwrap();
+    let stop = || RunFolder::open(&parts).is_ok();
+    train::<Scored>(Settings::default(), &parts, Start::New, &[Device::flex()], &stop).unwrap_err();
+    let stopping = Settings { stop_validation: true, ..Settings::default() };
+    let message = run::<Scored>(stopping, &parts, Start::Resume, &[Device::flex()]).unwrap_err().to_string();
+    assert!(message.contains("stopped after step 6 ") && metadata(&parts, "step") == "6", "{message}");
+    run::<Scored>(Settings::default(), &parts, Start::Resume, &[Device::flex()]).unwrap();
+    assert_eq!(validated(&parts), validated(&whole));
+    assert_eq!(values(&last(&parts)), values(&last(&whole)));
 }
 
 /// Two devices that share the batches of a step train as one does: with the same bits where the batches are the same, and as
@@ -442,4 +482,7 @@ fn devices_need_a_batch_each() {
     let devices = vec![Device::flex(); 2];
     let error = run::<Toy>(Settings::default(), &place.path().join("run"), Start::New, &devices).unwrap_err();
     assert!(error.to_string().contains("training.accumulate is 1; set it to 2"), "{error}");
+    let error =
+        run::<Scored>(Settings::default(), &place.path().join("run"), Start::New, &devices).unwrap_err();
+    assert!(error.to_string().contains("on one device, since it is a test"), "{error}");
 }

@@ -4,11 +4,12 @@ use anyhow::{Context, Result, anyhow, ensure};
 use burn::module::Module;
 use burn::tensor::Device;
 use std::borrow::Cow;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use unigen_core::files::write_atomic;
 
-use super::replicas::Replicas;
+use super::replicas::{self, Replicas};
 use super::{Stage, Training, Update, checkpoint, settings};
 use crate::optimizer::{AdamW, HostGradients, Step};
 use crate::run::{Interrupt, Interrupted, Progress, Record, RunFolder, RunLog};
@@ -44,18 +45,49 @@ pub fn run<S: Stage>(settings: S::Settings, out: &Path, start: Start, devices: &
     train::<S>(settings, out, start, devices, &|| interrupt.requested())
 }
 
+/// The checkpoint that an export is made of, and the steps that it had done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exported {
+    Best(u64),
+    Last(u64),
+}
+
+impl fmt::Display for Exported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Exported::Best(step) => write!(f, "the best checkpoint, of step {step}"),
+            Exported::Last(step) => write!(f, "the last checkpoint, of step {step}"),
+        }
+    }
+}
+
 /// Exports the averaged weights of the best checkpoint of the run in `out`, where its stage looks for it, else of the last,
-/// into `folder`; the run may be finished or not.
+/// into `folder`, and says which; the run may be finished or not.
 ///
 /// # Errors
 /// When there is no run or checkpoint, or what the stage's export reports.
-pub fn export<S: Stage>(out: &Path, folder: &Path, device: &Device) -> Result<()> {
+pub fn export<S: Stage>(out: &Path, folder: &Path, device: &Device) -> Result<Exported> {
     let run = RunFolder::open(out)?;
     let settings = settings::settings(Some(&run.config()), &[])?;
     let (stage, model) = S::open(&settings, &device.clone().autodiff())?;
-    let best = Some(run.checkpoint(checkpoint::BEST)).filter(|best| S::SCORE.is_some() && best.exists());
-    let path = best.unwrap_or_else(|| run.checkpoint(checkpoint::LAST));
-    write_export(&stage, &checkpoint::initial(&path, model.valid())?, folder)
+    let (path, exported) = match best::<S>(&run) {
+        Some(path) => {
+            let step = checkpoint::step(&path)?;
+            (path, Exported::Best(step))
+        }
+        None => {
+            let path = run.checkpoint(checkpoint::LAST);
+            let step = checkpoint::step(&path)?;
+            (path, Exported::Last(step))
+        }
+    };
+    write_export(&stage, &checkpoint::initial(&path, model.valid())?, folder)?;
+    Ok(exported)
+}
+
+/// The checkpoint that validated best, if one did.
+fn best<S: Stage>(run: &RunFolder) -> Option<PathBuf> {
+    Some(run.checkpoint(checkpoint::BEST)).filter(|path| S::SCORE.is_some() && path.exists())
 }
 
 pub(super) fn write_export<S: Stage>(stage: &S, model: &S::Model, folder: &Path) -> Result<()> {
@@ -73,12 +105,13 @@ pub(crate) fn train<S: Stage>(
 ) -> Result<()> {
     let training = S::training(&settings).clone();
     training.check()?;
+    replicas::check::<S>(training.accumulate, devices.len())?;
     let config = toml::to_string_pretty(&settings)?;
     let mut devices = devices.iter().map(|device| training.autodiff(device));
     let device = devices.next().context("there is no device to train on")?;
     device.seed(training.seed);
     let (stage, mut model) = S::open(&settings, &device)?;
-    let replicas = Replicas::open::<S>(&settings, training.accumulate, devices.collect())?;
+    let replicas = Replicas::open::<S>(&settings, devices.collect())?;
     let mut optimizer = adamw(&training);
 
     let command = std::env::args().collect::<Vec<_>>().join(" ");
@@ -119,13 +152,15 @@ pub(crate) fn train<S: Stage>(
     }
     let model = trainer.steps(model, stop)?;
     let export = trainer.folder.root().join("export");
-    let mut averaged = trainer.averaged(&model);
-    if let Some(best) = trainer.best() {
+    let (mut averaged, mut exported) = (trainer.averaged(&model), Exported::Last(trainer.done));
+    if let Some(best) = best::<S>(&trainer.folder) {
+        exported = Exported::Best(checkpoint::step(&best)?);
         averaged = checkpoint::initial(&best, averaged)?;
     }
     write_export(&trainer.stage, &averaged, &export)?;
     trainer.folder.finish()?;
-    trainer.progress.note(&format!("trained {} steps; exported to {}", trainer.done, export.display()));
+    let (done, place) = (trainer.done, export.display());
+    trainer.progress.note(&format!("trained {done} steps; exported {exported}, to {place}"));
     trainer.progress.finish();
     Ok(())
 }
@@ -163,23 +198,17 @@ impl<S: Stage> Trainer<S> {
         if self.evaluation_is_missing()? {
             self.evaluate(&model)?;
         }
-        let mut save = false;
         while self.done < self.training.steps {
             model = self.step(model)?;
             let last = self.done == self.training.steps;
-            let due = |every: u64| last || self.done.is_multiple_of(every);
-            let evaluate = due(self.training.evaluate_every);
-            let resumable = last || self.stage.resumable(self.done);
-            let stop = !last && resumable && stop();
-            save |= stop || due(self.training.save_every);
-            if save && resumable {
+            let stop = !last && self.stage.resumable(self.done) && stop();
+            if stop || self.due(self.training.save_every) {
                 self.save(&model)?;
-                save = false;
             }
             if stop {
                 return Err(self.stopped());
             }
-            if evaluate {
+            if self.due(self.training.evaluate_every) {
                 self.evaluate(&model)?;
                 if let Some(reason) = self.stage.finished(&self.folder.records()?) {
                     self.progress.note(&format!("stopped after step {}: {reason}", self.done));
@@ -191,11 +220,22 @@ impl<S: Stage> Trainer<S> {
         Ok(model)
     }
 
+    /// Whether it is time for what comes every so many steps, and after the last one. A run that is left meanwhile must be able
+    /// to go on, so it waits for such a step.
+    fn due(&self, every: u64) -> bool {
+        if self.done == self.training.steps {
+            return true;
+        }
+        let resumable = |step: u64| self.stage.resumable(step);
+        let waiting = (0..self.done).rev().take_while(|&step| !resumable(step));
+        let mut since = std::iter::once(self.done).chain(waiting);
+        every > 0 && resumable(self.done) && since.any(|step| step.is_multiple_of(every))
+    }
+
     /// Whether the run was stopped after it had saved a step and before it had validated it.
     fn evaluation_is_missing(&self) -> Result<bool> {
-        let due = self.done == self.training.steps || self.done.is_multiple_of(self.training.evaluate_every);
         // Only where the best is looked for, the untrained model counts.
-        if !due || (self.done == 0 && S::SCORE.is_none()) {
+        if !self.due(self.training.evaluate_every) || (self.done == 0 && S::SCORE.is_none()) {
             return Ok(false);
         }
         let validated = |record: &Record| record.step == self.done && !record.scalars.contains_key(LOSS);
@@ -294,12 +334,6 @@ impl<S: Stage> Trainer<S> {
         checkpoint::save(&path, model, &self.optimizer, self.done)?;
         self.saved = self.done;
         Ok(())
-    }
-
-    /// The checkpoint that validated best, if one did.
-    fn best(&self) -> Option<PathBuf> {
-        let path = self.folder.checkpoint(checkpoint::BEST);
-        (S::SCORE.is_some() && path.exists()).then_some(path)
     }
 
     /// The command that goes on with this run.

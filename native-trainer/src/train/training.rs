@@ -34,7 +34,7 @@ pub struct Training {
     pub seed: u64,
     /// Steps between two lines of the log; 0: only one, at the end.
     pub log_every: u64,
-    /// Steps between two validations; 0: only one, at the end.
+    /// Steps between two validations; 0: only one, at the end, so that no best checkpoint is looked for.
     pub evaluate_every: u64,
     /// Steps between two checkpoints; 0: only at the start and the end.
     pub save_every: u64,

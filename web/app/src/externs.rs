@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
 use web_sys::{AbortSignal, Blob, EventTarget, ImageData};
 
+use crate::words::Lang;
+
 #[wasm_bindgen(raw_module = "../unigen/engine.js")]
 extern "C" {
     /// The page's side of the engine; `engine.d.ts` says what its calls do.
@@ -145,12 +147,15 @@ pub struct Capabilities {
 
 /// A WebGPU adapter.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Adapter {
     pub vendor: String,
     pub architecture: String,
     pub description: String,
     pub software: bool,
     pub features: Vec<String>,
+    /// Where the adapter is a software one: how long a short product took on it.
+    pub gpu_ms: Option<f64>,
 }
 
 /// Where weights are kept.
@@ -206,6 +211,8 @@ pub struct Failure {
     pub code: String,
     pub text: String,
     pub hint: String,
+    /// Of text and hint; the engine's are in English.
+    pub lang: Lang,
 }
 
 impl From<JsValue> for Failure {
@@ -215,12 +222,13 @@ impl From<JsValue> for Failure {
             code: field("code").or_else(|| field("name")).unwrap_or_default(),
             text: field("message").or_else(|| error.as_string()).unwrap_or_default(),
             hint: field("hint").unwrap_or_default(),
+            lang: Lang::En,
         }
     }
 }
 
 impl Failure {
-    pub fn new(code: &str, text: &str, hint: &str) -> Self {
-        Self { code: code.into(), text: text.into(), hint: hint.into() }
+    pub fn new(lang: Lang, code: &str, text: &str, hint: &str) -> Self {
+        Self { code: code.into(), text: text.into(), hint: hint.into(), lang }
     }
 }

@@ -6,12 +6,14 @@ use web_sys::{CanvasRenderingContext2d, HtmlCanvasElement, HtmlImageElement, Ima
 
 use crate::externs::Failure;
 
-/// Pixels a side of a picture to edit and of its mask.
+/// Pixels a side of what is painted.
 pub const SIDE: u32 = 768;
 /// How much wider the canvas is than the picture when it is extended.
 pub const EXTENSION: f64 = 1.5;
 /// The largest side of an opened picture, in pixels.
 const LARGEST: f64 = 1536.0;
+/// The largest side of a picture to edit, in pixels: the engine shrinks larger ones.
+const LARGEST_SOURCE: f64 = 2048.0;
 
 /// Where a picture stays on an extended canvas: -1, 0, 1 from left to right and from top to bottom.
 pub type Place = [i8; 2];
@@ -57,16 +59,18 @@ pub fn placed(place: Option<Place>) -> [f64; 3] {
     [at(x), at(y), side]
 }
 
-/// The square to edit: the largest one in the middle of the picture, on a larger canvas where it is extended.
+/// The square to edit: the largest one in the middle of the picture, pixel by pixel; on a larger canvas where it is extended.
 pub fn source(image: &HtmlImageElement, place: Option<Place>) -> Result<HtmlCanvasElement, JsValue> {
     let (width, height) = (f64::from(image.natural_width()), f64::from(image.natural_height()));
     let square = width.min(height);
-    let [left, top, side] = placed(place).map(|part| part * f64::from(SIDE));
-    let canvas = canvas(SIDE, SIDE)?;
+    let grown = if place.is_some() { square * EXTENSION } else { square };
+    let canvas_side = grown.round().clamp(1.0, LARGEST_SOURCE) as u32;
+    let [left, top, side] = kept(place, canvas_side);
+    let canvas = canvas(canvas_side, canvas_side)?;
     context(&canvas)?.draw_image_with_html_image_element_and_sw_and_sh_and_dx_and_dy_and_dw_and_dh(
         image,
-        (width - square) / 2.0,
-        (height - square) / 2.0,
+        ((width - square) / 2.0).floor(),
+        ((height - square) / 2.0).floor(),
         square,
         square,
         left,
@@ -77,26 +81,36 @@ pub fn source(image: &HtmlImageElement, place: Option<Place>) -> Result<HtmlCanv
     Ok(canvas)
 }
 
-/// What may change, white on black: what is painted, and what lies outside the picture where it is extended.
-pub fn mask(painted: &HtmlCanvasElement, place: Option<Place>) -> Result<HtmlCanvasElement, JsValue> {
+/// What may change, white on black, on a square of `side` pixels: what is painted, and what lies outside the picture where
+/// it is extended.
+pub fn mask(
+    painted: &HtmlCanvasElement,
+    place: Option<Place>,
+    side: u32,
+) -> Result<HtmlCanvasElement, JsValue> {
+    let whole = f64::from(side);
     // The paint's shape in white.
-    let white = canvas(SIDE, SIDE)?;
+    let white = canvas(side, side)?;
     let pen = context(&white)?;
-    pen.draw_image_with_html_canvas_element(painted, 0.0, 0.0)?;
+    pen.draw_image_with_html_canvas_element_and_dw_and_dh(painted, 0.0, 0.0, whole, whole)?;
     pen.set_global_composite_operation("source-in")?;
     pen.set_fill_style_str("#fff");
-    let whole = f64::from(SIDE);
     pen.fill_rect(0.0, 0.0, whole, whole);
 
-    let mask = canvas(SIDE, SIDE)?;
+    let mask = canvas(side, side)?;
     let pen = context(&mask)?;
     pen.set_fill_style_str("#fff");
     pen.fill_rect(0.0, 0.0, whole, whole);
     pen.set_fill_style_str("#000");
-    let [left, top, side] = placed(place).map(|part| part * whole);
-    pen.fill_rect(left, top, side, side);
+    let [left, top, stays] = kept(place, side);
+    pen.fill_rect(left, top, stays, stays);
     pen.draw_image_with_html_canvas_element(&white, 0.0, 0.0)?;
     Ok(mask)
+}
+
+/// Left, top and side of the picture on a square of `side` pixels: whole pixels, so that none is blurred.
+fn kept(place: Option<Place>, side: u32) -> [f64; 3] {
+    placed(place).map(|part| (part * f64::from(side)).round())
 }
 
 /// Shows pixels on a canvas of their size.
@@ -137,5 +151,5 @@ impl Brush {
 
 /// The failure of a file that holds no picture.
 pub fn unreadable(words: &crate::words::Words) -> Failure {
-    Failure::new("image", words.unreadable, words.unreadable_hint)
+    Failure::new(words.lang, "image", words.unreadable, words.unreadable_hint)
 }

@@ -6,7 +6,8 @@ use leptos::task::spawn_local;
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
 use web_sys::{
-    AbortController, AbortSignal, Blob, CustomEvent, HtmlCanvasElement, HtmlInputElement, ImageData, Url,
+    AbortController, AbortSignal, Blob, CustomEvent, HtmlAnchorElement, HtmlCanvasElement, HtmlInputElement,
+    ImageData, Url,
 };
 
 use crate::externs::{
@@ -18,6 +19,8 @@ use crate::words::{Lang, Words};
 
 /// Where settings of the page are kept between visits.
 const STORAGE_KEY: &str = "unigen-app";
+/// Pictures of the history beyond so many make room for newer ones.
+const MOST: usize = 200;
 
 /// What can be done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,7 +69,17 @@ pub struct Entry {
 pub enum Load {
     Loading(Option<Progress>),
     Ready(Model),
+    /// Deleted; it comes again with the next drawing.
+    Purged,
     Failed,
+}
+
+/// A question about a picture, and what is answered so far.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    pub picture: f64,
+    pub question: String,
+    pub text: String,
 }
 
 /// What is under way.
@@ -114,8 +127,8 @@ pub struct App {
     pub seed: RwSignal<f64>,
     /// Whether the seed stays after a drawing.
     pub locked: RwSignal<bool>,
-    /// What is chosen instead of the model's own.
-    pub sampling: RwSignal<Sampling>,
+    /// What is chosen instead of the model's own, of each task.
+    samplings: [RwSignal<Sampling>; 3],
     pub count: RwSignal<u32>,
 
     pub load: RwSignal<Load>,
@@ -136,7 +149,9 @@ pub struct App {
     /// The last pictures, where there are several to choose from.
     batch: RwSignal<Vec<f64>>,
     pub scene: Memo<Scene>,
-    pub answers: RwSignal<Vec<(String, String)>>,
+    pub answers: RwSignal<Vec<Answer>>,
+    /// The last question with its whole answer, for screen readers.
+    pub answered: RwSignal<String>,
 
     pub compare: RwSignal<bool>,
     pub brushing: RwSignal<bool>,
@@ -177,7 +192,7 @@ impl App {
             prompts: std::array::from_fn(|_| RwSignal::new(String::new())),
             seed: RwSignal::new(random_seed()),
             locked: RwSignal::new(false),
-            sampling: RwSignal::new(Sampling::default()),
+            samplings: std::array::from_fn(|_| RwSignal::new(Sampling::default())),
             count: RwSignal::new(1),
             load: RwSignal::new(Load::Loading(None)),
             capabilities: RwSignal::new(None),
@@ -193,6 +208,7 @@ impl App {
             batch,
             scene,
             answers: RwSignal::new(vec![]),
+            answered: RwSignal::new(String::new()),
             compare: RwSignal::new(false),
             brushing: RwSignal::new(false),
             erasing: RwSignal::new(false),
@@ -230,9 +246,12 @@ impl App {
         spawn_local(async move {
             // Without a history the page works as well.
             if let Ok(kept) = externs::kept_pictures().await {
-                self.items
-                    .set(Array::from(&kept).iter().filter_map(|row| item(row.unchecked_into())).collect());
+                let kept: Vec<Item> =
+                    Array::from(&kept).iter().filter_map(|row| item(row.unchecked_into())).collect();
+                // Before those that were opened meanwhile.
+                self.items.update(|items| drop(items.splice(0..0, kept)));
             }
+            self.tidy();
         });
         self.load();
     }
@@ -247,10 +266,14 @@ impl App {
             let loaded = async { self.engine().await?.load().await }.await;
             match loaded {
                 Ok(model) => self.loaded(model),
-                Err(error) => {
-                    self.load.set(Load::Failed);
-                    self.fail(error.into());
-                }
+                Err(error) => match Failure::from(error) {
+                    // The model was deleted meanwhile.
+                    failure if failure.code == "cancelled" => self.load.set(Load::Purged),
+                    failure => {
+                        self.load.set(Load::Failed);
+                        self.fail(failure);
+                    }
+                },
             }
             self.measure().await;
         });
@@ -275,8 +298,14 @@ impl App {
             let recovering =
                 js_sys::Reflect::get(&detail, &"recovering".into()).is_ok_and(|value| value.is_truthy());
             let words = app.words();
-            app.load.set(if recovering { Load::Loading(None) } else { Load::Failed });
-            app.say(if recovering { words.recovering } else { words.lost });
+            if recovering {
+                // The engine loads by itself; this waits for it, and tells where it fails.
+                app.load();
+                app.say(words.recovering);
+            } else {
+                app.load.set(Load::Failed);
+                app.fail(Failure::new(words.lang, "devicelost", words.lost, words.lost_hint));
+            }
         })?;
         self.engine.set_value(Some(engine.clone()));
         Ok(engine)
@@ -285,7 +314,7 @@ impl App {
     fn loaded(self, model: JsValue) {
         match serde_wasm_bindgen::from_value(model) {
             Ok(model) => self.load.set(Load::Ready(model)),
-            Err(error) => self.fail(Failure::new("protocol", &error.to_string(), "")),
+            Err(error) => self.fail(Failure::new(Lang::En, "protocol", &error.to_string(), "")),
         }
     }
 
@@ -301,7 +330,10 @@ impl App {
     pub fn purge(self) {
         spawn_local(async move {
             match async { self.engine().await?.purge().await }.await {
-                Ok(_) => self.say(self.words().purged),
+                Ok(_) => {
+                    self.load.set(Load::Purged);
+                    self.say(self.words().purged);
+                }
                 Err(error) => self.fail(error.into()),
             }
             self.measure().await;
@@ -317,6 +349,11 @@ impl App {
             Load::Ready(model) => model.generate,
             _ => Sampling::default(),
         }
+    }
+
+    /// What is chosen for the task instead of the model's own.
+    pub fn sampling(self) -> RwSignal<Sampling> {
+        self.samplings[self.task.get() as usize]
     }
 
     /// Whether the model draws, but sees no pictures.
@@ -336,10 +373,13 @@ impl App {
         }
         let (task, words) = (self.task.get_untracked(), self.words());
         if self.prompts[task as usize].get_untracked().trim().is_empty() {
-            return self.fail(Failure::new("text", words.no_prompt, words.no_prompt_hint));
+            return self.fail(Failure::new(words.lang, "text", words.no_prompt, words.no_prompt_hint));
         }
         if task != Task::Generate && self.shown_item().is_none() {
-            return self.fail(Failure::new("image", words.no_picture, words.no_picture_hint));
+            return self.fail(Failure::new(words.lang, "image", words.no_picture, words.no_picture_hint));
+        }
+        if matches!(&*self.load.read_untracked(), Load::Purged | Load::Failed) {
+            self.load();
         }
         let Ok(abort) = AbortController::new() else { return };
         let signal = abort.signal();
@@ -388,7 +428,7 @@ impl App {
         let request = Request {
             prompt: Some(self.prompts[Task::Generate as usize].get_untracked()),
             count: Some(self.count.get_untracked()),
-            ..self.request()
+            ..self.request(Task::Generate)
         };
         let closure = self.on_step();
         let options = externs::options(signal, "onstep", closure.as_ref());
@@ -405,7 +445,8 @@ impl App {
 
     async fn fill(self, shown: Item, signal: &AbortSignal) -> Result<(), JsValue> {
         let prompt = self.prompts[Task::Generate as usize].get_untracked();
-        let request = externs::object(&Request { prompt: Some(prompt.clone()), ..self.request() });
+        let request =
+            externs::object(&Request { prompt: Some(prompt.clone()), ..self.request(Task::Generate) });
         let entry = self.give(&request, &shown).await?;
         let closure = self.on_step();
         let options = externs::options(signal, "onstep", closure.as_ref());
@@ -416,7 +457,8 @@ impl App {
     async fn change(self, signal: &AbortSignal) -> Result<(), JsValue> {
         let Some(shown) = self.shown_item() else { return Ok(()) };
         let instruction = self.prompts[Task::Edit as usize].get_untracked();
-        let request = externs::object(&Request { instruction: Some(instruction.clone()), ..self.request() });
+        let request = Request { instruction: Some(instruction.clone()), ..self.request(Task::Edit) };
+        let request = externs::object(&request);
         let entry = self.give(&request, &shown).await?;
         let closure = self.on_step();
         let options = externs::options(signal, "onstep", closure.as_ref());
@@ -433,12 +475,13 @@ impl App {
     async fn give(self, request: &JsValue, shown: &Item) -> Result<Entry, JsValue> {
         let place = self.place.get_untracked();
         let image = picture::load(&shown.url).await?;
-        externs::set(request, "image", &picture::source(&image, place)?.into());
+        let source = picture::source(&image, place)?;
         if let Some(painted) = self.mask.get_value()
             && self.masks()
         {
-            externs::set(request, "mask", &picture::mask(&painted, place)?.into());
+            externs::set(request, "mask", &picture::mask(&painted, place, source.width())?.into());
         }
+        externs::set(request, "image", &source.into());
         Ok(Entry { parent: Some(shown.id), place, ..Entry::default() })
     }
 
@@ -463,37 +506,45 @@ impl App {
         let question = self.prompts[Task::Ask as usize].get_untracked();
         let request = externs::object(&Request { question: Some(question.clone()), ..Request::default() });
         externs::set(&request, "image", &picture::load(&shown.url).await?.into());
+        let picture = shown.id;
         let closure = Closure::<dyn FnMut(String)>::new(move |text: String| {
-            self.answer(text);
+            self.answer(picture, text);
         });
         let options = externs::options(signal, "ontoken", closure.as_ref());
-        self.answers.update(|answers| answers.push((question, String::new())));
+        let asked = Answer { picture, question: question.clone(), text: String::new() };
+        self.answers.update(|answers| answers.push(asked));
         match self.engine().await?.describe(&request, &options).await {
             Ok(answer) => {
                 let said = answer.as_string().filter(|answer| !answer.trim().is_empty());
-                self.answer(said.unwrap_or_else(|| self.words().no_answer.to_owned()));
+                let answer = said.unwrap_or_else(|| self.words().no_answer.to_owned());
+                self.answered.set(format!("{question} {answer}"));
+                self.answer(picture, answer);
                 Ok(())
             }
             Err(error) => {
-                self.answers.update(|answers| drop(answers.pop()));
+                self.answers.update(|answers| {
+                    if let Some(last) = answers.iter().rposition(|answer| answer.picture == picture) {
+                        answers.remove(last);
+                    }
+                });
                 Err(error)
             }
         }
     }
 
-    /// What is answered to the last question so far.
-    fn answer(self, text: String) {
+    /// What is answered so far to the last question about a picture, which may be off the stage or deleted by now.
+    fn answer(self, picture: f64, text: String) {
         self.answers.update(|answers| {
-            if let Some((_, answer)) = answers.last_mut() {
-                *answer = text;
+            if let Some(answer) = answers.iter_mut().rfind(|answer| answer.picture == picture) {
+                answer.text = text;
             }
         });
     }
 
-    fn request(self) -> Request {
+    fn request(self, task: Task) -> Request {
         Request {
             seed: Some(self.seed.get_untracked()),
-            sampling: self.sampling.get_untracked(),
+            sampling: self.samplings[task as usize].get_untracked(),
             ..Request::default()
         }
     }
@@ -550,12 +601,36 @@ impl App {
         let newest = self.items.read_untracked().iter().map(|item| item.id).fold(0.0, f64::max);
         let id = Date::now().max(newest + 1.0);
         let url = Url::create_object_url_with_blob(&file)?;
-        if externs::keep_picture(id, &externs::object(&entry), &file).await.is_err() {
-            let words = self.words();
-            self.fail(Failure::new("storage", words.not_kept, words.not_kept_hint));
-        }
+        let kept = externs::object(&entry);
         self.items.update(|items| items.push(Item { id, entry, url }));
+        self.make_room();
+        if externs::keep_picture(id, &kept, &file).await.is_err() {
+            let words = self.words();
+            self.fail(Failure::new(words.lang, "storage", words.not_kept, words.not_kept_hint));
+        }
         Ok(id)
+    }
+
+    /// Deletes the oldest pictures beyond [`MOST`].
+    fn make_room(self) {
+        let items = self.items.get_untracked();
+        let old = &items[..items.len().saturating_sub(MOST)];
+        if !old.is_empty() {
+            self.delete(old.iter().map(|item| item.id).collect());
+        }
+    }
+
+    /// Takes back what was kept of pictures that are no longer there.
+    fn tidy(self) {
+        self.make_room();
+        let items = self.items.get_untracked();
+        let there = |id: &f64| items.iter().any(|item| item.id == *id);
+        for ids in [self.past, self.future] {
+            ids.update(|ids| ids.retain(there));
+        }
+        if self.shown.get_untracked().is_some_and(|id| !there(&id)) {
+            self.turn_to(None);
+        }
     }
 
     /// The picture on the stage.
@@ -584,7 +659,6 @@ impl App {
         if self.shown.get_untracked() != id {
             self.clear_mask();
             self.place.set(None);
-            self.answers.set(vec![]);
         }
         self.shown.set(id);
     }
@@ -623,6 +697,7 @@ impl App {
             }
             items.retain(|item| !gone(&item.id));
         });
+        self.answers.update(|answers| answers.retain(|answer| !gone(&answer.picture)));
         if self.shown.get_untracked().as_ref().is_some_and(gone) {
             self.turn_to(None);
         }
@@ -686,8 +761,26 @@ impl App {
             self.seed.set(seed);
             self.locked.set(true);
         }
-        self.sampling.set(record.sampling);
-        self.say(self.words().restored);
+        self.samplings[task as usize].set(record.sampling);
+        let words = self.words();
+        match (&*self.load.read_untracked(), &record.model_hash) {
+            (Load::Ready(model), Some(hash)) if *hash != model.hash => {
+                let name = record.model.as_ref().unwrap_or(hash);
+                self.say(&format!("{} {} {name}", words.restored, words.other_model));
+            }
+            _ => self.say(words.restored),
+        }
+    }
+
+    /// Downloads the picture on the stage.
+    pub fn download(self) {
+        let Some(item) = self.shown_item() else { return };
+        let Ok(link) = document().create_element("a") else { return };
+        let link: HtmlAnchorElement = link.unchecked_into();
+        link.set_href(&item.url);
+        let seed = item.entry.record.seed;
+        link.set_download(&seed.map_or("unigen.png".to_owned(), |seed| format!("unigen-{seed}.png")));
+        link.click();
     }
 
     /// Copies the picture on the stage.
@@ -697,7 +790,9 @@ impl App {
             let words = self.words();
             match externs::copy_picture(id).await {
                 Ok(_) => self.say(words.copied),
-                Err(_) => self.fail(Failure::new("clipboard", words.not_copied, words.not_copied_hint)),
+                Err(_) => {
+                    self.fail(Failure::new(words.lang, "clipboard", words.not_copied, words.not_copied_hint))
+                }
             }
         });
     }

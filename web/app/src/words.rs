@@ -33,9 +33,12 @@ impl Lang {
 macro_rules! words {
     ($($name:ident: $en:literal, $zh:literal;)*) => {
         /// Everything that the app says.
-        pub struct Words { $(pub $name: &'static str,)* }
-        static EN: Words = Words { $($name: $en,)* };
-        static ZH: Words = Words { $($name: $zh,)* };
+        pub struct Words {
+            pub lang: Lang,
+            $(pub $name: &'static str,)*
+        }
+        static EN: Words = Words { lang: Lang::En, $($name: $en,)* };
+        static ZH: Words = Words { lang: Lang::Zh, $($name: $zh,)* };
     };
 }
 
@@ -75,6 +78,7 @@ words! {
     count: "Pictures", "张数";
     seed: "Seed", "种子";
     dice: "New seed", "随机种子";
+    bad_seed: "A seed is a whole number from 0 to 9007199254740991. The one before stays.", "种子须为 0 到 9007199254740991 的整数，已恢复原来的种子。";
     lock: "Keep this seed", "固定种子";
 
     stage: "Picture", "图片";
@@ -120,13 +124,20 @@ words! {
     delete: "Delete", "删除";
     opened: "Opened picture", "打开的图片";
     restored: "The picture's prompt and settings are restored.", "已恢复图片的提示词和设置。";
+    other_model: "Another model drew it:", "绘制它的是另一个模型：";
 
     device: "Device", "设备";
     close: "Close", "关闭";
     backend: "Computed by", "计算方式";
     backend_webgpu: "GPU, through WebGPU", "GPU（WebGPU）";
     backend_cpu: "Processor, through WebAssembly", "处理器（WebAssembly）";
+    processor: "CPU: ", "处理器：";
     why: "Why", "原因";
+    why_gpu: "the browser offers a GPU", "浏览器提供 GPU";
+    why_faster: "the software GPU here is the faster", "这里的软件 GPU 更快";
+    why_none: "no WebGPU here", "这里没有 WebGPU";
+    why_slower: "the software GPU here is slower", "这里的软件 GPU 更慢";
+    why_closed: "the GPU cannot be opened", "GPU 无法打开";
     adapter: "Adapter", "适配器";
     adapter_none: "none", "无";
     software: "software", "软件";
@@ -148,13 +159,16 @@ words! {
     phase_warmup: "Warming up", "正在预热";
     no_model: "No model", "没有模型";
     step: "Step", "步骤";
-    queued: "Waiting for the model", "等待模型";
+    preparing: "Preparing", "正在准备";
+    finishing: "Finishing the picture", "正在完成图片";
+    answering: "Answering", "正在回答";
     done_generate: "The picture is drawn.", "图片已生成。";
     done_edit: "The picture is changed.", "图片已修改。";
     dismiss: "Dismiss", "关闭提示";
     again: "Try again", "重试";
     recovering: "The GPU was lost. The engine starts again by itself.", "GPU 连接丢失，引擎正在自动恢复。";
     lost: "The GPU was lost.", "GPU 连接丢失。";
+    lost_hint: "Try again; if that fails, close other tabs or reload the page.", "请重试；如仍失败，请关闭其他标签页或重新载入本页。";
 
     fail_network: "The model could not be downloaded.", "无法下载模型。";
     fail_integrity: "The downloaded model is damaged.", "下载的模型已损坏。";
@@ -166,6 +180,14 @@ words! {
     fail_config: "A setting is out of range.", "设置超出范围。";
     fail_device: "The device failed.", "设备出错。";
     fail_other: "That did not work.", "操作失败。";
+    advice_network: "Check the connection, then try again.", "请检查网络连接，然后重试。";
+    advice_manifest: "Try again; if that fails, tell whoever runs this page.", "请重试；如仍失败，请联系本页的维护者。";
+    advice_memory: "Close other tabs, then try again.", "请关闭其他标签页，然后重试。";
+    advice_unsupported: "Use the newest version of this browser, or another one.", "请更新浏览器，或换用其他浏览器。";
+    advice_image: "Choose another picture, or another place on it.", "请换一张图片，或换一处涂抹。";
+    advice_text: "Write another text, perhaps a shorter one.", "请换一段文字，或写得短一些。";
+    advice_config: "Go back to the model's own settings.", "请恢复模型默认值。";
+    advice_device: "Try again; if that fails, reload the page.", "请重试；如仍失败，请重新载入本页。";
     no_picture: "There is no picture yet.", "还没有图片。";
     no_picture_hint: "Draw one, or open one.", "请先生成或打开一张图片。";
     no_prompt: "There is no text yet.", "还没有输入文字。";
@@ -192,6 +214,20 @@ impl Words {
             "config" => self.fail_config,
             "device" | "devicelost" => self.fail_device,
             _ => self.fail_other,
+        }
+    }
+
+    /// What to do about failures of a code, where the failure itself says it in another language.
+    pub fn advice(&self, code: &str) -> &'static str {
+        match code {
+            "network" => self.advice_network,
+            "integrity" | "manifest" | "notloaded" | "io" | "weights" => self.advice_manifest,
+            "memory" => self.advice_memory,
+            "unsupported" => self.advice_unsupported,
+            "image" => self.advice_image,
+            "text" => self.advice_text,
+            "config" => self.advice_config,
+            _ => self.advice_device,
         }
     }
 

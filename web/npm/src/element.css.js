@@ -26,7 +26,10 @@ const css = `
 .split {
   position: absolute; inset-inline: 0; inset-block-end: .5rem; inline-size: calc(100% - 1rem); margin: 0 .5rem; accent-color: var(--_accent);
 }
-.empty { position: absolute; inset: 0; display: grid; place-content: center; gap: .75rem; justify-items: center; color: var(--_muted); pointer-events: none; }
+.empty {
+  position: absolute; inset: 0; display: grid; place-content: center; gap: .75rem; justify-items: center; padding: 1rem;
+  color: var(--_muted); text-align: center; pointer-events: none;
+}
 .empty > * { pointer-events: auto; }
 progress { position: absolute; inset: auto 0 0; inline-size: 100%; block-size: 4px; appearance: none; border: 0; background: var(--_line); }
 progress::-webkit-progress-bar { background: var(--_line); }

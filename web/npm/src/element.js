@@ -1,4 +1,4 @@
-// <unigen-editor>: draws, edits and answers in any page. What it offers: api.json beside this folder; types: element.d.ts.
+// <unigen-editor>: draws, edits and answers in any page. What it offers: ../custom-elements.json; types: element.d.ts.
 // The engine and its wasm are fetched only when they are asked for; elements of one `src` share one engine.
 
 import { sheet } from './element.css.js';
@@ -10,15 +10,18 @@ const THEMES = ['auto', 'light', 'dark'];
 /** Pixels a side of the picture to edit and of the mask over it. */
 const SIDE = 512;
 
-/** Engines by the address of their model: the promise of one, and the elements that use it. */
+/** Engines by the address of their model: the promise of one, and tokens of the elements that use it. */
 const engines = new Map();
+
+/** An element that nobody can reach any more gives up its engine, also one that never was in a page. */
+const unreachable = new FinalizationRegistry(({ src, user }) => release(src, user));
 
 function acquire(src, user) {
   let shared = engines.get(src);
   if (!shared) {
     const engine = import('./engine.js').then(({ Engine }) => Engine.create({ model: src }));
     engines.set(src, (shared = { engine, users: new Set() }));
-    engine.catch(() => engines.delete(src));
+    engine.catch(() => engines.get(src) === shared && engines.delete(src));
   }
   shared.users.add(user);
   return shared.engine;
@@ -42,23 +45,40 @@ function make(tag, { part, role, label, ...properties } = {}, ...children) {
   return node;
 }
 
+/** A failure that the element itself tells of, in its own language. */
+class Failure extends Error {
+  constructor(code, text, hint) {
+    super(text);
+    Object.assign(this, { code, hint });
+  }
+}
+
 export class UniGenEditor extends HTMLElement {
   static formAssociated = true;
   static observedAttributes = ['src', 'mode', 'prompt', 'seed', 'steps', 'guidance', 'loading', 'theme', 'lang', 'disabled', 'name'];
 
   #internals = this.attachInternals();
   #ui;
+  // Stands for the element among the users of an engine, which do not keep it alive.
+  #user = {};
   #src = null;
   #engine = null;
   #listeners = new AbortController();
-  #abort = null;
+  // The calls that have not ended, and of these the one that draws or answers.
+  #calls = new Set();
+  #work = null;
   #loaded = false;
+  #hurrying = false;
   #state = 'idle';
   #image = null;
   #mask = null;
   #result = null;
   #capabilities = null;
   #formDisabled = false;
+  // What the form sends; the prompt that the page gave, and whether the visitor is changing it.
+  #value = null;
+  #given = null;
+  #typing = false;
 
   constructor() {
     super();
@@ -70,7 +90,7 @@ export class UniGenEditor extends HTMLElement {
   connectedCallback() {
     for (const name of [...UniGenEditor.observedAttributes, 'image', 'mask']) this.#upgrade(name);
     this.#render();
-    if (this.loading === 'eager') this.load().catch(() => {});
+    this.#hurry();
   }
 
   disconnectedCallback() {
@@ -84,10 +104,12 @@ export class UniGenEditor extends HTMLElement {
 
   attributeChangedCallback(name, before, after) {
     if (before === after) return;
+    if (name === 'prompt' && !this.#typing) this.#given = after;
     if (name === 'src' && this.#src !== null) {
       this.cancel();
       this.#letGo();
     }
+    if (name === 'src' || name === 'loading') this.#hurry();
     this.#render();
   }
 
@@ -97,10 +119,17 @@ export class UniGenEditor extends HTMLElement {
   }
 
   formResetCallback() {
+    this.cancel();
     this.#result = null;
-    this.#mask = null;
-    this.#internals.setFormValue(null);
+    this.#put(null);
+    this.#reflect('prompt', this.#given);
+    this.#send(null);
+    if (this.#state === 'error') this.#settle();
     this.#render();
+  }
+
+  formStateRestoreCallback(state) {
+    if (typeof state === 'string') this.#type(state);
   }
 
   // Attributes.
@@ -196,27 +225,20 @@ export class UniGenEditor extends HTMLElement {
 
   // Methods.
 
-  async load({ signal } = {}) {
-    try {
+  load({ signal } = {}) {
+    return this.#call(signal, async (abort) => {
       if (!UniGenEditor.supported) {
         const { unsupported, unsupportedHint } = this.#words;
-        throw Object.assign(new Error(unsupported), { code: 'unsupported', hint: unsupportedHint });
+        throw new Failure('unsupported', unsupported, unsupportedHint);
       }
       const acquired = this.#acquire();
       // Before the engine's code is here, so that nobody asks a model that is on its way for a picture.
       if (!this.#loaded) this.#become('loading');
       const engine = await acquired;
-      const model = await engine.load(undefined, { signal });
-      this.#capabilities = await engine.capabilities();
-      if (!this.#loaded) {
-        this.#loaded = true;
-        this.#become('ready');
-        this.#emit('ready', model);
-      }
+      const model = await engine.load(undefined, { signal: abort.signal });
+      await this.#ready(engine, model);
       return model;
-    } catch (error) {
-      throw this.#fail(error, signal);
-    }
+    });
   }
 
   generate({ prompt = this.prompt, ...request } = {}) {
@@ -228,8 +250,8 @@ export class UniGenEditor extends HTMLElement {
 
   edit({ image = this.#image, mask = this.#mask, instruction = this.prompt, ...request } = {}) {
     return this.#run('edit', request, async (engine, sampling, options) => {
-      const source = await square(this.#needed(image));
-      const change = { image: source, instruction, mask: mask ? await square(mask) : this.#ui.painted(), ...sampling };
+      const source = await square(this.#needed(image), this.#words);
+      const change = { image: source, instruction, mask: mask ? await square(mask, this.#words) : this.#ui.painted(), ...sampling };
       const { images, settings } = await engine.edit(change, options);
       return { task: 'edit', prompt: instruction, ...drawn(images[0], settings), before: source };
     });
@@ -245,14 +267,14 @@ export class UniGenEditor extends HTMLElement {
 
   /** Ends what is under way; its promise rejects with an AbortError. */
   cancel() {
-    this.#abort?.abort();
+    for (const call of this.#calls) call.abort();
   }
 
   /** The result's picture as a PNG file with its record, or null. */
   async toBlob() {
     if (!this.#result?.image) return null;
-    const { writePng } = await import('./png.js');
     const { task, prompt, seed, settings, model, image } = this.#result;
+    const { writePng } = await import('./png.js');
     return writePng(image, { task, prompt, seed, ...settings, model: model?.name, modelHash: model?.hash });
   }
 
@@ -269,22 +291,18 @@ export class UniGenEditor extends HTMLElement {
 
   // Work.
 
-  async #run(task, { signal, ...over }, work) {
-    const abort = new AbortController();
-    const follow = () => abort.abort(signal.reason);
-    signal?.addEventListener('abort', follow, { once: true });
-    try {
-      signal?.throwIfAborted();
+  #run(task, { signal, ...over }, work) {
+    return this.#call(signal, async (abort) => {
       if (this.loading === 'manual' && !this.#loaded) {
         const { notLoaded, notLoadedHint } = this.#words;
-        throw Object.assign(new Error(notLoaded), { code: 'notloaded', hint: notLoadedHint });
+        throw new Failure('notloaded', notLoaded, notLoadedHint);
       }
-      this.#abort?.abort();
-      this.#abort = abort;
+      this.#work?.abort();
+      this.#work = abort;
       await this.load({ signal: abort.signal });
       this.#become('running');
       const onstep = (step) => {
-        if (this.#abort !== abort) return;
+        if (this.#work !== abort) return;
         this.#ui.preview(step.previews[0]);
         this.#ui.progress.value = step.step / step.steps;
         this.#emit('step', { step: step.step, steps: step.steps, preview: step.previews[0] });
@@ -292,24 +310,55 @@ export class UniGenEditor extends HTMLElement {
       const { seed, steps, guidance } = this;
       const sampling = defined({ seed, steps, guidance, ...over });
       const engine = await this.#acquire();
-      const result = await work(engine, sampling, { signal: abort.signal, onstep });
-      this.#result = { ...result, model: engine.model };
-      if (result.image && task !== 'ask') this.#chain(result.image);
+      const done = await work(engine, sampling, { signal: abort.signal, onstep });
+      const result = { ...done, model: engine.model };
+      this.#result = result;
+      if (result.image && task !== 'ask') this.#put(result.image);
       this.#become('ready');
-      await this.#submitValue();
-      this.#emit('result', this.#result);
-      return this.#result;
+      await this.#sendResult(result);
+      this.#emit('result', result);
+      return result;
+    });
+  }
+
+  /** Runs a call, which its signal and `cancel` end; a failure is told once. */
+  async #call(signal, work) {
+    const abort = new AbortController();
+    const follow = () => abort.abort(signal.reason);
+    signal?.addEventListener('abort', follow, { once: true });
+    this.#calls.add(abort);
+    const end = () => {
+      this.#calls.delete(abort);
+      if (this.#work === abort) this.#work = null;
+    };
+    try {
+      if (signal?.aborted) follow();
+      abort.signal.throwIfAborted();
+      return await work(abort);
     } catch (error) {
+      end();
       throw this.#fail(error, abort.signal);
     } finally {
+      end();
       signal?.removeEventListener('abort', follow);
-      if (this.#abort === abort) this.#abort = null;
+      // A failure leaves the state to other calls; the last of them may have nothing to say about it.
+      if (this.#calls.size === 0 && this.#working) this.#settle();
       this.#render();
     }
   }
 
-  /** What was drawn is what the next edit changes. */
-  #chain(image) {
+  /** Loads at once where that is wanted; once, however many attributes change in a row. */
+  #hurry() {
+    if (this.#hurrying) return;
+    this.#hurrying = true;
+    queueMicrotask(() => {
+      this.#hurrying = false;
+      if (this.loading === 'eager' && this.isConnected) this.load().catch(() => {});
+    });
+  }
+
+  /** The picture that the next edit changes. */
+  #put(image) {
     this.#image = image;
     this.#mask = null;
     this.#ui.clearMask();
@@ -319,61 +368,112 @@ export class UniGenEditor extends HTMLElement {
   #needed(image) {
     if (image) return image;
     const { noImage, noImageHint } = this.#words;
-    throw Object.assign(new Error(noImage), { code: 'image', hint: noImageHint });
+    throw new Failure('image', noImage, noImageHint);
   }
 
   async #acquire() {
     const src = this.src;
-    if (this.#src !== src) this.#letGo();
-    this.#src = src;
-    const engine = await acquire(src, this);
+    if (this.#src !== src) {
+      this.#letGo();
+      this.#src = src;
+      unreachable.register(this, { src, user: this.#user }, this.#user);
+    }
+    const engine = await acquire(src, this.#user);
     if (this.#engine !== engine && this.#src === src) {
       this.#engine = engine;
       this.#listeners = new AbortController();
-      const { signal } = this.#listeners;
-      engine.addEventListener('progress', ({ detail }) => {
-        if (this.#state === 'loading') this.#ui.progress.value = detail.fraction;
-        this.#ui.say(this.#words.phases[detail.phase]);
-        this.#emit('progress', detail);
-      }, { signal });
-      engine.addEventListener('devicelost', ({ detail }) => {
-        this.#loaded = false;
-        this.#emit('devicelost', detail);
-      }, { signal });
+      UniGenEditor.#follow(engine, new WeakRef(this), this.#listeners.signal);
     }
     return engine;
   }
 
+  /** Lets an element hear of the engine, which does not keep it alive. */
+  static #follow(engine, element, signal) {
+    engine.addEventListener('progress', ({ detail }) => element.deref()?.#progress(detail), { signal });
+    engine.addEventListener('ready', ({ detail }) => element.deref()?.#ready(engine, detail).catch(() => {}), { signal });
+    engine.addEventListener('devicelost', ({ detail }) => element.deref()?.#lost(detail), { signal });
+  }
+
+  #progress(detail) {
+    if (this.#state === 'loading') this.#ui.progress.value = detail.fraction;
+    this.#ui.say(this.#words.phases[detail.phase]);
+    this.#emit('progress', detail);
+  }
+
+  /** The model is there, for the first time or again after the engine was lost: told once. */
+  async #ready(engine, model) {
+    const capabilities = await engine.capabilities();
+    if (this.#engine !== engine) return;
+    this.#capabilities = capabilities;
+    if (this.#loaded) return;
+    this.#loaded = true;
+    if (this.#state !== 'running') this.#become('ready');
+    this.#emit('ready', model);
+  }
+
+  #lost(detail) {
+    this.#loaded = false;
+    this.#emit('devicelost', detail);
+    if (detail.recovering) {
+      // What is under way goes on by itself.
+      if (this.#calls.size === 0) this.load().catch(() => {});
+    } else {
+      this.#become('error');
+      this.#ui.say(`${this.#words.lost} ${this.#words.lostHint}`);
+    }
+  }
+
   #letGo() {
-    if (this.#src !== null) release(this.#src, this);
+    if (this.#src !== null) release(this.#src, this.#user);
+    unreachable.unregister(this.#user);
     this.#listeners.abort();
     this.#src = this.#engine = this.#capabilities = null;
     this.#loaded = false;
     this.#become('idle');
   }
 
-  /** Tells of a failure once, and gives back what to throw. */
+  /** Tells of a failure once, and gives back what to throw. The state is that of calls which are still under way. */
   #fail(error, signal) {
+    const alone = this.#calls.size === 0;
     if (signal?.aborted || error?.name === 'AbortError' || error?.code === 'cancelled') {
-      this.#become(this.#loaded ? 'ready' : 'idle');
+      if (alone) this.#settle();
       if (!told.has(error)) this.#emit('cancel');
     } else {
       const { message = String(error), hint = '' } = error ?? {};
       // A browser's own exceptions have numbers for codes.
       const code = typeof error?.code === 'string' ? error.code : 'crashed';
-      this.#become('error');
-      this.#ui.say([message, hint].filter(Boolean).join(' '));
+      if (alone) this.#become('error');
+      const words = error instanceof Failure ? undefined : this.#words.failures[code];
+      this.#ui.say(words ?? [message, hint].filter(Boolean).join(' '));
       if (!told.has(error)) this.#emit('error', { code, text: message, hint, error });
     }
     if (error instanceof Object) told.add(error);
     return error;
   }
 
-  async #submitValue() {
-    const { answer } = this.#result;
-    if (answer !== undefined) return this.#internals.setFormValue(answer);
+  async #sendResult(result) {
+    if (result.answer !== undefined) return this.#send(result.answer);
     const file = new File([await this.toBlob()], 'unigen.png', { type: 'image/png' });
-    this.#internals.setFormValue(file);
+    // The form may have been reset meanwhile.
+    if (this.#result === result) this.#send(file);
+  }
+
+  /** What the form sends; what the visitor typed goes beside it, for when the browser brings the page back. */
+  #send(value) {
+    this.#value = value;
+    this.#internals.setFormValue(value, this.prompt);
+  }
+
+  /** The visitor changes the prompt. */
+  #type(text) {
+    this.#typing = true;
+    this.prompt = text;
+    this.#typing = false;
+    this.#send(this.#value);
+  }
+
+  #settle() {
+    this.#become(this.#loaded ? 'ready' : 'idle');
   }
 
   #become(state) {
@@ -450,7 +550,7 @@ export class UniGenEditor extends HTMLElement {
       clearMask: () => painter.clear(),
     };
 
-    prompt.addEventListener('input', () => (this.prompt = prompt.value));
+    prompt.addEventListener('input', () => this.#type(prompt.value));
     prompt.addEventListener('keydown', (event) => {
       if (event.key === 'Enter' && !event.isComposing) this.#submit();
       if (event.key === 'Escape') this.cancel();
@@ -479,9 +579,13 @@ export class UniGenEditor extends HTMLElement {
     return this.disabled || this.#formDisabled;
   }
 
+  get #working() {
+    return this.#state === 'running' || this.#state === 'loading';
+  }
+
   #submit() {
     if (this.#off) return;
-    if (this.#state === 'running' || this.#state === 'loading') return this.cancel();
+    if (this.#working) return this.cancel();
     const work = { generate: () => this.generate(), edit: () => this.edit(), ask: () => this.describe() }[this.mode];
     work().catch(() => {});
   }
@@ -496,7 +600,7 @@ export class UniGenEditor extends HTMLElement {
 
   async #showImage() {
     const image = this.#image;
-    const canvas = image && (await square(image));
+    const canvas = image && (await square(image, this.#words));
     if (image !== this.#image) return;
     this.#ui.clearMask();
     if (canvas) show(this.#ui.canvas, canvas);
@@ -511,13 +615,14 @@ export class UniGenEditor extends HTMLElement {
     const ui = this.#ui;
     if (!ui) return;
     const [t, mode, state, off] = [this.#words, this.mode, this.#state, this.#off];
-    const working = state === 'running' || state === 'loading';
+    const working = this.#working;
     const supported = UniGenEditor.supported;
     const picture = this.#result?.image ?? this.#image;
     const before = this.#result?.before;
 
     ui.poster.hidden = !supported || Boolean(picture) || state === 'running';
     ui.unsupported.hidden = supported;
+    ui.unsupported.textContent = `${t.unsupported} ${t.unsupportedHint}`;
     ui.loadButton.hidden = !supported || this.loading !== 'manual' || this.#loaded || working;
     ui.canvas.hidden = !picture && state !== 'running';
     ui.canvas.setAttribute('aria-label', this.#result?.prompt || t.picture);
@@ -577,8 +682,8 @@ function show(canvas, picture) {
 }
 
 /** The largest square in the middle of a picture, as the model sees it. */
-async function square(picture) {
-  const bitmap = picture instanceof Blob || picture instanceof ImageData ? await readable(picture) : picture;
+async function square(picture, words) {
+  const bitmap = picture instanceof Blob || picture instanceof ImageData ? await readable(picture, words) : picture;
   const [width, height] = [bitmap.naturalWidth ?? bitmap.width, bitmap.naturalHeight ?? bitmap.height];
   const side = Math.min(width, height);
   const canvas = new OffscreenCanvas(SIDE, SIDE);
@@ -586,12 +691,11 @@ async function square(picture) {
   return canvas;
 }
 
-async function readable(picture) {
+async function readable(picture, { unreadable, unreadableHint }) {
   try {
     return await createImageBitmap(picture);
-  } catch (error) {
-    const hint = 'Choose a PNG, JPEG, WebP, GIF or AVIF picture.';
-    throw Object.assign(new Error(`The picture cannot be read: ${error.message}`), { code: 'image', hint });
+  } catch {
+    throw new Failure('image', unreadable, unreadableHint);
   }
 }
 

@@ -84,7 +84,7 @@ export interface Sampling {
 
 export interface GenerateRequest extends Sampling {
   prompt: string;
-  /** Of the first picture, the others have those that follow. Default: random. */
+  /** Of the first picture, 0 to 2^53 - 1; the others have those that follow, after the largest 0. Default: random. */
   seed?: number;
   /** Default: 1. */
   count?: number;
@@ -171,7 +171,7 @@ export interface EngineEventMap {
   progress: CustomEvent<Progress>;
   /** A model is loaded. */
   ready: CustomEvent<Model>;
-  /** The GPU went away or the worker crashed. `recovering`: a new worker loads the model again and `ready` follows. */
+  /** The GPU went away or the worker crashed. `recovering`: a new worker loads the model again and `ready` follows; else `load` starts one. */
   devicelost: CustomEvent<{ reason: string; recovering: boolean }>;
 }
 
@@ -192,9 +192,9 @@ export class Engine extends EventTarget {
   inpaint(request: InpaintRequest, options?: DrawOptions): Promise<Result>;
   describe(request: DescribeRequest, options?: CallOptions & { ontoken?: (text: string) => void }): Promise<string>;
   capabilities(): Promise<Capabilities>;
-  /** Drops the model from memory; the browser still keeps its weights. */
+  /** Drops the model from memory, after the calls before it; the browser still keeps its weights. A load alone ends with `cancelled`. */
   unload(): Promise<void>;
-  /** Drops the weights of all models from the browser's storage. */
+  /** Drops the model from memory and the weights of all models from the browser's storage; as `unload` otherwise. */
   purge(): Promise<void>;
   /** Ends the worker; calls under way fail with `closed`. */
   close(): void;

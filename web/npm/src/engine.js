@@ -45,23 +45,21 @@ export class Engine extends EventTarget {
   async load(model = this.#options.model, { signal, onprogress } = {}) {
     signal?.throwIfAborted();
     const manifest = manifestOf(model);
-    if (this.#loading?.manifest !== manifest) {
-      this.#loading?.abort.abort(new EngineError({ code: 'cancelled', text: 'Another model is being loaded.' }));
-      this.#options.model = manifest;
-      this.#loading = this.#load(manifest);
-    }
-    const loading = this.#loading;
-    loading.waiting += 1;
-    if (onprogress) loading.listeners.add(onprogress);
-    try {
-      return await until(loading.promise, signal);
-    } catch (error) {
-      // The last one to lose interest ends the download.
-      if (signal?.aborted && loading.waiting === 1) loading.abort.abort(signal.reason);
-      throw error;
-    } finally {
-      loading.waiting -= 1;
-      loading.listeners.delete(onprogress);
+    this.#begin(manifest);
+    for (;;) {
+      const loading = this.#loading;
+      loading.waiting += 1;
+      if (onprogress) loading.listeners.add(onprogress);
+      try {
+        return await until(loading.promise, signal);
+      } catch (error) {
+        // The last one to lose interest ends the download.
+        if (signal?.aborted && loading.waiting === 1) this.#end(loading, signal.reason);
+        if (signal?.aborted || !this.#recovers(error) || this.#loading.manifest !== manifest) throw error;
+      } finally {
+        loading.waiting -= 1;
+        loading.listeners.delete(onprogress);
+      }
     }
   }
 
@@ -119,7 +117,7 @@ export class Engine extends EventTarget {
       throw new EngineError({ code: 'closed', text: 'The engine was closed.', hint: 'Create another one.' });
     }
     this.#started ??= new Promise((resolve, reject) => {
-      const worker = newWorker(this.#options.worker ?? new URL('./worker.js', import.meta.url));
+      const worker = newWorker(this.#options.worker);
       this.#worker = worker;
       this.#calls.set(0, { resolve, reject });
       worker.onmessage = ({ data }) => worker === this.#worker && this.#receive(data);
@@ -165,13 +163,18 @@ export class Engine extends EventTarget {
 
   /** The worker is of no more use: once, a new one takes its place. */
   #lost(code, reason) {
-    const model = this.#model && this.#options.model;
-    const recovering = this.#losses === 0 && model !== null;
+    const loading = this.#loading;
+    const recovering = this.#losses === 0 && loading !== null;
     this.#losses += 1;
-    const hint = recovering ? 'The engine is starting again by itself.' : 'Reload the page, or choose the processor as the device.';
+    const hint = recovering ? 'The engine is starting again by itself.' : 'Load the model again; if that fails, too, reload the page.';
     this.#stop(new EngineError({ code, text: reason, hint }));
+    if (recovering) this.#begin(loading.manifest);
     this.#emit('devicelost', { reason, recovering });
-    if (recovering) this.load(model).catch(() => {});
+  }
+
+  /** Whether a call that failed is to be tried again: the engine, once lost, starts again by itself. */
+  #recovers(error) {
+    return ['devicelost', 'crashed'].includes(error?.code) && this.#loading !== null;
   }
 
   #emit(type, detail) {
@@ -189,11 +192,32 @@ export class Engine extends EventTarget {
 
   /** Asks, and asks to cancel when the signal says so; both promises: the caller's, and that the worker is done with it. */
   #ask(request, signal, on) {
+    signal?.throwIfAborted();
     const { id, answer } = this.#post(request, on);
     const cancel = () => this.#calls.has(id) && this.#post({ type: 'cancel', target: id });
     signal?.addEventListener('abort', cancel, { once: true });
     const ended = answer.catch(() => {}).then(() => signal?.removeEventListener('abort', cancel));
     return { answer: until(answer, signal), ended };
+  }
+
+  /** Loads a model where that is not under way or done; ends the load of another. */
+  #begin(manifest) {
+    if (this.#loading?.manifest === manifest) return;
+    this.#drop('Another model is being loaded.');
+    this.#options.model = manifest;
+    this.#loading = this.#load(manifest);
+  }
+
+  /** Ends a load; one that is done stays. */
+  #end(loading, reason) {
+    loading.abort.abort(reason);
+    if (this.#loading === loading && !this.#model) this.#loading = null;
+  }
+
+  /** Forgets the model, and ends its load if that is under way. */
+  #drop(why) {
+    if (this.#loading) this.#end(this.#loading, new EngineError({ code: 'cancelled', text: why, hint: 'Load the model again.' }));
+    this.#loading = this.#model = null;
   }
 
   #load(manifest) {
@@ -208,6 +232,7 @@ export class Engine extends EventTarget {
       navigator.storage?.persist?.().catch(() => {});
       const request = { type: 'load', manifest, backend: this.#options.backend };
       const { type, ...model } = await this.#ask(request, loading.abort.signal, { progress }).answer;
+      loading.abort.signal.throwIfAborted();
       this.#model = model;
       this.#emit('ready', model);
       return model;
@@ -220,7 +245,7 @@ export class Engine extends EventTarget {
 
   async #release(request) {
     await this.#last;
-    this.#loading = this.#model = null;
+    this.#drop('The model was dropped.');
     await this.#start();
     await this.#post(request).answer;
   }
@@ -262,8 +287,7 @@ export class Engine extends EventTarget {
           this.#losses = 0;
           return result;
         } catch (error) {
-          const again = ['devicelost', 'crashed'].includes(error?.code) && this.#loading;
-          if (!again) throw error;
+          if (!this.#recovers(error)) throw error;
         }
       }
     } finally {
@@ -287,12 +311,17 @@ function until(promise, signal) {
   });
 }
 
-/** A module worker, also where its script is of another origin. */
+/** The engine's worker, a module beside this one unless `address` says otherwise, also where its script is of another origin. */
 function newWorker(address) {
-  const url = new URL(address, document.baseURI);
-  if (url.origin === location.origin) return new Worker(url, { type: 'module', name: 'unigen' });
-  const script = new Blob([`import ${JSON.stringify(url.href)};`], { type: 'text/javascript' });
-  return new Worker(URL.createObjectURL(script), { type: 'module', name: 'unigen' });
+  const from = new URL(address ?? import.meta.url, document.baseURI);
+  if (/^https?:$/.test(from.protocol) && from.origin !== location.origin) {
+    const url = address ? from : new URL('./worker.js', from);
+    const script = new Blob([`import ${JSON.stringify(url.href)};`], { type: 'text/javascript' });
+    return new Worker(URL.createObjectURL(script), { type: 'module', name: 'unigen' });
+  }
+  if (address) return new Worker(from, { type: 'module', name: 'unigen' });
+  // Bundlers look for these very words.
+  return new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'unigen' });
 }
 
 function manifestOf(model) {

@@ -37,7 +37,7 @@ export class Loader {
     this.#progress(0, this.#total);
     const loaded = {};
     for (const file of files) {
-      const bytes = new Uint8Array(file.bytes);
+      const bytes = room(file);
       let start = 0;
       for (const shard of file.shards) {
         const part = bytes.subarray(start, start + shard.bytes);
@@ -88,9 +88,10 @@ export class Loader {
       this.#count(bytes.byteLength);
       return;
     }
-    for (let attempt = 0; attempt < 2; attempt++) {
+    // The second time past the browser's cache, which may hold the damaged one.
+    for (const cache of ['default', 'reload']) {
       const before = this.#bytes;
-      await this.#fill(url, hash, bytes, file);
+      await this.#fill(url, hash, bytes, file, cache);
       if ((await sha256(bytes)) === hash) {
         await this.#store.write(hash, bytes);
         return;
@@ -102,7 +103,7 @@ export class Loader {
   }
 
   /** Fills `bytes` over the network, taking up what broke off, in this visit or an earlier one. */
-  async #fill(url, hash, bytes, file) {
+  async #fill(url, hash, bytes, file, cache) {
     const part = `${hash}.part`;
     const before = await this.#store.read(part);
     let filled = 0;
@@ -112,33 +113,34 @@ export class Loader {
     }
     if (before) await this.#store.remove(part);
     this.#count(filled);
-    for (let resumes = 0; ; resumes++) {
-      try {
-        const headers = filled > 0 ? { Range: `bytes=${filled}-` } : {};
-        const response = await this.#fetch(url, { headers });
-        if (filled > 0 && !resumesAt(response, filled)) {
-          this.#count(-filled);
-          filled = 0;
+    try {
+      for (let resumes = 0; ; resumes++) {
+        try {
+          const headers = filled > 0 ? { Range: `bytes=${filled}-` } : {};
+          const response = await this.#fetch(url, { headers, cache });
+          if (filled > 0 && !resumesAt(response, filled)) {
+            this.#count(-filled);
+            filled = 0;
+          }
+          for await (const chunk of chunks(response)) {
+            const fits = chunk.subarray(0, bytes.byteLength - filled);
+            bytes.set(fits, filled);
+            filled += fits.byteLength;
+            this.#count(fits.byteLength);
+            if (filled === bytes.byteLength) return;
+          }
+        } catch (error) {
+          if (this.#signal.aborted || error.status) throw error;
         }
-        for await (const chunk of chunks(response)) {
-          const fits = chunk.subarray(0, bytes.byteLength - filled);
-          bytes.set(fits, filled);
-          filled += fits.byteLength;
-          this.#count(fits.byteLength);
+        if (resumes === RESUMES) {
+          const text = `${file}: the download of ${url} broke off after ${filled} of ${bytes.byteLength} bytes.`;
+          throw failure('network', text, 'Check the connection and try again; what has come is kept.');
         }
-        if (filled === bytes.byteLength) return;
-      } catch (error) {
-        if (this.#signal.aborted || error.status) {
-          if (filled > 0) await this.#store.write(part, bytes.subarray(0, filled));
-          throw error;
-        }
+        await wait(WAIT * 2 ** resumes, this.#signal);
       }
-      if (resumes === RESUMES) {
-        if (filled > 0) await this.#store.write(part, bytes.subarray(0, filled));
-        const text = `${file}: the download of ${url} broke off after ${filled} of ${bytes.byteLength} bytes.`;
-        throw failure('network', text, 'Check the connection and try again; what has come is kept.');
-      }
-      await wait(WAIT * 2 ** resumes, this.#signal);
+    } catch (error) {
+      if (filled > 0) await this.#store.write(part, bytes.subarray(0, filled));
+      throw error;
     }
   }
 
@@ -162,7 +164,16 @@ export class Loader {
   }
 }
 
-/** The parts of a body as they come. */
+/** Room for the bytes of a file. */
+function room({ name, bytes }) {
+  try {
+    return new Uint8Array(bytes);
+  } catch {
+    throw failure('memory', `${name}: there is no memory for its ${bytes} bytes.`, 'Close other pages, or choose a smaller model.');
+  }
+}
+
+/** The parts of a body as they come; whoever leaves early gets no more of it. */
 async function* chunks(response) {
   const reader = response.body.getReader();
   try {
@@ -172,7 +183,8 @@ async function* chunks(response) {
       yield value;
     }
   } finally {
-    reader.releaseLock();
+    // A body that broke off cannot be ended any more.
+    reader.cancel().catch(() => {});
   }
 }
 
@@ -213,6 +225,7 @@ function sum(numbers) {
 
 function wait(milliseconds, signal) {
   return new Promise((resolve, reject) => {
+    signal.throwIfAborted();
     const timer = setTimeout(resolve, milliseconds);
     signal.addEventListener('abort', () => (clearTimeout(timer), reject(signal.reason)), { once: true });
   });

@@ -19,7 +19,7 @@ const number = (low, high, whole = false) => (value) =>
 
 /** The fields of a record and what may stand in them. */
 const FIELDS = {
-  task: (value) => (value === 'generate' || value === 'edit' ? value : undefined),
+  task: (value) => (['generate', 'edit', 'inpaint'].includes(value) ? value : undefined),
   prompt: text(4000),
   seed: number(0, Number.MAX_SAFE_INTEGER, true),
   model: text(200),

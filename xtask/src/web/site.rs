@@ -4,10 +4,16 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use sha2::{Digest, Sha256};
 
 use super::{Output, copy_files};
 use crate::Workspace;
+
+/// Endings of files of code.
+const CODE: &[&str] = &["js", "wasm", "html", "css"];
+/// What stands in the service worker for the build.
+const BUILD: &str = "%BUILD%";
 
 /// Makes the folders new, but keeps models that were exported into the site.
 pub fn clear(out: &Output) -> Result<()> {
@@ -33,42 +39,68 @@ pub fn assemble(workspace: &Workspace, out: &Output) -> Result<()> {
             copy_files(&web.join(from), &site.join(to), |name| name != "Cargo.toml")?;
         }
     }
+    name_build(&site)?;
     // The package is the same engine and element, with types.
     copy_files(&web.join("npm"), &package, |_| true)?;
+    copy_files(&workspace.root, &package, |name| name == "LICENSE")?;
     copy_files(&web.join("npm/src"), &package.join("src"), |_| true)?;
     copy_files(&site.join("unigen"), &package.join("src"), |name| name.starts_with("unigen_web"))
 }
 
+/// Names the build in the service worker of the folder `site`, by what its files hold: each build has a cache of its own.
+fn name_build(site: &Path) -> Result<()> {
+    let mut hash = Sha256::new();
+    for file in files(site, &[CODE, &["svg", "webmanifest"]].concat())? {
+        hash.update(file.strip_prefix(site).unwrap_or(&file).to_string_lossy().as_bytes());
+        hash.update(read(&file)?);
+    }
+    let build: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let path = site.join("sw.js");
+    let worker = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    ensure!(worker.contains(BUILD), "{} has no {BUILD}, where the build is named", path.display());
+    fs::write(&path, worker.replace(BUILD, &build))
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
 /// A table of what visitors download, raw and as brotli makes it.
 pub fn sizes(out: &Output) -> Result<String> {
-    let mut files = Vec::new();
-    code(&out.site(), &mut files)?;
-    files.sort();
     let mut table = format!("{:<32} {:>12} {:>12}\n", "code, bytes", "raw", "brotli");
-    let mut sum = [0, 0];
-    for file in &files {
-        let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let mut line =
+        |name: &str, [raw, brotli]: [usize; 2]| writeln!(table, "{name:<32} {raw:>12} {brotli:>12}");
+    let (mut element, mut all) = ([0, 0], [0, 0]);
+    for file in files(&out.site(), CODE)? {
+        let bytes = read(&file)?;
         let sizes = [bytes.len(), compressed(&bytes)?];
-        sum = [sum[0] + sizes[0], sum[1] + sizes[1]];
-        let name = file.strip_prefix(out.site()).unwrap_or(file).display().to_string();
-        writeln!(table, "{name:<32} {:>12} {:>12}", sizes[0], sizes[1])?;
+        let name = file.strip_prefix(out.site()).unwrap_or(&file);
+        all = [all[0] + sizes[0], all[1] + sizes[1]];
+        // Its words and looks are modules of their own, fetched with it.
+        if file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("element.")) {
+            element = [element[0] + sizes[0], element[1] + sizes[1]];
+        }
+        line(&name.to_string_lossy(), sizes)?;
     }
-    writeln!(table, "{:<32} {:>12} {:>12}", "all", sum[0], sum[1])?;
+    line("script of the element alone", element)?;
+    line("all", all)?;
     Ok(table)
 }
 
-/// All files of code in `folder` and below.
-fn code(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+/// All files in `folder` and below with one of the `endings`, in order.
+fn files(folder: &Path, endings: &[&str]) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
     for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
         let path = entry?.path();
-        let ending = path.extension().and_then(|ending| ending.to_str());
         if path.is_dir() {
-            code(&path, found)?;
-        } else if matches!(ending, Some("js" | "wasm" | "html" | "css")) {
+            found.extend(files(&path, endings)?);
+        } else if path.extension().is_some_and(|ending| endings.iter().any(|&wanted| ending == wanted)) {
             found.push(path);
         }
     }
-    Ok(())
+    found.sort();
+    Ok(found)
+}
+
+fn read(file: &Path) -> Result<Vec<u8>> {
+    fs::read(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
 /// Bytes after brotli at its best, as a web server sends them.
@@ -77,4 +109,47 @@ fn compressed(bytes: &[u8]) -> Result<usize> {
     let settings = brotli::enc::BrotliEncoderParams { quality: 11, lgwin: 24, ..Default::default() };
     brotli::BrotliCompress(&mut &bytes[..], &mut out, &settings)?;
     Ok(out.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn site() -> Result<(tempfile::TempDir, Output)> {
+        let folder = tempfile::tempdir()?;
+        let out = Output { folder: folder.path().to_owned() };
+        fs::create_dir_all(out.site().join("unigen"))?;
+        fs::write(out.site().join("sw.js"), "const CACHE = `${PREFIX}%BUILD%`;")?;
+        for name in ["engine.js", "element.js", "element.css.js", "element.words.js"] {
+            fs::write(out.site().join("unigen").join(name), "12345678")?;
+        }
+        Ok((folder, out))
+    }
+
+    #[test]
+    fn the_element_is_counted_with_its_words_and_looks() -> Result<()> {
+        let (_folder, out) = site()?;
+        let table = sizes(&out)?;
+        let raw = |name: &str| {
+            let line = table.lines().find(|line| line.starts_with(name));
+            line.and_then(|line| line[name.len()..].split_whitespace().next()?.parse().ok())
+        };
+        assert_eq!(raw("script of the element alone"), Some(24), "{table}");
+        assert_eq!(raw("all"), Some(32 + "const CACHE = `${PREFIX}%BUILD%`;".len()), "{table}");
+        Ok(())
+    }
+
+    #[test]
+    fn the_build_is_named_by_what_the_files_hold() -> Result<()> {
+        let named = |content: &str| -> Result<String> {
+            let (_folder, out) = site()?;
+            fs::write(out.site().join("icon.svg"), content)?;
+            name_build(&out.site())?;
+            Ok(fs::read_to_string(out.site().join("sw.js"))?)
+        };
+        assert_eq!(named("a")?, named("a")?);
+        assert_ne!(named("a")?, named("b")?);
+        assert!(!named("a")?.contains(BUILD));
+        Ok(())
+    }
 }

@@ -47,8 +47,7 @@ fn way<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>) -> Multiply {
     let [outputs, inputs] = weight.dims();
     let rows = x.shape().num_elements() / inputs.max(1);
     let plain = plain_on_gpu(x);
-    // One that the runtime knows by its bus address.
-    let card = || x.device().as_dispatch().identity().is_some_and(|identity| identity.physical.is_some());
+    let card = || is_card(&x.device());
     match weight.dtype() {
         _ if outputs == 0 || !inputs.is_multiple_of(4) || !fits(rows) => Multiply::Portably,
         DType::F16 if plain => Multiply::Simply,
@@ -58,6 +57,16 @@ fn way<const D: usize>(x: &Tensor<D>, weight: &Tensor<2>) -> Multiply {
         }
         _ => Multiply::Portably,
     }
+}
+
+/// Whether `device` is a card: one that the runtime knows by its bus address.
+fn is_card(device: &Device) -> bool {
+    device.as_dispatch().identity().is_some_and(|identity| identity.physical.is_some())
+}
+
+/// See [`super::multiplies_halves`].
+pub fn multiplies_halves(inputs: usize, device: &Device) -> bool {
+    runs_on(device) && !is_card(device) && inputs > 0 && inputs.is_multiple_of(4)
 }
 
 /// Whether [`conv2d`] can compute so many pixels from so many channels.

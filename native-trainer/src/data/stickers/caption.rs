@@ -24,7 +24,7 @@ pub fn caption(scene: &Scene, rng: &mut impl Rng) -> String {
     if rng.random_bool(0.3) { in_genevals_words(scene, rng) } else { in_many_words(scene, rng) }
 }
 
-/// The full canonical description: every object with its colour, size, place and pose, the background and the style.
+/// The full canonical description: every object with its colour, place and pose, the background and the style.
 pub fn description(scene: &Scene) -> String {
     let style = style_words(scene.style).first().map_or(String::new(), |style| format!(", {style}"));
     let background = with_article(&background_in_full(scene));

@@ -26,7 +26,7 @@ pub use color::{Color, Tint};
 pub use edit::{Edit, EditKind, another_scene, edit_at, edit_of, posed_scene, sample_edit};
 pub use facts::{Facts, Pattern, Surroundings, Thing};
 pub use pose::{Pose, Turn};
-pub use prompts::{geneval_prompts, training_prompt};
+pub use prompts::{geneval_prompts, training_prompt, validation_prompts};
 pub use question::{QuestionAnswer, QuestionKind, questions};
 pub use render::Renderer;
 pub use sample::{example_at, rng_at, sample_scene, scene_at};

@@ -19,6 +19,16 @@ const COUNTS: [(usize, usize); 3] = [(2, 26), (3, 28), (4, 26)];
 /// 553 prompts, as many of each tag as GenEval has: 80, 99, 80, 94, 100, 100. Colours and positions are combinations of
 /// the test split; no prompt occurs twice.
 pub fn geneval_prompts(seed: u64) -> Vec<Prompt> {
+    prompts(Split::Test, seed)
+}
+
+/// The same of the validation split, to choose models by. It has but 65 colours.
+pub fn validation_prompts(seed: u64) -> Vec<Prompt> {
+    prompts(Split::Validation, seed)
+}
+
+/// Prompts whose colours and positions are held out for `split`.
+fn prompts(split: Split, seed: u64) -> Vec<Prompt> {
     let rng = &mut rng_at(seed, 0);
     let mut prompts: Vec<Prompt> =
         Class::ALL.iter().map(|&class| Prompt::new(Tag::SingleObject, vec![Clause::new(class, 1)])).collect();
@@ -36,14 +46,14 @@ pub fn geneval_prompts(seed: u64) -> Vec<Prompt> {
         }));
     }
 
-    let mut colored = held_out_colors();
+    let mut colored = held_out_colors(split);
     colored.shuffle(rng);
     prompts.extend(colored.iter().take(94).map(|&clause| Prompt::new(Tag::Colors, vec![paint(clause)])));
     for (relation, many) in POSITIONS {
         prompts.extend(distinct(many, || {
             loop {
                 let [target, class] = two_classes(rng);
-                if Split::of_relation(class, relation, target) == Split::Test {
+                if Split::of_relation(class, relation, target) == split {
                     return placed(class, relation, target);
                 }
             }
@@ -121,10 +131,9 @@ fn two_classes(rng: &mut impl Rng) -> [Class; 2] {
     }
 }
 
-fn held_out_colors() -> Vec<(Class, Color)> {
+fn held_out_colors(split: Split) -> Vec<(Class, Color)> {
     let all = Class::ALL.iter().flat_map(|&class| Color::ALL.map(|color| (class, color)));
-    all.filter(|&(class, color)| class.takes_color() && Split::of_color(class, color) == Split::Test)
-        .collect()
+    all.filter(|&(class, color)| class.takes_color() && Split::of_color(class, color) == split).collect()
 }
 
 fn paint((class, color): (Class, Color)) -> Clause {
@@ -160,16 +169,23 @@ mod tests {
         assert_eq!(texts.len(), 553);
         assert_eq!(prompts, geneval_prompts(0));
         assert_ne!(prompts, geneval_prompts(1));
+        let validation = validation_prompts(0);
+        let counts = Tag::ALL.map(|tag| validation.iter().filter(|prompt| prompt.tag == tag).count());
+        assert_eq!(counts, [80, 99, 80, 65, 100, 100]);
     }
 
     #[test]
     fn colors_and_positions_are_held_out() {
-        for prompt in geneval_prompts(7) {
-            for clause in &prompt.include {
-                assert!(clause.color.is_none_or(|color| Split::of_color(clause.class, color) == Split::Test));
-                assert!(clause.position.is_none_or(|(relation, target)| {
-                    Split::of_relation(clause.class, relation, prompt.include[target].class) == Split::Test
-                }));
+        for (split, prompts) in
+            [(Split::Test, geneval_prompts(7)), (Split::Validation, validation_prompts(7))]
+        {
+            for Prompt { include, .. } in prompts {
+                for clause in &include {
+                    assert!(clause.color.is_none_or(|color| Split::of_color(clause.class, color) == split));
+                    assert!(clause.position.is_none_or(|(relation, target)| {
+                        Split::of_relation(clause.class, relation, include[target].class) == split
+                    }));
+                }
             }
         }
     }

@@ -1,8 +1,9 @@
 //! Requests that are tried again.
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use backon::{ExponentialBuilder, Retryable};
 use futures_util::{StreamExt, stream};
+use reqwest::RequestBuilder;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -24,15 +25,15 @@ static RUNTIME: LazyLock<io::Result<Runtime>> =
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpSettings {
-    /// Seconds until a request that is not answered counts as failed.
+    /// Seconds until a request that is not answered counts as failed; a day at most.
     pub timeout: f64,
     /// How often a failed request is tried again.
     pub retries: u32,
-    /// Seconds before the first of these tries; each further one waits twice as long.
+    /// Seconds before the first of these tries; each further one waits twice as long, a minute at most.
     pub backoff: f64,
-    /// Requests on their way at once.
+    /// Requests on their way at once, 1 at least.
     pub concurrency: usize,
-    /// Items in a request to a server of rewards; a judge gets one at a time.
+    /// Items in a request to a server of rewards, 1 at least; a judge gets one at a time.
     pub batch: usize,
 }
 
@@ -42,6 +43,28 @@ impl Default for HttpSettings {
     }
 }
 
+impl HttpSettings {
+    /// # Errors
+    /// Name the setting that is out of range.
+    fn check(&self) -> Result<()> {
+        let Self { timeout, backoff, concurrency, batch, .. } = *self;
+        let (day, minute) = (LONGEST_TIMEOUT.as_secs_f64(), LONGEST_WAIT.as_secs_f64());
+        ensure!(
+            timeout > 0.0 && timeout <= day,
+            "http.timeout is {timeout}; it must be seconds above 0, up to {day}"
+        );
+        ensure!(
+            (0.0..=minute).contains(&backoff),
+            "http.backoff is {backoff}; it must be seconds from 0 to {minute}"
+        );
+        ensure!(concurrency > 0, "http.concurrency is 0; a request at a time is the least");
+        ensure!(batch > 0, "http.batch is 0; an item a request is the least");
+        Ok(())
+    }
+}
+
+/// The longest that a request may take.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest wait between two tries.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// The largest answer, in bytes.
@@ -66,12 +89,12 @@ struct Failed {
 
 impl Client {
     /// # Errors
-    /// Where the system lacks what a client needs, such as threads.
+    /// Where a setting is out of range, or the system lacks what a client needs, such as threads.
     pub fn new(settings: &HttpSettings, key: Option<String>) -> Result<Self> {
+        settings.check()?;
         let runtime = RUNTIME.as_ref().map_err(|e| anyhow!("cannot start a client: {e}"))?;
-        // A timeout that is no length of time is none.
-        let timeout = Duration::try_from_secs_f64(settings.timeout).ok();
-        Ok(Self { http: http(timeout)?, runtime, settings: settings.clone(), key })
+        let timeout = Duration::try_from_secs_f64(settings.timeout)?;
+        Ok(Self { http: http(Some(timeout))?, runtime, settings: settings.clone(), key })
     }
 
     pub fn settings(&self) -> &HttpSettings {
@@ -84,26 +107,45 @@ impl Client {
         items: &'a [I],
         job: impl Fn(&'a I) -> F + Sync,
     ) -> Vec<T> {
-        let at_once = self.settings.concurrency.clamp(1, items.len().max(1));
-        let wait = || self.runtime.block_on(stream::iter(items).map(&job).buffered(at_once).collect());
-        // A thread of its own may wait, whatever runtime the caller may be in.
+        let at_once = self.settings.concurrency.min(items.len().max(1));
+        self.wait(|| stream::iter(items).map(&job).buffered(at_once).collect())
+    }
+
+    /// What comes of a future, on a thread of its own, which may wait whatever runtime the caller may be in.
+    fn wait<T: Send, F: Future<Output = T>>(&self, future: impl FnOnce() -> F + Send) -> T {
+        let wait = || self.runtime.block_on(future());
         thread::scope(|scope| scope.spawn(wait).join()).unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    /// The answer at `url`, as [`Self::post`] gets it; this waits for it.
+    pub fn get<T: DeserializeOwned + Send>(&self, url: &str) -> Result<T, Missing> {
+        self.wait(|| self.patiently(url, move || self.http.get(url)))
     }
 
     /// The answer to `body` at `url`, after as many tries as are allowed. What a server refuses for good (a status of 400
     /// to 499 but 408 and 429) and what is no answer are not asked for again.
     pub async fn post<T: DeserializeOwned>(&self, url: &str, body: &impl Serialize) -> Result<T, Missing> {
         let body = serde_json::to_vec(body).map_err(|e| Missing(format!("{url}: cannot be asked: {e}")))?;
+        let post = || self.http.post(url).header("content-type", "application/json").body(body.clone());
+        self.patiently(url, post).await
+    }
+
+    /// The answer to a request, made anew for each of as many tries as are allowed.
+    async fn patiently<T: DeserializeOwned>(
+        &self,
+        url: &str,
+        request: impl Fn() -> RequestBuilder,
+    ) -> Result<T, Missing> {
         let first = Duration::try_from_secs_f64(self.settings.backoff).unwrap_or_default();
         let patience = ExponentialBuilder::new()
-            .with_min_delay(first.min(LONGEST_WAIT))
+            .with_min_delay(first)
             .with_max_delay(LONGEST_WAIT)
             .with_factor(2.0)
             .with_max_times(self.settings.retries as usize);
         let tries = AtomicU32::new(0);
         let attempt = || {
             tries.fetch_add(1, Ordering::Relaxed);
-            self.attempt(url, &body)
+            self.attempt(request())
         };
         let answer = attempt.retry(patience).when(|failed: &Failed| failed.again).await;
         answer.map_err(|Failed { why, .. }| {
@@ -115,9 +157,8 @@ impl Client {
         })
     }
 
-    async fn attempt<T: DeserializeOwned>(&self, url: &str, body: &[u8]) -> Result<T, Failed> {
+    async fn attempt<T: DeserializeOwned>(&self, mut request: RequestBuilder) -> Result<T, Failed> {
         let failed = |why: String, again| Failed { why, again };
-        let mut request = self.http.post(url).header("content-type", "application/json").body(body.to_vec());
         if let Some(key) = &self.key {
             request = request.bearer_auth(key);
         }

@@ -1,10 +1,11 @@
-//! The contract between a trainer and a server of rewards, JSON over HTTP, version 1:
+//! The contract between a trainer and a server of rewards, JSON over HTTP, version 2:
 //!
 //! - `GET /health` → [`Health`]
-//! - `POST /v1/score` with a [`ScoreRequest`] → [`ScoreResponse`]
+//! - `POST /v2/score` with a [`ScoreRequest`] → [`ScoreResponse`]
 //!
-//! Whatever cannot be served is answered with a status of 400 or above and a [`Failure`]: 400 for what no server could
-//! serve, 404 for an unknown path or reward, 500 where a reward failed altogether, 503 where it is worth another try.
+//! A reward that is unknown or fails, and an item that cannot be scored, are errors in their places in the answer; the
+//! others have their scores. What cannot be served at all is answered with a status of 400 or above and a [`Failure`]: 400
+//! for what no server could serve, 404 for an unknown path, 500 where the server failed, 503 where it is worth another try.
 
 use anyhow::{Context, Result};
 use base64::Engine;
@@ -17,7 +18,11 @@ use unigen_core::picture::Picture;
 use crate::rewards::{Item, Missing, Score};
 
 /// Version of the contract; both sides refuse others.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+/// Path of what a server has.
+pub const HEALTH: &str = "/health";
+/// Path of scores.
+pub const SCORE: &str = "/v2/score";
 
 /// What a server has.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,12 +60,21 @@ pub struct ScoreResponse {
     pub rewards: Vec<WireScores>,
 }
 
-/// One reward's scores.
+/// One reward, `{"name": .., "scores": [..]}` or `{"name": .., "error": ".."}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WireScores {
     pub name: String,
+    #[serde(flatten)]
+    pub found: WireFound,
+}
+
+/// One reward's scores, or why there are none.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WireFound {
     /// In the order of the items.
-    pub scores: Vec<WireScore>,
+    Scores(Vec<WireScore>),
+    Error(String),
 }
 
 /// A score, or why there is none.

@@ -69,7 +69,7 @@ impl Judge {
     /// The model `model` behind the endpoint at `url`, such as `http://judge:8000/v1`. Nothing is asked yet.
     ///
     /// # Errors
-    /// Where the system lacks what a client needs.
+    /// Where a setting is out of range, or the system lacks what a client needs.
     pub fn new(
         name: &str,
         url: &str,

@@ -11,13 +11,16 @@ use axum::{Json, Router};
 use std::collections::BTreeSet;
 use std::future::IntoFuture;
 use std::net::{SocketAddr, TcpListener};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::sleep;
 
-use super::contract::{Failure, Health, ScoreRequest, ScoreResponse, VERSION, WireScore, WireScores};
+use super::contract::{
+    Failure, HEALTH, Health, SCORE, ScoreRequest, ScoreResponse, VERSION, WireFound, WireScore, WireScores,
+};
 use crate::rewards::{Item, Missing, Reward, Score};
 
 /// The largest request, in bytes.
@@ -99,13 +102,13 @@ impl Server {
 
 fn app(served: Served) -> Router {
     Router::new()
-        .route("/health", get(health))
-        .route("/v1/score", post(score))
+        .route(HEALTH, get(health))
+        .route(SCORE, post(score))
         .method_not_allowed_fallback(async || {
-            Refused(StatusCode::BAD_REQUEST, "use GET /health or POST /v1/score".into())
+            Refused(StatusCode::BAD_REQUEST, format!("use GET {HEALTH} or POST {SCORE}"))
         })
         .fallback(async |uri: Uri| {
-            let why = format!("there is no {}; use GET /health or POST /v1/score", uri.path());
+            let why = format!("there is no {}; use GET {HEALTH} or POST {SCORE}", uri.path());
             Refused(StatusCode::NOT_FOUND, why)
         })
         .layer(DefaultBodyLimit::max(MAX_REQUEST))
@@ -145,31 +148,45 @@ async fn score(
     if request.items.len() > MAX_ITEMS {
         return Err(bad(format!("{} items are more than {MAX_ITEMS}", request.items.len())));
     }
-    if let Some(name) = request.rewards.iter().find(|name| !served.names.contains(name)) {
-        let why = format!("there is no reward {name}; GET /health lists all");
-        return Err(Refused(StatusCode::NOT_FOUND, why));
-    }
     // The turn goes along: scoring that has begun ends before another begins, also where the client has gone.
     let rewards = served.rewards.lock_owned().await;
     let scored = tokio::task::spawn_blocking(move || scores(&rewards, request)).await;
     scored.map(Json).map_err(|e| Refused(StatusCode::INTERNAL_SERVER_ERROR, format!("scoring failed: {e}")))
 }
 
-/// The answer to a request whose rewards are all among `rewards`.
+/// The answer to a request.
 fn scores(rewards: &[Box<dyn Reward>], request: ScoreRequest) -> ScoreResponse {
     let opened: Vec<Result<Item, Missing>> =
         request.items.iter().map(|item| item.open().map_err(Missing::from)).collect();
     let items: Vec<Item> = opened.iter().filter_map(|item| item.as_ref().ok()).cloned().collect();
-    let scored = request.rewards.into_iter().filter_map(|name| {
-        let mut scores = rewards.iter().find(|reward| reward.name() == name)?.score(&items).into_iter();
-        let none = || Err(Missing("the reward gave no score".into()));
-        let scores = opened.iter().map(|item| match item {
-            Ok(_) => scores.next().unwrap_or_else(none),
-            Err(missing) => Err(missing.clone()),
-        });
-        Some(WireScores { scores: scores.map(finite).collect(), name })
+    let scored = request.rewards.into_iter().map(|name| {
+        let found = match scores_of(rewards, &name, &items) {
+            Err(why) => WireFound::Error(why),
+            Ok(scores) => {
+                let mut scores = scores.into_iter();
+                // As many as there are items that could be opened.
+                let placed = opened.iter().filter_map(|item| match item {
+                    Ok(_) => scores.next(),
+                    Err(missing) => Some(Err(missing.clone())),
+                });
+                WireFound::Scores(placed.map(finite).collect())
+            }
+        };
+        WireScores { name, found }
     });
     ScoreResponse { version: VERSION, rewards: scored.collect() }
+}
+
+/// One score an item by the reward `name`, or why it has none at all.
+fn scores_of(rewards: &[Box<dyn Reward>], name: &str, items: &[Item]) -> Result<Vec<Score>, String> {
+    let reward = rewards.iter().find(|reward| reward.name() == name);
+    let reward = reward.ok_or_else(|| format!("there is no reward {name}; GET {HEALTH} lists all"))?;
+    let scores = catch_unwind(AssertUnwindSafe(|| reward.score(items)));
+    let scores = scores.map_err(|_| "the reward has panicked; the server's output says why".to_owned())?;
+    if scores.len() != items.len() {
+        return Err(format!("the reward gave {} scores for {} items", scores.len(), items.len()));
+    }
+    Ok(scores)
 }
 
 /// JSON has no NaN.

@@ -1,10 +1,13 @@
 //! Servers that behave, and some that do not.
 
-use super::contract::{Health, ScoreRequest, ScoreResponse, VERSION, WireScore, WireScores};
+use super::contract::{Health, ScoreRequest, ScoreResponse, VERSION, WireFound, WireScore, WireScores};
 use super::*;
-use crate::rewards::{Deviation, Ensemble, Groups, Item, Member, Missing, Reward, Score};
+use crate::rewards::{
+    self, Deviation, Ensemble, Groups, Item, Member, Missing, Reward, RewardSettings, Score,
+};
 use axum::http::StatusCode;
 use axum::{Json, Router};
+use burn::tensor::Device;
 use image::{Rgb, RgbImage};
 use serde_json::{Value, json};
 use std::future::IntoFuture;
@@ -45,12 +48,38 @@ impl Reward for Redness {
     }
 }
 
+/// Gives a score too few.
+struct Short;
+
+impl Reward for Short {
+    fn name(&self) -> &str {
+        "short"
+    }
+
+    fn score(&self, items: &[Item]) -> Vec<Score> {
+        vec![Ok(1.0); items.len() - 1]
+    }
+}
+
+/// Has a bug.
+struct Broken;
+
+impl Reward for Broken {
+    fn name(&self) -> &str {
+        "broken"
+    }
+
+    fn score(&self, _: &[Item]) -> Vec<Score> {
+        panic!("a bug")
+    }
+}
+
 /// Runs `test` against a server that answers request number `n` with `answer(n, body)`: status and body.
 fn mock(answer: impl Fn(usize, &Value) -> (u16, String) + Send + Sync + 'static, test: impl FnOnce(&str)) {
     let count = AtomicUsize::new(0);
     let answer = Arc::new(move |body: &Value| answer(count.fetch_add(1, Ordering::Relaxed), body));
-    let app = Router::new().fallback(async move |Json(body): Json<Value>| {
-        let (status, text) = answer(&body);
+    let app = Router::new().fallback(async move |body: Option<Json<Value>>| {
+        let (status, text) = answer(&body.map_or(Value::Null, |Json(body)| body));
         (StatusCode::from_u16(status).unwrap(), text)
     });
     let runtime = Runtime::new().unwrap();
@@ -69,19 +98,26 @@ impl Drop for Stop<'_> {
     }
 }
 
+/// Runs `test` against a server of `rewards`.
+fn serve(rewards: Vec<Box<dyn Reward>>, test: impl FnOnce(&str)) {
+    let server = Server::bind("127.0.0.1", 0, rewards).unwrap();
+    let url = format!("http://{}", server.address().unwrap());
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| server.run(|| stop.load(Ordering::Relaxed)).unwrap());
+        let _stop = Stop(&stop);
+        test(&url);
+    });
+}
+
 fn why(score: &Score) -> &str {
     &score.as_ref().unwrap_err().0
 }
 
 #[test]
 fn what_a_server_scores_arrives_with_every_error_in_its_place() {
-    let server = Server::bind("127.0.0.1", 0, vec![Box::new(Redness)]).unwrap();
-    let url = format!("http://{}", server.address().unwrap());
-    let stop = AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| server.run(|| stop.load(Ordering::Relaxed)).unwrap());
-        let _stop = Stop(&stop);
-        let remote = RemoteReward::new("redness", &url, &settings()).unwrap();
+    serve(vec![Box::new(Redness)], |url| {
+        let remote = RemoteReward::new("redness", url, &settings()).unwrap();
         let mut asked = items(&[50, 3, 70, 250, 90]);
         asked[4].before = Some(RgbImage::new(1, 1));
         let scores = remote.score(&asked);
@@ -89,8 +125,8 @@ fn what_a_server_scores_arrives_with_every_error_in_its_place() {
         assert_eq!(why(&scores[1]), "too dark");
         assert!(why(&scores[3]).contains("NaN"));
 
-        let unknown = RemoteReward::new("beauty", &url, &settings()).unwrap().score(&asked);
-        assert!(why(&unknown[0]).contains("no reward beauty") && why(&unknown[0]).contains("asked once"));
+        let unknown = RemoteReward::new("beauty", url, &settings()).unwrap().score(&asked);
+        assert!(why(&unknown[0]).contains(url) && why(&unknown[0]).contains("no reward beauty"));
 
         let (runtime, http) = (Runtime::new().unwrap(), client::http(None).unwrap());
         // Status and body.
@@ -107,9 +143,9 @@ fn what_a_server_scores_arrives_with_every_error_in_its_place() {
         let picture = contract::WireItem::new(&asked[0]).unwrap().image;
         for (body, status, part) in [
             ("{".to_owned(), 400, "not understood"),
-            (json!({ "version": 2, "rewards": [], "items": [] }).to_string(), 400, "version 2"),
+            (json!({ "version": 1, "rewards": [], "items": [] }).to_string(), 400, "version 1"),
             (
-                json!({ "version": 1, "rewards": [],
+                json!({ "version": 2, "rewards": [],
                     "items": vec![json!({ "image": "", "description": "" }); 4097] })
                 .to_string(),
                 400,
@@ -117,7 +153,7 @@ fn what_a_server_scores_arrives_with_every_error_in_its_place() {
             ),
             (" ".repeat(server::MAX_REQUEST + 1), 400, "send fewer items"),
             (
-                json!({ "version": 1, "rewards": ["redness"], "items": [
+                json!({ "version": 2, "rewards": ["redness"], "items": [
                     { "image": "?", "description": "" },
                     { "image": "AAAA", "description": "" },
                     { "image": picture, "description": "" },
@@ -127,25 +163,84 @@ fn what_a_server_scores_arrives_with_every_error_in_its_place() {
                 "base64",
             ),
         ] {
-            let (found, text) = ask(http.post(format!("{url}/v1/score")).body(body));
+            let (found, text) = ask(http.post(format!("{url}/v2/score")).body(body));
             assert_eq!(found, status, "{text}");
             assert!(text.contains(part), "{text}");
             if status == 200 {
                 let response: ScoreResponse = serde_json::from_str(&text).unwrap();
-                assert_eq!(response.rewards[0].scores[2], WireScore::Score(50.0));
+                let WireFound::Scores(scores) = &response.rewards[0].found else { panic!("{text}") };
+                assert_eq!(scores[2], WireScore::Score(50.0));
             }
         }
-        for (path, wanted) in [("/v2/score", 404), ("/v1/score", 400)] {
+        for (path, wanted) in [("/v1/score", 404), ("/v2/score", 400)] {
             let (status, text) = ask(http.get(format!("{url}{path}")));
             assert_eq!(status, wanted, "{path}");
             let failure: contract::Failure = serde_json::from_str(&text).unwrap();
-            assert!(failure.error.contains("POST /v1/score"), "{text}");
+            assert!(failure.error.contains("POST /v2/score"), "{text}");
         }
         // Also who is in a runtime may score.
         assert_eq!(runtime.block_on(async { remote.score(&asked[..1]) }), [Ok(50.0)]);
     });
     assert!(Server::bind("127.0.0.1", 0, vec![]).is_err());
     assert!(Server::bind("127.0.0.1", 0, vec![Box::new(Redness), Box::new(Redness)]).is_err());
+}
+
+#[test]
+fn a_reward_that_fails_takes_no_other_along() {
+    serve(vec![Box::new(Short), Box::new(Broken), Box::new(Redness)], |url| {
+        let client = client::Client::new(&settings(), None).unwrap();
+        let items = items(&[50, 70]).iter().map(|item| contract::WireItem::new(item).unwrap()).collect();
+        let names = ["short", "broken", "beauty", "redness"];
+        let request = ScoreRequest { version: VERSION, rewards: names.map(String::from).into(), items };
+        let asked = [(format!("{url}{}", contract::SCORE), request)];
+        let answers = client.each(&asked, |(url, request)| client.post::<ScoreResponse>(url, request));
+        let rewards = answers.into_iter().next().unwrap().unwrap().rewards;
+        assert!(rewards.iter().map(|reward| reward.name.as_str()).eq(names));
+        for (reward, words) in rewards.iter().zip(["1 scores for 2 items", "panicked", "no reward beauty"]) {
+            assert!(matches!(&reward.found, WireFound::Error(why) if why.contains(words)), "{reward:?}");
+        }
+        assert_eq!(rewards[3].found, WireFound::Scores(vec![WireScore::Score(50.0), WireScore::Score(70.0)]));
+    });
+}
+
+#[test]
+fn a_server_is_asked_what_it_has_before_anything_depends_on_it() {
+    let open = |url: &str, name: &str| {
+        let source = format!("remote={url}#{name}").parse().unwrap();
+        let settings = RewardSettings { source, weight: 1.0, http: settings() };
+        rewards::open(&[settings], &Device::flex()).map(|rewards| rewards.len())
+    };
+    let fails = |url: &str, name: &str, words: [&str; 2]| {
+        let error = format!("{:#}", open(url, name).unwrap_err());
+        assert!(error.contains(url) && words.iter().all(|word| error.contains(word)), "{error}");
+    };
+    serve(vec![Box::new(Redness)], |url| {
+        assert_eq!(open(url, "redness").unwrap(), 1);
+        fails(url, "beauty", ["no reward beauty", "it has redness"]);
+    });
+    mock(
+        |_, _| (200, json!({ "version": 1, "rewards": ["x"] }).to_string()),
+        |url| fails(url, "x", ["version 1", "not 2"]),
+    );
+    mock(|_, _| (200, "<html>".into()), |url| fails(url, "x", ["/health", "not understood"]));
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    fails(&format!("http://{gone}"), "x", ["no answer", "unigen serve-rewards"]);
+}
+
+#[test]
+fn settings_without_sense_are_named() {
+    for (settings, words) in [
+        (HttpSettings { timeout: -1.0, ..settings() }, "http.timeout is -1"),
+        (HttpSettings { timeout: f64::NAN, ..settings() }, "http.timeout is NaN"),
+        (HttpSettings { timeout: 1e300, ..settings() }, "up to 86400"),
+        (HttpSettings { backoff: -0.5, ..settings() }, "http.backoff is -0.5"),
+        (HttpSettings { backoff: f64::INFINITY, ..settings() }, "http.backoff is inf"),
+        (HttpSettings { concurrency: 0, ..settings() }, "http.concurrency is 0"),
+        (HttpSettings { batch: 0, ..settings() }, "http.batch is 0"),
+    ] {
+        let error = RemoteReward::new("x", "http://x", &settings).err().unwrap().to_string();
+        assert!(error.contains(words), "{error}");
+    }
 }
 
 #[test]
@@ -160,15 +255,15 @@ fn failures_are_tried_again_and_then_missing() {
             return ([500, 429, 408, 503][seen.len() % 4], "busy".into());
         }
         let scores = vec![WireScore::Score(1.5); request.items.len()];
-        let rewards = vec![WireScores { name: request.rewards[0].clone(), scores }];
-        (200, serde_json::to_string(&ScoreResponse { version: 1, rewards }).unwrap())
+        let rewards = vec![WireScores { name: request.rewards[0].clone(), found: WireFound::Scores(scores) }];
+        (200, serde_json::to_string(&ScoreResponse { version: VERSION, rewards }).unwrap())
     };
     mock(answer, |url| {
         let scores = RemoteReward::new("x", url, &settings()).unwrap().score(&items(&[1, 2, 3, 4, 5]));
         assert_eq!(scores, vec![Ok(1.5); 5]);
     });
     mock(
-        |_, _| (503, json!({ "version": 1, "error": "loading" }).to_string()),
+        |_, _| (503, json!({ "version": 2, "error": "loading" }).to_string()),
         |url| {
             let scores = RemoteReward::new("x", url, &settings()).unwrap().score(&items(&[1]));
             assert!(why(&scores[0]).contains("status 503: loading (asked 3 times)"), "{scores:?}");
@@ -196,12 +291,14 @@ fn answers_that_are_none_score_nothing_and_stop_nothing() {
     let malformed = [
         "",
         "[]",
-        "{\"version\": 1}",
+        "{\"version\": 2}",
         "<html>",
         "{\"version\": 7, \"rewards\": []}",
-        "{\"version\": 1, \"rewards\": [{\"name\": \"y\", \"scores\": []}]}",
-        "{\"version\": 1, \"rewards\": [{\"name\": \"x\", \"scores\": [{\"score\": 1}]}]}",
-        "{\"version\": 1, \"rewards\": [{\"name\": \"x\", \"scores\": [{\"score\": null}, {\"score\": \"1\"}]}]}",
+        "{\"version\": 2, \"rewards\": [{\"name\": \"y\", \"scores\": []}]}",
+        "{\"version\": 2, \"rewards\": [{\"name\": \"x\"}]}",
+        "{\"version\": 2, \"rewards\": [{\"name\": \"x\", \"error\": \"out of memory\"}]}",
+        "{\"version\": 2, \"rewards\": [{\"name\": \"x\", \"scores\": [{\"score\": 1}]}]}",
+        "{\"version\": 2, \"rewards\": [{\"name\": \"x\", \"scores\": [{\"score\": null}, {\"score\": \"1\"}]}]}",
     ];
     for answer in malformed {
         mock(

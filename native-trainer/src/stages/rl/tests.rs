@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::optimizer::{AdamW, Step};
-use crate::rewards::{Member, Reward, Score};
+use crate::rewards::{Member, Reward};
 use crate::run::RunFolder;
 use crate::train::{Start, run, train};
 use std::cell::Cell;
@@ -201,6 +201,26 @@ fn samples_that_are_worth_the_same_teach_nothing() {
     // 1 where rounds have nothing in common, 4 where they are the same.
     let common = product(&sum, &sum) / alone;
     assert!((0.5..1.5).contains(&common), "{common}");
+}
+
+#[test]
+fn tokens_of_samples_without_a_reward_weigh_nothing() {
+    let advantages = [Some(1.0), None, Some(-1.0), Some(0.5)];
+    assert_eq!(token_weights(&advantages, &[true, true, true, false], 4.0), [0.125, 0.0, 0.125, 0.0]);
+}
+
+#[test]
+fn steps_count_by_their_tokens_whichever_are_replayed() {
+    let folder = model_folder();
+    let mut settings = settings(&folder);
+    settings.replay.steps = 1;
+    let (stage, model) = open(&settings);
+    // One step of four is replayed: its tokens stand for those of all steps.
+    let wanted = 4.0 / (16.0 * 16.0);
+    for round in 0..3 {
+        let experience = stage.0.gather(&model.valid(), round).unwrap();
+        assert!(experience.weights.iter().all(|&weight| (weight - wanted).abs() < 1e-6));
+    }
 }
 
 #[test]

@@ -2,10 +2,12 @@
 
 use leptos::ev::{KeyboardEvent, SubmitEvent};
 use leptos::prelude::*;
+use web_sys::HtmlInputElement;
 
+use super::header::loading;
 use super::icon;
 use crate::externs::Sampling;
-use crate::state::{App, Task, Work, random_seed};
+use crate::state::{App, Load, Task, Work, random_seed};
 use crate::words::{EXAMPLES, Words};
 
 #[component]
@@ -82,9 +84,12 @@ fn Run(app: App) -> impl IntoView {
         Task::Ask => app.t().run_ask,
     };
     let working = move || app.work.get().is_some();
-    let far = move |work: Work| match work.steps {
-        0 => app.t().queued.to_owned(),
-        steps => format!("{} {} / {steps}", app.t().step, work.step),
+    let far = move |Work { task, step, steps, .. }: Work| match app.load.get() {
+        Load::Loading(progress) => loading(app.t(), progress.as_ref()),
+        _ if task == Task::Ask => app.t().answering.to_owned(),
+        _ if steps == 0 => app.t().preparing.to_owned(),
+        _ if step == steps => app.t().finishing.to_owned(),
+        _ => format!("{} {step} / {steps}", app.t().step),
     };
     view! {
         <div class="run">
@@ -104,14 +109,20 @@ fn Run(app: App) -> impl IntoView {
 
 #[component]
 fn Answers(app: App) -> impl IntoView {
+    // Those about the picture on the stage.
+    let answers = move || {
+        let (mut answers, shown) = (app.answers.get(), app.shown.get());
+        answers.retain(|answer| Some(answer.picture) == shown);
+        answers
+    };
     view! {
         <section class="answers" aria-label=move || app.t().answers>
-            <ol aria-live="polite">
-                {move || app.answers.get().into_iter().map(|(question, answer)| view! {
-                    <li><p class="question" lang="en">{question}</p><p class="answer" lang="en">{answer}</p></li>
+            <ol>
+                {move || answers().into_iter().map(|answer| view! {
+                    <li><p class="question" lang="en">{answer.question}</p><p class="answer" lang="en">{answer.text}</p></li>
                 }).collect_view()}
             </ol>
-            <Show when=move || app.answers.read().is_empty()>
+            <Show when=move || answers().is_empty()>
                 <p class="note">{move || app.t().no_answers}</p>
             </Show>
         </section>
@@ -121,12 +132,15 @@ fn Answers(app: App) -> impl IntoView {
 #[component]
 fn Settings(app: App) -> impl IntoView {
     let editing = move || app.task.get() == Task::Edit;
-    let seed = move |text: String| {
-        if let Ok(seed) = text.parse::<u64>()
-            && seed < 1 << 53
-        {
-            app.seed.set(seed as f64);
+    let seed = move |field: HtmlInputElement| {
+        match field.value().parse::<u64>() {
+            Ok(seed) if seed < 1 << 53 => {
+                app.seed.set(seed as f64);
+                app.say("");
+            }
+            _ => app.say(app.lang.get_untracked().words().bad_seed),
         }
+        field.set_value(&app.seed.get_untracked().to_string());
     };
     view! {
         <details class="settings" open>
@@ -136,7 +150,7 @@ fn Settings(app: App) -> impl IntoView {
                 <div class="row">
                     <input id="seed" type="number" min="0" max="9007199254740991" step="1" inputmode="numeric"
                         prop:value=move || app.seed.get().to_string()
-                        on:change:target=move |event| seed(event.target().value())/>
+                        on:change:target=move |event| seed(event.target())/>
                     <button type="button" class="icon-button" title=move || app.t().dice aria-label=move || app.t().dice
                         on:click=move |_| app.seed.set(random_seed())>{icon("dice")}</button>
                     <button type="button" class="icon-button" title=move || app.t().lock aria-label=move || app.t().lock
@@ -165,8 +179,8 @@ fn Settings(app: App) -> impl IntoView {
                     </div>
                 </fieldset>
             </Show>
-            <Show when=move || app.sampling.get() != Sampling::default()>
-                <button type="button" class="quiet" on:click=move |_| app.sampling.set(Sampling::default())>{move || app.t().reset}</button>
+            <Show when=move || app.sampling().get() != Sampling::default()>
+                <button type="button" class="quiet" on:click=move |_| app.sampling().set(Sampling::default())>{move || app.t().reset}</button>
             </Show>
         </details>
     }
@@ -183,7 +197,7 @@ fn Slider(
 ) -> impl IntoView {
     let (min, max, step) = range;
     let value = move || {
-        let chosen = *part(&mut app.sampling.get());
+        let chosen = *part(&mut app.sampling().get());
         chosen.or(*part(&mut app.own(app.task.get()))).unwrap_or(min)
     };
     // As many as the step has.
@@ -194,7 +208,7 @@ fn Slider(
             <input id=id type="range" min=min max=max step=step prop:value=move || value().to_string()
                 on:input:target=move |event| {
                     if let Ok(value) = event.target().value().parse() {
-                        app.sampling.update(|sampling| *part(sampling) = Some(value));
+                        app.sampling().update(|sampling| *part(sampling) = Some(value));
                     }
                 }/>
         </div>

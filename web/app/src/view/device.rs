@@ -6,7 +6,7 @@ use leptos::prelude::*;
 use super::icon;
 use crate::externs::{Adapter, Capabilities};
 use crate::state::{App, Load};
-use crate::words::Words;
+use crate::words::{Lang, Words};
 
 #[component]
 pub fn Device(app: App, dialog: NodeRef<html::Dialog>) -> impl IntoView {
@@ -42,16 +42,30 @@ fn rows(words: &'static Words, found: &Capabilities) -> Vec<(&'static str, Strin
         features.push("wasm simd128".into());
     }
     let storage = &found.storage;
+    // The engine says more, but in English.
+    let reason = if words.lang == Lang::En { found.reason.as_str() } else { why(words, found) };
     let place = if storage.kind == "memory" { words.storage_memory } else { words.storage_opfs };
     vec![
         (words.backend, backend.to_owned()),
-        (words.why, found.reason.clone()),
+        (words.why, reason.to_owned()),
         (words.adapter, adapter.map_or(words.adapter_none.to_owned(), |adapter| named(words, adapter))),
         (words.features, features.join(", ")),
         (words.memory, bytes(found.memory)),
         (words.storage, format!("{} / {}, {place}", bytes(storage.usage), bytes(storage.quota))),
         (words.version, found.version.clone()),
     ]
+}
+
+/// Why the GPU or the processor computes, in a few words: it follows from what was found.
+pub fn why(words: &Words, found: &Capabilities) -> &'static str {
+    let software = found.adapter.as_ref().map(|adapter| adapter.gpu_ms.is_some());
+    match (found.backend.as_str(), software) {
+        ("webgpu", Some(true)) => words.why_faster,
+        ("webgpu", _) => words.why_gpu,
+        (_, None) => words.why_none,
+        (_, Some(true)) => words.why_slower,
+        (_, Some(false)) => words.why_closed,
+    }
 }
 
 fn named(words: &'static Words, adapter: &Adapter) -> String {

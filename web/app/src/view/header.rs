@@ -3,10 +3,11 @@
 use leptos::html;
 use leptos::prelude::*;
 
-use super::device::bytes;
+use super::device::{bytes, why};
 use super::icon;
+use crate::externs::{Capabilities, Progress};
 use crate::state::{App, Load, Theme};
-use crate::words::Lang;
+use crate::words::{Lang, Words};
 
 #[component]
 pub fn Header(app: App, dialog: NodeRef<html::Dialog>) -> impl IntoView {
@@ -53,29 +54,49 @@ pub fn Header(app: App, dialog: NodeRef<html::Dialog>) -> impl IntoView {
 #[component]
 fn ModelState(app: App) -> impl IntoView {
     let text = move || match app.load.get() {
-        Load::Loading(None) => app.t().loading.to_owned(),
-        Load::Loading(Some(progress)) if progress.phase == "download" => {
-            format!("{} · {} / {}", app.t().phase_download, bytes(progress.bytes), bytes(progress.total))
-        }
-        Load::Loading(Some(progress)) => app.t().phase(&progress.phase).to_owned(),
+        Load::Loading(progress) => loading(app.t(), progress.as_ref()),
         Load::Ready(model) => {
-            let backend =
-                app.capabilities.get().map(|found| if found.backend == "webgpu" { "WebGPU" } else { "CPU" });
-            [Some(model.name.as_str()), backend].into_iter().flatten().collect::<Vec<_>>().join(" · ")
+            let computer = app.capabilities.get().map(|found| computer(app.t(), &found));
+            [Some(model.name), computer].into_iter().flatten().collect::<Vec<_>>().join(" · ")
         }
-        Load::Failed => app.t().no_model.to_owned(),
+        Load::Purged | Load::Failed => app.t().no_model.to_owned(),
     };
+    let reason = move || app.capabilities.get().map(|found| why(app.t(), &found));
+    // Beside a message there is one already.
+    let again = move || app.load.get() == Load::Failed && app.failure.read().is_none();
     let fraction = move || match app.load.get() {
         Load::Loading(progress) => Some(progress.map_or(0.0, |progress| progress.fraction)),
         _ => None,
     };
     view! {
-        <div class="model" class:ready=move || matches!(app.load.get(), Load::Ready(_)) class:failed=move || app.load.get() == Load::Failed>
+        <div class="model" title=reason class:ready=move || matches!(app.load.get(), Load::Ready(_)) class:failed=move || app.load.get() == Load::Failed>
             <span class="dot"></span>
             <span>{text}</span>
             {move || fraction().map(|fraction| view! {
                 <progress max="1" prop:value=fraction aria-label=move || app.t().loading></progress>
             })}
         </div>
+        <Show when=again>
+            <button type="button" class="quiet" on:click=move |_| app.load()>{move || app.t().again}</button>
+        </Show>
+    }
+}
+
+/// What a load is doing, and how far it is.
+pub fn loading(words: &Words, progress: Option<&Progress>) -> String {
+    match progress {
+        None => words.loading.to_owned(),
+        Some(progress) if progress.phase == "download" => {
+            format!("{} · {} / {}", words.phase_download, bytes(progress.bytes), bytes(progress.total))
+        }
+        Some(progress) => words.phase(&progress.phase).to_owned(),
+    }
+}
+
+/// What computes; where it is the processor, also why.
+fn computer(words: &Words, found: &Capabilities) -> String {
+    match found.backend.as_str() {
+        "webgpu" => "WebGPU".to_owned(),
+        _ => format!("{}{}", words.processor, why(words, found)),
     }
 }

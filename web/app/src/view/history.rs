@@ -2,6 +2,8 @@
 
 use leptos::ev::KeyboardEvent;
 use leptos::prelude::*;
+use wasm_bindgen::JsCast;
+use web_sys::HtmlElement;
 
 use super::icon;
 use super::stage::alt;
@@ -17,14 +19,14 @@ pub fn History(app: App) -> impl IntoView {
     let clear = move |_| {
         let sure = window().confirm_with_message(app.lang.get_untracked().words().history_clear_sure);
         if sure.unwrap_or(false) {
-            app.delete(app.items.read_untracked().iter().map(|item| item.id).collect());
+            delete(app, app.items.get_untracked().iter().map(|item| item.id).collect());
         }
     };
     let empty = move || app.items.read().is_empty();
     view! {
         <section class="history" aria-labelledby="history-title">
             <div class="row">
-                <h2 id="history-title">{move || app.t().history}</h2>
+                <h2 id="history-title" tabindex="-1">{move || app.t().history}</h2>
                 <Show when=move || !empty()>
                     <button type="button" class="quiet" on:click=clear>{move || app.t().history_clear}</button>
                 </Show>
@@ -52,16 +54,34 @@ fn Thumb(app: App, item: Item) -> impl IntoView {
                 on:click=move |_| app.show(id)
                 on:keydown=move |event: KeyboardEvent| {
                     if event.key() == "Delete" {
-                        app.delete(vec![id]);
+                        delete(app, vec![id]);
                     }
                 }>
                 <img src=item.url alt=move || alt(app.t(), &label) loading="lazy"/>
             </button>
             <button type="button" class="remove" title=move || app.t().delete
                 aria-label=move || format!("{}: {}", app.t().delete, alt(app.t(), &item_of(app, id)))
-                on:click=move |_| app.delete(vec![id])>{icon("close")}</button>
+                on:click=move |_| delete(app, vec![id])>{icon("close")}</button>
         </li>
     }
+}
+
+/// Deletes pictures; the focus goes to what takes the place of the first one, or to the title.
+fn delete(app: App, ids: Vec<f64>) {
+    let items = app.items.get_untracked();
+    let at = items.iter().rev().position(|item| ids.contains(&item.id)).unwrap_or_default();
+    let target = match items.iter().filter(|item| !ids.contains(&item.id)).count() {
+        0 => "#history-title".to_owned(),
+        left => format!(".strip li:nth-child({}) .thumb", left.min(at + 1)),
+    };
+    app.delete(ids);
+    // When the strip is without them.
+    request_animation_frame(move || {
+        let target = document().query_selector(&target).ok().flatten();
+        if let Some(target) = target.and_then(|target| target.dyn_into::<HtmlElement>().ok()) {
+            let _ = target.focus();
+        }
+    });
 }
 
 /// The item that is still there while its button is.

@@ -9,6 +9,7 @@ mod mask;
 mod stage;
 
 use leptos::ev::{self, KeyboardEvent};
+use leptos::html;
 use leptos::prelude::*;
 use wasm_bindgen::JsCast;
 use web_sys::{ClipboardEvent, DragEvent, HtmlElement};
@@ -36,7 +37,7 @@ pub fn Page(app: App) -> impl IntoView {
         let _ = root.set_attribute("data-theme", theme);
         document().set_title(app.t().title);
     });
-    keys(app);
+    keys(app, dialog);
     files(app, dragging);
     view! {
         <a class="skip" href="#prompt">{move || app.t().skip}</a>
@@ -50,6 +51,7 @@ pub fn Page(app: App) -> impl IntoView {
         </main>
         <footer class="footer">{move || app.t().tagline}</footer>
         <p class="hidden" role="status">{move || app.said.get()}</p>
+        <p class="hidden" role="status" lang="en">{move || app.answered.get()}</p>
         <Notice app/>
         <Device app dialog/>
         <Show when=move || dragging.get()>
@@ -64,30 +66,37 @@ fn Notice(app: App) -> impl IntoView {
     let failed = move || app.load.get() == Load::Failed;
     view! {
         <div role="alert" class="notices">
-            {move || app.failure.get().map(|failure| view! {
-                <div class="notice">
-                    <div>
-                        <strong>{app.t().failure(&failure.code)}</strong>
-                        <p>{failure.text}" "{failure.hint}</p>
+            {move || app.failure.get().map(|failure| {
+                let words = app.t();
+                let advice = (failure.lang != words.lang).then(|| words.advice(&failure.code));
+                view! {
+                    <div class="notice">
+                        <div>
+                            <strong>{words.failure(&failure.code)}</strong>
+                            {advice.map(|advice| view! { <p>{advice}</p> })}
+                            <p lang=failure.lang.tag()>{failure.text}" "{failure.hint}</p>
+                        </div>
+                        <div class="row">
+                            <Show when=failed>
+                                <button type="button" class="quiet" on:click=move |_| app.load()>{move || app.t().again}</button>
+                            </Show>
+                            <button type="button" class="icon-button" aria-label=move || app.t().dismiss
+                                on:click=move |_| app.failure.set(None)>{icon("close")}</button>
+                        </div>
                     </div>
-                    <div class="row">
-                        <Show when=failed>
-                            <button type="button" class="quiet" on:click=move |_| app.load()>{move || app.t().again}</button>
-                        </Show>
-                        <button type="button" class="icon-button" aria-label=move || app.t().dismiss
-                            on:click=move |_| app.failure.set(None)>{icon("close")}</button>
-                    </div>
-                </div>
+                }
             })}
         </div>
     }
 }
 
 /// Keys that work everywhere.
-fn keys(app: App) {
+fn keys(app: App, dialog: NodeRef<html::Dialog>) {
     window_event_listener(ev::keydown, move |event: KeyboardEvent| {
         let control = event.ctrl_key() || event.meta_key();
         match event.key().as_str() {
+            // Of an open dialog it is the key that closes it.
+            "Escape" if dialog.get_untracked().is_some_and(|dialog| dialog.open()) => {}
             "Escape" => app.cancel(),
             "z" | "Z" if control && !writes(&event) => {
                 event.prevent_default();

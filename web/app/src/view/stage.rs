@@ -150,13 +150,8 @@ fn Tools(app: App) -> impl IntoView {
     let none = move || shown().is_none();
     let paints = move || app.task.get() != Task::Ask && !none();
     let file = NodeRef::<html::Input>::new();
-    let href = move || shown().map(|item| item.url);
-    let filename = move || {
-        let seed = shown().and_then(|item| item.entry.record.seed);
-        seed.map_or_else(|| "unigen.png".to_owned(), |seed| format!("unigen-{seed}.png"))
-    };
     view! {
-        <div class="tools" role="toolbar" aria-label=move || app.t().stage>
+        <div class="tools" role="group" aria-label=move || app.t().stage>
             <Tool app icon_name="undo" label=|t| t.undo off=move || !app.can_undo() act=App::undo/>
             <Tool app icon_name="redo" label=|t| t.redo off=move || !app.can_redo() act=App::redo/>
             <Toggle app icon_name="compare" label=|t| t.compare on=app.compare
@@ -183,8 +178,7 @@ fn Tools(app: App) -> impl IntoView {
             <input class="hidden" type="file" accept="image/*" tabindex="-1" aria-hidden="true" node_ref=file
                 on:change:target=move |event| app.open_chosen(&event.target())/>
             <Tool app icon_name="copy" label=|t| t.copy off=none act=App::copy/>
-            <a class="icon-button" role="button" download=filename href=href aria-disabled=move || none().to_string()
-                title=move || app.t().download aria-label=move || app.t().download>{icon("download")}</a>
+            <Tool app icon_name="download" label=|t| t.download off=none act=App::download/>
         </div>
     }
 }
