@@ -1,11 +1,33 @@
-//! Numbers with their errors.
+//! Numbers with their errors, from the cases that they were measured on.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::ops::Sub;
+use std::iter::zip;
+
+/// What was measured on each of some cases, by their kinds.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Cases(pub Vec<Vec<f64>>);
+
+impl Cases {
+    /// The unweighted mean of the means of the kinds, as benchmarks with kinds of cases score; none without cases. The error is that of the
+    /// cases drawn, the kinds being what they are.
+    pub fn estimate(&self) -> Option<Estimate> {
+        let kinds: Vec<Estimate> = self.0.iter().filter_map(|cases| Estimate::of(cases)).collect();
+        Estimate::mean(&kinds)
+    }
+
+    /// Differences case by case, whose error is smaller than that of two numbers that have nothing to do with each other; none where
+    /// the cases are not the same.
+    pub fn minus(&self, other: &Self) -> Option<Self> {
+        let same = self.0.len() == other.0.len() && zip(&self.0, &other.0).all(|(a, b)| a.len() == b.len());
+        let kinds = zip(&self.0, &other.0).map(|(a, b)| zip(a, b).map(|(a, b)| a - b).collect());
+        same.then(|| Self(kinds.collect()))
+    }
+}
 
 /// A number that was measured on some of many cases.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Estimate {
     pub mean: f64,
     /// Its standard error.
@@ -13,13 +35,6 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// The unweighted mean of the means of some groups of cases, as benchmarks with kinds of cases score; its error is that of the cases
-    /// drawn, the kinds being what they are. None without cases.
-    pub fn over(groups: impl IntoIterator<Item = Vec<f64>>) -> Option<Self> {
-        let groups: Vec<Self> = groups.into_iter().filter_map(|group| Self::of(&group)).collect();
-        Self::mean(&groups)
-    }
-
     /// The mean of `values`; none where there are none.
     pub fn of(values: &[f64]) -> Option<Self> {
         let count = values.len() as f64;
@@ -35,15 +50,6 @@ impl Estimate {
         let mean = parts.iter().map(|part| part.mean).sum::<f64>() / count;
         let error = parts.iter().map(|part| part.error.powi(2)).sum::<f64>().sqrt() / count;
         (count > 0.0).then_some(Self { mean, error })
-    }
-}
-
-impl Sub for Estimate {
-    type Output = Self;
-
-    /// The difference of two that have nothing to do with each other. Where both are of the same cases, its true error is smaller.
-    fn sub(self, other: Self) -> Self {
-        Self { mean: self.mean - other.mean, error: self.error.hypot(other.error) }
     }
 }
 
@@ -67,13 +73,21 @@ mod tests {
         // A deviation of √(1/3), four cases.
         assert_eq!(four.mean, 0.5);
         assert!((four.error - (1.0_f64 / 12.0).sqrt()).abs() < 1e-12);
-        // Twice as many groups that differ as much: half of the variance.
-        let groups = Estimate::over([vec![0.0, 0.0, 1.0, 1.0], vec![2.0, 2.0, 3.0, 3.0], vec![]]).unwrap();
-        assert_eq!(groups.mean, 1.5);
-        assert!((groups.error - (1.0_f64 / 24.0).sqrt()).abs() < 1e-12);
-        assert_eq!((Estimate::of(&[]), Estimate::mean(&[])), (None, None));
-        let difference = four - groups;
-        assert!((difference.error - (3.0_f64 / 24.0).sqrt()).abs() < 1e-12);
-        assert_eq!(format!("{difference:+.2}, {four:.1}"), "-1.00 ± 0.35, 0.5 ± 0.3");
+        // Twice as many kinds that differ as much: half of the variance.
+        let cases = Cases(vec![vec![0.0, 0.0, 1.0, 1.0], vec![2.0, 2.0, 3.0, 3.0], vec![]]);
+        let kinds = cases.estimate().unwrap();
+        assert_eq!(kinds.mean, 1.5);
+        assert!((kinds.error - (1.0_f64 / 24.0).sqrt()).abs() < 1e-12);
+        assert_eq!((Estimate::of(&[]), Cases::default().estimate()), (None, None));
+        assert_eq!(format!("{kinds:+.2}, {four:.1}"), "+1.50 ± 0.20, 0.5 ± 0.3");
+    }
+
+    #[test]
+    fn the_same_cases_are_compared_one_by_one() {
+        let (before, after) =
+            (Cases(vec![vec![0.0, 5.0], vec![1.0]]), Cases(vec![vec![1.0, 6.0], vec![2.0]]));
+        assert_eq!(after.minus(&before).unwrap().estimate(), Some(Estimate { mean: 1.0, error: 0.0 }));
+        assert_eq!(after.minus(&Cases(vec![vec![0.0], vec![1.0]])), None);
+        assert_eq!(after.minus(&Cases(vec![vec![0.0, 5.0]])), None);
     }
 }

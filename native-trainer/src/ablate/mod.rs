@@ -4,7 +4,7 @@
 mod estimate;
 mod table;
 
-pub use estimate::Estimate;
+pub use estimate::{Cases, Estimate};
 pub use table::table;
 
 use anyhow::{Context, Result, ensure};
@@ -151,26 +151,26 @@ impl Arm {
     }
 }
 
-/// What came of one arm with one seed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+/// What came of one arm with one seed. Arms with the same seed have the same cases.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
-    /// 0 to 1.
-    pub geneval: Estimate,
-    /// 1 to 5.
-    pub imgedit: Estimate,
+    /// Whether each picture is right, 0 or 1, by tag.
+    pub geneval: Cases,
+    /// The score of each edit, 1 to 5, by kind.
+    pub imgedit: Cases,
     /// Of ImgEdit's scores, the one for leaving the rest as it was, 1 to 5.
-    pub preservation: Estimate,
+    pub preservation: Cases,
     /// What its training was like; none where it had none.
     pub training: Option<Training>,
 }
 
 /// What reinforcement learning was like in one arm.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Training {
-    /// Share of groups of edits whose samples all had the same rewards, 0 to 1; none without edits.
-    pub flat_edits: Option<Estimate>,
-    /// Standard deviation of the rewards within groups of edits, the rewards' weighted mean.
-    pub spread_edits: Option<Estimate>,
+    /// Of each update with edits, the share of their groups whose samples all had the same rewards, 0 to 1.
+    pub flat_edits: Cases,
+    /// Of each update with edits, the standard deviation of the rewards within their groups, the rewards' weighted mean.
+    pub spread_edits: Cases,
     /// Mean reward over the first and the last tenth of the updates.
     pub reward: [f64; 2],
     /// Seconds of its updates, rollouts and rewards among them.
@@ -277,8 +277,8 @@ fn training(log: &[Record], settings: &rl::Settings) -> Result<Training> {
     let seconds_per_group: f64 =
         ["rollout_seconds", "reward_seconds", "update_seconds"].map(logged).iter().flatten().sum();
     Ok(Training {
-        flat_edits: Estimate::of(&logged("flat_groups/edit")),
-        spread_edits: Estimate::of(&logged("spread/edit")),
+        flat_edits: Cases(vec![logged("flat_groups/edit")]),
+        spread_edits: Cases(vec![logged("spread/edit")]),
         reward: [first, last],
         seconds: seconds_per_group * settings.training.batch as f64,
     })
@@ -305,12 +305,12 @@ fn judged(settings: &Settings, model: &Path, seed: u64, judge: &Detector, device
             let judged = edited.model.judged.iter().filter(|judged| judged.kind == kind);
             judged.map(|judged| score(&judged.scores)).collect()
         };
-        Estimate::over(EditKind::ALL.map(of_kind))
+        Cases(EditKind::ALL.map(of_kind).into())
     };
     Ok(Scores {
-        geneval: Estimate::over(Tag::ALL.map(correct)).context("there was nothing to draw")?,
-        imgedit: edits(imgedit::Scores::mean).context("there was nothing to edit")?,
-        preservation: edits(|scores| scores.preservation).context("there was nothing to edit")?,
+        geneval: Cases(Tag::ALL.map(correct).into()),
+        imgedit: edits(imgedit::Scores::mean),
+        preservation: edits(|scores| scores.preservation),
         training: None,
     })
 }

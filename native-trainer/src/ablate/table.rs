@@ -1,6 +1,6 @@
 //! The results beside the paper's.
 
-use super::{Arm, Estimate, Results, Scores};
+use super::{Arm, Cases, Estimate, Results, Scores};
 use std::fmt::Write;
 
 /// GenEval, DPG-Bench and ImgEdit of UniGen-1.5, 7B (arXiv 2511.14760, tables of the ablations).
@@ -21,71 +21,80 @@ struct Sign {
     claim: &'static str,
     /// The paper's difference.
     paper: Option<f64>,
-    difference: fn(&dyn Fn(Arm) -> Option<Scores>) -> Option<Estimate>,
+    difference: fn(&Results, u64) -> Option<Cases>,
 }
 
 /// Standard errors that a difference must have for a sign to count.
 const SURE: f64 = 2.0;
 
+/// What one arm has more of than another with a seed, case by case.
+fn gain(results: &Results, seed: u64, [to, from]: [Arm; 2], of: Measure) -> Option<Cases> {
+    let cases = |arm| of(results.get(&(arm, seed))?);
+    cases(to)?.minus(cases(from)?)
+}
+
+/// Cases of an arm.
+type Measure = fn(&Scores) -> Option<&Cases>;
+
+const GENEVAL: Measure = |scores| Some(&scores.geneval);
+const IMGEDIT: Measure = |scores| Some(&scores.imgedit);
+const PRESERVATION: Measure = |scores| Some(&scores.preservation);
+const FLAT: Measure = |scores| Some(&scores.training.as_ref()?.flat_edits);
+const SPREAD: Measure = |scores| Some(&scores.training.as_ref()?.spread_edits);
+
 const SIGNS: [Sign; 10] = [
     Sign {
         claim: "RL on generation lifts GenEval",
         paper: Some(0.05),
-        difference: |of| Some(of(Arm::Generate)?.geneval - of(Arm::Aligned)?.geneval),
+        difference: |all, seed| gain(all, seed, [Arm::Generate, Arm::Aligned], GENEVAL),
     },
     Sign {
         claim: "RL on editing lifts ImgEdit",
         paper: Some(0.39),
-        difference: |of| Some(of(Arm::Edit)?.imgedit - of(Arm::Aligned)?.imgedit),
+        difference: |all, seed| gain(all, seed, [Arm::Edit, Arm::Aligned], IMGEDIT),
     },
     Sign {
         claim: "RL on both lifts GenEval",
         paper: Some(0.04),
-        difference: |of| Some(of(Arm::Both)?.geneval - of(Arm::Aligned)?.geneval),
+        difference: |all, seed| gain(all, seed, [Arm::Both, Arm::Aligned], GENEVAL),
     },
     Sign {
         claim: "RL on both lifts ImgEdit",
         paper: Some(0.38),
-        difference: |of| Some(of(Arm::Both)?.imgedit - of(Arm::Aligned)?.imgedit),
+        difference: |all, seed| gain(all, seed, [Arm::Both, Arm::Aligned], IMGEDIT),
     },
     Sign {
         claim: "RL on generation alone lifts ImgEdit too",
         paper: Some(0.08),
-        difference: |of| Some(of(Arm::Generate)?.imgedit - of(Arm::Aligned)?.imgedit),
+        difference: |all, seed| gain(all, seed, [Arm::Generate, Arm::Aligned], IMGEDIT),
     },
     Sign {
         claim: "alignment alone lifts ImgEdit",
         paper: Some(0.06),
-        difference: |of| Some(of(Arm::Aligned)?.imgedit - of(Arm::Unaligned)?.imgedit),
+        difference: |all, seed| gain(all, seed, [Arm::Aligned, Arm::Unaligned], IMGEDIT),
     },
     Sign {
         claim: "alignment makes the gain of ImgEdit from RL larger",
         paper: Some(0.17),
-        difference: |of| {
-            let aligned = of(Arm::Both)?.imgedit - of(Arm::Aligned)?.imgedit;
-            Some(aligned - (of(Arm::UnalignedBoth)?.imgedit - of(Arm::Unaligned)?.imgedit))
+        difference: |all, seed| {
+            let aligned = gain(all, seed, [Arm::Both, Arm::Aligned], IMGEDIT)?;
+            aligned.minus(&gain(all, seed, [Arm::UnalignedBoth, Arm::Unaligned], IMGEDIT)?)
         },
     },
     Sign {
         claim: "alignment shrinks the share of edits whose samples are all alike",
         paper: None,
-        difference: |of| {
-            let share = |arm| of(arm)?.training?.flat_edits;
-            Some(share(Arm::UnalignedBoth)? - share(Arm::Both)?)
-        },
+        difference: |all, seed| gain(all, seed, [Arm::UnalignedBoth, Arm::Both], FLAT),
     },
     Sign {
         claim: "alignment makes the rewards of an edit's samples differ more",
         paper: None,
-        difference: |of| {
-            let spread = |arm| of(arm)?.training?.spread_edits;
-            Some(spread(Arm::Both)? - spread(Arm::UnalignedBoth)?)
-        },
+        difference: |all, seed| gain(all, seed, [Arm::Both, Arm::UnalignedBoth], SPREAD),
     },
     Sign {
         claim: "beyond the paper: the consistency reward lifts ImgEdit's preservation",
         paper: None,
-        difference: |of| Some(of(Arm::Consistent)?.preservation - of(Arm::Both)?.preservation),
+        difference: |all, seed| gain(all, seed, [Arm::Consistent, Arm::Both], PRESERVATION),
     },
 ];
 
@@ -128,29 +137,25 @@ pub fn table(results: &Results) -> String {
 }
 
 fn row(text: &mut String, first: &str, arm: Arm, results: &Results) {
-    let ours = |digits: usize, number: fn(&Scores) -> Option<Estimate>| {
-        let of_arm = results.iter().filter(|((of, _), _)| *of == arm);
-        let values: Vec<Estimate> = of_arm.filter_map(|(_, scores)| number(scores)).collect();
+    let of_arm = || results.iter().filter(|((of, _), _)| *of == arm).map(|(_, scores)| scores);
+    let ours = |digits: usize, measure: Measure| {
+        let values: Vec<Estimate> = of_arm().filter_map(|scores| measure(scores)?.estimate()).collect();
         Estimate::mean(&values).map_or("-".to_owned(), |mean| format!("{mean:.digits$}"))
     };
-    let seconds: Vec<f64> = results
-        .iter()
-        .filter(|((of, _), _)| *of == arm)
-        .filter_map(|(_, scores)| Some(scores.training?.seconds))
-        .collect();
+    let seconds: Vec<f64> = of_arm().filter_map(|scores| Some(scores.training.as_ref()?.seconds)).collect();
     let minutes =
         Estimate::of(&seconds).map_or("-".to_owned(), |seconds| format!("{:.0}", seconds.mean / 60.0));
     let paper = |place: usize| paper(arm).map_or("-".to_owned(), |numbers| format!("{:.2}", numbers[place]));
     _ = writeln!(
         text,
         "| {first} | {} | {} | {} | {} | {} | {} | {} | {minutes} | {} |",
-        ours(3, |scores| Some(scores.geneval)),
+        ours(3, GENEVAL),
         paper(0),
-        ours(2, |scores| Some(scores.imgedit)),
+        ours(2, IMGEDIT),
         paper(2),
-        ours(2, |scores| Some(scores.preservation)),
-        ours(3, |scores| scores.training?.flat_edits),
-        ours(3, |scores| scores.training?.spread_edits),
+        ours(2, PRESERVATION),
+        ours(3, FLAT),
+        ours(3, SPREAD),
         paper(1),
     );
 }
@@ -164,8 +169,7 @@ fn verdict(sign: &Sign, results: &Results) -> (String, &'static str) {
     let mut seeds: Vec<u64> = results.keys().map(|(_, seed)| *seed).collect();
     seeds.sort_unstable();
     seeds.dedup();
-    let differences =
-        seeds.iter().filter_map(|&seed| (sign.difference)(&|arm| results.get(&(arm, seed)).copied()));
+    let differences = seeds.iter().filter_map(|&seed| (sign.difference)(results, seed)?.estimate());
     let Some(difference) = Estimate::mean(&differences.collect::<Vec<_>>()) else {
         return ("-".into(), "not run yet");
     };
@@ -182,11 +186,12 @@ mod tests {
     use super::*;
     use crate::ablate::Training;
 
-    fn scores(geneval: f64, imgedit: f64, preservation: f64, flat_edits: Option<f64>) -> Scores {
-        let of = |mean| Estimate { mean, error: 0.02 };
+    /// Scores of two cases each, `apart` from their mean.
+    fn scores(geneval: f64, imgedit: f64, preservation: f64, apart: f64, flat_edits: Option<f64>) -> Scores {
+        let of = |mean| Cases(vec![vec![mean - apart, mean + apart]]);
         let training = flat_edits.map(|flat| Training {
-            flat_edits: Some(of(flat)),
-            spread_edits: Some(of(0.5 - flat)),
+            flat_edits: of(flat),
+            spread_edits: of(0.5 - flat),
             seconds: 120.0,
             ..Training::default()
         });
@@ -201,26 +206,28 @@ mod tests {
     fn numbers_stand_beside_the_papers_and_signs_are_counted() {
         let mut results = Results::new();
         for (seed, more) in [(0, 0.0), (1, 0.1)] {
-            results.insert((Arm::Unaligned, seed), scores(0.5, 2.0, 3.0, None));
-            results.insert((Arm::Aligned, seed), scores(0.5, 2.0, 3.0, None));
-            results.insert((Arm::Both, seed), scores(0.6, 2.5, 3.0 + more, Some(0.1)));
-            results.insert((Arm::UnalignedBoth, seed), scores(0.6, 2.7, 3.0, Some(0.3)));
-            results.insert((Arm::Consistent, seed), scores(0.6, 2.5, 3.06, Some(0.1)));
+            results.insert((Arm::Unaligned, seed), scores(0.5, 2.0, 3.0, 0.02, None));
+            results.insert((Arm::Aligned, seed), scores(0.5, 2.0, 3.0, 0.02, None));
+            results.insert((Arm::Both, seed), scores(0.6, 2.5, 3.0 + more, 0.04, Some(0.1)));
+            results.insert((Arm::UnalignedBoth, seed), scores(0.6, 2.7, 3.0, 0.02, Some(0.3)));
+            results.insert((Arm::Consistent, seed), scores(0.6, 2.5, 3.06, 0.02, Some(0.1)));
         }
         let text = table(&results);
+        // Two cases 0.08 apart have an error of 0.04, and the mean over two seeds one of 0.04 / √2.
         assert_eq!(
             line(&text, "| yes | yes | 0.600"),
-            "| yes | yes | 0.600 ± 0.014 | 0.89 | 2.50 ± 0.01 | 4.31 | 3.05 ± 0.01 | 0.100 ± 0.014 | 0.400 ± 0.014 | 2 | 86.83 |"
+            "| yes | yes | 0.600 ± 0.028 | 0.89 | 2.50 ± 0.03 | 4.31 | 3.05 ± 0.03 | 0.100 ± 0.028 | 0.400 ± 0.028 | 2 | 86.83 |"
         );
         assert_eq!(line(&text, "| yes | - | -"), "| yes | - | - | 0.90 | - | 4.01 | - | - | - | - | 86.62 |");
+        // Case by case only what the cases differ by remains.
         for (claim, end) in [
-            ("RL on both lifts GenEval", "+0.04 | +0.100 ± 0.020 | yes |"),
+            ("RL on both lifts GenEval", "+0.04 | +0.100 ± 0.014 | yes |"),
             ("RL on generation lifts GenEval", "+0.05 | - | not run yet |"),
-            ("alignment alone lifts", "+0.06 | +0.000 ± 0.020 | within the error |"),
-            ("gain of ImgEdit from RL larger", "+0.17 | -0.200 ± 0.028 | no |"),
-            ("samples are all alike", "stated | +0.200 ± 0.020 | yes |"),
-            ("differ more", "stated | +0.200 ± 0.020 | yes |"),
-            ("beyond the paper", "- | +0.010 ± 0.020 | within the error |"),
+            ("alignment alone lifts", "+0.06 | +0.000 ± 0.000 | within the error |"),
+            ("gain of ImgEdit from RL larger", "+0.17 | -0.200 ± 0.014 | no |"),
+            ("samples are all alike", "stated | +0.200 ± 0.014 | yes |"),
+            ("differ more", "stated | +0.200 ± 0.014 | yes |"),
+            ("beyond the paper", "- | +0.010 ± 0.014 | within the error |"),
         ] {
             assert!(line(&text, claim).ends_with(end), "{}", line(&text, claim));
         }
@@ -229,10 +236,11 @@ mod tests {
     /// The differences are those of the paper's own numbers.
     #[test]
     fn the_papers_signs_are_the_papers() {
-        let of = |arm| paper(arm).map(|[geneval, _, imgedit]| scores(geneval, imgedit, 0.0, None));
+        let of = |arm| paper(arm).map(|[geneval, _, imgedit]| scores(geneval, imgedit, 0.0, 0.0, None));
+        let results: Results = Arm::ALL.into_iter().filter_map(|arm| Some(((arm, 0), of(arm)?))).collect();
         for sign in &SIGNS {
             if let Some(wanted) = sign.paper {
-                let found = (sign.difference)(&of).unwrap().mean;
+                let found = (sign.difference)(&results, 0).unwrap().estimate().unwrap().mean;
                 assert!((found - wanted).abs() < 1e-9, "{}: {found}", sign.claim);
             }
         }
