@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { brotliCompressSync, constants } from 'node:zlib';
 import { browse, serve, site } from './harness.js';
 
 const bare = '<!doctype html><html lang="en"><title>t</title></html>';
@@ -82,6 +83,22 @@ test('with a file of the shell missing nothing is installed', async (t) => {
     return installing.state;
   });
   assert.equal(state, 'redundant');
+});
+
+test('the code stays small: 4 MB to draw, 20 kB for the element alone', async () => {
+  // Less effort than a site takes, so that the test is short; a site's files are smaller.
+  const params = { [constants.BROTLI_PARAM_QUALITY]: 6 };
+  const size = async (paths) => {
+    const sizes = paths.map(async (path) => brotliCompressSync(await readFile(join(site, path)), { params }).length);
+    return (await Promise.all(sizes)).reduce((a, b) => a + b, 0);
+  };
+  const all = (await readdir(site, { recursive: true })).filter((path) => /\.(js|wasm|css|html)$/.test(path));
+  const element = all.filter((path) => path.startsWith('unigen/element'));
+  assert.equal(element.length, 3);
+  const [whole, alone] = [await size(all), await size(element)];
+  console.log(`all code ${whole} bytes, the element alone ${alone}`);
+  assert.ok(whole < 4e6 && whole > 1e6, `${whole}`);
+  assert.ok(alone < 20e3, `${alone}`);
 });
 
 test('the package holds what it exports, and the licence', async () => {
