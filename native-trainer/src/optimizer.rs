@@ -389,16 +389,16 @@ fn values(data: TensorData) -> Result<Vec<f32>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     #[derive(Module, Debug)]
-    struct Two {
-        matrix: Param<Tensor<2>>,
-        vector: Param<Tensor<1>>,
+    pub(crate) struct Two {
+        pub(crate) matrix: Param<Tensor<2>>,
+        pub(crate) vector: Param<Tensor<1>>,
     }
 
-    fn two() -> Two {
+    pub(crate) fn two() -> Two {
         let device = Device::flex().autodiff();
         Two {
             matrix: Param::from_tensor(Tensor::ones([5, 7], &device)),
@@ -406,7 +406,7 @@ mod tests {
         }
     }
 
-    fn gradients(model: &Two, matrix: f64, vector: Option<f64>) -> HostGradients {
+    pub(crate) fn gradients(model: &Two, matrix: f64, vector: Option<f64>) -> HostGradients {
         let loss = (model.matrix.val() * matrix).sum();
         let loss = match vector {
             Some(vector) => loss + (model.vector.val() * vector).sum(),

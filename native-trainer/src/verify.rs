@@ -205,7 +205,7 @@ impl Case<'_> {
         let mut config: DecoderConfig =
             serde_json::from_value(self.config.clone()).context("config.json: not a Qwen2 decoder")?;
         config.validate().context("config.json")?;
-        config.tie_word_embeddings = config.tie_word_embeddings && keys::head_is_tied(&self.model)?;
+        keys::untie_own_head(&mut config, &self.model)?;
         Ok(config)
     }
 

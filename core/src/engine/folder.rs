@@ -37,7 +37,7 @@ impl ModelParts {
     pub fn from_files(mut file: impl FnMut(&str) -> Option<Vec<u8>>) -> Result<Self> {
         let missing = |name| Error::new(ErrorKind::Io, name, "is missing").fix("download the model again");
         let config = file(ModelFolder::CONFIG).ok_or_else(|| missing(ModelFolder::CONFIG))?;
-        let config = ModelConfig::from_json(&String::from_utf8_lossy(&config), ModelFolder::CONFIG)?;
+        let mut config = ModelConfig::from_json(&String::from_utf8_lossy(&config), ModelFolder::CONFIG)?;
         let generation = match file(ModelFolder::GENERATION) {
             Some(json) => {
                 GenerationConfig::from_json(&String::from_utf8_lossy(&json), ModelFolder::GENERATION)?
@@ -53,15 +53,9 @@ impl ModelParts {
         let image_tokenizer = weights(ModelFolder::IMAGE_TOKENIZER)?;
         let image_tokenizer = image_tokenizer.ok_or_else(|| missing(ModelFolder::IMAGE_TOKENIZER))?;
         let vision = if config.vision.is_some() { weights(ModelFolder::VISION)? } else { None };
-        Ok(Self { config: with_own_head(config, &model)?, generation, text, model, image_tokenizer, vision })
+        keys::untie_own_head(&mut config.decoder, &model)?;
+        Ok(Self { config, generation, text, model, image_tokenizer, vision })
     }
-}
-
-/// `config` with the head untied from the token table where the weights have another; fails where they cannot be compared.
-fn with_own_head(mut config: ModelConfig, weights: &Checkpoint) -> Result<ModelConfig> {
-    let tied = &mut config.decoder.tie_word_embeddings;
-    *tied = *tied && keys::head_is_tied(weights)?;
-    Ok(config)
 }
 
 /// The text tokenizer in `json`; fails where it is not the model's.
@@ -113,7 +107,7 @@ impl ModelFolder {
     /// it should be.
     pub fn parts(&self) -> Result<ModelParts> {
         self.exists()?;
-        let config = ModelConfig::read(&self.file(Self::CONFIG))?;
+        let mut config = ModelConfig::read(&self.file(Self::CONFIG))?;
         let generation = self.file(Self::GENERATION);
         let text = self.file(Self::TEXT);
         let json = std::fs::read(&text).map_err(|e| {
@@ -128,12 +122,13 @@ impl ModelFolder {
         let vision = self.file(Self::VISION);
         let sees = config.vision.is_some() && vision.exists();
         let model = Checkpoint::open(&model)?;
+        keys::untie_own_head(&mut config.decoder, &model)?;
         Ok(ModelParts {
             generation: match generation.exists() {
                 true => GenerationConfig::read(&generation)?,
                 false => GenerationConfig::of(config.image_tokens()),
             },
-            config: with_own_head(config, &model)?,
+            config,
             text,
             model,
             image_tokenizer: Checkpoint::open(&self.file(Self::IMAGE_TOKENIZER))?,

@@ -3,6 +3,7 @@
 //! A key map is any `Fn(&str) -> Option<String>`, as [`load`](super::load) and [`save`](super::save) take it.
 
 use super::Checkpoint;
+use crate::config::DecoderConfig;
 use crate::error::Result;
 
 /// The head, both in a module and in a checkpoint.
@@ -62,10 +63,18 @@ pub fn decoder(checkpoint: &Checkpoint) -> impl Fn(&str) -> Option<String> + use
     move |path| Some(if path == HEAD { head.clone() } else { format!("{body}{path}") })
 }
 
-/// Whether the checkpoint's head is its token table: absent, or equal in every element.
+/// Unties the head of `config` from the token table where the checkpoint holds another: a UniGen checkpoint may, whatever
+/// its config says.
 ///
-/// A UniGen checkpoint may hold a head of its own whatever its config says.
-pub fn head_is_tied(checkpoint: &Checkpoint) -> Result<bool> {
+/// # Errors
+/// Where the two cannot be compared.
+pub fn untie_own_head(config: &mut DecoderConfig, checkpoint: &Checkpoint) -> Result<()> {
+    config.tie_word_embeddings = config.tie_word_embeddings && head_is_tied(checkpoint)?;
+    Ok(())
+}
+
+/// Whether the checkpoint's head is its token table: absent, or equal in every element.
+fn head_is_tied(checkpoint: &Checkpoint) -> Result<bool> {
     let (body, head) = decoder_names(checkpoint);
     let table = format!("{body}{TABLE}");
     Ok(!checkpoint.contains(&head) || checkpoint.tensor(&head)? == checkpoint.tensor(&table)?)

@@ -10,7 +10,7 @@ mod normalise;
 mod settings;
 
 pub use ensemble::{Ensemble, Member, RewardScores, Scored, Summary};
-pub use normalise::{Deviation, Groups, normalised};
+pub use normalise::{Deviation, Groups, deviation, normalised};
 pub use settings::{RewardKind, RewardSettings, RewardSource, open};
 
 use image::RgbImage;

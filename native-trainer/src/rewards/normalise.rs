@@ -66,6 +66,12 @@ pub fn normalised(
     values.chunks(size).enumerate().flat_map(normalise).collect()
 }
 
+/// How much the values of a group differ; none where there are fewer than two.
+pub fn deviation(group: &[Option<f32>]) -> Option<f64> {
+    let (_, variance, count) = moments(group);
+    (count > 1).then(|| variance.sqrt())
+}
+
 /// Mean, variance and number of the values that are there.
 fn moments(group: &[Option<f32>]) -> (f64, f64, usize) {
     let there = || group.iter().flatten().map(|&value| f64::from(value));

@@ -26,7 +26,7 @@ use crate::eval::detector::Detector;
 use crate::optimizer::{HostGradients, floats};
 use crate::rewards::http::HttpSettings;
 use crate::rewards::{
-    Deviation, Ensemble, Groups, Item, RewardKind, RewardSettings, RewardSource, Score, Scored,
+    Deviation, Ensemble, Groups, Item, RewardKind, RewardSettings, RewardSource, Scored, deviation,
 };
 use crate::rl::{
     Input, Mix, Objective, Pass, Rollout, Sampling, Task, Terms, advantages, consistency, flat_share, hacked,
@@ -495,14 +495,6 @@ fn consistencies(inputs: &[Input], rollouts: &[Rollout], images: &[RgbImage]) ->
     rollouts.iter().zip(images).map(of).collect()
 }
 
-/// Standard deviation of the scores of a group; none of fewer than two.
-fn deviation(group: &[Score]) -> Option<f32> {
-    let there: Vec<f32> = group.iter().flatten().copied().collect();
-    let mean = there.iter().sum::<f32>() / there.len() as f32;
-    let square = there.iter().map(|score| (score - mean).powi(2)).sum::<f32>() / there.len() as f32;
-    (there.len() > 1).then(|| square.sqrt())
-}
-
 /// Raw rewards by source and task, with how much they differ within a group; weighted means, and the share of scores that are missing.
 fn summaries(
     scored: &Scored,
@@ -510,39 +502,41 @@ fn summaries(
     inputs: &[Input],
     samples: usize,
 ) -> Vec<(Cow<'static, str>, f64)> {
-    let mean = |values: &mut dyn Iterator<Item = f32>| {
-        let (sum, count) = values.fold((0.0, 0.0), |(sum, count), v| (sum + f64::from(v), count + 1.0));
+    let mean = |values: &mut dyn Iterator<Item = f64>| {
+        let (sum, count) = values.fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
         (count > 0.0).then_some(sum / count)
     };
     let (mut scalars, mut total, mut weights) = (Vec::new(), 0.0, 0.0);
     let mut spreads = [[0.0; 2]; Task::ALL.len()];
     for reward in &scored.rewards {
-        let there =
-            || reward.scores.iter().enumerate().filter_map(|(i, score)| Some((i, *score.as_ref().ok()?)));
-        if let Some(mean) = mean(&mut there().map(|(_, score)| score)) {
+        let scores: Vec<Option<f32>> =
+            reward.scores.iter().map(|score| score.as_ref().ok().copied()).collect();
+        if let Some(mean) = mean(&mut scores.iter().flatten().copied().map(f64::from)) {
             total += f64::from(reward.weight) * mean;
             weights += f64::from(reward.weight);
         }
         for task in Task::ALL {
-            let of_task = |(i, score): (usize, f32)| (inputs[i / samples].task == task).then_some(score);
-            if let Some(mean) = mean(&mut there().filter_map(of_task)) {
+            let groups = || scores.chunks(samples).zip(inputs).filter(|(_, input)| input.task == task);
+            let mut there = groups().flat_map(|(group, _)| group).flatten().copied().map(f64::from);
+            if let Some(mean) = mean(&mut there) {
                 scalars.push((format!("{REWARD}/{}/{}", reward.name, task.name()).into(), mean));
             }
-            let groups = reward.scores.chunks(samples).zip(inputs).filter(|(_, input)| input.task == task);
-            if let Some(mean) = mean(&mut groups.filter_map(|(group, _)| deviation(group))) {
+            if let Some(mean) = mean(&mut groups().filter_map(|(group, _)| deviation(group))) {
                 scalars.push((format!("spread/{}/{}", reward.name, task.name()).into(), mean));
                 let [sum, weights] = &mut spreads[task as usize];
                 *sum += f64::from(reward.weight) * mean;
                 *weights += f64::from(reward.weight);
             }
         }
-        let missing = reward.scores.iter().filter(|score| score.is_err()).count();
+        let missing = scores.iter().filter(|score| score.is_none()).count();
         if missing > 0 {
-            let share = missing as f64 / reward.scores.len() as f64;
+            let share = missing as f64 / scores.len() as f64;
             scalars.push((format!("missing/{}", reward.name).into(), share));
         }
     }
-    scalars.extend(mean(&mut steady.iter().flatten().copied()).map(|mean| ("consistency".into(), mean)));
+    scalars.extend(
+        mean(&mut steady.iter().flatten().copied().map(f64::from)).map(|mean| ("consistency".into(), mean)),
+    );
     for (task, [sum, weights]) in Task::ALL.into_iter().zip(spreads) {
         scalars.extend((weights > 0.0).then(|| (format!("spread/{}", task.name()).into(), sum / weights)));
     }

@@ -89,39 +89,24 @@ pub fn initial<M: Module>(path: &Path, model: M) -> Result<M> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::optimizer::{HostGradients, Step, floats};
-    use burn::module::Param;
-    use burn::tensor::{Device, Tensor};
+    use crate::optimizer::tests::{Two, gradients, two};
+    use crate::optimizer::{Step, floats};
     use std::borrow::Cow;
     use unigen_core::weights::NamedTensor;
-
-    #[derive(Module, Debug)]
-    struct Two {
-        early: Param<Tensor<1>>,
-        late: Param<Tensor<1>>,
-    }
-
-    fn two() -> Two {
-        let device = Device::flex().autodiff();
-        let ones = || Param::from_tensor(Tensor::ones([3], &device));
-        Two { early: ones(), late: ones() }
-    }
 
     fn adam() -> AdamW {
         AdamW::new([0.9, 0.95], 0.0, 0.0)
     }
 
-    /// The model after one more step, in which `late` has a gradient of 3 or none.
+    /// The model after one more step, in which the vector has a gradient of 3 or none.
     fn moved(optimizer: &mut AdamW, model: Two, late: bool) -> Two {
-        let loss = (model.early.val() * 2.0).sum();
-        let loss = if late { loss + (model.late.val() * 3.0).sum() } else { loss };
-        let gradients = HostGradients::read(&model, loss.backward()).unwrap();
+        let gradients = gradients(&model, 2.0, late.then_some(3.0));
         let step = Step { learning_rate: 0.1, gradient_scale: 1.0, ema_decay: 0.5 };
         optimizer.step(model, gradients, step).unwrap()
     }
 
     fn values(model: &Two) -> [Vec<f32>; 2] {
-        [&model.early, &model.late].map(|param| floats(param.val().inner()).unwrap())
+        [floats(model.matrix.val().inner()).unwrap(), floats(model.vector.val().inner()).unwrap()]
     }
 
     #[test]
@@ -151,7 +136,7 @@ mod tests {
             NamedTensor { name, shape, values: Box::new(move || Ok(Cow::Owned(values.clone()))) }
         });
         let mut metadata = file.metadata().clone();
-        assert_eq!(metadata.remove(COUNTS).unwrap(), "{\"late\":1}");
+        assert_eq!(metadata.remove(COUNTS).unwrap(), "{\"vector\":1}");
         write_tensors(&old, Precision::F32, tensors.collect(), metadata).unwrap();
         let [early, late] = resumed(&old);
         assert_eq!(early, after[0]);

@@ -93,7 +93,7 @@ export interface GenerateRequest extends Sampling {
 export interface EditRequest extends Sampling {
   image: Picture;
   instruction: string;
-  /** As large as the picture, white where it may change. To extend a picture, put it on a larger canvas and paint the mask white around it. */
+  /** As large as the picture, white where it may change. Around it the picture keeps its pixels, so the result is as large as the picture's square, at least the model's. To extend a picture, put it on a larger canvas and paint the mask white around it. */
   mask?: Picture;
   /** Default: random. */
   seed?: number;

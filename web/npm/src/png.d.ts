@@ -2,7 +2,7 @@
 
 /** How a picture was made. A record read from a file has only fields of the right type and range; text in it is untrusted. */
 export interface PictureRecord {
-  task?: 'generate' | 'edit';
+  task?: 'generate' | 'edit' | 'inpaint';
   /** The prompt, or the instruction of an edit. */
   prompt?: string;
   seed?: number;

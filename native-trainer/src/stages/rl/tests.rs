@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::optimizer::{AdamW, Step};
-use crate::rewards::{Member, Reward};
+use crate::rewards::{Member, Reward, Score};
 use crate::run::RunFolder;
 use crate::train::{Start, run, train};
 use std::cell::Cell;
