@@ -6,6 +6,7 @@ pub mod data;
 mod device;
 pub mod eval;
 pub mod optimizer;
+mod pool;
 pub mod rewards;
 pub mod rl;
 pub mod run;

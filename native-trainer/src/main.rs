@@ -21,6 +21,12 @@ use unigen_trainer::rewards::nano::RewardsStage;
 use unigen_trainer::stages::{AlignStage, PretrainStage, RlStage, SftStage, TokenizerStage, VisionStage};
 use unigen_trainer::{bench, data, train, verify};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The allocator's `purge_delay`: after how many milliseconds it hands memory back that is not in use; -1 is never.
+const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+
 /// A unified multimodal model that understands, generates and edits images.
 #[derive(Parser)]
 #[command(version, about)]
@@ -187,6 +193,9 @@ enum DataCommand {
 const STACK: usize = 8 << 20;
 
 fn main() -> ExitCode {
+    // The next step needs the same memory, and fresh pages cost it more than some kernels do.
+    // SAFETY: sets a number, before there are other threads.
+    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
     let command = Cli::parse().command;
     // On a thread of the pool, so that a kernel's tasks start on the thread that asks for them: waking others first
     // costs as much as a small kernel takes.

@@ -15,8 +15,8 @@ use steps::Steps;
 const HELP: &str = "\
 cargo xtask COMMAND
 
-  test   every check in order: format, clippy, documentation, build, tests, parity with the reference models, and engine,
-         element and app in Chromium
+  test   every check in order: format, clippy, documentation, build, tests, parity with the reference models, and kernels,
+         engine, element and app in Chromium
   test web
          only the last of these
   lint   format, clippy and documentation only

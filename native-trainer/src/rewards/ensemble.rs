@@ -76,12 +76,18 @@ impl Ensemble {
     }
 
     /// Scores items that come in groups of `group`, all samples of one input side by side; differences within a group count
-    /// by `deviation`. Rewards that wait for other
-    /// machines do so while the others compute; to overlap all of it with the next rollouts, call this on a thread.
+    /// by `deviation`. Rewards that wait for other machines do so while the others compute, and while `meanwhile` does after
+    /// them.
     ///
     /// # Errors
     /// Where the number of items is no multiple of the size of a group. A reward that fails is no error: see [`Scored::totals`].
-    pub fn score(&self, items: &[Item], groups: Groups, deviation: Deviation) -> Result<Scored> {
+    pub fn score<T>(
+        &self,
+        items: &[Item],
+        groups: Groups,
+        deviation: Deviation,
+        meanwhile: impl FnOnce() -> T,
+    ) -> Result<(Scored, T)> {
         let group = groups.size;
         ensure!(
             group > 0 && items.len().is_multiple_of(group),
@@ -93,7 +99,7 @@ impl Ensemble {
             weight: member.weight,
             scores: checked(member.reward.score(items), items.len()),
         };
-        let rewards: Vec<RewardScores> = thread::scope(|scope| {
+        let (rewards, meanwhile): (Vec<RewardScores>, T) = thread::scope(|scope| {
             // All that wait are on their way before the first of the others computes.
             let waiting = self
                 .members
@@ -102,14 +108,15 @@ impl Ensemble {
             let waiting: Vec<_> = waiting.collect();
             let local = self.members.iter().filter(|member| !member.reward.waits()).map(score);
             let mut local = local.collect::<Vec<_>>().into_iter();
+            let meanwhile = meanwhile();
             let found = waiting.into_iter().map(|waiting| match waiting {
                 Some(waiting) => Some(waiting.join().unwrap_or_else(|panic| resume_unwind(panic))),
                 None => local.next(),
             });
-            found.flatten().collect()
+            (found.flatten().collect(), meanwhile)
         });
         let totals = totals(&rewards, items.len(), groups, deviation);
-        Ok(Scored { rewards, totals })
+        Ok((Scored { rewards, totals }, meanwhile))
     }
 }
 
@@ -212,7 +219,7 @@ mod tests {
     fn rewards_count_by_weight_and_not_by_unit() {
         let ensemble =
             Ensemble::new(vec![member("a", 1.0, &[0., 1., 5., 5.]), member("b", 3.0, &[900., 100., 1., 2.])]);
-        let scored = ensemble.unwrap().score(&items(4), Groups::of(2), Deviation::Group).unwrap();
+        let scored = ensemble.unwrap().score(&items(4), Groups::of(2), Deviation::Group, || ()).unwrap().0;
         // Within each pair a normalised score is 1 or -1, or 0 where there is no spread.
         let wanted = [(-1. + 3.) / 4., (1. - 3.) / 4., -3. / 4., 3. / 4.];
         for (found, wanted) in scored.totals.iter().zip(wanted) {
@@ -226,15 +233,21 @@ mod tests {
         let mut scores: Vec<Score> = [3., 1., 2., f32::NAN].map(Ok).into();
         scores[0] = Err(Missing("timed out".into()));
         let a = || Member { reward: Box::new(Fixed("a", scores.clone())), weight: 1.0 };
-        let scored =
-            Ensemble::new(vec![a()]).unwrap().score(&items(4), Groups::of(4), Deviation::Group).unwrap();
+        let scored = Ensemble::new(vec![a()])
+            .unwrap()
+            .score(&items(4), Groups::of(4), Deviation::Group, || ())
+            .unwrap()
+            .0;
         assert_eq!(scored.totals, [None, Some(-1.0), Some(1.0), None]);
         assert_eq!(scored.reasons(), ["a: timed out", "a: the score is NaN"]);
         assert_eq!(scored.summaries()[0], Summary { name: "a".into(), mean: Some(1.5), missing: 0.5 });
         // A reward that is only watched decides nothing.
         let watched = vec![Member { weight: 0.0, ..a() }, member("b", 1.0, &[1., 2., 1., 2.])];
-        let scored =
-            Ensemble::new(watched).unwrap().score(&items(4), Groups::of(4), Deviation::Group).unwrap();
+        let scored = Ensemble::new(watched)
+            .unwrap()
+            .score(&items(4), Groups::of(4), Deviation::Group, || ())
+            .unwrap()
+            .0;
         assert_eq!(scored.totals, [-1.0, 1.0, -1.0, 1.0].map(Some));
         assert!(scored.reasons().is_empty());
     }
@@ -242,10 +255,10 @@ mod tests {
     #[test]
     fn scores_that_are_no_answer_are_missing() {
         let ensemble = Ensemble::new(vec![member("a", 1.0, &[1., 2., 3.])]).unwrap();
-        let scored = ensemble.score(&items(4), Groups::of(2), Deviation::Group).unwrap();
+        let scored = ensemble.score(&items(4), Groups::of(2), Deviation::Group, || ()).unwrap().0;
         assert_eq!(scored.totals, [None; 4]);
         assert_eq!(scored.reasons(), ["a: 3 scores came back for 4 items"]);
-        assert!(ensemble.score(&items(4), Groups::of(3), Deviation::Group).is_err());
+        assert!(ensemble.score(&items(4), Groups::of(3), Deviation::Group, || ()).is_err());
     }
 
     #[test]

@@ -286,18 +286,15 @@ impl RlStage {
         };
         let kinds: Vec<usize> = inputs.iter().map(|input| input.task as usize).collect();
         let groups = Groups { size: samples, kinds: &kinds };
-        let ensemble = &self.rewards;
         // Rewards may wait for another machine meanwhile.
-        let (scored, planned) = std::thread::scope(|scope| {
-            let scored = scope.spawn(|| {
-                let start = Instant::now();
-                (ensemble.score(&items, groups, settings.deviation), start.elapsed().as_secs_f64())
-            });
+        let start = Instant::now();
+        let (scored, (planned, planning)) = self.rewards.score(&items, groups, settings.deviation, || {
+            let start = Instant::now();
             let planned = (settings.replay.groups == 0).then(|| plan(&vec![true; batch]));
-            (scored.join(), planned)
-        });
-        let (scored, scoring) = scored.map_err(|_| anyhow::anyhow!("a reward has panicked"))?;
-        let (scored, planned) = (scored?, planned.transpose()?);
+            (planned, start.elapsed())
+        })?;
+        let scoring = (start.elapsed() - planning).as_secs_f64();
+        let planned = planned.transpose()?;
 
         let steady = consistencies(&inputs, &rollouts, &images);
         let mut rewards = scored.totals.clone();

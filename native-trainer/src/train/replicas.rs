@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use super::{Stage, Update};
+use crate::pool;
 
 /// The devices beside that of the run, each in a thread of its own.
 pub(super) struct Replicas<M>(Vec<Replica<M>>);
@@ -64,7 +65,7 @@ impl<M: Module + 'static> Replicas<M> {
     /// What came of a batch, `turn` being its place in the step; none where it is the run's own.
     pub fn update(&self, turn: u64) -> Option<Result<Update>> {
         let place = (turn as usize % (self.0.len() + 1)).checked_sub(1)?;
-        Some(self.0[place].updates.recv().unwrap_or_else(|_| Err(gone())))
+        Some(pool::receive(&self.0[place].updates).unwrap_or_else(|_| Err(gone())))
     }
 }
 
@@ -87,7 +88,7 @@ impl<M: Module + 'static> Replica<M> {
                     batches.into_iter().all(|batch| results.send(stage.update(&model, batch)).is_ok());
             }
         });
-        open.recv().unwrap_or_else(|_| Err(gone()))?;
+        pool::receive(&open).unwrap_or_else(|_| Err(gone()))?;
         Ok(Self { work, updates })
     }
 }

@@ -18,6 +18,8 @@ pub struct Module {
     pub library: bool,
     /// The name of the files.
     pub name: &'static str,
+    /// What its compiler is told beyond the profile.
+    pub flags: &'static [&'static str],
 }
 
 impl Module {
@@ -30,6 +32,9 @@ impl Module {
             false => cargo.arg("build"),
         };
         cargo.args(["--package", self.package]).args(toolchain.args());
+        if !self.flags.is_empty() {
+            cargo.arg("--").args(self.flags);
+        }
         checked(&mut cargo)?;
         let file = if self.library { self.name.to_owned() } else { self.package.to_owned() };
         let wasm = workspace.target.join(TARGET).join("web").join(file + ".wasm");

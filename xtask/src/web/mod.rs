@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::Workspace;
+use build::Module;
+use toolchain::Toolchain;
 
 pub use export::export;
 pub use serve::Server;
@@ -19,7 +21,7 @@ pub use test::run as test;
 
 /// Builds the site and the npm package into `web-dist` of the build folder and prints what a visitor downloads.
 pub fn run(workspace: &Workspace) -> Result<()> {
-    let out = build(workspace)?;
+    let out = build(workspace, &Toolchain::find(workspace)?)?;
     print!("{}", site::sizes(&out)?);
     println!("The site is in {}, the npm package in {}", out.site().display(), out.package().display());
     Ok(())
@@ -52,7 +54,7 @@ fn with_model(workspace: &Workspace) -> Result<Output> {
              Put a trained model there (recipes/nano says how one is trained), or build the site without one: cargo xtask web"
         );
     }
-    let out = build(workspace)?;
+    let out = build(workspace, &Toolchain::find(workspace)?)?;
     export(&model, &out.site().join("model"))?;
     Ok(out)
 }
@@ -72,18 +74,22 @@ impl Output {
     pub fn package(&self) -> PathBuf {
         self.folder.join("npm")
     }
+
+    /// The kernels' tests for a browser: beside the site, not in it.
+    fn kernels(&self) -> PathBuf {
+        self.folder.join("kernels")
+    }
 }
 
 /// Builds the site, without a model, and the npm package.
-pub fn build(workspace: &Workspace) -> Result<Output> {
-    let toolchain = toolchain::Toolchain::find(workspace)?;
+fn build(workspace: &Workspace, toolchain: &Toolchain) -> Result<Output> {
     let out = Output { folder: workspace.target.join("web-dist") };
     site::clear(&out)?;
-    let engine = build::Module { package: "unigen-web", library: true, name: "unigen_web" };
-    engine.build(workspace, &toolchain, &out.site().join("unigen"))?;
+    let engine = Module { package: "unigen-web", library: true, name: "unigen_web", flags: &[] };
+    engine.build(workspace, toolchain, &out.site().join("unigen"))?;
     if workspace.root.join("web/app/Cargo.toml").is_file() {
-        let app = build::Module { package: "unigen-app", library: false, name: "unigen_app" };
-        app.build(workspace, &toolchain, &out.site().join("app"))?;
+        let app = Module { package: "unigen-app", library: false, name: "unigen_app", flags: &[] };
+        app.build(workspace, toolchain, &out.site().join("app"))?;
     }
     site::assemble(workspace, &out)?;
     Ok(out)

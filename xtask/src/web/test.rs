@@ -1,10 +1,12 @@
-//! Engine, element and app in a real browser: builds the site, makes a small model, draws with it natively, and runs `tests/web`.
+//! Kernels, engine, element and app in a real browser: builds them, makes a small model, draws with it natively, and runs `tests/web`.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
+use super::build::Module;
+use super::toolchain::Toolchain;
 use super::{Output, build, export};
 use crate::Workspace;
 use crate::steps::checked;
@@ -19,6 +21,14 @@ use tiny::{PRETRAIN, SFT, TOKENIZER, VISION};
 const PROMPTS: &str = include_str!("../../../tests/web/prompts.json");
 const SEEDS: &str = "4";
 
+/// Linked in a hurry: it runs once, and its time goes into the shaders.
+const KERNELS: Module = Module {
+    package: "unigen-kernel-tests",
+    library: true,
+    name: "unigen_kernel_tests",
+    flags: &["-C", "lto=thin", "-C", "opt-level=0"],
+};
+
 /// Two steps of training each, from which comes a model that is small and knows nothing: stage, folder of the run, settings.
 const STAGES: [(&str, &str, &[&str]); 4] = [
     ("tokenizer", "tokenizer", TOKENIZER),
@@ -30,7 +40,9 @@ const STAGES: [(&str, &str, &[&str]); 4] = [
 /// Runs the tests; `unigen` must have been built.
 pub fn run(workspace: &Workspace) -> Result<()> {
     need_browser()?;
-    let site = build(workspace)?;
+    let toolchain = Toolchain::find(workspace)?;
+    let site = build(workspace, &toolchain)?;
+    KERNELS.build(workspace, &toolchain, &site.kernels())?;
     let native = model(workspace, &site)?;
     let shots = workspace.target.join("web-test/shots");
     std::fs::create_dir_all(&shots)?;

@@ -14,6 +14,11 @@ pub fn available() -> bool {
 }
 
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+pub fn has_tile_unit() -> bool {
+    false
+}
+
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
 pub fn matmul(_: Mat, _: Mat, _: MatMut, _: bool, _: bool) {
     unreachable!("guarded by available()")
 }
@@ -21,14 +26,14 @@ pub fn matmul(_: Mat, _: Mat, _: MatMut, _: bool, _: bool) {
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub use rows::Rows;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-pub use tiles::{available, matmul};
+pub use tiles::{available, has_tile_unit, matmul};
 
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
 pub use absent::Rows;
 
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
 mod absent {
-    use crate::ops::cpu::conv::Pixels;
+    use crate::ops::cpu::planes::Pixels;
     use std::convert::Infallible;
     use std::ops::Range;
 
@@ -89,7 +94,7 @@ pub mod tiles {
     }
 
     /// Whether processor and kernel offer AMX with `bf16`, asked for once.
-    fn has_tile_unit() -> bool {
+    pub fn has_tile_unit() -> bool {
         static AVAILABLE: OnceLock<bool> = OnceLock::new();
         *AVAILABLE.get_or_init(|| {
             let leaf = __cpuid_count(7, 0);

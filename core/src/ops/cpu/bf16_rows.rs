@@ -1,9 +1,7 @@
-//! The products of a convolution in `bf16`, see `conv`: rows that are multiplied where they lie.
+//! The products of a convolution in `bf16` on the tile unit, see `planes`: rows that are multiplied where they lie.
 
-use super::tiles::{
-    Line, Operand, Side, TILE, Unit, mask, multiply_vectors, round_pair, transpose, with_scratch, with_unit,
-};
-use crate::ops::cpu::conv::Pixels;
+use super::tiles::{Line, Operand, Side, TILE, mask, round_pair, transpose, with_scratch, with_unit};
+use crate::ops::cpu::planes::Pixels;
 use crate::ops::cpu::threads;
 use crate::ops::cpu::vector;
 use std::arch::asm;
@@ -82,15 +80,15 @@ impl Rows {
             let packed = &*packed;
             threads::for_each(total.div_ceil(BAND * GROUP), |band| {
                 let rows = band * BAND * GROUP..total.min((band + 1) * BAND * GROUP);
-                with_unit(|unit| {
+                with_unit(|_| {
                     for first in rows.clone().step_by(GROUP) {
                         for panel in 0..panels {
                             let mut sums = [[0.0_f32; 32]; GROUP];
-                            // SAFETY: the unit is ready; the assertion above keeps the loads inside the rows.
+                            // SAFETY: the tile unit is ready; the assertion above keeps the loads inside the rows.
                             unsafe {
                                 let a = self.lines.as_ptr().add(first * width).cast();
                                 let b = packed[panel * steps * 2 * TILE..].as_ptr();
-                                multiply(unit, a, width * 64, &offsets, b, sums.as_mut_ptr().cast());
+                                multiply(a, width * 64, &offsets, b, sums.as_mut_ptr().cast());
                             }
                             let columns = panel * 32..c_out.min(panel * 32 + 32);
                             for (row, sums) in (first..rows.end).zip(&sums) {
@@ -164,25 +162,18 @@ impl Rows {
                 }
                 other.pair(offset + here.start, steps, paired);
             }
-            with_unit(|unit| {
+            with_unit(|_| {
                 for (tap, start) in sums.chunks_exact_mut(c * d).zip(starts) {
                     let (plane, shift) = (start / rows, start % rows);
                     for i in (0..c).step_by(32) {
                         for o in (0..d).step_by(32) {
                             let mut part = [[0.0_f32; 32]; 32];
-                            // SAFETY: the unit is ready; a transposed row has room for the shift.
+                            // SAFETY: the tile unit is ready; a transposed row has room for the shift.
                             unsafe {
                                 let a = turned.as_ptr().add((plane * plane_lines + i * pitch) * 32 + shift);
                                 let b = paired.as_ptr().add(o / 16 * 32);
                                 let strides = [pitch * 64, pair_lines * 64];
-                                multiply_turned(
-                                    unit,
-                                    a.cast(),
-                                    b.cast(),
-                                    strides,
-                                    steps,
-                                    part.as_mut_ptr().cast(),
-                                );
+                                multiply_turned(a.cast(), b.cast(), strides, steps, part.as_mut_ptr().cast());
                             }
                             for (row, part) in part.iter().enumerate().take(c - i) {
                                 let to = &mut tap[(i + row) * d + o..(i + row) * d + d.min(o + 32)];
@@ -324,13 +315,8 @@ fn pair_index() -> [__m512i; 2] {
 /// 32 x 32 sums: at each step rows of `stride` bytes that begin `offset` bytes after `a`, times two tiles of `b`.
 ///
 /// # Safety
-/// `unit` is ready, every load is inside its buffer, and `c` has 32 rows of 32 items.
-unsafe fn multiply(unit: Unit, a: *const u8, stride: usize, offsets: &[usize], b: *const u16, c: *mut f32) {
-    if unit == Unit::Vectors {
-        let at = |step: usize| [a.wrapping_add(offsets[step]), b.wrapping_add(step * 2 * TILE).cast()];
-        // SAFETY: as demanded of the caller.
-        return unsafe { multiply_vectors(offsets.len(), at, [stride, 64], 2 * TILE, (c, 32), false) };
-    }
+/// The tile unit is ready, every load is inside its buffer, and `c` has 32 rows of 32 items.
+unsafe fn multiply(a: *const u8, stride: usize, offsets: &[usize], b: *const u16, c: *mut f32) {
     // SAFETY: as demanded of the caller.
     unsafe {
         asm!("tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
@@ -363,21 +349,9 @@ unsafe fn multiply(unit: Unit, a: *const u8, stride: usize, offsets: &[usize], b
 /// values, `strides` bytes apart.
 ///
 /// # Safety
-/// `unit` is ready, every load is inside its buffer, and `c` has 32 rows of 32 items.
-unsafe fn multiply_turned(
-    unit: Unit,
-    a: *const u8,
-    b: *const u8,
-    strides: [usize; 2],
-    steps: usize,
-    c: *mut f32,
-) {
+/// The tile unit is ready, every load is inside its buffer, and `c` has 32 rows of 32 items.
+unsafe fn multiply_turned(a: *const u8, b: *const u8, strides: [usize; 2], steps: usize, c: *mut f32) {
     let [a_stride, b_stride] = strides;
-    if unit == Unit::Vectors {
-        let at = |step: usize| [a.wrapping_add(step * 64), b.wrapping_add(step * 16 * b_stride)];
-        // SAFETY: as demanded of the caller.
-        return unsafe { multiply_vectors(steps, at, strides, 64, (c, 32), false) };
-    }
     // SAFETY: as demanded of the caller.
     unsafe {
         asm!("tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",

@@ -2,7 +2,7 @@
 
 use super::linear::add_rows;
 use super::threads::{self, Shared};
-use super::vector::{sigmoid, vectorised};
+use super::vector::{self, sigmoid, vectorised};
 use super::{View, rows_per_task, unwritten};
 use crate::ops::extension::Kernel;
 use std::ops::Range;
@@ -50,7 +50,16 @@ impl GroupNorm {
             body(image, items, sums);
         });
         let per_image = bands.len() / x.shape[0].max(1);
-        partial.chunks(per_image * size).flat_map(|image| add_rows(image, size)).collect()
+        let mut sums = vec![0.0; x.shape[0] * size];
+        vectorised(
+            #[inline(always)]
+            || {
+                for (band, part) in partial.chunks_exact(size).enumerate() {
+                    vector::add(&mut sums[band / per_image * size..][..size], part);
+                }
+            },
+        );
+        sums
     }
 
     fn statistics(&self, x: &View) -> Statistics {

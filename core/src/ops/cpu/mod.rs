@@ -8,7 +8,9 @@ mod group_norm;
 mod linear;
 pub mod matmul;
 mod norm;
+mod planes;
 mod pointwise;
+mod registers;
 mod threads;
 mod upsample;
 mod vector;
@@ -47,11 +49,11 @@ impl View<'_> {
 /// Memory for `len` values, not zeroed: zeroing a large tensor on one thread costs as much as filling it on all.
 ///
 /// # Safety
-/// Every value is written before it is read.
+/// Every value is written before it is read, and every bit pattern is one.
 #[allow(clippy::uninit_vec)]
-unsafe fn unwritten(len: usize) -> Vec<f32> {
+unsafe fn unwritten<T: Copy>(len: usize) -> Vec<T> {
     let mut values = Vec::with_capacity(len);
-    // SAFETY: as demanded of the caller; every bit pattern is an `f32`.
+    // SAFETY: as demanded of the caller.
     unsafe { values.set_len(len) };
     values
 }

@@ -12,7 +12,8 @@ use std::collections::BTreeSet;
 use std::future::IntoFuture;
 use std::net::{SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc::channel};
+use std::thread;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::{Mutex, oneshot};
@@ -21,6 +22,7 @@ use tokio::time::sleep;
 use super::contract::{
     Failure, HEALTH, Health, SCORE, ScoreRequest, ScoreResponse, VERSION, WireFound, WireScore, WireScores,
 };
+use crate::pool;
 use crate::rewards::{Item, Missing, Reward, Score};
 
 /// The largest request, in bytes.
@@ -74,7 +76,16 @@ impl Server {
     ///
     /// # Errors
     /// Where the system lacks what a server needs, such as threads.
-    pub fn run(self, stop: impl Fn() -> bool) -> Result<()> {
+    pub fn run(self, stop: impl Fn() -> bool + Send) -> Result<()> {
+        let (results, ended) = channel();
+        thread::scope(|scope| {
+            scope.spawn(move || results.send(self.serve(stop)));
+            pool::receive(&ended).context("the server has ended; its message is above")?
+        })
+    }
+
+    /// [`Self::run`] on the calling thread.
+    fn serve(self, stop: impl Fn() -> bool) -> Result<()> {
         Runtime::new().context("cannot start the server")?.block_on(async {
             let listener = tokio::net::TcpListener::from_std(self.listener)?;
             let rewards = self.served.rewards.clone();

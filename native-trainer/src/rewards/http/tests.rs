@@ -310,8 +310,11 @@ fn answers_that_are_none_score_nothing_and_stop_nothing() {
                 let member = |reward: Box<dyn Reward>, weight| Member { reward, weight };
                 let ensemble =
                     Ensemble::new(vec![member(Box::new(Redness), 1.0), member(Box::new(remote()), 1.0)]);
-                let scored =
-                    ensemble.unwrap().score(&items(&[20, 40]), Groups::of(2), Deviation::Group).unwrap();
+                let scored = ensemble
+                    .unwrap()
+                    .score(&items(&[20, 40]), Groups::of(2), Deviation::Group, || ())
+                    .unwrap()
+                    .0;
                 assert_eq!(scored.totals, [None; 2]);
                 assert!(scored.reasons()[0].starts_with("x: http://"), "{:?}", scored.reasons());
                 assert_eq!(scored.rewards[0].scores, [Ok(20.0), Ok(40.0)]);

@@ -1,0 +1,59 @@
+//! Waiting on a thread of the pool that all kernels share.
+
+use rayon::Yield;
+use std::sync::mpsc::{Receiver, RecvError, TryRecvError};
+use std::thread::sleep;
+use std::time::Duration;
+
+/// How long a thread without work waits before it looks again.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// What another thread sends. Meanwhile this one does its part of the pool's work, without which a pool of one thread would
+/// never get to what the other asks of it.
+///
+/// # Errors
+/// Where the sender is gone.
+pub fn receive<T>(from: &Receiver<T>) -> Result<T, RecvError> {
+    loop {
+        match from.try_recv() {
+            Ok(value) => return Ok(value),
+            Err(TryRecvError::Disconnected) => return Err(RecvError),
+            Err(TryRecvError::Empty) => match rayon::yield_now() {
+                Some(Yield::Executed) => {}
+                Some(Yield::Idle) => sleep(LOOK),
+                // No thread of the pool.
+                None => return from.recv(),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::receive;
+    use std::sync::{Arc, mpsc::channel};
+    use std::thread;
+
+    #[test]
+    fn a_pool_of_one_thread_works_while_it_waits() {
+        let pool = Arc::new(rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap());
+        let (results, received) = channel();
+        let other = pool.clone();
+        let got = pool.install(move || {
+            thread::spawn(move || results.send(other.install(|| 42)).unwrap());
+            receive(&received)
+        });
+        assert_eq!(got, Ok(42));
+    }
+
+    #[test]
+    fn a_sender_that_is_gone_is_said() {
+        let gone = || {
+            let (sender, receiver) = channel::<()>();
+            drop(sender);
+            receive(&receiver)
+        };
+        assert!(gone().is_err());
+        assert!(rayon::scope(|_| gone()).is_err());
+    }
+}
