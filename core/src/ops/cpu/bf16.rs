@@ -180,7 +180,7 @@ pub mod tiles {
     /// # Safety
     /// AVX-512 with BF16 is there, every load is inside its buffer, and `c` has 32 rows of 32 items, `c_stride` apart.
     #[target_feature(enable = "avx512f,avx512bf16")]
-    pub unsafe fn multiply_vectors(
+    unsafe fn multiply_vectors(
         steps: usize,
         at: impl Fn(usize) -> [*const u8; 2],
         [a_stride, b_stride]: [usize; 2],
