@@ -175,6 +175,36 @@ test('the status says what is being done', async () => {
   await status('The picture is drawn.');
 });
 
+test('the bar shows the whole call, and never falls', async () => {
+  const page = await open();
+  await draw(page, 'a bus');
+  await page.getByRole('radio', { name: 'Edit', exact: true }).check();
+  await page.getByLabel('What should change?').fill('make it red');
+  await page.evaluate(() => {
+    fake.stepMs = 50;
+    const bar = document.querySelector('.run progress');
+    globalThis.shown = [];
+    setInterval(() => bar.classList.contains('idle') || shown.push(bar.value), 5);
+  });
+  await page.getByRole('button', { name: 'Change it' }).click();
+  await page.getByRole('slider', { name: 'Compare with before' }).waitFor();
+  const shown = await page.evaluate(() => globalThis.shown);
+  assert.deepEqual(shown, shown.toSorted((a, b) => a - b));
+  // Each step, and the pixels after the last one.
+  assert.ok(new Set(shown).size >= 6 && shown.at(-1) >= 0.9, String(shown));
+});
+
+test('a drawing that is asked for while the engine starts waits for that one', async () => {
+  const page = await open();
+  await page.addInitScript(() => (globalThis.fake = { startMs: 500 }));
+  await page.reload();
+  await page.getByLabel('What should it show?').fill('a bus');
+  await page.getByRole('button', { name: 'Draw' }).click();
+  await page.getByRole('img', { name: 'a bus' }).first().waitFor();
+  assert.equal(await page.evaluate(() => fake.engines), 1);
+  assert.deepEqual((await calls(page)).map(({ call }) => call), ['load', 'generate']);
+});
+
 test('a seed that is none is put back, and the page says why', async () => {
   const page = await open();
   const seed = page.getByLabel('Seed', { exact: true });

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
-import { browse, serve } from './harness.js';
+import { browse, phasesOf, serve } from './harness.js';
 
 const script = '<script type="module" src="/unigen/element.js"></script>';
 const html = (body, head = script) => `<!doctype html><html lang="en"><head><title>t</title>${head}</head><body>${body}</body></html>`;
@@ -98,11 +98,36 @@ test('a drawing: events in order, a result, a file that remembers it', async () 
     const { readPng } = await import('/unigen/png.js');
     return { order, seed: result.seed, side: result.image.width, record: await readPng(await e.toBlob()), call: fake.calls.at(-1), capabilities: e.capabilities.backend };
   });
-  assert.deepEqual(seen.order, ['progress', 'ready', 'step', 'result']);
+  const steps = Array.from({ length: 3 }, () => ['progress', 'step']).flat();
+  assert.deepEqual(seen.order, ['progress', 'ready', ...steps, 'progress', 'result']);
   assert.deepEqual([seen.seed, seen.side, seen.capabilities], [7, 96, 'webgpu']);
   assert.deepEqual(seen.call, { call: 'generate', prompt: 'a red apple', seed: 7, steps: 3 });
   assert.deepEqual(seen.record, { task: 'generate', prompt: 'a red apple', seed: 7, model: 'fake', modelHash: 'f4ce', steps: 3, guidance: 4, imageGuidance: 1.5, temperature: 3 });
   assert.deepEqual(page.problems, []);
+});
+
+test('the progress of each call: its phases, over the whole of it, and the bar shows it', async () => {
+  const page = await open('/one.html');
+  const told = await page.evaluate(async () => {
+    const e = document.querySelector('#e');
+    const bar = e.shadowRoot.querySelector('[part=progress]');
+    const message = e.shadowRoot.querySelector('[part=message]');
+    const told = { generate: [], edit: [], describe: [] };
+    let call;
+    e.addEventListener('progress', ({ detail }) => told[call].push({ ...detail, bar: bar.value, hidden: bar.hidden, said: message.textContent }));
+    for (call of Object.keys(told)) await e[call]({ steps: 3 });
+    return told;
+  });
+  const drawing = ['encode', 'decode', 'paint'];
+  assert.deepEqual(phasesOf(told.generate), ['download', 'warmup', 'weights', ...drawing]);
+  assert.deepEqual(phasesOf(told.edit), drawing);
+  assert.deepEqual(phasesOf(told.describe), ['encode', 'answer']);
+  for (const { bar, hidden, fraction } of Object.values(told).flat()) assert.deepEqual([bar, hidden], [fraction, false]);
+  assert.equal(told.edit[0].said, 'Reading …');
+  assert.deepEqual(told.edit.filter(({ phase }) => phase === 'decode').map(({ step, steps }) => [step, steps]), [[1, 3], [2, 3], [3, 3]]);
+  // The load is a part of the call that waited for it.
+  const load = told.generate.filter(({ phase }) => phase === 'weights').at(-1);
+  assert.deepEqual([load.fraction, load.bytes, load.total], [0.5, 12e6, 12e6]);
 });
 
 test('nothing is fetched before it is asked for', async () => {
@@ -338,6 +363,55 @@ test('an edit: the brush masks, the slider compares, the result is edited next',
   assert.equal(answer, 'a red apple');
 });
 
+test('the brush by keyboard: moves, paints, erases, and changes its size', async () => {
+  const page = await open('/one.html');
+  await page.evaluate(async () => {
+    const e = document.querySelector('#e');
+    await e.generate();
+    e.mode = 'edit';
+  });
+  await page.getByRole('button', { name: 'Brush' }).click();
+  const mask = page.getByRole('application', { name: /^Mask\. Arrow keys/ });
+  const white = async () => {
+    await page.evaluate(() => document.querySelector('#e').edit({ steps: 1 }));
+    const { white } = await page.evaluate(() => fake.calls.at(-1));
+    await page.getByRole('button', { name: 'Brush' }).click();
+    return white;
+  };
+  const press = async (keys) => {
+    await mask.focus();
+    for (const key of keys) await page.keyboard.press(key);
+  };
+  const dab = (width) => (Math.PI * (width / 2) ** 2) / 512 ** 2;
+  const near = (part, wanted) => assert.ok(Math.abs(part - wanted) < wanted / 10, `${part} is not ${wanted}`);
+
+  // By Tab, as any other control: the slider is hidden while the brush is out.
+  await page.getByRole('button', { name: 'Brush' }).focus();
+  for (let i = 0; i < 4; i++) await page.keyboard.press('Shift+Tab');
+  assert.equal(await page.evaluate(() => document.querySelector('#e').shadowRoot.activeElement?.getAttribute('part')), 'mask');
+
+  await press([' ']);
+  near(await white(), dab(64));
+  await press(['Enter', 'ArrowRight', 'ArrowRight', 'ArrowRight', 'ArrowDown', ' ']);
+  near(await white(), 2 * dab(64));
+  await press([']', ' ']);
+  near(await white(), dab(80));
+  await press(['[', ' ', 'e', ' ']);
+  assert.equal(await white(), undefined, 'what is erased is no mask');
+
+  // The ring shows where the brush is, how large, and that it erases.
+  const ring = () => page.evaluate(() => {
+    const { style, classList, hidden } = document.querySelector('#e').shadowRoot.querySelector('.ring');
+    return [style.left, style.top, style.width, classList.contains('erases'), hidden];
+  });
+  const [left] = await ring();
+  await press(['ArrowLeft', 'E']);
+  const [moved, , width, erases, hidden] = await ring();
+  assert.deepEqual([Number.parseFloat(left) - Number.parseFloat(moved), width, erases, hidden], [6.25, '12.5%', true, false]);
+  for (let i = 0; i < 20; i++) await press(['ArrowUp', ']']);
+  assert.deepEqual((await ring()).slice(1, 3), ['0%', '50%']);
+});
+
 test('in a form: sends a file, is disabled and reset with it', async () => {
   const page = await open('/form.html');
   const seen = await page.evaluate(async () => {
@@ -414,12 +488,14 @@ test('speaks Chinese where the page does', async () => {
   await page.getByText('浏览器无法读取这张图片').waitFor();
 });
 
-test('each code of the engine has words in Chinese', async () => {
+test('each code of the engine has words in Chinese, each phase in both languages', async () => {
   const types = await readFile(new URL('../../web/npm/src/engine.d.ts', import.meta.url), 'utf8');
   const codes = [...types.match(/type ErrorCode =([^;]*);/)[1].matchAll(/'(\w+)'/g)].map((match) => match[1]);
   const { words } = await import('../../web/npm/src/element.words.js');
   assert.deepEqual(Object.keys(words.zh.failures).sort(), codes.filter((code) => code !== 'cancelled').sort());
   assert.deepEqual(Object.keys(words.en).sort(), Object.keys(words.zh).sort());
+  const phases = [...types.match(/type Phase =([^;]*);/)[1].matchAll(/'(\w+)'/g)].map((match) => match[1]);
+  for (const lang of ['en', 'zh']) assert.deepEqual(Object.keys(words[lang].phases).sort(), phases.toSorted(), lang);
 });
 
 test('axe finds nothing', async () => {

@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
 import { browse, open, serve } from './engine_site.js';
+import { phasesOf } from './harness.js';
 
 const PROMPT = 'a photo of a red apple';
 const SHARDS = /^\/model\/[0-9a-f]{64}\.bin$/;
@@ -68,6 +69,39 @@ const largest = async () => {
   const all = files.flatMap((file) => file.shards).sort((a, b) => b.bytes - a.bytes);
   return { path: `/model/${all[0].sha256}.bin`, bytes: all[0].bytes };
 };
+
+test('the progress of each call: its phases, over the whole of it', async () => {
+  const told = await run(async (prompt) => {
+    const engine = await Engine.create();
+    const told = {};
+    const follow = (name) => ({ onprogress: (progress) => (told[name] ??= []).push(progress) });
+    const { images: [{ image }] } = await engine.generate({ prompt, seed: 1, steps: 2 }, follow('first'));
+    await engine.unload();
+    await engine.load(undefined, follow('load'));
+    const mask = new ImageData(image.width, image.height);
+    mask.data.fill(255);
+    await engine.generate({ prompt, seed: 1, steps: 4 }, follow('generate'));
+    await engine.edit({ image, instruction: 'make it blue', steps: 3 }, follow('edit'));
+    await engine.inpaint({ image, mask, prompt, steps: 3 }, follow('inpaint'));
+    await engine.describe({ image, question: 'what is it?', maxTokens: 4 }, follow('describe'));
+    return told;
+  });
+  const [loading, drawing] = [['download', 'warmup', 'weights'], ['encode', 'decode', 'paint']];
+  assert.deepEqual(phasesOf(told.load), loading);
+  // A load that the call waits for is a part of it.
+  assert.deepEqual(phasesOf(told.first), [...loading, ...drawing]);
+  for (const call of ['generate', 'edit', 'inpaint']) {
+    assert.deepEqual(phasesOf(told[call]), drawing, call);
+    assert.equal(told[call][0].fraction, 0);
+  }
+  assert.deepEqual(phasesOf(told.describe), ['encode', 'answer']);
+  const { bytes, total } = told.load.at(-1);
+  assert.ok(bytes > 0 && bytes === total);
+  const steps = told.generate.filter(({ phase }) => phase === 'decode').map(({ step, steps }) => [step, steps]);
+  assert.deepEqual(steps, [[0, 4], [1, 4], [2, 4], [3, 4], [4, 4]]);
+  assert.ok(told.edit.filter(({ phase }) => phase === 'encode').length > 1, 'it moves while the picture is encoded');
+  assert.ok(told.describe.every(({ step = 0 }) => step <= 4));
+});
 
 test('steps show what is still masked, and a batch has the seeds that follow', async () => {
   const { steps, images, alone } = await run(async (prompt) => {
@@ -340,14 +374,20 @@ test('a worker that fails is replaced once, and the call under way is done again
     for (const type of ['devicelost', 'ready']) engine.addEventListener(type, ({ detail }) => told.push([type, detail.recovering ?? null]));
     await engine.load();
   });
-  const drawn = run(async (prompt) => (await engine.generate({ prompt, seed: 1 }, { onstep() {} })).images[0].codes);
+  const drawn = run(async (prompt) => {
+    globalThis.progress = [];
+    const follow = { onstep() {}, onprogress: (detail) => progress.push(detail) };
+    return (await engine.generate({ prompt, seed: 1 }, follow)).images[0].codes;
+  });
   await page.workers()[0].evaluate(() => setTimeout(() => { throw new Error('gone'); }));
   const again = await drawn;
-  const { told, codes } = await run(async (prompt) => ({
+  const { told, progress, codes } = await run(async (prompt) => ({
     told,
+    progress,
     codes: (await engine.generate({ prompt, seed: 1 })).images[0].codes,
   }));
   assert.deepEqual(again, codes);
+  assert.deepEqual(phasesOf(progress).slice(-3), ['encode', 'decode', 'paint']);
   assert.deepEqual(told, [['ready', null], ['devicelost', true], ['ready', null]]);
 });
 

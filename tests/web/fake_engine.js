@@ -1,12 +1,12 @@
 // An engine for tests of the pages alone: it draws discs of a seed at once and says what it was asked. Served in the place of
-// unigen/engine.js by harness.js, never part of a site.
+// unigen/engine.js by harness.js, never part of a site. Tests may set `fake.startMs` before it is there.
 
 const SETTINGS = { steps: 6, guidance: 4, imageGuidance: 1.5, temperature: 3 };
 const MODEL = {
   name: 'fake', hash: 'f4ce', imageSize: 96, grid: 12, sees: true, generate: SETTINGS, edit: SETTINGS, maxPromptTokens: 128, bytes: 12e6,
 };
 
-globalThis.fake = { engines: 0, calls: [], stepMs: 5 };
+globalThis.fake = { engines: 0, calls: [], stepMs: 5, ...globalThis.fake };
 
 export class EngineError extends Error {
   constructor({ code, text, hint = '' }) {
@@ -22,22 +22,26 @@ export class Engine extends EventTarget {
     fake.engines += 1;
     const engine = Object.assign(new Engine(), { options });
     fake.last = engine;
+    if (fake.startMs) await new Promise((resolve) => setTimeout(resolve, fake.startMs));
     return engine;
   }
 
-  async load(_model, { signal } = {}) {
+  async load(_model, { signal, onprogress } = {}) {
     signal?.throwIfAborted();
+    const tell = ({ detail }) => onprogress?.(detail);
+    this.addEventListener('progress', tell);
     this.loading ??= this.#load().finally(() => (this.loading = null));
     const aborted = new Promise((_, reject) => signal?.addEventListener('abort', () => reject(signal.reason), { once: true }));
-    return Promise.race([this.loading, aborted]);
+    return Promise.race([this.loading, aborted]).finally(() => this.removeEventListener('progress', tell));
   }
 
   async #load() {
     if (this.model) return this.model;
     fake.calls.push({ call: 'load' });
     if (fake.failure) throw new EngineError(fake.failure);
-    for (const fraction of [0.3, 0.7, 1]) {
-      this.dispatchEvent(new CustomEvent('progress', { detail: { phase: 'download', fraction, bytes: fraction * 12e6, total: 12e6 } }));
+    for (const [phase, fraction] of [['download', 0.3], ['download', 0.8], ['warmup', 0.8], ['weights', 0.95], ['weights', 1]]) {
+      const bytes = Math.min(1, fraction / 0.8) * 12e6;
+      this.dispatchEvent(new CustomEvent('progress', { detail: { phase, fraction, bytes, total: 12e6 } }));
       await pause();
     }
     this.model = MODEL;
@@ -57,11 +61,14 @@ export class Engine extends EventTarget {
     return this.#draw('inpaint', request, options);
   }
 
-  async describe({ question, image }, { signal, ontoken } = {}) {
+  async describe({ question, image }, { signal, onprogress, ontoken } = {}) {
     await this.load(undefined, { signal });
     fake.calls.push({ call: 'describe', question, width: image.naturalWidth ?? image.width });
+    onprogress?.({ phase: 'encode', fraction: 0 });
+    onprogress?.({ phase: 'answer', fraction: 0.6, step: 2, steps: 128 });
     ontoken?.('a red');
     await pause(signal);
+    onprogress?.({ phase: 'answer', fraction: 1 });
     return 'a red apple';
   }
 
@@ -87,7 +94,7 @@ export class Engine extends EventTarget {
     fake.closed = (fake.closed ?? 0) + 1;
   }
 
-  async #draw(call, request, { signal, onstep }) {
+  async #draw(call, request, { signal, onprogress, onstep }) {
     await this.load(undefined, { signal });
     const { image, mask, ...rest } = request;
     const seen = image && { source: [image.width, image.height], white: mask && share(mask) };
@@ -97,10 +104,15 @@ export class Engine extends EventTarget {
     }
     const { count = 1, seed = 1, steps = SETTINGS.steps } = request;
     const images = Array.from({ length: count }, (_, i) => ({ image: picture(seed + i, 1), seed: seed + i, codes: [] }));
+    onprogress?.({ phase: 'encode', fraction: 0 });
     for (let step = 1; step <= steps; step++) {
       await pause(signal);
+      onprogress?.({ phase: 'decode', fraction: (0.9 * step) / steps, step, steps });
       onstep?.({ step, steps, grid: 12, masked: [], previews: images.map((_, i) => picture(seed + i, step / steps)) });
     }
+    onprogress?.({ phase: 'paint', fraction: 0.9 });
+    await pause(signal);
+    onprogress?.({ phase: 'paint', fraction: 1 });
     return { images, settings: { ...SETTINGS, steps } };
   }
 }

@@ -1,5 +1,6 @@
 // What the tests of the pages share: a server on the loopback, Chromium, and a page of it.
 
+import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import { readFile } from 'node:fs/promises';
 import { extname, join, normalize } from 'node:path';
@@ -52,6 +53,14 @@ export async function serve(pages = {}, { real = false } = {}) {
       server.close();
     },
   };
+}
+
+/** The phases of a call in their order, from all that its progress told: fractions never fall, and end at 1. */
+export function phasesOf(told) {
+  const fractions = told.map(({ fraction }) => fraction);
+  assert.deepEqual(fractions, fractions.toSorted((a, b) => a - b));
+  assert.equal(fractions.at(-1), 1);
+  return told.map(({ phase }) => phase).filter((phase, i, all) => phase !== all[i - 1]);
 }
 
 /** A browser; `page()` gives a page that keeps what goes wrong in `page.problems`. */

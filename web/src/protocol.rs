@@ -197,7 +197,7 @@ pub struct Image {
 pub enum Event {
     /// The worker runs, no model is loaded (`id` 0).
     Started,
-    /// How far a load is.
+    /// How far the call is.
     Progress(Progress),
     /// A decoding step is done.
     Step(Step),
@@ -221,7 +221,8 @@ pub enum Event {
     },
 }
 
-/// What a load is doing.
+/// What a call is doing. A load has the first three phases, in this order; drawings, edits and inpainting `encode`, `decode` and
+/// `paint`; an answer `encode` and `answer`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
@@ -231,20 +232,43 @@ pub enum Phase {
     Warmup,
     /// Weights move to the device.
     Weights,
+    /// The text and the picture that were given become what the model reads.
+    Encode,
+    /// Codes of pictures are drawn, step by step.
+    Decode,
+    /// Codes become pixels.
+    Paint,
+    /// An answer is written, token by token.
+    Answer,
 }
 
-/// How far a load is.
+/// How far a call is.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Progress {
     /// What is being done.
     pub phase: Phase,
-    /// Part of the whole load that is done, 0 to 1.
+    /// Part of the whole call that is done, 0 to 1; never falls.
     pub fraction: f64,
-    /// Bytes of weights here so far.
-    pub bytes: f64,
-    /// Bytes of all weights.
-    pub total: f64,
+    /// Of a load: bytes of weights here so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<f64>,
+    /// Of a load: bytes of all weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total: Option<f64>,
+    /// While decoding: steps done; while answering: tokens written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<u32>,
+    /// While decoding: of how many; while answering: of at most how many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u32>,
+}
+
+impl Progress {
+    /// So far, with nothing to count.
+    pub fn new(phase: Phase, fraction: f64) -> Self {
+        Self { phase, fraction, bytes: None, total: None, step: None, steps: None }
+    }
 }
 
 /// A decoding step.
@@ -459,11 +483,14 @@ mod tests {
 
     #[test]
     fn events_are_what_the_page_reads() {
-        let progress = Progress { phase: Phase::Download, fraction: 0.5, bytes: 10.0, total: 20.0 };
-        let message = Message { id: 3, event: Event::Progress(progress) };
+        let load = Progress { bytes: Some(10.0), total: Some(20.0), ..Progress::new(Phase::Download, 0.5) };
+        let message = Message { id: 3, event: Event::Progress(load) };
         let wanted = json!({"id": 3, "event":
             {"type": "progress", "phase": "download", "fraction": 0.5, "bytes": 10.0, "total": 20.0}});
         assert_eq!(serde_json::to_value(message).unwrap(), wanted);
+        let decode = Progress { step: Some(1), steps: Some(4), ..Progress::new(Phase::Decode, 0.25) };
+        let wanted = json!({"type": "progress", "phase": "decode", "fraction": 0.25, "step": 1, "steps": 4});
+        assert_eq!(serde_json::to_value(Event::Progress(decode)).unwrap(), wanted);
         let failure = Failure::new("cancelled", "at step 2", "");
         let wanted = json!({"type": "error", "code": "cancelled", "text": "at step 2", "hint": ""});
         assert_eq!(serde_json::to_value(Event::Error(failure)).unwrap(), wanted);

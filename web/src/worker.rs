@@ -17,8 +17,10 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use unigen_core::config::{Config, GenerationConfig, ModelConfig};
 use unigen_core::engine::{
-    AnswerSettings, EditRequest, Engine, GenerateRequest, InpaintRequest, ModelFolder, ModelParts, warm_up,
+    AnswerSettings, Drawing, EditRequest, Engine, GenerateRequest, InpaintRequest, ModelFolder, ModelParts,
+    warm_up,
 };
+use unigen_core::image_tokenizer::lfq::Codes;
 use unigen_core::sampling::{Flow, StepReport};
 use wasm_bindgen::prelude::*;
 
@@ -27,6 +29,14 @@ const MAX_COUNT: u32 = 16;
 /// Parts of a load that have been done when its phases after the download begin.
 const WARMUP_AT: f64 = 0.8;
 const WEIGHTS_AT: f64 = 0.95;
+/// Parts of other calls that have been done when what was given is read (a text, also a picture's codes, also what the
+/// understanding encoder sees in it) and when the codes of a drawing are drawn: about its time with `models/nano`.
+const TEXT_READ_AT: f64 = 0.01;
+const CODES_READ_AT: f64 = 0.02;
+const PICTURE_READ_AT: f64 = 0.04;
+const PAINT_AT: f64 = 0.97;
+/// Nobody knows how long an answer gets: of its part so many tokens do half of what is left.
+const HALF_AN_ANSWER: f64 = 8.0;
 
 /// A worker's state.
 #[wasm_bindgen]
@@ -91,6 +101,47 @@ impl Underway {
         let cancelled = || Failure::new("cancelled", "The load was cancelled; what has come is kept.", "");
         if self.cancelled.get() { Err(cancelled()) } else { Ok(()) }
     }
+}
+
+/// A call whose progress the page sees.
+struct Course {
+    id: u32,
+    /// The part of it that has been done when what was given is read.
+    read_at: f64,
+}
+
+impl Course {
+    /// The call begins to read what it was given.
+    fn begin(id: u32, read_at: f64) -> Self {
+        let course = Self { id, read_at };
+        course.tell(Progress::new(Phase::Encode, 0.0));
+        course
+    }
+
+    fn tell(&self, progress: Progress) {
+        post(self.id, Event::Progress(progress));
+    }
+
+    /// The understanding encoder has seen the picture.
+    fn seen(&self) {
+        self.tell(Progress::new(Phase::Encode, self.read_at / 2.0));
+    }
+
+    /// So many decoding steps are done.
+    fn decoded(&self, step: usize, steps: usize) {
+        let fraction = self.read_at + (PAINT_AT - self.read_at) * step as f64 / steps as f64;
+        self.tell(counted(Phase::Decode, fraction, step, steps));
+    }
+
+    /// So many tokens of at most so many are written.
+    fn answered(&self, tokens: usize, most: usize) {
+        let left = (1.0 - self.read_at) * 0.5_f64.powf(tokens as f64 / HALF_AN_ANSWER);
+        self.tell(counted(Phase::Answer, 1.0 - left, tokens, most));
+    }
+}
+
+fn counted(phase: Phase, fraction: f64, step: usize, steps: usize) -> Progress {
+    Progress { step: Some(step as u32), steps: Some(steps as u32), ..Progress::new(phase, fraction) }
 }
 
 struct Loaded {
@@ -186,7 +237,8 @@ impl State {
         underway.wanted()?;
         self.loaded.take();
         let progress = move |phase, fraction, bytes, total| {
-            post(id, Event::Progress(Progress { phase, fraction, bytes, total }));
+            let load = Progress { bytes: Some(bytes), total: Some(total), ..Progress::new(phase, fraction) };
+            post(id, Event::Progress(load));
         };
         let downloaded = Closure::<dyn Fn(f64, f64)>::new(move |bytes: f64, total: f64| {
             progress(Phase::Download, WARMUP_AT * bytes / total.max(1.0), bytes, total);
@@ -295,14 +347,16 @@ impl State {
             return Err(Failure::new("config", text, &format!("choose 1 to {MAX_COUNT}")));
         }
         let loaded = self.loaded()?;
+        let course = Course::begin(id, TEXT_READ_AT);
         let engine = &loaded.engine;
         let mut settings = over(&sampling, engine.generation());
         settings.guidance_scale = sampling.guidance.unwrap_or(settings.guidance_scale);
         let requests: Vec<GenerateRequest> =
             seeds.map(|seed| GenerateRequest { prompt: prompt.clone(), seed }).collect();
-        let on_step = async |report: StepReport<'_>| self.step(id, engine, &sampling, underway, report).await;
-        let codes = engine.draw_codes(&requests, &settings, on_step).await.map_err(core)?;
+        let drawing = engine.begin_drawing(&requests, &settings).map_err(core)?;
+        let codes = self.decode(&course, engine, drawing, &sampling, underway).await?;
         let images = engine.images(&codes).await.map_err(core)?;
+        course.tell(Progress::new(Phase::Paint, 1.0));
         let drawn = images.iter().zip(codes).zip(&requests).map(|((image, codes), request)| Drawn {
             image: picture::to_page(image),
             seed: request.seed,
@@ -315,6 +369,7 @@ impl State {
     async fn edit(&self, id: u32, request: Edit, underway: &Underway) -> Result<Outcome, Failure> {
         let Edit { image, instruction, mask, seed, sampling } = request;
         let loaded = self.loaded()?;
+        let course = Course::begin(id, PICTURE_READ_AT);
         let engine = &loaded.engine;
         let mut settings = over(&sampling, engine.generation());
         settings.edit_guidance_scale = sampling.guidance.unwrap_or(settings.edit_guidance_scale);
@@ -325,10 +380,11 @@ impl State {
             // What nobody painted on a mask stays.
             mask: mask.map(|mask| picture::from_page(&mask, 0)).transpose()?,
         };
-        let on_step = async |report: StepReport<'_>| self.step(id, engine, &sampling, underway, report).await;
         let requests = [request];
-        let codes = engine.edit_codes(&requests, &settings, on_step).await.map_err(core)?;
+        let edit = engine.begin_edit(&requests, &settings, || course.seen()).await.map_err(core)?;
+        let codes = self.decode(&course, engine, edit, &sampling, underway).await?;
         let images = engine.edit_images(&requests, &codes).await.map_err(core)?;
+        course.tell(Progress::new(Phase::Paint, 1.0));
         let drawn = images.iter().zip(codes);
         let drawn = drawn.map(|(image, codes)| Drawn { image: picture::to_page(image), seed, codes });
         let settings = told(&settings, settings.edit_steps, settings.edit_guidance_scale);
@@ -338,17 +394,21 @@ impl State {
     async fn inpaint(&self, id: u32, request: Inpaint, underway: &Underway) -> Result<Outcome, Failure> {
         let Inpaint { image, mask, prompt, seed, sampling } = request;
         let loaded = self.loaded()?;
+        let course = Course::begin(id, CODES_READ_AT);
         let engine = &loaded.engine;
         let mut settings = over(&sampling, engine.generation());
         settings.guidance_scale = sampling.guidance.unwrap_or(settings.guidance_scale);
         let (image, mask) = (picture::from_page(&image, 255)?, picture::from_page(&mask, 0)?);
         let request = InpaintRequest { image, mask, prompt, seed };
-        let on_step = async |report: StepReport<'_>| self.step(id, engine, &sampling, underway, report).await;
-        let codes = engine.inpaint_codes(&request, &settings, on_step).await.map_err(core)?;
-        let image = engine.inpaint_image(&request, &codes).await.map_err(core)?;
-        let drawn = Drawn { image: picture::to_page(&image), seed, codes };
+        let drawing = engine.begin_inpainting(&request, &settings).await.map_err(core)?;
+        let mut images = vec![];
+        for codes in self.decode(&course, engine, drawing, &sampling, underway).await? {
+            let image = engine.inpaint_image(&request, &codes).await.map_err(core)?;
+            images.push(Drawn { image: picture::to_page(&image), seed, codes });
+        }
+        course.tell(Progress::new(Phase::Paint, 1.0));
         let settings = told(&settings, settings.steps, settings.guidance_scale);
-        Ok(Outcome::Images { images: vec![drawn], settings })
+        Ok(Outcome::Images { images, settings })
     }
 
     async fn describe(&self, id: u32, request: Describe, underway: &Underway) -> Result<Outcome, Failure> {
@@ -361,11 +421,18 @@ impl State {
             ..usual
         };
         let (loaded, image) = (self.loaded()?, picture::from_page(&image, 255)?);
+        let course = Course::begin(id, PICTURE_READ_AT);
+        let question = loaded.engine.ask(&image, &question, &settings).map_err(core)?;
+        let mut tokens = 0;
+        course.answered(tokens, settings.max_tokens);
         let on_text = async |text: &str| {
+            tokens += 1;
+            course.answered(tokens, settings.max_tokens);
             post(id, Event::Token { text: text.into() });
             underway.seen().await
         };
-        let text = loaded.engine.describe(&image, &question, &settings, on_text).await.map_err(core)?;
+        let text = loaded.engine.answer(&question, on_text).await.map_err(core)?;
+        course.tell(Progress::new(Phase::Answer, 1.0));
         Ok(Outcome::Answer { text })
     }
 
@@ -392,15 +459,33 @@ impl State {
         })))
     }
 
+    /// The codes of a drawing, all of whose steps the page sees.
+    async fn decode(
+        &self,
+        course: &Course,
+        engine: &Engine,
+        drawing: Drawing,
+        sampling: &Sampling,
+        underway: &Underway,
+    ) -> Result<Vec<Codes>, Failure> {
+        course.decoded(0, drawing.steps());
+        let on_step =
+            async |report: StepReport<'_>| self.step(course, engine, sampling, underway, report).await;
+        let codes = engine.decode(drawing, on_step).await.map_err(core)?;
+        course.tell(Progress::new(Phase::Paint, PAINT_AT));
+        Ok(codes)
+    }
+
     /// Shows a step to the page and lets it answer.
     async fn step(
         &self,
-        id: u32,
+        course: &Course,
         engine: &Engine,
         sampling: &Sampling,
         underway: &Underway,
         report: StepReport<'_>,
     ) -> Flow {
+        course.decoded(report.step, report.steps);
         let grid = engine.config().grid();
         // Reading back makes a GPU wait, so it is done only to show something. A device that cannot be read fails at the next
         // step, which says so.
@@ -413,7 +498,7 @@ impl State {
         let previews = previews.iter().zip(&masked).map(|(p, masked)| picture::preview(p, masked, grid));
         let masked = masked.iter().map(|cells| cells.iter().map(|&cell| u8::from(cell)).collect());
         post(
-            id,
+            course.id,
             Event::Step(Step {
                 step: report.step as u32,
                 steps: report.steps as u32,

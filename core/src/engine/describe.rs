@@ -2,7 +2,7 @@
 
 use super::{Engine, Source, layouts};
 use crate::error::{Error, ErrorKind, Result};
-use crate::sampling::{Flow, Seeded, TextDecoding, decode_text};
+use crate::sampling::{Flow, Prefix, Seeded, TextDecoding, decode_text};
 use crate::sequence::ImageRows;
 use image::RgbImage;
 
@@ -40,6 +40,13 @@ impl AnswerSettings {
     }
 }
 
+/// A picture and a question about it that are read, with nothing answered yet.
+pub struct Question {
+    prefix: Prefix,
+    decoding: TextDecoding,
+    seed: u64,
+}
+
 impl Engine {
     /// Answers a question about a picture of any size and, where the encoder takes it (NaFlex), any aspect ratio.
     /// `on_text` sees the answer grow and may cancel.
@@ -52,8 +59,13 @@ impl Engine {
         image: &RgbImage,
         question: &str,
         settings: &AnswerSettings,
-        mut on_text: impl AsyncFnMut(&str) -> Flow,
+        on_text: impl AsyncFnMut(&str) -> Flow,
     ) -> Result<String> {
+        self.answer(&self.ask(image, question, settings)?, on_text).await
+    }
+
+    /// Reads a picture and a question; errors as [`describe`](Self::describe).
+    pub fn ask(&self, image: &RgbImage, question: &str, settings: &AnswerSettings) -> Result<Question> {
         settings.check()?;
         let fix = "ask about the picture, for example \"what color is the apple?\"";
         let question = self.read("question", question, self.generation.max_prompt_tokens, fix)?;
@@ -64,12 +76,25 @@ impl Engine {
         let &AnswerSettings { max_tokens, temperature, top_k, seed } = settings;
         let stop = self.text.special().im_end;
         let decoding = TextDecoding { max_tokens, temperature, top_k, stop };
+        Ok(Question { prefix, decoding, seed })
+    }
+
+    /// Answers a question that was read. `on_text` sees the answer grow and may cancel.
+    ///
+    /// # Errors
+    /// `Cancelled`; `Device`.
+    pub async fn answer(
+        &self,
+        question: &Question,
+        mut on_text: impl AsyncFnMut(&str) -> Flow,
+    ) -> Result<String> {
+        let &Question { ref prefix, decoding, seed } = question;
         let mut tokens = Vec::new();
         let on_token = async |token| {
             tokens.push(token);
             on_text(&self.text.decode(&tokens)).await
         };
-        let answer = decode_text(&self.model, &prefix, decoding, &Seeded { seed }, on_token).await?;
+        let answer = decode_text(&self.model, prefix, decoding, &Seeded { seed }, on_token).await?;
         Ok(self.text.decode(&answer))
     }
 }

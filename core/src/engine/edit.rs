@@ -1,11 +1,11 @@
 //! From a picture and an instruction to another picture.
 
-use super::{Engine, Source, decoding, layouts};
+use super::{Drawing, Engine, Source, decoding, layouts};
 use crate::config::GenerationConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image_tokenizer::lfq::Codes;
 use crate::picture::Picture;
-use crate::sampling::{Flow, Path, Prefix, StepReport, edit_guidance};
+use crate::sampling::{Flow, Prefix, StepReport, edit_guidance};
 use crate::sequence::EditBranch;
 use image::RgbImage;
 
@@ -64,7 +64,7 @@ impl Engine {
         settings: &GenerationConfig,
         on_step: impl AsyncFnMut(StepReport<'_>) -> Flow,
     ) -> Result<Vec<Codes>> {
-        self.edit_by(Path::Cached, requests, settings, on_step).await
+        self.decode(self.begin_edit(requests, settings, || ()).await?, on_step).await
     }
 
     /// The edited pictures of the codes that [`edit_codes`](Self::edit_codes) gave for `requests`, sizes as
@@ -81,17 +81,19 @@ impl Engine {
         edited.collect()
     }
 
-    async fn edit_by(
+    /// Reads pictures and instructions; `on_seen` hears that the understanding encoder has seen the pictures, whose codes
+    /// come next. Errors as [`edit`](Self::edit).
+    pub async fn begin_edit(
         &self,
-        path: Path,
         requests: &[EditRequest],
         settings: &GenerationConfig,
-        on_step: impl AsyncFnMut(StepReport<'_>) -> Flow,
-    ) -> Result<Vec<Codes>> {
+        on_seen: impl FnOnce(),
+    ) -> Result<Drawing> {
         let tokens = self.config.image_tokens();
         settings.check(tokens)?;
+        let decoding = decoding(settings.edit_steps, settings);
         if requests.is_empty() {
-            return Ok(vec![]);
+            return Ok(Drawing { branches: vec![], targets: vec![], seeds: vec![], decoding });
         }
         let pictures = requests.iter().map(|r| self.square(&r.image)).collect::<Result<Vec<_>>>()?;
         let layouts = layouts(&self.text);
@@ -100,7 +102,7 @@ impl Engine {
             self.prefix(&layouts.edit(branch, text, semantic, tokens), source)
         };
         let (mut full, mut image, mut targets) = (Vec::new(), Vec::new(), Vec::new());
-        for (request, (source, codes)) in requests.iter().zip(self.source(&pictures).await?) {
+        for (request, (source, codes)) in requests.iter().zip(self.source(&pictures, on_seen).await?) {
             let fix = "say what to change, for example \"make the apple green\"";
             let text = self.read("instruction", &request.instruction, settings.max_prompt_tokens, fix)?;
             full.push(prefix(EditBranch::Full, &text, &source));
@@ -114,7 +116,7 @@ impl Engine {
         let (text_scale, image_scale) = (settings.edit_guidance_scale, settings.image_guidance_scale);
         let branches = edit_guidance(text_scale, image_scale, full, image, none);
         let seeds = requests.iter().map(|r| r.seed).collect();
-        self.decode(&branches, targets, seeds, decoding(settings.edit_steps, settings, path), on_step).await
+        Ok(Drawing { branches, targets, seeds, decoding })
     }
 
     /// A user's picture in the size that the model works in.
@@ -126,9 +128,14 @@ impl Engine {
         Ok(Picture::square(image, self.config.image_size as u32))
     }
 
-    /// What stands for square pictures of `image_size` pixels a side, with their codes.
-    pub(super) async fn source(&self, pictures: &[RgbImage]) -> Result<Vec<(Source, Codes)>> {
+    /// What stands for square pictures of `image_size` pixels a side, with their codes, which come after `on_seen`.
+    pub(super) async fn source(
+        &self,
+        pictures: &[RgbImage],
+        on_seen: impl FnOnce(),
+    ) -> Result<Vec<(Source, Codes)>> {
         let semantic = self.semantic(pictures)?;
+        on_seen();
         let sources = semantic.into_iter().zip(self.codes(pictures).await?).map(|(semantic, codes)| {
             let known: Vec<Option<u32>> = codes.iter().copied().map(Some).collect();
             let rows = self.model.embed_codes(&known, &self.device);
@@ -142,6 +149,7 @@ impl Engine {
 mod tests {
     use super::super::tests::{engine, picture};
     use super::*;
+    use crate::sampling::Path;
     use pollster::FutureExt;
 
     fn request(seed: u64) -> EditRequest {
@@ -155,13 +163,19 @@ mod tests {
         masked.mask = Some(RgbImage::from_fn(50, 40, |x, _| image::Rgb([if x < 25 { 255 } else { 0 }; 3])));
         let requests = [request(1), masked.clone()];
         let edit = |path, requests: &[EditRequest]| {
-            engine.edit_by(path, requests, engine.generation(), async |_| Flow::Continue).block_on().unwrap()
+            let mut seen = false;
+            let edit = engine.begin_edit(requests, engine.generation(), || seen = true);
+            let mut edit = edit.block_on().unwrap();
+            edit.decoding.path = path;
+            assert!(seen && edit.steps() == 3);
+            engine.decode(edit, async |_| Flow::Continue).block_on().unwrap()
         };
         let cached = edit(Path::Cached, &requests);
         assert_eq!(cached, edit(Path::Naive, &requests));
         assert_eq!(cached[1..], edit(Path::Cached, &[masked]));
         // The right half of the second picture may not change.
-        let source = engine.source(&[Picture::square(&picture(50, 40), 32)]).block_on().unwrap().remove(0).1;
+        let square = [Picture::square(&picture(50, 40), 32)];
+        let source = engine.source(&square, || ()).block_on().unwrap().remove(0).1;
         let kept = |codes: &Codes| codes.iter().zip(&source).map(|(a, b)| a == b).collect::<Vec<_>>();
         assert!(kept(&cached[1]).chunks(4).all(|row| row[2] && row[3]));
         assert!(!kept(&cached[1]).iter().all(|&kept| kept));

@@ -1,7 +1,7 @@
 //! From a picture, a mask and a prompt to the picture with what the prompt says under the mask; takes no understanding
 //! encoder.
 
-use super::{Engine, GenerateRequest};
+use super::{Drawing, Engine, GenerateRequest};
 use crate::config::GenerationConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image_tokenizer::lfq::Codes;
@@ -36,12 +36,21 @@ impl Engine {
         settings: &GenerationConfig,
         on_step: impl AsyncFnMut(StepReport<'_>) -> Flow,
     ) -> Result<Codes> {
+        let drawn = self.decode(self.begin_inpainting(request, settings).await?, on_step).await?;
+        drawn.into_iter().next().ok_or_else(|| Error::new(ErrorKind::Device, "image", "was not drawn"))
+    }
+
+    /// Reads the picture, the mask and the prompt; errors as [`inpaint_codes`](Self::inpaint_codes).
+    pub async fn begin_inpainting(
+        &self,
+        request: &InpaintRequest,
+        settings: &GenerationConfig,
+    ) -> Result<Drawing> {
         let InpaintRequest { image, mask, prompt, seed } = request;
         let known = self.codes(&[self.square(image)?]).await?.swap_remove(0);
         let targets = vec![self.outside(mask, image, &known)?];
         let request = GenerateRequest { prompt: prompt.clone(), seed: *seed };
-        let drawn = self.draw(&[request], targets, settings, on_step).await?;
-        drawn.into_iter().next().ok_or_else(|| Error::new(ErrorKind::Device, "image", "was not drawn"))
+        self.begin(&[request], targets, settings)
     }
 
     /// The filled picture of the codes that [`inpaint_codes`](Self::inpaint_codes) gave for `request`: square, as large as

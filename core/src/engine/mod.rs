@@ -2,7 +2,9 @@
 //!
 //! [`Engine::new`] takes a model's parts wherever they come from, [`Engine::open`] a folder. The steps of making
 //! an image can be called one by one: [`Engine::draw_codes`], then [`Engine::images`]; [`Engine::edit_codes`], then
-//! [`Engine::edit_images`]; [`Engine::inpaint_codes`], then [`Engine::inpaint_image`].
+//! [`Engine::edit_images`]; [`Engine::inpaint_codes`], then [`Engine::inpaint_image`]. Of these the first can be taken apart
+//! as well, for those who tell how far it is: [`Engine::begin_drawing`], [`Engine::begin_edit`] or
+//! [`Engine::begin_inpainting`], then [`Engine::decode`]; and of an answer [`Engine::ask`], then [`Engine::answer`].
 //!
 //! Whatever reads back from a device is async, because a browser cannot wait; natively, block on it (crate `pollster`).
 
@@ -12,7 +14,7 @@ mod folder;
 mod inpaint;
 mod warm_up;
 
-pub use describe::AnswerSettings;
+pub use describe::{AnswerSettings, Question};
 pub use edit::EditRequest;
 pub use folder::{ModelFolder, ModelParts};
 pub use inpaint::InpaintRequest;
@@ -49,6 +51,22 @@ pub struct Engine {
     image_tokenizer: ImageTokenizer,
     vision: Option<Tower>,
     device: Device,
+}
+
+/// Pictures of which everything is read and nothing drawn yet.
+pub struct Drawing {
+    branches: Vec<Branch>,
+    /// `None` where a code is to be drawn.
+    targets: Vec<Vec<Option<u32>>>,
+    seeds: Vec<u64>,
+    decoding: MaskedDecoding,
+}
+
+impl Drawing {
+    /// Decoding steps.
+    pub fn steps(&self) -> usize {
+        self.decoding.steps
+    }
 }
 
 /// The rows that stand for a picture in a sequence, embedded: `[rows, width]` each.
@@ -149,45 +167,52 @@ impl Engine {
         settings: &GenerationConfig,
         on_step: impl AsyncFnMut(StepReport<'_>) -> Flow,
     ) -> Result<Vec<Codes>> {
-        let targets = vec![vec![None; self.config.image_tokens()]; requests.len()];
-        self.draw(requests, targets, settings, on_step).await
+        self.decode(self.begin_drawing(requests, settings)?, on_step).await
     }
 
-    /// Draws what prompts say into the `None`s of `targets`, one picture's codes each.
-    async fn draw(
+    /// Reads the prompts; errors as [`generate`](Self::generate).
+    pub fn begin_drawing(
+        &self,
+        requests: &[GenerateRequest],
+        settings: &GenerationConfig,
+    ) -> Result<Drawing> {
+        let targets = vec![vec![None; self.config.image_tokens()]; requests.len()];
+        self.begin(requests, targets, settings)
+    }
+
+    /// Reads the prompts of what is drawn into the `None`s of `targets`, one picture's codes each.
+    fn begin(
         &self,
         requests: &[GenerateRequest],
         targets: Vec<Vec<Option<u32>>>,
         settings: &GenerationConfig,
-        on_step: impl AsyncFnMut(StepReport<'_>) -> Flow,
-    ) -> Result<Vec<Codes>> {
+    ) -> Result<Drawing> {
         let tokens = self.config.image_tokens();
         settings.check(tokens)?;
         let layouts = layouts(&self.text);
         let prefix = |text: &[u32]| self.prefix(&layouts.generate(text, tokens), &Source::default());
         let prompts = requests.iter().map(|r| self.prompt(&r.prompt, settings.max_prompt_tokens));
         let cond: Vec<Prefix> = prompts.map(|text| Ok(prefix(&text?))).collect::<Result<_>>()?;
-        if cond.is_empty() {
-            return Ok(vec![]);
-        }
-        let uncond = vec![prefix(&[])];
-        let branches = text_guidance(settings.guidance_scale, cond, uncond);
+        let branches = text_guidance(settings.guidance_scale, cond, vec![prefix(&[])]);
         let seeds = requests.iter().map(|r| r.seed).collect();
-        let decoding = decoding(settings.steps, settings, Path::Cached);
-        self.decode(&branches, targets, seeds, decoding, on_step).await
+        Ok(Drawing { branches, targets, seeds, decoding: decoding(settings.steps, settings) })
     }
 
-    /// Fills the `None`s of `targets`, one picture's codes each.
-    async fn decode(
+    /// Takes the steps of a drawing: the codes of its pictures, row-major. `on_step` sees every step and may cancel.
+    ///
+    /// # Errors
+    /// `Cancelled`; `Device`.
+    pub async fn decode(
         &self,
-        branches: &[Branch],
-        targets: Vec<Vec<Option<u32>>>,
-        seeds: Vec<u64>,
-        decoding: MaskedDecoding,
+        drawing: Drawing,
         on_step: impl AsyncFnMut(StepReport<'_>) -> Flow,
     ) -> Result<Vec<Codes>> {
+        let Drawing { branches, targets, seeds, decoding } = drawing;
+        if targets.is_empty() {
+            return Ok(vec![]);
+        }
         let delimiters = [self.text.special().soi, self.text.special().eoi];
-        decoding.decode(&self.model, branches, targets, delimiters, &Seeds(seeds), on_step).await
+        decoding.decode(&self.model, &branches, targets, delimiters, &Seeds(seeds), on_step).await
     }
 
     /// Codes of whole pictures, row-major, to pixels; fails where they are not `image_tokens` codes of this model.
@@ -282,8 +307,9 @@ fn check_text(config: &ModelConfig, text: &TextTokenizer) -> Result<()> {
 }
 
 /// How pictures are drawn in so many steps.
-fn decoding(steps: usize, settings: &GenerationConfig, path: Path) -> MaskedDecoding {
-    MaskedDecoding { steps, order: Order::Confidence { temperature: settings.temperature }, path }
+fn decoding(steps: usize, settings: &GenerationConfig) -> MaskedDecoding {
+    let order = Order::Confidence { temperature: settings.temperature };
+    MaskedDecoding { steps, order, path: Path::Cached }
 }
 
 fn load_image_tokenizer(
@@ -398,7 +424,7 @@ mod tests {
         let other = difference(trained(&engine, &others.generate(&prompt, 16), &none), drawn);
         assert!(same < 1e-6 && other > 10.0 * same, "{same} {other}");
 
-        let source = engine.source(&[picture(32, 32)]).block_on().unwrap().remove(0).0;
+        let source = engine.source(&[picture(32, 32)], || ()).block_on().unwrap().remove(0).0;
         let semantic = source.semantic.as_ref().unwrap().dims()[0];
         for branch in [EditBranch::None, EditBranch::Image, EditBranch::Full] {
             let plan = ours.edit(branch, &prompt, semantic, 16);

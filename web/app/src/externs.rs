@@ -51,10 +51,6 @@ extern "C" {
     /// What a decoding step tells.
     pub type Step;
     #[wasm_bindgen(method, getter)]
-    pub fn step(this: &Step) -> u32;
-    #[wasm_bindgen(method, getter)]
-    pub fn steps(this: &Step) -> u32;
-    #[wasm_bindgen(method, getter)]
     pub fn previews(this: &Step) -> Array;
 }
 
@@ -124,13 +120,31 @@ pub struct Model {
     pub bytes: f64,
 }
 
-/// How far a load is.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+/// What a call is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    Download,
+    Warmup,
+    Weights,
+    Encode,
+    Decode,
+    Paint,
+    Answer,
+}
+
+/// How far a call is.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 pub struct Progress {
-    pub phase: String,
+    pub phase: Phase,
+    /// Of the whole call.
     pub fraction: f64,
-    pub bytes: f64,
-    pub total: f64,
+    /// Of a load.
+    pub bytes: Option<f64>,
+    pub total: Option<f64>,
+    /// While decoding and answering.
+    pub step: Option<u32>,
+    pub steps: Option<u32>,
 }
 
 /// What this browser can do.
@@ -197,11 +211,13 @@ pub fn set(object: &JsValue, name: &str, value: &JsValue) {
     let _ = Reflect::set(object, &name.into(), value);
 }
 
-/// Options of a call: its signal and one listener.
-pub fn options(signal: &AbortSignal, listener: &str, closure: &JsValue) -> JsValue {
+/// Options of a call: its signal and its listeners by name.
+pub fn options<const N: usize>(signal: &AbortSignal, listeners: [(&str, &JsValue); N]) -> JsValue {
     let options = Object::new().into();
     set(&options, "signal", signal);
-    set(&options, listener, closure);
+    for (name, listener) in listeners {
+        set(&options, name, listener);
+    }
     options
 }
 

@@ -1,10 +1,11 @@
 //! What the app knows and does. Views read its signals and call its methods.
 
-use js_sys::{Array, Date};
+use js_sys::{Array, Date, Promise};
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::{JsFuture, future_to_promise};
 use web_sys::{
     AbortController, AbortSignal, Blob, CustomEvent, HtmlAnchorElement, HtmlCanvasElement, HtmlInputElement,
     ImageData, Url,
@@ -88,9 +89,8 @@ pub struct Work {
     pub task: Task,
     /// Pictures.
     pub count: u32,
-    /// Steps done, of so many; 0 of 0 before the first.
-    pub step: u32,
-    pub steps: u32,
+    /// How far it is, once the engine has said so.
+    pub progress: Option<Progress>,
 }
 
 /// What the stage shows.
@@ -162,7 +162,8 @@ pub struct App {
     pub place: RwSignal<Option<Place>>,
     mask: StoredValue<Option<HtmlCanvasElement>, LocalStorage>,
 
-    engine: StoredValue<Option<Engine>, LocalStorage>,
+    /// Of an [`Engine`]; all who ask for it meanwhile wait for the same one.
+    engine: StoredValue<Option<Promise>, LocalStorage>,
     abort: StoredValue<Option<AbortController>, LocalStorage>,
 }
 
@@ -280,9 +281,21 @@ impl App {
     }
 
     async fn engine(self) -> Result<Engine, JsValue> {
-        if let Some(engine) = self.engine.get_value() {
-            return Ok(engine);
-        }
+        let engine = self.engine.get_value().unwrap_or_else(|| {
+            let engine = future_to_promise(async move {
+                let created = self.create().await;
+                if created.is_err() {
+                    self.engine.set_value(None);
+                }
+                created.map(JsValue::from)
+            });
+            self.engine.set_value(Some(engine.clone()));
+            engine
+        });
+        Ok(JsFuture::from(engine).await?.unchecked_into())
+    }
+
+    async fn create(self) -> Result<Engine, JsValue> {
         let engine: Engine = Engine::create(&js_sys::Object::new()).await?.unchecked_into();
         let listen = |kind: &str, act: fn(Self, JsValue)| {
             let closure =
@@ -307,7 +320,6 @@ impl App {
                 app.fail(Failure::new(words.lang, "devicelost", words.lost, words.lost_hint));
             }
         })?;
-        self.engine.set_value(Some(engine.clone()));
         Ok(engine)
     }
 
@@ -387,7 +399,7 @@ impl App {
         self.failure.set(None);
         self.said.set(String::new());
         let count = if task == Task::Generate { self.count.get_untracked() } else { 1 };
-        self.work.set(Some(Work { task, count, step: 0, steps: 0 }));
+        self.work.set(Some(Work { task, count, progress: None }));
         spawn_local(async move {
             let ended = match task {
                 Task::Generate => self.generate(&signal).await,
@@ -430,8 +442,7 @@ impl App {
             count: Some(self.count.get_untracked()),
             ..self.request(Task::Generate)
         };
-        let closure = self.on_step();
-        let options = externs::options(signal, "onstep", closure.as_ref());
+        let (options, _listeners) = self.follow(signal);
         let drawing = self.engine().await?.generate(&externs::object(&request), &options).await?;
         let prompt = request.prompt.unwrap_or_default();
         let ids = self.keep_drawing(drawing.unchecked_into(), "generate", prompt, Entry::default()).await?;
@@ -448,8 +459,7 @@ impl App {
         let request =
             externs::object(&Request { prompt: Some(prompt.clone()), ..self.request(Task::Generate) });
         let entry = self.give(&request, &shown).await?;
-        let closure = self.on_step();
-        let options = externs::options(signal, "onstep", closure.as_ref());
+        let (options, _listeners) = self.follow(signal);
         let drawing = self.engine().await?.inpaint(&request, &options).await?;
         self.keep_change(drawing, "inpaint", prompt, entry).await
     }
@@ -460,8 +470,7 @@ impl App {
         let request = Request { instruction: Some(instruction.clone()), ..self.request(Task::Edit) };
         let request = externs::object(&request);
         let entry = self.give(&request, &shown).await?;
-        let closure = self.on_step();
-        let options = externs::options(signal, "onstep", closure.as_ref());
+        let (options, _listeners) = self.follow(signal);
         let drawing = self.engine().await?.edit(&request, &options).await?;
         self.keep_change(drawing, "edit", instruction, entry).await
     }
@@ -507,10 +516,12 @@ impl App {
         let request = externs::object(&Request { question: Some(question.clone()), ..Request::default() });
         externs::set(&request, "image", &picture::load(&shown.url).await?.into());
         let picture = shown.id;
-        let closure = Closure::<dyn FnMut(String)>::new(move |text: String| {
+        let on_token = Closure::<dyn FnMut(String)>::new(move |text: String| {
             self.answer(picture, text);
         });
-        let options = externs::options(signal, "ontoken", closure.as_ref());
+        let on_progress = self.on_progress();
+        let listeners = [("ontoken", on_token.as_ref()), ("onprogress", on_progress.as_ref())];
+        let options = externs::options(signal, listeners);
         let asked = Answer { picture, question: question.clone(), text: String::new() };
         self.answers.update(|answers| answers.push(asked));
         match self.engine().await?.describe(&request, &options).await {
@@ -549,6 +560,13 @@ impl App {
         }
     }
 
+    /// Options of a drawing, and the listeners in them, which are to live as long as it.
+    fn follow(self, signal: &AbortSignal) -> (JsValue, [Closure<dyn FnMut(JsValue)>; 2]) {
+        let listeners = [self.on_step(), self.on_progress()];
+        let [on_step, on_progress] = listeners.each_ref().map(AsRef::as_ref);
+        (externs::options(signal, [("onstep", on_step), ("onprogress", on_progress)]), listeners)
+    }
+
     fn on_step(self) -> Closure<dyn FnMut(JsValue)> {
         let mut last = now();
         Closure::new(move |step: JsValue| {
@@ -556,11 +574,13 @@ impl App {
             self.step_time.set(Some(now() - last));
             last = now();
             self.previews.set(step.previews().iter().map(JsCast::unchecked_into).collect());
-            self.work.update(|work| {
-                if let Some(work) = work {
-                    (work.step, work.steps) = (step.step(), step.steps());
-                }
-            });
+        })
+    }
+
+    fn on_progress(self) -> Closure<dyn FnMut(JsValue)> {
+        Closure::new(move |progress: JsValue| {
+            let progress = serde_wasm_bindgen::from_value(progress).ok();
+            self.work.update(|work| work.iter_mut().for_each(|work| work.progress = progress));
         })
     }
 

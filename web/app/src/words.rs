@@ -1,5 +1,7 @@
 //! The words of the app, in English and Chinese.
 
+use crate::externs::Phase;
+
 /// Languages of the app.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Lang {
@@ -158,6 +160,7 @@ words! {
     phase_weights: "Loading the model", "正在载入模型";
     phase_warmup: "Warming up", "正在预热";
     no_model: "No model", "没有模型";
+    progress: "Progress", "进度";
     step: "Step", "步骤";
     preparing: "Preparing", "正在准备";
     finishing: "Finishing the picture", "正在完成图片";
@@ -231,13 +234,16 @@ impl Words {
         }
     }
 
-    /// What a load is doing.
-    pub fn phase(&self, phase: &str) -> &'static str {
+    /// What a call is doing.
+    pub fn phase(&self, phase: Phase) -> &'static str {
         match phase {
-            "download" => self.phase_download,
-            "weights" => self.phase_weights,
-            "warmup" => self.phase_warmup,
-            _ => self.loading,
+            Phase::Download => self.phase_download,
+            Phase::Warmup => self.phase_warmup,
+            Phase::Weights => self.phase_weights,
+            Phase::Encode => self.preparing,
+            Phase::Decode => self.step,
+            Phase::Paint => self.finishing,
+            Phase::Answer => self.answering,
         }
     }
 }

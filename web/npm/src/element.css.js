@@ -22,7 +22,13 @@ const css = `
   position: relative; aspect-ratio: 1; overflow: hidden; border-radius: calc(var(--_radius) - 6px); background: var(--_sunken);
 }
 .layer { position: absolute; inset: 0; inline-size: 100%; block-size: 100%; }
-.mask { opacity: .6; cursor: crosshair; touch-action: none; }
+.mask { opacity: .6; cursor: none; touch-action: none; }
+.ring {
+  position: absolute; aspect-ratio: 1; border: 2px solid #fff; border-radius: 50%; outline: 1px solid rgb(20 18 28 / 60%);
+  transform: translate(-50%, -50%); pointer-events: none;
+}
+.ring.erases { border-style: dashed; }
+.mask:focus-visible { outline-offset: -2px; }
 .split {
   position: absolute; inset-inline: 0; inset-block-end: .5rem; inline-size: calc(100% - 1rem); margin: 0 .5rem; accent-color: var(--_accent);
 }

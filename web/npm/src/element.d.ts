@@ -17,6 +17,7 @@ export interface EditorResult {
 }
 
 export interface EditorEventMap {
+  /** Of a load, a drawing, an edit or an answer. */
   progress: CustomEvent<Progress>;
   ready: CustomEvent<Model>;
   step: CustomEvent<{ step: number; steps: number; preview?: ImageData }>;

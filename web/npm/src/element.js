@@ -9,6 +9,10 @@ const LOADING = ['lazy', 'eager', 'manual'];
 const THEMES = ['auto', 'light', 'dark'];
 /** Pixels a side of the picture to edit and of the mask over it. */
 const SIDE = 512;
+/** Smallest, first and largest width of the brush in these pixels. */
+const BRUSH = [SIDE / 32, SIDE / 8, SIDE / 2];
+/** The part of a call that is the load it waits for, where there is one. */
+const LOAD = 0.5;
 
 /** Engines by the address of their model: the promise of one, and tokens of the elements that use it. */
 const engines = new Map();
@@ -226,6 +230,10 @@ export class UniGenEditor extends HTMLElement {
   // Methods.
 
   load({ signal } = {}) {
+    return this.#load(signal);
+  }
+
+  #load(signal, onprogress) {
     return this.#call(signal, async (abort) => {
       if (!UniGenEditor.supported) {
         const { unsupported, unsupportedHint } = this.#words;
@@ -235,7 +243,7 @@ export class UniGenEditor extends HTMLElement {
       // Before the engine's code is here, so that nobody asks a model that is on its way for a picture.
       if (!this.#loaded) this.#become('loading');
       const engine = await acquired;
-      const model = await engine.load(undefined, { signal: abort.signal });
+      const model = await engine.load(undefined, { signal: abort.signal, onprogress });
       await this.#ready(engine, model);
       return model;
     });
@@ -258,9 +266,9 @@ export class UniGenEditor extends HTMLElement {
   }
 
   describe({ image = this.#image, question = this.prompt, ...request } = {}) {
-    return this.#run('ask', request, async (engine, { seed }, { signal }) => {
+    return this.#run('ask', request, async (engine, { seed }, { signal, onprogress }) => {
       const ontoken = (text) => (this.#ui.answer.textContent = text);
-      const answer = await engine.describe({ image: this.#needed(image), question, seed }, { signal, ontoken });
+      const answer = await engine.describe({ image: this.#needed(image), question, seed }, { signal, onprogress, ontoken });
       return { task: 'ask', prompt: question, answer };
     });
   }
@@ -299,18 +307,23 @@ export class UniGenEditor extends HTMLElement {
       }
       this.#work?.abort();
       this.#work = abort;
-      await this.load({ signal: abort.signal });
+      let start = 0;
+      const tell = (detail, fraction) => this.#work === abort && this.#progress({ ...detail, fraction });
+      await this.#load(abort.signal, (detail) => {
+        start = LOAD;
+        tell(detail, LOAD * detail.fraction);
+      });
       this.#become('running');
+      const onprogress = (detail) => tell(detail, start + (1 - start) * detail.fraction);
       const onstep = (step) => {
         if (this.#work !== abort) return;
         this.#ui.preview(step.previews[0]);
-        this.#ui.progress.value = step.step / step.steps;
         this.#emit('step', { step: step.step, steps: step.steps, preview: step.previews[0] });
       };
       const { seed, steps, guidance } = this;
       const sampling = defined({ seed, steps, guidance, ...over });
       const engine = await this.#acquire();
-      const done = await work(engine, sampling, { signal: abort.signal, onstep });
+      const done = await work(engine, sampling, { signal: abort.signal, onprogress, onstep });
       const result = { ...done, model: engine.model };
       this.#result = result;
       if (result.image && task !== 'ask') this.#put(result.image);
@@ -389,13 +402,18 @@ export class UniGenEditor extends HTMLElement {
 
   /** Lets an element hear of the engine, which does not keep it alive. */
   static #follow(engine, element, signal) {
-    engine.addEventListener('progress', ({ detail }) => element.deref()?.#progress(detail), { signal });
+    engine.addEventListener('progress', ({ detail }) => element.deref()?.#overhear(detail), { signal });
     engine.addEventListener('ready', ({ detail }) => element.deref()?.#ready(engine, detail).catch(() => {}), { signal });
     engine.addEventListener('devicelost', ({ detail }) => element.deref()?.#lost(detail), { signal });
   }
 
+  /** A load that any element asked for; work that waits for it tells of it as a part of its own. */
+  #overhear(detail) {
+    if (!this.#work) this.#progress(detail);
+  }
+
   #progress(detail) {
-    if (this.#state === 'loading') this.#ui.progress.value = detail.fraction;
+    if (this.#working) this.#ui.progress.value = detail.fraction;
     this.#ui.say(this.#words.phases[detail.phase]);
     this.#emit('progress', detail);
   }
@@ -521,13 +539,14 @@ export class UniGenEditor extends HTMLElement {
   #build(root) {
     const before = make('canvas', { part: 'before', className: 'layer', hidden: true });
     const canvas = make('canvas', { part: 'canvas', className: 'layer', role: 'img' });
-    const mask = make('canvas', { part: 'mask', className: 'layer mask', width: SIDE, height: SIDE, hidden: true });
+    const mask = make('canvas', { part: 'mask', className: 'layer mask', role: 'application', width: SIDE, height: SIDE, tabIndex: 0, hidden: true });
+    const ring = make('span', { className: 'ring', ariaHidden: 'true', hidden: true });
     const split = make('input', { part: 'slider', type: 'range', min: 0, max: 100, value: 50, className: 'split', hidden: true });
     const poster = make('slot', { name: 'poster' });
     const unsupported = make('slot', { name: 'unsupported' });
     const loadButton = make('button', { part: 'load', type: 'button', className: 'load' });
     const progress = make('progress', { part: 'progress', max: 1, value: 0, hidden: true });
-    const stage = make('div', { part: 'stage', className: 'stage' }, before, canvas, mask, split, make('div', { className: 'empty' }, poster, unsupported, loadButton), progress);
+    const stage = make('div', { part: 'stage', className: 'stage' }, before, canvas, mask, ring, split, make('div', { className: 'empty' }, poster, unsupported, loadButton), progress);
     const message = make('p', { part: 'message', className: 'message', role: 'status' });
     const answer = make('output', { part: 'answer', className: 'answer' });
     const file = make('input', { type: 'file', accept: 'image/*', hidden: true });
@@ -539,9 +558,9 @@ export class UniGenEditor extends HTMLElement {
     const submit = make('button', { part: 'submit', type: 'button', className: 'primary' });
     root.append(stage, answer, make('div', { className: 'bar' }, prompt, submit), toolbar, message, file);
 
-    const painter = paint(mask);
+    const painter = paint(mask, ring);
     this.#ui = {
-      before, canvas, mask, split, poster, unsupported, loadButton, progress, answer, file, open, brush, save, prompt, submit, message,
+      before, canvas, mask, ring, split, poster, unsupported, loadButton, progress, answer, file, open, brush, save, prompt, submit, message,
       say: (text) => {
         if (message.textContent !== text) message.textContent = text;
       },
@@ -630,7 +649,8 @@ export class UniGenEditor extends HTMLElement {
     ui.before.hidden = ui.split.hidden = !before || working || brushing(ui);
     if (before) show(ui.before, before);
     this.#compare();
-    ui.mask.hidden = mode !== 'edit' || !picture || !brushing(ui);
+    ui.mask.hidden = ui.ring.hidden = mode !== 'edit' || !picture || !brushing(ui);
+    ui.mask.setAttribute('aria-label', t.mask);
     ui.progress.hidden = !working;
     if (!working) ui.progress.value = 0;
     ui.answer.hidden = mode !== 'ask';
@@ -699,34 +719,75 @@ async function readable(picture, { unreadable, unreadableHint }) {
   }
 }
 
-/** Painting with the pointer on a canvas; `mask` is what was painted in white on black, or undefined. */
-function paint(canvas) {
-  const context = canvas.getContext('2d');
-  Object.assign(context, { lineCap: 'round', lineJoin: 'round', lineWidth: SIDE / 8, strokeStyle: '#fff' });
-  let [last, any] = [null, false];
-  const at = ({ offsetX, offsetY }) => [(offsetX * SIDE) / canvas.clientWidth, (offsetY * SIDE) / canvas.clientHeight];
-  const stroke = (event) => {
-    const point = at(event);
-    context.beginPath();
-    context.moveTo(...(last ?? point));
-    // Canvases leave out lines without a length.
-    context.lineTo(point[0] + 0.01, point[1]);
-    context.stroke();
-    [last, any] = [point, true];
+/**
+ * Painting on a canvas, with the pointer or with the same keys as in the app; `ring` shows the brush. `mask` is what was painted in white on black, or
+ * undefined.
+ */
+function paint(canvas, ring) {
+  const context = canvas.getContext('2d', { willReadFrequently: true });
+  Object.assign(context, { lineCap: 'round', lineJoin: 'round', strokeStyle: '#fff' });
+  let brush = [SIDE / 2, SIDE / 2];
+  let [, size] = BRUSH;
+  let [down, erases] = [false, false];
+  const show = () => {
+    const part = (pixels) => `${(100 * pixels) / SIDE}%`;
+    for (const [name, pixels] of [['left', brush[0]], ['top', brush[1]], ['width', size]]) ring.style.setProperty(name, part(pixels));
+    ring.classList.toggle('erases', erases);
   };
+  const move = (to, paints) => {
+    if (paints) {
+      Object.assign(context, { lineWidth: size, globalCompositeOperation: erases ? 'destination-out' : 'source-over' });
+      context.beginPath();
+      context.moveTo(...brush);
+      // Canvases leave out lines without a length.
+      context.lineTo(to[0] + 0.01, to[1]);
+      context.stroke();
+    }
+    brush = to;
+    show();
+  };
+  const at = ({ offsetX, offsetY }) => [(offsetX * SIDE) / canvas.clientWidth, (offsetY * SIDE) / canvas.clientHeight];
   canvas.addEventListener('pointerdown', (event) => {
     canvas.setPointerCapture(event.pointerId);
-    stroke(event);
+    down = true;
+    brush = at(event);
+    move(brush, true);
   });
-  canvas.addEventListener('pointermove', (event) => last && stroke(event));
-  for (const end of ['pointerup', 'pointercancel']) canvas.addEventListener(end, () => (last = null));
+  canvas.addEventListener('pointermove', (event) => move(at(event), down));
+  for (const end of ['pointerup', 'pointercancel']) canvas.addEventListener(end, () => (down = false));
+
+  const within = (value, low, high) => Math.min(high, Math.max(low, value));
+  const step = (...by) => move(brush.map((place, i) => within(place + (by[i] * size) / 2, 0, SIDE)), false);
+  const resize = (factor) => (size = within(size * factor, BRUSH[0], BRUSH[2]));
+  const keys = {
+    ArrowLeft: () => step(-1, 0),
+    ArrowRight: () => step(1, 0),
+    ArrowUp: () => step(0, -1),
+    ArrowDown: () => step(0, 1),
+    ' ': () => move(brush, true),
+    Enter: () => move(brush, true),
+    e: () => (erases = !erases),
+    E: () => (erases = !erases),
+    '[': () => resize(0.8),
+    ']': () => resize(1.25),
+  };
+  canvas.addEventListener('keydown', (event) => {
+    if (!Object.hasOwn(keys, event.key) || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    keys[event.key]();
+    show();
+  });
+  show();
   return {
     clear: () => {
       context.clearRect(0, 0, SIDE, SIDE);
-      any = false;
+      erases = false;
+      show();
     },
     mask: () => {
-      if (!any) return undefined;
+      const { data } = context.getImageData(0, 0, SIDE, SIDE);
+      // What was painted may have been erased.
+      if (!data.some((value, i) => i % 4 === 3 && value > 127)) return undefined;
       const mask = new OffscreenCanvas(SIDE, SIDE);
       const target = mask.getContext('2d');
       target.fillRect(0, 0, SIDE, SIDE);

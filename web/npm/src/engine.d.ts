@@ -16,13 +16,24 @@ export interface EngineOptions {
   worker?: string | URL;
 }
 
+/**
+ * What a call is doing. A load: `download`, `warmup` (the device compiles what it needs), `weights` (they move to the device). `generate`, `edit` and
+ * `inpaint`: `encode` (text and picture become what the model reads), `decode` (step by step), `paint` (codes become pixels). `describe`: `encode`,
+ * `answer` (token by token). In this order; a call that waits for a load has that one's phases first.
+ */
+export type Phase = 'download' | 'warmup' | 'weights' | 'encode' | 'decode' | 'paint' | 'answer';
+
 export interface Progress {
-  phase: 'download' | 'warmup' | 'weights';
-  /** Of the whole load, 0 to 1. */
+  /** After the loss of a GPU a call begins again, with its first phase. */
+  phase: Phase;
+  /** Of the whole call, 0 to 1; never falls. */
   fraction: number;
-  /** Bytes of weights here so far, of `total`. */
-  bytes: number;
-  total: number;
+  /** Of a load: bytes of weights here so far, of `total`. */
+  bytes?: number;
+  total?: number;
+  /** While decoding: steps done, of `steps`. While answering: tokens written, of at most `steps`. */
+  step?: number;
+  steps?: number;
 }
 
 export interface Settings {
@@ -121,6 +132,8 @@ export interface DescribeRequest {
 export interface CallOptions {
   /** Aborting rejects with the signal's reason at once; the engine stops within a step and stays usable. */
   signal?: AbortSignal;
+  /** Sees how far the call is, from its first moment to 1. */
+  onprogress?: (progress: Progress) => void;
 }
 
 export interface DrawOptions extends CallOptions {
@@ -167,7 +180,7 @@ export class EngineError extends Error {
 }
 
 export interface EngineEventMap {
-  /** detail: Progress */
+  /** How far a load is; other calls tell their `onprogress`. */
   progress: CustomEvent<Progress>;
   /** A model is loaded. */
   ready: CustomEvent<Model>;
@@ -184,7 +197,7 @@ export class Engine extends EventTarget {
   /** Whether a call other than load is under way. */
   readonly busy: boolean;
   /** Fetches a model (the browser keeps it) and makes it ready. Called twice with one model it loads once. */
-  load(model?: string | URL, options?: CallOptions & { onprogress?: (progress: Progress) => void }): Promise<Model>;
+  load(model?: string | URL, options?: CallOptions): Promise<Model>;
   /** Loads the model first where that has not been done. */
   generate(request: GenerateRequest, options?: DrawOptions): Promise<Result>;
   edit(request: EditRequest, options?: DrawOptions): Promise<Result>;

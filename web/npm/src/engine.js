@@ -2,6 +2,8 @@
 
 /** The largest side of a picture that goes to the worker, in pixels; models see far less. */
 const MAX_SIDE = 2048;
+/** The part of a call that is the load it waits for, where there is one. */
+const LOAD = 0.5;
 
 export class EngineError extends Error {
   constructor({ code, text, hint = '' }) {
@@ -46,10 +48,11 @@ export class Engine extends EventTarget {
     signal?.throwIfAborted();
     const manifest = manifestOf(model);
     this.#begin(manifest);
+    const listener = rising(onprogress);
     for (;;) {
       const loading = this.#loading;
       loading.waiting += 1;
-      if (onprogress) loading.listeners.add(onprogress);
+      loading.listeners.add(listener);
       try {
         return await until(loading.promise, signal);
       } catch (error) {
@@ -58,7 +61,7 @@ export class Engine extends EventTarget {
         if (signal?.aborted || !this.#recovers(error) || this.#loading.manifest !== manifest) throw error;
       } finally {
         loading.waiting -= 1;
-        loading.listeners.delete(onprogress);
+        loading.listeners.delete(listener);
       }
     }
   }
@@ -83,10 +86,10 @@ export class Engine extends EventTarget {
     return this.#draw({ ...request, sampling }, options);
   }
 
-  async describe({ image, question, maxTokens, temperature, seed = 0 }, { signal, ontoken } = {}) {
+  async describe({ image, question, maxTokens, temperature, seed = 0 }, { signal, onprogress, ontoken } = {}) {
     signal?.throwIfAborted();
     const request = { type: 'describe', image: await pixelsOf(image), question: String(question), seed: seedOf(seed) };
-    const answer = await this.#turn({ ...request, maxTokens, temperature }, signal, {
+    const answer = await this.#turn({ ...request, maxTokens, temperature }, signal, onprogress, {
       token: ({ text }) => ontoken?.(text),
     });
     return answer.text;
@@ -222,10 +225,11 @@ export class Engine extends EventTarget {
 
   #load(manifest) {
     const loading = { manifest, waiting: 0, listeners: new Set(), abort: new AbortController() };
-    const progress = (detail) => {
+    // A damaged file is fetched again.
+    const progress = rising((detail) => {
       for (const listener of loading.listeners) listener(detail);
       this.#emit('progress', detail);
-    };
+    });
     loading.promise = (async () => {
       await this.#start();
       // Without the promise the browser may still keep the weights, until it runs out of room.
@@ -250,17 +254,24 @@ export class Engine extends EventTarget {
     await this.#post(request).answer;
   }
 
-  async #draw(request, { signal, onstep, previews = Boolean(onstep) }) {
+  async #draw(request, { signal, onprogress, onstep, previews = Boolean(onstep) }) {
     request.sampling = { ...request.sampling, previews };
-    const { images, settings } = await this.#turn(request, signal, {
+    const { images, settings } = await this.#turn(request, signal, onprogress, {
       step: (step) => onstep?.({ ...step, previews: step.previews.map(imageData) }),
     });
     return { images: images.map((drawn) => ({ ...drawn, image: imageData(drawn.image) })), settings };
   }
 
   /** Runs a request alone, by the busy policy. */
-  async #turn(request, signal, on) {
+  async #turn(request, signal, onprogress, on) {
     signal?.throwIfAborted();
+    const tell = rising(onprogress);
+    let start = 0;
+    const load = (detail) => {
+      start = LOAD;
+      tell({ ...detail, fraction: LOAD * detail.fraction });
+    };
+    const progress = (detail) => tell({ ...detail, fraction: start + (1 - start) * detail.fraction });
     if (this.#options.busy === 'reject' && this.busy) {
       throw new EngineError({ code: 'busy', text: 'The engine is at work.', hint: 'Wait for it, or cancel its work.' });
     }
@@ -280,8 +291,8 @@ export class Engine extends EventTarget {
       await until(previous, turn.signal);
       for (;;) {
         try {
-          await this.load(undefined, { signal: turn.signal });
-          const asked = this.#ask(request, turn.signal, on);
+          await this.load(undefined, { signal: turn.signal, onprogress: load });
+          const asked = this.#ask(request, turn.signal, { ...on, progress });
           ended = asked.ended;
           const result = await asked.answer;
           this.#losses = 0;
@@ -298,6 +309,15 @@ export class Engine extends EventTarget {
       });
     }
   }
+}
+
+/** Tells how far a call is in fractions that never fall, also where it is begun again. */
+function rising(tell) {
+  let far = 0;
+  return (detail) => {
+    far = Math.max(far, detail.fraction);
+    tell?.({ ...detail, fraction: far });
+  };
 }
 
 /** The promise's end, or the signal's reason if that comes first. */

@@ -4,10 +4,10 @@ use leptos::ev::{KeyboardEvent, SubmitEvent};
 use leptos::prelude::*;
 use web_sys::HtmlInputElement;
 
-use super::header::loading;
+use super::header::far;
 use super::icon;
 use crate::externs::Sampling;
-use crate::state::{App, Load, Task, Work, random_seed};
+use crate::state::{App, Task, random_seed};
 use crate::words::{EXAMPLES, Words};
 
 #[component]
@@ -84,13 +84,12 @@ fn Run(app: App) -> impl IntoView {
         Task::Ask => app.t().run_ask,
     };
     let working = move || app.work.get().is_some();
-    let far = move |Work { task, step, steps, .. }: Work| match app.load.get() {
-        Load::Loading(progress) => loading(app.t(), progress.as_ref()),
-        _ if task == Task::Ask => app.t().answering.to_owned(),
-        _ if steps == 0 => app.t().preparing.to_owned(),
-        _ if step == steps => app.t().finishing.to_owned(),
-        _ => format!("{} {step} / {steps}", app.t().step),
+    let status = move || match app.work.get() {
+        None => app.said.get(),
+        Some(work) => work.progress.map_or(app.t().preparing.to_owned(), |progress| far(app.t(), progress)),
     };
+    let fraction =
+        move || app.work.get().and_then(|work| work.progress).map_or(0.0, |progress| progress.fraction);
     view! {
         <div class="run">
             {move || if working() {
@@ -98,11 +97,8 @@ fn Run(app: App) -> impl IntoView {
             } else {
                 view! { <button type="submit" class="primary">{verb}<kbd aria-hidden="true">{move || app.t().shortcut}</kbd></button> }.into_any()
             }}
-            <p class="status" aria-hidden="true">
-                {move || app.work.get().map_or_else(|| app.said.get(), far)}
-            </p>
-            <progress class:idle=move || !working() max="1" aria-label=move || app.t().step
-                prop:value=move || app.work.get().map_or(0.0, |work| f64::from(work.step) / f64::from(work.steps.max(1)))></progress>
+            <p class="status" aria-hidden="true">{status}</p>
+            <progress class:idle=move || !working() max="1" aria-label=move || app.t().progress prop:value=fraction></progress>
         </div>
     }
 }

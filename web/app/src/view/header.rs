@@ -5,7 +5,7 @@ use leptos::prelude::*;
 
 use super::device::{bytes, why};
 use super::icon;
-use crate::externs::{Capabilities, Progress};
+use crate::externs::{Capabilities, Phase, Progress};
 use crate::state::{App, Load, Theme};
 use crate::words::{Lang, Words};
 
@@ -54,7 +54,9 @@ pub fn Header(app: App, dialog: NodeRef<html::Dialog>) -> impl IntoView {
 #[component]
 fn ModelState(app: App) -> impl IntoView {
     let text = move || match app.load.get() {
-        Load::Loading(progress) => loading(app.t(), progress.as_ref()),
+        Load::Loading(progress) => {
+            progress.map_or(app.t().loading.to_owned(), |progress| far(app.t(), progress))
+        }
         Load::Ready(model) => {
             let computer = app.capabilities.get().map(|found| computer(app.t(), &found));
             [Some(model.name), computer].into_iter().flatten().collect::<Vec<_>>().join(" · ")
@@ -82,14 +84,19 @@ fn ModelState(app: App) -> impl IntoView {
     }
 }
 
-/// What a load is doing, and how far it is.
-pub fn loading(words: &Words, progress: Option<&Progress>) -> String {
+/// What a call is doing, and how far it is.
+pub fn far(words: &Words, progress: Progress) -> String {
+    let phase = words.phase(progress.phase);
     match progress {
-        None => words.loading.to_owned(),
-        Some(progress) if progress.phase == "download" => {
-            format!("{} · {} / {}", words.phase_download, bytes(progress.bytes), bytes(progress.total))
+        Progress { phase: Phase::Download, bytes: Some(part), total: Some(total), .. } => {
+            format!("{phase} · {} / {}", bytes(part), bytes(total))
         }
-        Some(progress) => words.phase(&progress.phase).to_owned(),
+        // The first step takes in what was read.
+        Progress { phase: Phase::Decode, step: Some(0), .. } => words.preparing.to_owned(),
+        Progress { phase: Phase::Decode, step: Some(step), steps: Some(steps), .. } => {
+            format!("{phase} {step} / {steps}")
+        }
+        _ => phase.to_owned(),
     }
 }
 

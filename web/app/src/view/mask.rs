@@ -64,7 +64,7 @@ pub fn Mask(app: App) -> impl IntoView {
             "ArrowRight" => step(1.0, 0.0),
             "ArrowUp" => step(0.0, -1.0),
             "ArrowDown" => step(0.0, 1.0),
-            " " => paint((x, y)),
+            " " | "Enter" => paint((x, y)),
             "e" | "E" => app.erasing.update(|erasing| *erasing = !*erasing),
             "[" => resize(0.8),
             "]" => resize(1.25),
