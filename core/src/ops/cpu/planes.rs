@@ -465,7 +465,7 @@ fn items<'a, T: Item>(
         let (before, items) = items.split_at_mut(cells.start * width);
         before.fill(T::default());
         after.fill(T::default());
-        let whole = channels % T::INNER == 0;
+        let whole = channels.is_multiple_of(T::INNER);
         if whole && step == 1 {
             return T::fill(items, &pixels[..cells.len() * channels]);
         }

@@ -136,9 +136,9 @@ mod unit {
         has_values() && is_x86_feature_detected!("avx512bf16")
     }
 
-    /// Defines the product of `$item`s, of which `$multiply_add` adds 16 to as many sums.
+    /// Defines the product of `$item`s: 16 are an `$operand`, two of which `$multiply_add` multiplies and adds to 16 sums.
     macro_rules! product {
-        ($name:ident, $item:ty, $features:literal, $multiply_add:expr) => {
+        ($name:ident, $item:ty, $features:literal, $operand:path, $multiply_add:path) => {
             /// # Safety
             /// See [`Item::multiply`].
             #[target_feature(enable = $features)]
@@ -150,13 +150,14 @@ mod unit {
                         from_fn(|r| from_fn(|v| _mm512_load_ps(sums.0[r][16 * v..].as_ptr())));
                     for run in runs {
                         let left = left.map(|row| row.add(run[0]).cast::<i32>());
-                        let (mut at, mut right) = (0, right.add(run[1]).cast::<f32>());
+                        let (mut at, mut right) = (0, right.add(run[1]));
                         for _ in 0..steps {
-                            let columns: [__m512; VECTORS] = from_fn(|v| _mm512_loadu_ps(right.add(16 * v)));
+                            let columns: [__m512i; VECTORS] =
+                                from_fn(|v| _mm512_loadu_si512(right.add(16 * v).cast()));
                             for (row, left) in rows.iter_mut().zip(left) {
                                 let item = _mm512_set1_epi32(*left.add(at));
                                 for (sum, column) in row.iter_mut().zip(columns) {
-                                    *sum = $multiply_add(*sum, transmute(item), transmute(column));
+                                    *sum = $multiply_add(*sum, $operand(item), $operand(column));
                                 }
                             }
                             at += strides[0];
@@ -173,10 +174,14 @@ mod unit {
         };
     }
 
-    product!(multiply_values, f32, "avx512f", |sum, item, column| _mm512_fmadd_ps(item, column, sum));
-    product!(multiply_pairs, Pair, "avx512f,avx512bf16", |sum, item, column| _mm512_dpbf16_ps(
-        sum, item, column
-    ));
+    product!(multiply_values, f32, "avx512f", _mm512_castsi512_ps, add_values);
+    product!(multiply_pairs, Pair, "avx512f,avx512bf16", transmute::<__m512i, __m512bh>, _mm512_dpbf16_ps);
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn add_values(sum: __m512, item: __m512, column: __m512) -> __m512 {
+        _mm512_fmadd_ps(item, column, sum)
+    }
 
     /// # Safety
     /// AVX-512 with BF16 is there, and twice as many values as items.
