@@ -327,7 +327,7 @@ impl Planes {
         let line = |line: usize| (line / rows * self.grid[0] + line % rows) * self.grid[1];
         let lines: Vec<_> = (0..self.batch * rows).map(line).collect();
         let part = (PART / columns.max(1)).max(1);
-        let share = lines.len().div_ceil(threads::count()).next_multiple_of(part);
+        let share = lines.len().div_ceil(threads::count()).next_multiple_of(part).max(part);
         let mut partial = vec![0.0; lines.len().div_ceil(share) * size];
         threads::for_each_chunk(&mut partial, size, |task, sums| {
             let lines = &lines[task * share..lines.len().min((task + 1) * share)];

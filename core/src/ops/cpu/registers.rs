@@ -12,6 +12,7 @@ pub const COLUMNS: usize = 32;
 pub struct Sums(pub [[f32; COLUMNS]; ROWS]);
 
 /// One product: at each step an item of every row on the left times a row on the right.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "no other processor multiplies"))]
 pub struct Product<'a, T> {
     /// Where the rows of the left operand begin.
     pub left: [*const T; ROWS],
