@@ -91,16 +91,13 @@ impl Planes {
             let line = &image[start + x * channels..start + place.size[1] * channels];
             Some(Pixels { cells, pixels: line, step: place.stride })
         };
+        let size = planes * pixels + slack;
         let values = match matmul_precision() {
-            MatmulPrecision::F32 => {
-                Values::F32(items(planes * pixels + slack, channels, rows, grid[1], source))
-            }
+            MatmulPrecision::F32 => Values::F32(items(size, channels, rows, grid[1], source)),
             MatmulPrecision::Bf16 if bf16::has_tile_unit() => {
-                Values::Tiles(bf16::Rows::fill(planes * pixels + slack, channels, rows, grid[1], source))
+                Values::Tiles(bf16::Rows::fill(size, channels, rows, grid[1], source))
             }
-            MatmulPrecision::Bf16 => {
-                Values::Pairs(items(planes * pixels + slack, channels, rows, grid[1], source))
-            }
+            MatmulPrecision::Bf16 => Values::Pairs(items(size, channels, rows, grid[1], source)),
         };
         Self { values, batch, grid, pixels, channels }
     }
@@ -132,10 +129,6 @@ impl Planes {
         /// Pixels of a task, about.
         const BAND: usize = 512;
         let &Taps { starts, c_out, .. } = taps;
-        let [rows, columns] = [0, 1].map(|axis| place.cells(axis, self.grid[axis]));
-        if rows.is_empty() || columns.is_empty() {
-            return;
-        }
         let steps = self.channels.div_ceil(T::INNER);
         let runs: Vec<_> =
             starts.iter().enumerate().map(|(t, start)| [start * steps, t * steps * COLUMNS]).collect();
@@ -143,24 +136,19 @@ impl Planes {
         let packed = taps.packed::<T>(self.channels);
         let last = starts.iter().max().copied().unwrap_or(0) + self.pixels;
         assert!(last * steps <= values.len(), "a tap reaches beyond the planes");
-        let lines = self.batch * rows.len();
-        let band = (BAND / columns.len()).max(1);
+        let (lines, columns) = (self.batch * self.grid[0], self.grid[1]);
+        let band = (BAND / columns).max(1);
         let out = Shared::new(out);
         threads::for_each(lines.div_ceil(band), |task| {
             // Where each pixel is read and stored.
-            let mut pixels = Vec::with_capacity(band * columns.len() + ROWS);
+            let mut pixels = Vec::with_capacity(band * columns + ROWS);
             for line in task * band..lines.min((task + 1) * band) {
-                let (image, row) = (line / rows.len(), rows.start + line % rows.len());
-                let at = (image * self.grid[0] + row) * self.grid[1];
-                let y = place.stride * row;
-                let line = image * place.size[0] + y.wrapping_add_signed(place.start[0]);
-                pixels.extend(columns.clone().map(|column| {
-                    let x = (place.stride * column).wrapping_add_signed(place.start[1]);
-                    [at + column, line * place.size[1] + x]
-                }));
+                let Some(to) = self.target_line(&place, line) else { continue };
+                let target = |column| Some([line * columns + column, to + place.pixel(1, column)?]);
+                pixels.extend((0..columns).filter_map(target));
             }
             // The last group repeats a pixel.
-            let last = pixels[pixels.len() - 1];
+            let Some(&last) = pixels.last() else { return };
             pixels.resize(pixels.len().next_multiple_of(ROWS), last);
             for (first, packed) in (0..c_out).step_by(COLUMNS).zip(packed.chunks_exact(panel)) {
                 let width = COLUMNS.min(c_out - first);
@@ -224,6 +212,12 @@ impl Planes {
         });
     }
 
+    /// The first pixel of the image row where grid row `line` goes, if anywhere.
+    fn target_line(&self, place: &Place, line: usize) -> Option<usize> {
+        let y = place.pixel(0, line % self.grid[0])?;
+        Some((line / self.grid[0] * place.size[0] + y) * place.size[1])
+    }
+
     /// Stores some columns of a row's sums at its place, if it has one.
     #[allow(clippy::too_many_arguments)]
     fn store(
@@ -237,10 +231,8 @@ impl Planes {
         out: Shared<f32>,
     ) {
         let (line, column) = (row / self.grid[1], row % self.grid[1]);
-        let (Some(y), Some(x)) = (place.pixel(0, line % self.grid[0]), place.pixel(1, column)) else {
-            return;
-        };
-        let pixel = (line / self.grid[0] * place.size[0] + y) * place.size[1] + x;
+        let (Some(to), Some(x)) = (self.target_line(place, line), place.pixel(1, column)) else { return };
+        let pixel = to + x;
         // SAFETY: no other row has this pixel.
         let to = unsafe { out.slice(pixel * c_out + columns.start, columns.len()) };
         copy(to, sums);
