@@ -76,8 +76,20 @@ pub fn untie_own_head(config: &mut DecoderConfig, checkpoint: &Checkpoint) -> Re
 /// Whether the checkpoint's head is its token table: absent, or equal in every element.
 fn head_is_tied(checkpoint: &Checkpoint) -> Result<bool> {
     let (body, head) = decoder_names(checkpoint);
-    let table = format!("{body}{TABLE}");
-    Ok(!checkpoint.contains(&head) || checkpoint.tensor(&head)? == checkpoint.tensor(&table)?)
+    if !checkpoint.contains(&head) {
+        return Ok(true);
+    }
+    let (head, table) = (checkpoint.stored(&head)?, checkpoint.stored(&format!("{body}{TABLE}"))?);
+    if head.shape() != table.shape() || head.element_type() == table.element_type() {
+        return Ok(head.shape() == table.shape() && head.bytes() == table.bytes());
+    }
+    // Row by row, since a whole table in f32 may not fit into memory.
+    for row in 0..head.shape().first().copied().unwrap_or(0) {
+        if head.rows(row..row + 1)?.values::<f32>()? != table.rows(row..row + 1)?.values::<f32>()? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The prefix of the layers and the name of the head.

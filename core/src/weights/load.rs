@@ -1,6 +1,6 @@
 //! Between modules and weight files.
 
-use super::Checkpoint;
+use super::{ElementType, StoredTensor, Tensors};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::write_atomic;
 use crate::ops;
@@ -64,56 +64,6 @@ impl Precision {
     }
 }
 
-/// Named tensors that a module can be filled from.
-pub trait Tensors {
-    /// Where they come from, for messages.
-    fn place(&self) -> &str;
-    /// Shape of the tensor `name`, where there is one.
-    fn shape(&self, name: &str) -> Option<Vec<usize>>;
-    /// Values, row-major, and shape of a floating-point tensor. Errors name it.
-    fn tensor(&self, name: &str) -> Result<(Vec<f32>, Vec<usize>)>;
-    /// Whether the tensor `name` is stored in `f16`.
-    fn halves(&self, _name: &str) -> bool {
-        false
-    }
-}
-
-impl<T: Tensors> Tensors for &T {
-    fn place(&self) -> &str {
-        (**self).place()
-    }
-
-    fn shape(&self, name: &str) -> Option<Vec<usize>> {
-        (**self).shape(name)
-    }
-
-    fn tensor(&self, name: &str) -> Result<(Vec<f32>, Vec<usize>)> {
-        (**self).tensor(name)
-    }
-
-    fn halves(&self, name: &str) -> bool {
-        (**self).halves(name)
-    }
-}
-
-impl Tensors for Checkpoint {
-    fn place(&self) -> &str {
-        Checkpoint::place(self)
-    }
-
-    fn shape(&self, name: &str) -> Option<Vec<usize>> {
-        Checkpoint::shape(self, name).map(<[usize]>::to_vec)
-    }
-
-    fn tensor(&self, name: &str) -> Result<(Vec<f32>, Vec<usize>)> {
-        Checkpoint::tensor(self, name)
-    }
-
-    fn halves(&self, name: &str) -> bool {
-        Checkpoint::halves(self, name)
-    }
-}
-
 /// `module` with its floating-point parameters from `checkpoint`; devices, element types and gradient
 /// requirements stay. But where a device multiplies `f16` as it lies ([`ops::multiplies_halves`]), weights of linear layers
 /// that are stored so keep half of their size.
@@ -156,12 +106,30 @@ struct Loader<'a, T, K> {
 }
 
 impl<T: Tensors, K> Loader<'_, T, K> {
-    /// Whether the weight `name` of `shape` stays in `f16` on `device`.
-    fn stays_half(&self, name: &str, shape: &[usize], device: &Device) -> bool {
-        let &[_, inputs] = shape else { return false };
+    /// Whether `weight` stays in `f16` on `device`.
+    fn stays_half(&self, weight: &StoredTensor, device: &Device) -> bool {
+        let &[_, inputs] = weight.shape() else { return false };
         // A head gives some of its rows, which takes `f16` in shaders.
         let whole = !self.path.iter().any(|part| part == "lm_head");
-        self.linear && whole && self.checkpoint.halves(name) && ops::multiplies_halves(inputs, device)
+        let half = *weight.element_type() == ElementType::F16;
+        self.linear && whole && half && ops::multiplies_halves(inputs, device)
+    }
+
+    /// The values of the tensor `name` for `param`, in the type that it is to have.
+    fn read<const D: usize>(&self, name: &str, param: &Param<Tensor<D>>) -> Result<Tensor<D>> {
+        let stored = self.checkpoint.stored(name)?;
+        let device = param.lazy_device();
+        let dtype = match param.is_initialized() {
+            true => param.dtype(),
+            false if self.stays_half(&stored, &device) => DType::F16,
+            false => DType::F32,
+        };
+        let shape = stored.shape().to_vec();
+        let data = match dtype {
+            DType::F16 => TensorData::new(stored.values::<f16>()?, shape),
+            _ => TensorData::new(stored.values::<f32>()?, shape),
+        };
+        Ok(Tensor::from_data(data, (&device, dtype)))
     }
 }
 
@@ -183,20 +151,15 @@ impl<T: Tensors, K: Fn(&str) -> Option<String>> ModuleMapper for Loader<'_, T, K
         match self.checkpoint.shape(&name) {
             None => self.problems.push(format!("{name} is missing, wanted {wanted:?}")),
             Some(found) if found != wanted => {
-                self.problems.push(format!("{name} has shape {found:?}, wanted {wanted:?}"));
+                let file = self.checkpoint.shard(&name).map(|file| format!(" in {file}")).unwrap_or_default();
+                self.problems.push(format!("{name} has shape {found:?}{file}, wanted {wanted:?}"));
             }
             // After the first problem, only names and shapes matter.
             Some(_) if self.problems.is_empty() && self.unreadable.is_none() => {
-                match self.checkpoint.tensor(&name) {
+                match self.read(&name, &param) {
                     Err(error) => self.unreadable = Some(error),
-                    Ok((values, shape)) => {
-                        let (id, device) = (param.id, param.lazy_device());
-                        let dtype = match param.is_initialized() {
-                            true => param.dtype(),
-                            false if self.stays_half(&name, &shape, &device) => DType::F16,
-                            false => DType::F32,
-                        };
-                        let new = Tensor::from_data(TensorData::new(values, shape), (&device, dtype));
+                    Ok(new) => {
+                        let id = param.id;
                         return param.transform_for_load(new, id);
                     }
                 }

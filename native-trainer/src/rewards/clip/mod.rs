@@ -4,9 +4,7 @@
 mod config;
 mod model;
 mod open_clip;
-mod pickle;
 mod preprocess;
-mod pytorch;
 mod reward;
 mod tokens;
 
@@ -15,6 +13,5 @@ pub use model::Clip;
 pub(crate) use model::unit;
 pub use open_clip::OpenClip;
 pub use preprocess::{Framing, Preprocess};
-pub use pytorch::PytorchFile;
 pub use reward::ClipReward;
 pub use tokens::ClipTokenizer;

@@ -1,6 +1,6 @@
 //! OpenCLIP's state dict under Hugging Face's names.
 
-use unigen_core::weights::Tensors;
+use unigen_core::weights::{StoredTensor, Tensors};
 use unigen_core::{Error, ErrorKind, Result};
 
 /// A state dict of OpenCLIP, seen as a checkpoint of Hugging Face: other names, queries, keys and values apart,
@@ -101,25 +101,63 @@ impl<T: Tensors> Tensors for OpenClip<T> {
         }
     }
 
-    fn tensor(&self, name: &str) -> Result<(Vec<f32>, Vec<usize>)> {
+    fn stored(&self, name: &str) -> Result<StoredTensor> {
         match self.find(name) {
-            None => self.weights.tensor(&format!("{}{name}", self.prefix)),
-            Some(Place::Whole(name)) => self.weights.tensor(&name),
+            None => self.weights.stored(&format!("{}{name}", self.prefix)),
+            Some(Place::Whole(name)) => self.weights.stored(&name),
             Some(Place::Third(name, which)) => {
-                let (values, mut shape) = self.weights.tensor(&name)?;
-                let part = values.len() / 3;
-                if let Some(first) = shape.first_mut() {
-                    *first /= 3;
-                }
-                Ok((values[which * part..(which + 1) * part].to_vec(), shape))
+                let tensor = self.weights.stored(&name)?;
+                let part = tensor.shape().first().map_or(0, |rows| rows / 3);
+                tensor.rows(which * part..(which + 1) * part)
             }
-            Some(Place::Transposed(name)) => {
-                let (values, shape) = self.weights.tensor(&name)?;
-                let columns = shape.last().copied().unwrap_or(1).max(1);
-                let rows = values.len() / columns;
-                let turned = (0..columns).flat_map(|column| (0..rows).map(move |row| row * columns + column));
-                Ok((turned.map(|i| values[i]).collect(), shape.into_iter().rev().collect()))
-            }
+            Some(Place::Transposed(name)) => self.weights.stored(&name)?.transposed(),
         }
+    }
+
+    fn shard(&self, name: &str) -> Option<&str> {
+        match self.find(name)? {
+            Place::Whole(name) | Place::Third(name, _) | Place::Transposed(name) => self.weights.shard(&name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+    use unigen_core::weights::{Checkpoint, NamedTensor, Precision, write_tensors};
+
+    #[test]
+    fn published_names_find_theirs() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.safetensors");
+        let values: Vec<f32> = (0..6).map(|x| x as f32).collect();
+        let tensor = |name: &str, shape: &[usize]| {
+            let values = values[..shape.iter().product()].to_vec();
+            NamedTensor {
+                name: format!("state_dict.{name}"),
+                shape: shape.to_vec(),
+                values: Box::new(move || Ok(values.clone().into())),
+            }
+        };
+        let tensors = vec![
+            tensor("visual.class_embedding", &[2]),
+            tensor("visual.proj", &[2, 3]),
+            tensor("visual.transformer.resblocks.0.attn.in_proj_weight", &[3, 1]),
+        ];
+        write_tensors(&path, Precision::F32, tensors, HashMap::new()).unwrap();
+        let file = Checkpoint::open(&path).unwrap();
+        let clip = OpenClip::new(&file, file.names()).unwrap();
+        let turned = (vec![0.0, 3.0, 1.0, 4.0, 2.0, 5.0], vec![3, 2]);
+        assert_eq!(clip.shape("visual_projection.weight"), Some(vec![3, 2]));
+        assert_eq!(clip.tensor("visual_projection.weight").unwrap(), turned);
+        for (part, value) in [("q", 0.0), ("k", 1.0), ("v", 2.0)] {
+            let name = format!("vision_model.encoder.layers.0.self_attn.{part}_proj.weight");
+            assert_eq!(clip.tensor(&name).unwrap(), (vec![value], vec![1, 1]));
+            assert_eq!(clip.shape(&name), Some(vec![1, 1]));
+        }
+        let embedding = "vision_model.embeddings.class_embedding";
+        assert_eq!(clip.tensor(embedding).unwrap(), (vec![0.0, 1.0], vec![2]));
+        assert!(OpenClip::new(&file, ["a.b"].into_iter()).is_err());
     }
 }

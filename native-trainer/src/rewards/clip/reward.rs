@@ -1,13 +1,13 @@
 //! The cosine of a picture and its description as a reward.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 use burn::tensor::{Device, Int, Tensor};
 use serde_json::Value;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use unigen_core::weights::Checkpoint;
 
-use super::{Clip, ClipConfig, ClipTokenizer, Framing, OpenClip, Preprocess, PytorchFile};
+use super::{Clip, ClipConfig, ClipTokenizer, Framing, OpenClip, Preprocess};
 use crate::optimizer::floats;
 use crate::rewards::{Item, Reward, Score, in_batches};
 
@@ -53,17 +53,8 @@ impl ClipReward {
             true => ClipConfig::from_json(&json(&sizes)?)?,
             false => ClipConfig::vit_h_14(),
         };
-        let weights = state_dict(folder)?;
-        let model = match weights.extension().is_some_and(|kind| kind == "safetensors") {
-            true => {
-                let weights = Checkpoint::open(&weights)?;
-                Clip::load(&config, &OpenClip::new(&weights, weights.names())?, device)?
-            }
-            false => {
-                let weights = PytorchFile::open(&weights)?;
-                Clip::load(&config, &OpenClip::new(&weights, weights.names())?, device)?
-            }
-        };
+        let weights = Checkpoint::open(folder)?;
+        let model = Clip::load(&config, &OpenClip::new(&weights, weights.names())?, device)?;
         let preprocess = Preprocess::new(config.vision.image_size(), Framing::Pad);
         let tokenizer =
             ClipTokenizer::open(&folder.join("tokenizer.json"), config.text.max_position_embeddings)?;
@@ -99,20 +90,4 @@ impl Reward for ClipReward {
 fn json(path: &Path) -> Result<Value> {
     let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     serde_json::from_slice(&text).with_context(|| format!("{} is not JSON", path.display()))
-}
-
-/// The one state dict in `folder`.
-fn state_dict(folder: &Path) -> Result<PathBuf> {
-    let entries =
-        fs::read_dir(folder).with_context(|| format!("cannot read the folder {}", folder.display()))?;
-    let kinds = ["pt", "pth", "bin", "safetensors"];
-    let known =
-        |path: &PathBuf| path.extension().is_some_and(|kind| kinds.iter().any(|known| kind == *known));
-    let mut found: Vec<PathBuf> =
-        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(known).collect();
-    ensure!(found.len() < 2, "{} has several files of weights: {found:?}; keep one", folder.display());
-    match found.pop() {
-        Some(path) => Ok(path),
-        None => bail!("{} has no weights; put HPS_v2.1_compressed.pt there", folder.display()),
-    }
 }

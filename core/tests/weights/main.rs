@@ -1,5 +1,11 @@
 //! Weight files: what is saved comes back, and damaged files give errors.
 
+mod files;
+mod formats;
+mod hostile;
+mod memory;
+mod pytorch;
+
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use proptest::prelude::*;
