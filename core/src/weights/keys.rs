@@ -54,13 +54,20 @@ pub fn projector(path: &str) -> Option<String> {
     Some(format!("mm_projector.{number}.{parameter}"))
 }
 
-/// A Qwen2 decoder in any checkpoint that has one: `llm.model.` (UniGen), `model.` (Qwen2.5) or no prefix.
+/// A decoder in any checkpoint that has one, under whatever prefix: `llm.model.` (UniGen), `model.` (Qwen2.5), `showo.model.`
+/// (Show-o), `model.language_model.` (models with a vision tower as transformers 5 writes them), or none.
 ///
 /// Where there is no head, the head's name is the token table's: they are tied.
 pub fn decoder(checkpoint: &Checkpoint) -> impl Fn(&str) -> Option<String> + use<> {
-    let (body, head) = decoder_names(checkpoint);
-    let head = if checkpoint.contains(&head) { head } else { format!("{body}{TABLE}") };
-    move |path| Some(if path == HEAD { head.clone() } else { format!("{body}{path}") })
+    let (body, head) = decoder_prefixes(checkpoint);
+    let tied = !checkpoint.contains(&format!("{head}{HEAD}"));
+    move |path| {
+        Some(match path {
+            HEAD if tied => format!("{body}{TABLE}"),
+            path if path.starts_with("lm_head.") => format!("{head}{path}"),
+            path => format!("{body}{path}"),
+        })
+    }
 }
 
 /// Unties the head of `config` from the token table where the checkpoint holds another: a UniGen checkpoint may, whatever
@@ -75,7 +82,8 @@ pub fn untie_own_head(config: &mut DecoderConfig, checkpoint: &Checkpoint) -> Re
 
 /// Whether the checkpoint's head is its token table: absent, or equal in every element.
 fn head_is_tied(checkpoint: &Checkpoint) -> Result<bool> {
-    let (body, head) = decoder_names(checkpoint);
+    let (body, head) = decoder_prefixes(checkpoint);
+    let head = format!("{head}{HEAD}");
     if !checkpoint.contains(&head) {
         return Ok(true);
     }
@@ -92,12 +100,19 @@ fn head_is_tied(checkpoint: &Checkpoint) -> Result<bool> {
     Ok(true)
 }
 
-/// The prefix of the layers and the name of the head.
-fn decoder_names(checkpoint: &Checkpoint) -> (&'static str, String) {
-    let known = [("llm.model.", "llm."), ("model.", ""), ("", "")];
-    let has = |body: &str| checkpoint.contains(&format!("{body}{TABLE}"));
-    let (body, before) = known.into_iter().find(|(body, _)| has(body)).unwrap_or(known[1]);
-    (body, format!("{before}{HEAD}"))
+/// What stands before the names of the layers, and before the head's.
+fn decoder_prefixes(checkpoint: &Checkpoint) -> (String, String) {
+    let body = prefix(checkpoint, TABLE).unwrap_or("model.");
+    let above = body.strip_suffix("model.").unwrap_or(body);
+    let has = |head: &&str| checkpoint.contains(&format!("{head}{HEAD}"));
+    let head = [above, body, ""].into_iter().find(has).unwrap_or(above);
+    (body.into(), head.into())
+}
+
+/// What stands before `name` in the checkpoint, where it has a tensor of that name.
+fn prefix<'a>(checkpoint: &'a Checkpoint, name: &str) -> Option<&'a str> {
+    let prefixes = checkpoint.names().filter_map(|full| full.strip_suffix(name));
+    prefixes.into_iter().find(|prefix| prefix.is_empty() || prefix.ends_with('.'))
 }
 
 /// A SigLIP or SigLIP2 vision tower as published with its text tower: `vision_model.embeddings..`.
@@ -106,12 +121,10 @@ pub fn vision_model(path: &str) -> Option<String> {
 }
 
 /// A SigLIP or SigLIP2 vision tower, with the names of its own module (`embeddings..`, `encoder.layers..`,
-/// `post_layernorm..`), in any checkpoint that has one: alone, under `vision_model.` (the whole SigLIP), or
-/// under `vision_tower.vision_tower.vision_model.` (an unfrozen tower in UniGen).
+/// `post_layernorm..`), in any checkpoint that has one, under whatever prefix: `vision_model.` (both towers, or the tower
+/// before transformers 5), none (the tower as transformers 5 writes it), `vision_tower.vision_tower.vision_model.` (an unfrozen tower
+/// in UniGen).
 pub fn siglip(checkpoint: &Checkpoint) -> impl Fn(&str) -> Option<String> + use<> {
-    let known =
-        ["vision_model.", "vision_tower.vision_tower.vision_model.", "vision_tower.vision_model.", ""];
-    let has = |prefix: &&str| checkpoint.contains(&format!("{prefix}embeddings.patch_embedding.weight"));
-    let prefix = known.into_iter().find(has).unwrap_or("");
+    let prefix = prefix(checkpoint, "embeddings.patch_embedding.weight").unwrap_or("").to_owned();
     move |path| Some(format!("{prefix}{path}"))
 }

@@ -2,7 +2,8 @@
 //!
 //! [`Checkpoint`] opens safetensors, PyTorch archives and GGUF files and lists their tensors. A [`StoredTensor`] is one of
 //! them, unread; its values are asked for as `f32`, `f16` or `bf16`, or its blocks as a [`QuantizedMatrix`]. [`load`] fills a module, with
-//! the names that [`keys`] finds.
+//! the names that [`keys`] finds; [`save`] writes one. [`write_file`] writes tensors of any type, quantised ones too, without
+//! having more than a piece of one in memory.
 
 mod checkpoint;
 mod element;
@@ -14,14 +15,18 @@ mod pickle;
 mod pytorch;
 mod quantized;
 mod safetensors;
+mod save;
 mod stored;
 mod tensors;
+mod write;
 
 pub use bytes::Bytes;
 pub use checkpoint::Checkpoint;
 pub use element::{Element, ElementType};
 pub use gguf::{Gguf, GgufDecoder};
-pub use load::{NamedTensor, Precision, load, parameters, save, tensors, write_tensors};
+pub use load::{load, parameters};
 pub use quantized::{BlockFormat, QuantizedMatrix};
+pub use save::{NamedTensor, save, tensors, write_tensors};
 pub use stored::StoredTensor;
 pub use tensors::Tensors;
+pub use write::{FileTensor, Precision, write_file};

@@ -105,6 +105,24 @@ impl StoredTensor {
         Ok(Self { shape, bytes, ..self.clone() })
     }
 
+    /// The tensor in pieces of whole rows, one after the other, of about as many values.
+    pub(super) fn pieces(self, values: usize) -> impl Iterator<Item = Result<Self>> {
+        let (rows, step) = match self.shape.as_slice() {
+            // A single number, and a quantised vector, are one piece.
+            [] => (1, 1),
+            [_] if matches!(self.element_type, ElementType::Blocks(_)) => (1, 1),
+            [rows, row @ ..] => (*rows, (values / row.iter().product::<usize>().max(1)).max(1)),
+        };
+        (0..rows).step_by(step).map(move |start| {
+            if rows <= step {
+                return Ok(self.clone());
+            }
+            let end = rows.min(start + step);
+            let place = format!("{}, from row {start} on", self.place);
+            Ok(Self { place, ..self.rows(start..end)? })
+        })
+    }
+
     /// The same entries along the first dimension in another order, `order[i]` at `i`, as a copy.
     ///
     /// # Errors

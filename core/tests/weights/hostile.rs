@@ -133,7 +133,7 @@ fn archives_say_what_is_wrong() {
     // A dictionary that is memorised anew before every entry.
     let anew = [b"}".to_vec(), [&b"q\0"[..], &pickle::text("a"), b"Ns"].concat().repeat(20_000)].concat();
     // One long name, joined with itself.
-    let joined = [pickle::text(&long), b"q\0".to_vec(), b"h\0\x93".repeat(1)].concat();
+    let joined = [pickle::text(&long), b"q\0".to_vec(), b"h\0\x93".to_vec()].concat();
     let itself = [b"}q\0", &pickle::text("a")[..], b"h\0s"].concat();
     let deep = [[&b"}"[..], &pickle::text("a")].concat().repeat(40), b"N".to_vec(), b"s".repeat(40)].concat();
     let mut directory = saved(&good);

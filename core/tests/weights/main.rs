@@ -5,6 +5,7 @@ mod formats;
 mod hostile;
 mod memory;
 mod pytorch;
+mod written;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
