@@ -1,10 +1,9 @@
-//! The nano models' training steps with fused kernels, in f32 and bf16, and of portable operations.
+//! The nano models' training steps in f32 and bf16.
 
 use anyhow::Result;
 use burn::tensor::Device;
 use std::time::Instant;
 use unigen_core::ops::cpu::{MatmulPrecision, matmul_precision, set_matmul_precision};
-use unigen_core::ops::use_kernels;
 use unigen_trainer::bench::{self, Job};
 
 /// Measured steps, after one that is not.
@@ -13,15 +12,11 @@ const STEPS: u32 = 5;
 fn main() -> Result<()> {
     let device = Device::flex();
     for job in [bench::decoder(32, 180, &device)?, bench::tokenizer(8, &device)?] {
-        use_kernels(false);
-        let portable = gflops(&job)?;
-        println!("{}, portable f32: {portable:.1} GFLOP/s", job.name);
-        use_kernels(true);
         for precision in [MatmulPrecision::F32, MatmulPrecision::Bf16] {
             set_matmul_precision(precision);
             if matmul_precision() == precision {
-                let (fused, name) = (gflops(&job)?, format!("{precision:?}").to_lowercase());
-                println!("{}, fused {name}: {fused:.1} GFLOP/s, {:.2}x portable", job.name, fused / portable);
+                let name = format!("{precision:?}").to_lowercase();
+                println!("{}, {name}: {:.1} GFLOP/s", job.name, gflops(&job)?);
             }
         }
         set_matmul_precision(MatmulPrecision::F32);

@@ -1,4 +1,4 @@
-//! Gradients of kernels: records one on burn's tape and calls its backward pass.
+//! Gradients of fused operations and shaders: records one on burn's tape and calls its backward pass.
 
 use burn::backend::autodiff::{
     NodeId,
@@ -13,14 +13,14 @@ use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-/// A function of `N` tensors of a device that knows its gradients.
+/// A function of `N` tensors of one device, with its gradients.
 trait Differentiable<B: Backend, const N: usize>: Clone + Debug + Send + Sync + 'static {
     fn run(&self, inputs: [FloatTensor<B>; N]) -> FloatTensor<B>;
 
-    /// Whether gradient checkpointing runs it again rather than keep its result.
+    /// Whether gradient checkpointing runs the operation again instead of keeping its result.
     fn cheap(&self) -> bool;
 
-    /// The gradients of the inputs, given that of the result; only the `wanted` ones are looked at.
+    /// The gradients of the inputs, given the gradient of the result. Only those `wanted` are used.
     fn differentiate(
         &self,
         inputs: [FloatTensor<B>; N],
@@ -31,27 +31,27 @@ trait Differentiable<B: Backend, const N: usize>: Clone + Debug + Send + Sync + 
 
 fn record<B: Backend, C: CheckpointStrategy, const N: usize>(
     inputs: [FloatTensor<Autodiff<B>>; N],
-    kernel: impl Differentiable<B, N>,
+    op: impl Differentiable<B, N>,
 ) -> FloatTensor<Autodiff<B>> {
     let guards = inputs.each_ref().map(|input| input.node());
     let prep = Recorded(PhantomData).prepare::<C>(guards);
-    let prep = if kernel.cheap() {
+    let prep = if op.cheap() {
         let nodes = inputs.each_ref().map(|input| input.node().id());
-        prep.memory_bound().retro_forward(Again(kernel.clone(), nodes, PhantomData)).parents(&inputs)
+        prep.memory_bound().retro_forward(Again(op.clone(), nodes, PhantomData)).parents(&inputs)
     } else {
         prep.compute_bound()
     };
     match prep.stateful() {
         OpsKind::Tracked(mut prep) => {
             let nodes = inputs.each_ref().map(|input| prep.checkpoint(input));
-            let output = kernel.run(inputs.map(|input| input.into_primitive()));
-            prep.finish((kernel, nodes), output)
+            let output = op.run(inputs.map(|input| input.into_primitive()));
+            prep.finish((op, nodes), output)
         }
-        OpsKind::UnTracked(prep) => prep.finish(kernel.run(inputs.map(|input| input.into_primitive()))),
+        OpsKind::UnTracked(prep) => prep.finish(op.run(inputs.map(|input| input.into_primitive()))),
     }
 }
 
-/// What runs a kernel again on its inputs, which the backward pass has at hand.
+/// Runs an operation again on its inputs, which the backward pass has at hand.
 #[derive(Debug)]
 struct Again<K, B, const N: usize>(K, [NodeId; N], PhantomData<B>);
 
@@ -62,7 +62,7 @@ impl<B: Backend, K: Differentiable<B, N>, const N: usize> RetroForward for Again
     }
 }
 
-/// The backward step of any kernel.
+/// The backward step of any operation.
 #[derive(Debug)]
 struct Recorded<K>(PhantomData<K>);
 
@@ -71,10 +71,10 @@ impl<B: Backend, K: Differentiable<B, N>, const N: usize> Backward<B, N> for Rec
 
     fn backward(self, ops: Ops<Self::State, N>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
         let grad = grads.consume::<B>(&ops.node);
-        let (kernel, nodes) = ops.state;
+        let (op, nodes) = ops.state;
         let inputs = nodes.map(|node| checkpointer.retrieve_node_output(node));
         let wanted = ops.parents.each_ref().map(Option::is_some);
-        let results = kernel.differentiate(inputs, grad, wanted);
+        let results = op.differentiate(inputs, grad, wanted);
         for (parent, result) in ops.parents.into_iter().zip(results) {
             if let (Some(parent), Some(result)) = (parent, result) {
                 grads.register::<B>(parent.id, result);
@@ -83,10 +83,10 @@ impl<B: Backend, K: Differentiable<B, N>, const N: usize> Backward<B, N> for Rec
     }
 }
 
-/// Gradients for the kernels of one device.
+/// Gradients for the operations of one device.
 macro_rules! differentiable {
-    ($backend:ty, $ops:path, $kernel:ident, $run:path, $differentiate:path) => {
-        impl<const N: usize> Differentiable<$backend, N> for Arc<dyn $kernel<N>> {
+    ($backend:ty, $ops:path, $op:ident, $run:path, $differentiate:path) => {
+        impl<const N: usize> Differentiable<$backend, N> for Arc<dyn $op<N>> {
             fn run(&self, inputs: [FloatTensor<$backend>; N]) -> FloatTensor<$backend> {
                 $run(inputs, &**self)
             }
@@ -106,25 +106,21 @@ macro_rules! differentiable {
         }
 
         impl<C: CheckpointStrategy> $ops for Autodiff<$backend, C> {
-            fn run1(a: FloatTensor<Self>, kernel: Arc<dyn $kernel<1>>) -> FloatTensor<Self> {
-                record::<$backend, C, 1>([a], kernel)
+            fn run1(a: FloatTensor<Self>, op: Arc<dyn $op<1>>) -> FloatTensor<Self> {
+                record::<$backend, C, 1>([a], op)
             }
 
-            fn run2(
-                a: FloatTensor<Self>,
-                b: FloatTensor<Self>,
-                kernel: Arc<dyn $kernel<2>>,
-            ) -> FloatTensor<Self> {
-                record::<$backend, C, 2>([a, b], kernel)
+            fn run2(a: FloatTensor<Self>, b: FloatTensor<Self>, op: Arc<dyn $op<2>>) -> FloatTensor<Self> {
+                record::<$backend, C, 2>([a, b], op)
             }
 
             fn run3(
                 a: FloatTensor<Self>,
                 b: FloatTensor<Self>,
                 c: FloatTensor<Self>,
-                kernel: Arc<dyn $kernel<3>>,
+                op: Arc<dyn $op<3>>,
             ) -> FloatTensor<Self> {
-                record::<$backend, C, 3>([a, b, c], kernel)
+                record::<$backend, C, 3>([a, b, c], op)
             }
         }
     };
@@ -133,17 +129,17 @@ macro_rules! differentiable {
 #[cfg(feature = "cpu")]
 mod cpu {
     use super::*;
-    use crate::ops::extension::{self, Kernel, KernelOps};
+    use crate::ops::fused::{self, FusedOp, FusedOps};
     use burn::backend::Flex;
 
-    differentiable!(Flex, KernelOps, Kernel, extension::run, extension::differentiate);
+    differentiable!(Flex, FusedOps, FusedOp, fused::run, fused::differentiate);
 }
 
 #[cfg(feature = "wgpu")]
 mod gpu {
     use super::*;
-    use crate::ops::gpu::extension::{self, Kernel, KernelOps};
+    use crate::ops::gpu::shader_op::{self, ShaderOp, ShaderOps};
     use burn_cubecl::Cube;
 
-    differentiable!(Cube, KernelOps, Kernel, extension::run, extension::differentiate);
+    differentiable!(Cube, ShaderOps, ShaderOp, shader_op::run, shader_op::differentiate);
 }

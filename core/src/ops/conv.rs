@@ -1,15 +1,14 @@
 //! Convolution and its companions on channels-last images `[batch, height, width, channels]`: the channels of a
 //! pixel are one row of a matrix, so a kernel tap is a product with shifted rows.
 
+#[cfg(feature = "cpu")]
+use super::cpu;
+#[cfg(feature = "cpu")]
+use super::fused::{Inputs, on_cpu};
 #[cfg(feature = "wgpu")]
 use super::gpu;
 use super::portable;
-#[cfg(feature = "cpu")]
-use super::{
-    cpu,
-    extension::{Inputs, on_cpu},
-};
-use crate::ops;
+use super::transformer::linear;
 use burn::tensor::{Tensor, activation};
 
 /// Two-dimensional cross-correlation, zero-padded.
@@ -30,12 +29,12 @@ pub fn conv2d(
 ) -> Tensor<4> {
     let [c_out, c_in, k, _] = weight.dims();
     if k == 1 && stride == 1 && padding == [0; 4] {
-        return ops::linear(x, weight.reshape([c_out, c_in]), Some(bias));
+        return linear(x, weight.reshape([c_out, c_in]), Some(bias));
     }
     if x.dims()[1..3] == [1, 1] && stride == 1 && padding == [k / 2; 4] && k % 2 == 1 {
         // All that a single pixel sees of the kernel is its middle.
         let middle = weight.slice([0..c_out, 0..c_in, k / 2..k / 2 + 1, k / 2..k / 2 + 1]);
-        return ops::linear(x, middle.reshape([c_out, c_in]), Some(bias));
+        return linear(x, middle.reshape([c_out, c_in]), Some(bias));
     }
     #[cfg(feature = "cpu")]
     if on_cpu(&x) {

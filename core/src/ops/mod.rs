@@ -1,268 +1,36 @@
 //! Operations with more than one implementation: a [`portable`] one of burn tensor operations, fused kernels for the CPU
-//! device in [`cpu`], and compute shaders for the GPU device in `gpu`; forward and, where training meets them, backward.
+//! device in `cpu`, and compute shaders for the GPU device in `gpu`; forward and, where training meets them, backward.
+//!
+//! Modules use those below them:
+//!
+//! ```text
+//! conv ──> transformer   sample          autodiff
+//!      \      |          /                  |
+//!       cpu, gpu, portable ──> fused, gpu::shader_op
+//!              |
+//!       attention_rows, sampler
+//! ```
 
+mod attention_rows;
 #[cfg(feature = "train")]
 mod autodiff;
-#[cfg(feature = "cpu")]
-pub mod cpu;
-
+#[cfg(any(feature = "cpu", feature = "wgpu"))]
+mod backend_ops;
 pub mod conv;
 #[cfg(feature = "cpu")]
-pub mod extension;
+pub mod cpu;
+#[cfg(feature = "cpu")]
+mod fused;
 #[cfg(feature = "wgpu")]
 #[cfg_attr(not(feature = "train"), allow(dead_code, reason = "gradients are for training"))]
 mod gpu;
-#[cfg(any(feature = "cpu", feature = "wgpu"))]
-mod kernel_ops;
 pub mod portable;
 pub mod sample;
+mod sampler;
+mod transformer;
 
-use burn::tensor::{Device, Int, Tensor};
-#[cfg(feature = "cpu")]
-use extension::{Inputs, on_cpu};
-use std::ops::Range;
-#[cfg(feature = "wgpu")]
-use std::sync::OnceLock;
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+pub use attention_rows::AttentionRows;
+pub use transformer::{
+    attention, cross_entropy, embed, gelu_tanh, layer_norm, linear, multiplies_halves, rms_norm, rope,
+    select_rows, swiglu,
 };
-
-static KERNELS: AtomicBool = AtomicBool::new(true);
-
-/// Whether devices run kernels, as they do at first, or the portable operations, to compare the two. Set for the whole
-/// process.
-pub fn use_kernels(on: bool) {
-    KERNELS.store(on, Ordering::Relaxed);
-}
-
-fn kernels_on() -> bool {
-    KERNELS.load(Ordering::Relaxed)
-}
-
-/// Whether [`linear`] on `device` takes weights in `f16`, as they are stored, of so many `inputs`: half of the memory, the same result. Cards
-/// multiply `f32` faster, and gradients want it.
-pub fn multiplies_halves(inputs: usize, device: &Device) -> bool {
-    #[cfg(feature = "wgpu")]
-    return gpu::multiplies_halves(inputs, device);
-    #[cfg(not(feature = "wgpu"))]
-    {
-        let _ = (inputs, device);
-        false
-    }
-}
-
-/// `x wᵀ + b`: `x` `[.., inputs]`, `weight` `[outputs, inputs]`, `bias` `[outputs]` → `[.., outputs]`.
-pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
-    #[cfg(feature = "cpu")]
-    if on_cpu(&x) {
-        let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
-        return match bias {
-            Some(bias) => [x, weight, bias.into_dispatch()].apply(cpu::Linear),
-            None => [x, weight].apply(cpu::Linear),
-        };
-    }
-    #[cfg(feature = "wgpu")]
-    if gpu::on_gpu(&x) && weight.shape().num_elements() > 0 {
-        return gpu::linear(x, weight, bias);
-    }
-    portable::linear(x, weight, bias)
-}
-
-/// Root-mean-square normalisation over the last dimension (Zhang & Sennrich 2019): `x` `[.., width]`.
-pub fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, eps: f64) -> Tensor<D> {
-    #[cfg(feature = "cpu")]
-    if on_cpu(&x) {
-        return [x.into_dispatch(), weight.into_dispatch()].apply(cpu::RmsNorm { eps: eps as f32 });
-    }
-    #[cfg(feature = "wgpu")]
-    if gpu::on_gpu(&x) && x.dims()[D - 1].is_multiple_of(4) {
-        return gpu::rms_norm(x, weight, eps);
-    }
-    portable::rms_norm(x, weight, eps)
-}
-
-/// Layer normalisation over the last dimension (Ba et al. 2016): `x` `[.., width]`.
-pub fn layer_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, bias: Tensor<1>, eps: f64) -> Tensor<D> {
-    #[cfg(feature = "cpu")]
-    if on_cpu(&x) {
-        let inputs = [x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()];
-        return inputs.apply(cpu::LayerNorm { eps: eps as f32 });
-    }
-    #[cfg(feature = "wgpu")]
-    if gpu::on_gpu(&x) && x.dims()[D - 1].is_multiple_of(4) {
-        return gpu::layer_norm(x, weight, bias, eps);
-    }
-    portable::layer_norm(x, weight, bias, eps)
-}
-
-/// GELU by its tanh (Hendrycks & Gimpel 2016): `x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2`.
-pub fn gelu_tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    #[cfg(feature = "cpu")]
-    if on_cpu(&x) {
-        return [x.into_dispatch()].apply(cpu::GeluTanh);
-    }
-    #[cfg(feature = "wgpu")]
-    if gpu::on_gpu(&x) && x.shape().num_elements().is_multiple_of(4) {
-        return gpu::gelu_tanh(x);
-    }
-    portable::gelu_tanh(x)
-}
-
-/// Gated activation of SwiGLU (Shazeer 2020): `silu(gate) * up`, all `[.., width]`.
-pub fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
-    #[cfg(feature = "cpu")]
-    if on_cpu(&gate) {
-        return [gate.into_dispatch(), up.into_dispatch()].apply(cpu::SwiGlu);
-    }
-    #[cfg(feature = "wgpu")]
-    if gpu::on_gpu(&gate) && gate.shape().num_elements().is_multiple_of(4) {
-        return gpu::swiglu(gate, up);
-    }
-    portable::swiglu(gate, up)
-}
-
-/// The entries `ids` of a `table` `[entries, width]` → `[ids, width]`.
-pub fn embed(table: Tensor<2>, ids: Tensor<1, Int>) -> Tensor<2> {
-    #[cfg(feature = "wgpu")]
-    if gpu::on_gpu(&table) && ids.dims()[0] > 0 && table.dims()[1].is_multiple_of(4) {
-        return gpu::embed(table, ids);
-    }
-    table.select(0, ids)
-}
-
-/// Some `rows` of `x` `[.., width]`, none of them twice → `[rows, width]`.
-pub fn select_rows(x: Tensor<2>, rows: Tensor<1, Int>) -> Tensor<2> {
-    #[cfg(feature = "wgpu")]
-    if gpu::on_gpu(&x) && rows.dims()[0] > 0 && x.dims()[1].is_multiple_of(4) {
-        return gpu::select_rows(x, rows);
-    }
-    x.select(0, rows)
-}
-
-/// Rotary position embedding (Su et al. 2021) with the two halves of a head as the pairs, as in Qwen2:
-/// `x` `[tokens, heads, head_dim]`, `cos` and `sin` `[tokens, head_dim / 2]` (constants: they get no
-/// gradient on the CPU device).
-pub fn rope(x: Tensor<3>, cos: Tensor<2>, sin: Tensor<2>) -> Tensor<3> {
-    #[cfg(feature = "cpu")]
-    if on_cpu(&x) {
-        return [x.into_dispatch(), cos.into_dispatch(), sin.into_dispatch()].apply(cpu::Rope);
-    }
-    #[cfg(feature = "wgpu")]
-    if gpu::on_gpu(&x) && x.dims()[2].is_multiple_of(8) {
-        return gpu::rope(x, cos, sin);
-    }
-    portable::rope(x, cos, sin)
-}
-
-/// Which keys each query sees.
-#[derive(Clone, Debug, Default)]
-pub struct AttentionRows {
-    /// For each query row the keys `[start, end)` that it sees, counted over all keys.
-    pub visible: Vec<[u32; 2]>,
-    /// Query rows and the key rows they can see at all, worked on independently. The query ranges follow one
-    /// another and cover all rows; key ranges may be shared, but not where gradients are wanted.
-    pub segments: Vec<(Range<usize>, Range<usize>)>,
-    #[cfg(feature = "wgpu")]
-    on_gpu: OnceLock<gpu::Tables>,
-}
-
-impl AttentionRows {
-    /// See the fields.
-    pub fn new(visible: Vec<[u32; 2]>, segments: Vec<(Range<usize>, Range<usize>)>) -> Self {
-        Self {
-            visible,
-            segments,
-            #[cfg(feature = "wgpu")]
-            on_gpu: OnceLock::new(),
-        }
-    }
-
-    /// Causal self-attention inside each of the sequences of `lengths` rows, one after another.
-    pub fn causal(lengths: &[usize]) -> Self {
-        let mut rows = Self::default();
-        for &length in lengths {
-            let (start, end) = (rows.visible.len(), rows.visible.len() + length);
-            rows.visible.extend((start..end).map(|row| [start as u32, row as u32 + 1]));
-            rows.segments.push((start..end, start..end));
-        }
-        rows
-    }
-
-    /// Groups of `queries` and `keys` rows, one a number in `seen`: how many of a group's keys its queries see; the keys
-    /// after them are pads.
-    pub fn padded(queries: usize, keys: usize, seen: &[usize]) -> Self {
-        let mut rows = Self::default();
-        for (group, &seen) in seen.iter().enumerate() {
-            let first = group * keys;
-            rows.visible.extend(vec![[first as u32, (first + seen.min(keys)) as u32]; queries]);
-            rows.segments.push((group * queries..(group + 1) * queries, first..first + keys));
-        }
-        rows
-    }
-
-    /// The keys among `keys` that query `row` sees.
-    pub(crate) fn visible_in(&self, row: usize, keys: &Range<usize>) -> Range<usize> {
-        let [start, end] = self.visible[row];
-        let start = (start as usize).clamp(keys.start, keys.end);
-        start..(end as usize).clamp(start, keys.end)
-    }
-
-    /// # Panics
-    /// If the segments do not cover `queries` rows in order, or name keys beyond `keys`.
-    fn check(&self, queries: usize, keys: usize) {
-        let mut next = 0;
-        for (rows, columns) in &self.segments {
-            assert!(
-                rows.start == next && rows.end >= next && columns.start <= columns.end && columns.end <= keys,
-                "attention segment {rows:?} x {columns:?} does not follow row {next} or fit {keys} keys"
-            );
-            next = rows.end;
-        }
-        assert_eq!(next, queries, "attention segments do not cover the query rows");
-        assert_eq!(self.visible.len(), queries, "attention needs one visible range a query row");
-    }
-}
-
-/// Grouped-query attention (Ainslie et al. 2023), scaled by `head_dim^-1/2`, softmax in `f32`: `q`
-/// `[queries, heads, head_dim]`, `k` and `v` `[keys, kv_heads, head_dim]` → `[queries, heads, head_dim]`.
-/// A row that sees no key gives zeros.
-///
-/// # Panics
-/// If `layout` does not fit the shapes.
-pub fn attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, layout: Arc<AttentionRows>) -> Tensor<3> {
-    let [queries, heads, width] = q.dims();
-    let [keys, kv_heads, _] = k.dims();
-    assert!(kv_heads > 0 && heads.is_multiple_of(kv_heads), "{heads} heads are no multiple of {kv_heads}");
-    assert_eq!(k.dims(), [keys, kv_heads, width], "queries and keys differ in width");
-    assert_eq!(k.dims(), v.dims(), "keys and values differ in shape");
-    layout.check(queries, keys);
-    #[cfg(feature = "cpu")]
-    if on_cpu(&q) {
-        let inputs = [q.into_dispatch(), k.into_dispatch(), v.into_dispatch()];
-        return inputs.apply(cpu::Attention::new(layout));
-    }
-    #[cfg(feature = "wgpu")]
-    if gpu::on_gpu(&q) && width.is_multiple_of(4) {
-        return gpu::attention(q, k, v, &layout);
-    }
-    portable::attention(q, k, v, &layout)
-}
-
-/// Mean over the rows of `-log softmax(logits)[target]`: `logits` `[rows, classes]`, one target a row → `[1]`.
-///
-/// # Panics
-/// If a target is no class or there is not one a row.
-pub fn cross_entropy(logits: Tensor<2>, targets: Vec<u32>) -> Tensor<1> {
-    let [rows, classes] = logits.dims();
-    assert_eq!(rows, targets.len(), "cross entropy needs one target a row");
-    assert!(
-        targets.iter().all(|&target| (target as usize) < classes),
-        "a target is none of {classes} classes"
-    );
-    #[cfg(feature = "cpu")]
-    if on_cpu(&logits) {
-        return [logits.into_dispatch()].apply(cpu::CrossEntropy { targets });
-    }
-    portable::cross_entropy(logits, targets)
-}

@@ -1,8 +1,8 @@
 //! The operations in plain burn tensor operations: what every device can run, and what the kernels are
 //! tested against.
 
-use super::AttentionRows;
-use super::sample::{Drawn, LEAST_LOG_P, Sampler};
+use super::attention_rows::AttentionRows;
+use super::sampler::{Drawn, LEAST_LOG_P, Sampler};
 use crate::philox::{Draws, Stream};
 use burn::tensor::{Int, Slice, Tensor, TensorData, activation, ops::PadMode, s};
 use std::f64::consts::FRAC_2_PI;

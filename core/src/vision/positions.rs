@@ -2,16 +2,16 @@
 
 use burn::tensor::{Tensor, TensorData};
 
-/// A separable interpolation kernel.
+/// A separable interpolation filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kernel {
+pub enum Filter {
     /// A triangle, two samples wide.
     Bilinear,
     /// Keys' cubic with a = -1/2, four samples wide, as PIL has it.
     Bicubic,
 }
 
-impl Kernel {
+impl Filter {
     /// Half the width, in samples.
     fn support(self) -> f64 {
         match self {
@@ -43,17 +43,17 @@ pub struct Window {
 
 /// How to resample `input` samples to `output` (both at least 1), one window an output.
 ///
-/// The kernel widens when shrinking (antialiasing); sample centres lie at halves. The rule of PIL and of PyTorch's
+/// The filter widens when shrinking (antialiasing); sample centres lie at halves. The rule of PIL and of PyTorch's
 /// `interpolate(antialias=True)`.
-pub fn windows(input: usize, output: usize, kernel: Kernel) -> Vec<Window> {
+pub fn windows(input: usize, output: usize, filter: Filter) -> Vec<Window> {
     let scale = input as f64 / output as f64;
     let stretch = scale.max(1.0);
-    let support = kernel.support() * stretch;
+    let support = filter.support() * stretch;
     let window = |i: usize| {
         let centre = (i as f64 + 0.5) * scale;
         let start = (centre - support + 0.5).max(0.0) as usize;
         let end = ((centre + support + 0.5) as usize).min(input);
-        let weight = |j: usize| kernel.weight((j as f64 + 0.5 - centre) / stretch);
+        let weight = |j: usize| filter.weight((j as f64 + 0.5 - centre) / stretch);
         let sum: f64 = (start..end).map(weight).sum();
         Window { start, weights: (start..end).map(|j| weight(j) / sum).collect() }
     };
@@ -70,9 +70,9 @@ pub fn resize(table: Tensor<2>, shapes: &[[usize; 2]], length: usize) -> Tensor<
     let side = entries.isqrt();
     let mut matrix = Vec::with_capacity(shapes.len() * length * entries);
     for &[rows, columns] in shapes {
-        let across = windows(side, columns, Kernel::Bilinear);
+        let across = windows(side, columns, Filter::Bilinear);
         let first = matrix.len();
-        for down in windows(side, rows, Kernel::Bilinear) {
+        for down in windows(side, rows, Filter::Bilinear) {
             for across in &across {
                 let row = matrix.len();
                 matrix.resize(row + entries, 0.0f32);
@@ -112,8 +112,8 @@ mod tests {
     fn same_size_is_the_table() {
         let table: Vec<f32> = (0..9).map(|i| (i * i) as f32).collect();
         close(&resized(&table, [3, 3], 9), &table);
-        for kernel in [Kernel::Bilinear, Kernel::Bicubic] {
-            for (i, window) in windows(7, 7, kernel).iter().enumerate() {
+        for filter in [Filter::Bilinear, Filter::Bicubic] {
+            for (i, window) in windows(7, 7, filter).iter().enumerate() {
                 for (j, weight) in window.weights.iter().enumerate() {
                     assert_eq!(*weight, f64::from(window.start + j == i));
                 }

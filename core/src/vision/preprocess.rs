@@ -1,6 +1,6 @@
 //! From pictures of any size to the towers' input, as the published processors do it.
 
-use super::positions::{Kernel, Window, windows};
+use super::positions::{Filter, Window, windows};
 use super::siglip2::Patches;
 use crate::error::{Error, ErrorKind, Result};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -24,7 +24,7 @@ fn normalise(byte: u8) -> f32 {
 ///
 /// Across, then down, with bytes in between: the procedure of PIL and of torchvision on bytes (Pillow 13 chooses the
 /// cheaper order, which may move a byte where one side shrinks and the other grows).
-pub fn resize(picture: &RgbImage, width: usize, height: usize, kernel: Kernel) -> RgbImage {
+pub fn resize(picture: &RgbImage, width: usize, height: usize, filter: Filter) -> RgbImage {
     /// Mixes samples that lie `stride` apart, the first of them at `at`.
     fn mix(bytes: &[u8], at: usize, stride: usize, weights: &[f64]) -> u8 {
         let samples = bytes[at..].iter().step_by(stride);
@@ -32,8 +32,8 @@ pub fn resize(picture: &RgbImage, width: usize, height: usize, kernel: Kernel) -
         (sum + 0.5).clamp(0.0, 255.0) as u8
     }
     let (from_width, from_height) = (picture.width() as usize, picture.height() as usize);
-    let across = windows(from_width, width, kernel);
-    let down = windows(from_height, height, kernel);
+    let across = windows(from_width, width, filter);
+    let down = windows(from_height, height, filter);
     let mut middle = Vec::with_capacity(from_height * width * 3);
     for row in picture.as_raw().chunks_exact(from_width * 3) {
         for Window { start, weights } in &across {
@@ -58,7 +58,7 @@ pub fn siglip(pictures: &[RgbImage], size: usize, device: &Device) -> Result<Ten
     check(pictures)?;
     let mut pixels = Vec::with_capacity(pictures.len() * 3 * size * size);
     for picture in pictures {
-        let picture = resize(picture, size, size, Kernel::Bicubic);
+        let picture = resize(picture, size, size, Filter::Bicubic);
         for channel in 0..3 {
             pixels.extend(picture.as_raw().iter().skip(channel).step_by(3).map(|&byte| normalise(byte)));
         }
@@ -116,7 +116,7 @@ pub fn naflex(
     let (line, inputs) = (patch_size * 3, patch_size * patch_size * 3);
     let mut pixels = Vec::with_capacity(pictures.len() * length * inputs);
     for (i, (picture, &[rows, columns])) in pictures.iter().zip(&shapes).enumerate() {
-        let picture = resize(picture, columns * patch_size, rows * patch_size, Kernel::Bilinear);
+        let picture = resize(picture, columns * patch_size, rows * patch_size, Filter::Bilinear);
         for (row, column) in (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))) {
             for y in row * patch_size..(row + 1) * patch_size {
                 let at = (y * columns + column) * line;
@@ -167,15 +167,15 @@ mod tests {
     #[test]
     fn resizing_by_hand() {
         let ramp = RgbImage::from_fn(2, 1, |x, _| Rgb([x as u8 * 200, 40, 0]));
-        let wide = resize(&ramp, 4, 3, Kernel::Bilinear);
+        let wide = resize(&ramp, 4, 3, Filter::Bilinear);
         let row: Vec<u8> = (0..4).map(|x| wide.get_pixel(x, 2)[0]).collect();
         assert_eq!(row, [0, 50, 150, 200]);
         assert!(wide.pixels().all(|p| p[1] == 40 && p[2] == 0));
         // Bicubic at centre 0.25: distances 0.25 and 1.25 weigh 0.8671875 and -0.0703125.
-        let wide = resize(&ramp, 4, 1, Kernel::Bicubic);
+        let wide = resize(&ramp, 4, 1, Filter::Bicubic);
         let right = 200.0 * 0.867_187_5 / (0.867_187_5 - 0.070_312_5);
         assert_eq!([wide.get_pixel(0, 0)[0], wide.get_pixel(3, 0)[0]], [0, f64::round(right) as u8]);
-        let same = resize(&wide, 4, 1, Kernel::Bicubic);
+        let same = resize(&wide, 4, 1, Filter::Bicubic);
         assert_eq!(same, wide);
     }
 

@@ -1,11 +1,12 @@
 //! Grouped-query attention over segments: blocks of query rows against the span of keys that they see, so that
 //! causal rows cost half; the backward pass computes the scores again rather than keep them.
 
-use super::View;
-use super::matmul::{Mat, MatMut, matmul_serial};
+use super::matmul::matmul_serial;
+use super::matrix::{Mat, MatMut};
 use super::threads::{self, Shared};
 use super::vector::{dot, softmax, vectorised};
-use crate::ops::{AttentionRows, extension::Kernel};
+use crate::ops::attention_rows::AttentionRows;
+use crate::ops::fused::{FusedOp, View};
 use std::{ops::Range, sync::Arc};
 
 /// Query rows worked on at a time.
@@ -92,7 +93,7 @@ impl Attention {
     }
 }
 
-impl Kernel<3> for Attention {
+impl FusedOp<3> for Attention {
     fn forward(&self, [q, k, v]: [View; 3]) -> (Vec<f32>, Vec<usize>) {
         let sizes = self.sizes(q, k);
         let Sizes { heads, kv_heads, width } = sizes;

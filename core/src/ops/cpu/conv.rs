@@ -9,10 +9,13 @@
 //! The gradient of the image is the same product with the kernel turned around, once for each plane; the gradient of
 //! the kernel multiplies each shifted plane, transposed, with the gradient of the result.
 
-use super::linear::column_sums;
-use super::planes::{Place, Planes, Taps};
-use super::{View, threads, unwritten, vector};
-use crate::ops::extension::Kernel;
+use super::memory::unwritten;
+use super::place::Place;
+use super::planes::{Planes, Taps};
+use super::sums::column_sums;
+use super::threads;
+use super::vector;
+use crate::ops::fused::{FusedOp, View};
 
 /// See [`crate::ops::conv::conv2d`]. Inputs: `x`, `weight`, `bias`.
 #[derive(Clone, Copy, Debug)]
@@ -129,7 +132,7 @@ impl Conv2d {
     }
 }
 
-impl Kernel<3> for Conv2d {
+impl FusedOp<3> for Conv2d {
     fn forward(&self, [x, weight, bias]: [View; 3]) -> (Vec<f32>, Vec<usize>) {
         let sizes = self.sizes(x.shape, weight.shape);
         let &Sizes { batch, result: [rows, columns], c_in, c_out, k, .. } = &sizes;
@@ -261,7 +264,7 @@ impl UpsampleConv2d {
     }
 }
 
-impl Kernel<3> for UpsampleConv2d {
+impl FusedOp<3> for UpsampleConv2d {
     fn forward(&self, [x, weight, bias]: [View; 3]) -> (Vec<f32>, Vec<usize>) {
         let sizes = Self::sizes(x.shape, weight.shape);
         let &Sizes { batch, result: [rows, columns], c_in, c_out, .. } = &sizes;

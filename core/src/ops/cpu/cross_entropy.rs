@@ -1,8 +1,8 @@
 //! Cross entropy of rows of logits with one class each.
 
+use super::threads::{self, rows_per_task};
 use super::vector::{exp, max, softmax, vectorised};
-use super::{View, rows_per_task, threads};
-use crate::ops::extension::Kernel;
+use crate::ops::fused::{FusedOp, View};
 
 /// See [`crate::ops::cross_entropy`]. Input: `logits`.
 #[derive(Clone, Debug)]
@@ -11,7 +11,7 @@ pub struct CrossEntropy {
     pub targets: Vec<u32>,
 }
 
-impl Kernel<1> for CrossEntropy {
+impl FusedOp<1> for CrossEntropy {
     fn forward(&self, [logits]: [View; 1]) -> (Vec<f32>, Vec<usize>) {
         let (rows, classes) = (logits.rows(), logits.width());
         let mut losses = vec![0.0; rows];

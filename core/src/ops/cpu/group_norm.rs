@@ -1,10 +1,10 @@
 //! Group normalisation of channels-last images, with or without the swish that follows it in residual blocks.
 
-use super::linear::add_rows;
-use super::threads::{self, Shared};
+use super::memory::unwritten;
+use super::sums::add_rows;
+use super::threads::{self, Shared, rows_per_task};
 use super::vector::{self, sigmoid, vectorised};
-use super::{View, rows_per_task, unwritten};
-use crate::ops::extension::Kernel;
+use crate::ops::fused::{FusedOp, View};
 use std::ops::Range;
 
 /// See [`crate::ops::conv::group_norm`]. Inputs: `x`, `weight`, `bias`.
@@ -107,7 +107,7 @@ impl GroupNorm {
     }
 }
 
-impl Kernel<3> for GroupNorm {
+impl FusedOp<3> for GroupNorm {
     fn forward(&self, [x, weight, bias]: [View; 3]) -> (Vec<f32>, Vec<usize>) {
         let channels = x.width();
         let Statistics { mean, scale } = self.statistics(&x);

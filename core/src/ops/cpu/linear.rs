@@ -1,14 +1,17 @@
 //! `y = x wᵀ + b`.
 
-use super::matmul::{Mat, matmul};
-use super::{View, rows_per_task, threads, unwritten, vector};
-use crate::ops::extension::Kernel;
+use super::matmul::matmul;
+use super::matrix::Mat;
+use super::memory::unwritten;
+use super::sums::column_sums;
+use super::threads::{self, rows_per_task};
+use crate::ops::fused::{FusedOp, View};
 
 /// See [`crate::ops::linear`]. Two inputs, `x` and `weight`, or a third, `bias`.
 #[derive(Clone, Copy, Debug)]
 pub struct Linear;
 
-impl Kernel<2> for Linear {
+impl FusedOp<2> for Linear {
     fn forward(&self, [x, weight]: [View; 2]) -> (Vec<f32>, Vec<usize>) {
         forward(x, weight, None)
     }
@@ -18,7 +21,7 @@ impl Kernel<2> for Linear {
     }
 }
 
-impl Kernel<3> for Linear {
+impl FusedOp<3> for Linear {
     fn forward(&self, [x, weight, bias]: [View; 3]) -> (Vec<f32>, Vec<usize>) {
         forward(x, weight, Some(bias.data))
     }
@@ -66,28 +69,4 @@ fn backward(x: View, weight: View, grad: &[f32], wanted: [bool; 2]) -> [Option<V
         wanted[0].then(|| product(grad, Mat::new(weight.data, outputs, inputs))),
         wanted[1].then(|| product(grad.t(), Mat::new(x.data, rows, inputs))),
     ]
-}
-
-/// The sums of the columns of a matrix with rows of `width`.
-pub fn column_sums(data: &[f32], width: usize) -> Vec<f32> {
-    if data.is_empty() {
-        return vec![0.0; width];
-    }
-    let per_task = rows_per_task(data.len() / width, width) * width;
-    let mut partial = vec![0.0; data.len().div_ceil(per_task) * width];
-    threads::for_each_chunk(&mut partial, width, |task, sums| {
-        let rows = &data[task * per_task..data.len().min((task + 1) * per_task)];
-        vector::vectorised(
-            #[inline(always)]
-            || rows.chunks_exact(width).for_each(|row| vector::add(sums, row)),
-        );
-    });
-    add_rows(&partial, width)
-}
-
-/// The sums of the columns of a few rows.
-pub fn add_rows(data: &[f32], width: usize) -> Vec<f32> {
-    let mut sums = vec![0.0; width];
-    data.chunks_exact(width).for_each(|row| vector::add(&mut sums, row));
-    sums
 }

@@ -1,7 +1,9 @@
 //! Matrix products on the CPU: `f32` through the crate `gemm`, `bf16` operands with `f32` sums (`bf16`) where the
 //! processor has them.
 
-use super::{bf16, threads};
+use super::bf16;
+use super::matrix::{Mat, MatMut};
+use super::threads;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static BF16: AtomicBool = AtomicBool::new(false);
@@ -23,46 +25,6 @@ pub fn set_matmul_precision(precision: MatmulPrecision) {
 /// The precision in force: what [`set_matmul_precision`] asked for, if this processor has it.
 pub fn matmul_precision() -> MatmulPrecision {
     if BF16.load(Ordering::Relaxed) { MatmulPrecision::Bf16 } else { MatmulPrecision::F32 }
-}
-
-/// A borrowed matrix; one of the two strides is 1.
-#[derive(Clone, Copy)]
-pub struct Mat<'a> {
-    pub data: &'a [f32],
-    pub rows: usize,
-    pub cols: usize,
-    pub row_stride: usize,
-    pub col_stride: usize,
-}
-
-impl<'a> Mat<'a> {
-    /// A row-major matrix, rows one after another.
-    pub fn new(data: &'a [f32], rows: usize, cols: usize) -> Self {
-        Self::strided(data, rows, cols, cols)
-    }
-
-    /// A row-major matrix whose rows start `row_stride` items apart.
-    pub fn strided(data: &'a [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
-        assert!(rows == 0 || cols == 0 || (rows - 1) * row_stride + cols <= data.len());
-        Self { data, rows, cols, row_stride, col_stride: 1 }
-    }
-
-    /// The transpose; nothing moves.
-    pub fn t(self) -> Self {
-        Self {
-            rows: self.cols,
-            cols: self.rows,
-            row_stride: self.col_stride,
-            col_stride: self.row_stride,
-            ..self
-        }
-    }
-}
-
-/// A row-major matrix to write, rows `row_stride` items apart.
-pub struct MatMut<'a> {
-    pub data: &'a mut [f32],
-    pub row_stride: usize,
 }
 
 /// `c = a b`, or `c += a b`, on all threads.

@@ -1,9 +1,10 @@
 //! Normalisation of rows: root mean square, and mean and variance.
 
-use super::linear::add_rows;
+use super::memory::unwritten;
+use super::sums::add_rows;
+use super::threads::{self, rows_per_task};
 use super::vector::{dot, sum, vectorised};
-use super::{View, rows_per_task, threads, unwritten};
-use crate::ops::extension::Kernel;
+use crate::ops::fused::{FusedOp, View};
 
 /// See [`crate::ops::rms_norm`]. Inputs: `x`, `weight`.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +20,7 @@ impl RmsNorm {
     }
 }
 
-impl Kernel<2> for RmsNorm {
+impl FusedOp<2> for RmsNorm {
     fn forward(&self, [x, weight]: [View; 2]) -> (Vec<f32>, Vec<usize>) {
         let y = map_rows(x, |x, y| {
             let scale = self.scale(x);
@@ -75,7 +76,7 @@ impl LayerNorm {
     }
 }
 
-impl Kernel<3> for LayerNorm {
+impl FusedOp<3> for LayerNorm {
     fn forward(&self, [x, weight, bias]: [View; 3]) -> (Vec<f32>, Vec<usize>) {
         let y = map_rows(x, |x, y| {
             self.normalise(x, y);

@@ -1,50 +1,16 @@
 //! Images on zero-padded grids, so that a tap of a kernel is the same rows shifted by a fixed number, and their products
 //! with kernels and with one another.
 
-use super::linear::add_rows;
-use super::matmul::{Mat, MatMut, MatmulPrecision, matmul_precision, matmul_serial};
+use super::bf16;
+use super::matmul::{MatmulPrecision, matmul_precision, matmul_serial};
+use super::matrix::{Mat, MatMut};
+use super::memory::unwritten;
+use super::place::{Pixels, Place};
 use super::registers::{COLUMNS, Item, Pair, Product, ROWS, Sums};
+use super::sums::add_rows;
 use super::threads::{self, Shared};
 use super::vector::{self, vectorised};
-use super::{bf16, unwritten};
 use std::ops::Range;
-
-/// Where cell `[i, j]` of a plane lies in an image: pixel `stride [i, j] + start`, if there is one.
-#[derive(Clone, Copy)]
-pub struct Place {
-    pub stride: usize,
-    pub start: [isize; 2],
-    /// Rows and columns of the image.
-    pub size: [usize; 2],
-}
-
-impl Place {
-    /// The pixel of `cell` along `axis`.
-    fn pixel(&self, axis: usize, cell: usize) -> Option<usize> {
-        let at = (self.stride * cell) as isize + self.start[axis];
-        (0..self.size[axis] as isize).contains(&at).then_some(at as usize)
-    }
-
-    /// Which of `grid` cells along `axis` have a pixel.
-    fn cells(&self, axis: usize, grid: usize) -> Range<usize> {
-        let first = (0..grid).find(|&cell| self.pixel(axis, cell).is_some()).unwrap_or(grid);
-        first..(first..grid).find(|&cell| self.pixel(axis, cell).is_none()).unwrap_or(grid)
-    }
-
-    /// A place for each remainder of rows and columns by the stride, row-major: together they have every pixel.
-    pub fn phases(self) -> Vec<Self> {
-        let ([row, column], stride) = (self.start, self.stride as isize);
-        let phase = |p: isize| Self { start: [row + p / stride, column + p % stride], ..self };
-        (0..stride * stride).map(phase).collect()
-    }
-}
-
-/// Pixels for some cells of a grid row: the first, and every `step`th after it.
-pub struct Pixels<'a> {
-    pub cells: Range<usize>,
-    pub pixels: &'a [f32],
-    pub step: usize,
-}
 
 /// Images on grids, channels last, one plane after another.
 pub struct Planes {
@@ -519,7 +485,8 @@ fn copy(to: &mut [f32], from: &[f32]) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Place, Planes, Taps, Values};
+    use super::{Planes, Taps, Values};
+    use crate::ops::cpu::place::Place;
 
     /// Numbers of size 1, and their zero-padded images of `size` on `grid`s with one row and column before them.
     fn planes(batch: usize, channels: usize, size: [usize; 2], reach: usize) -> Planes {

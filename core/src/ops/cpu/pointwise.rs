@@ -1,14 +1,15 @@
 //! Activations and the rotary embedding.
 
+use super::memory::unwritten;
+use super::threads::{self, rows_per_task};
 use super::vector::{sigmoid, vectorised};
-use super::{View, rows_per_task, threads, unwritten};
-use crate::ops::extension::Kernel;
+use crate::ops::fused::{FusedOp, View};
 
 /// See [`crate::ops::swiglu`]. Inputs: `gate`, `up`.
 #[derive(Clone, Copy, Debug)]
 pub struct SwiGlu;
 
-impl Kernel<2> for SwiGlu {
+impl FusedOp<2> for SwiGlu {
     fn forward(&self, [gate, up]: [View; 2]) -> (Vec<f32>, Vec<usize>) {
         // SAFETY: every value is written below.
         let mut y = unsafe { unwritten(gate.data.len()) };
@@ -84,7 +85,7 @@ impl GeluTanh {
     }
 }
 
-impl Kernel<1> for GeluTanh {
+impl FusedOp<1> for GeluTanh {
     /// `x σ(z)` with `z = 2 √(2/π) (x + 0.044715 x³)`.
     fn forward(&self, [x]: [View; 1]) -> (Vec<f32>, Vec<usize>) {
         let y = Self::map(
@@ -120,7 +121,7 @@ impl Kernel<1> for GeluTanh {
 #[derive(Clone, Copy, Debug)]
 pub struct Rope;
 
-impl Kernel<3> for Rope {
+impl FusedOp<3> for Rope {
     fn forward(&self, [x, cos, sin]: [View; 3]) -> (Vec<f32>, Vec<usize>) {
         (rotate(x.data, x.shape, cos.data, sin.data, 1.0), x.shape.to_vec())
     }

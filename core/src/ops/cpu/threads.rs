@@ -51,6 +51,11 @@ pub fn count() -> usize {
     1
 }
 
+/// How many of `rows` rows one task takes: some tasks for each thread, none of them tiny.
+pub fn rows_per_task(rows: usize, width: usize) -> usize {
+    rows.div_ceil(4 * count()).max(4096 / width.max(1)).max(1)
+}
+
 /// A pointer that tasks share; each task writes a part that no other task touches.
 #[derive(Clone, Copy)]
 pub struct Shared<T>(*mut T);

@@ -1,13 +1,14 @@
 //! Nearest-neighbour enlargement.
 
-use super::{View, threads, unwritten, vector};
-use crate::ops::extension::Kernel;
+use super::memory::unwritten;
+use super::{threads, vector};
+use crate::ops::fused::{FusedOp, View};
 
 /// See [`crate::ops::conv::upsample2`]. Input: `x`.
 #[derive(Clone, Copy, Debug)]
 pub struct Upsample2;
 
-impl Kernel<1> for Upsample2 {
+impl FusedOp<1> for Upsample2 {
     fn forward(&self, [x]: [View; 1]) -> (Vec<f32>, Vec<usize>) {
         let &[batch, height, width, channels] = x.shape else {
             panic!("upsample2 wants four dimensions, got {:?}", x.shape)

@@ -18,7 +18,7 @@ use unigen_shaders::{Shader, WORKGROUPS_IN_A_ROW};
 pub fn dense<const D: usize, K: Basic>(tensor: Tensor<D, K>) -> Buffer {
     match tensor.into_dispatch().kind {
         DispatchTensorKind::Cube(BackendTensor::Float(tensor) | BackendTensor::Int(tensor)) => tensor.into(),
-        other => panic!("a GPU kernel was given {other:?}"),
+        other => panic!("a shader was given {other:?}"),
     }
 }
 
@@ -71,7 +71,7 @@ impl<const D: usize, K: Basic> From<Buffer> for Tensor<D, K> {
 
 /// A launch in the making.
 pub struct Launch<'a> {
-    kernel: Kernel,
+    shader: CompiledShader,
     buffers: Vec<&'a Buffer>,
     numbers: Vec<u32>,
 }
@@ -79,12 +79,16 @@ pub struct Launch<'a> {
 impl<'a> Launch<'a> {
     /// A launch of `shader`.
     pub fn new(shader: &'static Shader) -> Self {
-        Self { kernel: Kernel { shader, constants: Vec::new() }, buffers: Vec::new(), numbers: Vec::new() }
+        Self {
+            shader: CompiledShader { shader, constants: Vec::new() },
+            buffers: Vec::new(),
+            numbers: Vec::new(),
+        }
     }
 
     /// Values for the shader's constants; each set of values is compiled for itself.
     pub fn constants<const N: usize>(mut self, values: [usize; N]) -> Self {
-        self.kernel.constants.extend(values.map(|value| value as u32));
+        self.shader.constants.extend(values.map(|value| value as u32));
         self
     }
 
@@ -108,7 +112,7 @@ impl<'a> Launch<'a> {
 
     /// Starts one invocation an item of a list.
     pub fn list(self, items: usize) {
-        let size = self.kernel.shader.workgroup[0] as usize;
+        let size = self.shader.shader.workgroup[0] as usize;
         self.workgroups_list(items.div_ceil(size));
     }
 
@@ -120,7 +124,7 @@ impl<'a> Launch<'a> {
 
     /// Starts so many workgroups in x and y.
     pub fn workgroups(self, [x, y]: [usize; 2]) {
-        let Self { kernel, buffers, numbers } = self;
+        let Self { shader, buffers, numbers } = self;
         let Some(client) = buffers.first().map(|buffer| &buffer.0.client) else { return };
         // A uniform buffer is a whole number of vectors of four words.
         let words = numbers.len().next_multiple_of(4);
@@ -129,24 +133,24 @@ impl<'a> Launch<'a> {
         let arguments = KernelArguments::new()
             .with_buffers(buffers.iter().map(|buffer| buffer.0.handle.clone().binding()).collect())
             .with_info(MetadataBindingInfo::custom(packed));
-        client.launch(Box::new(kernel), CubeCount::Static(x as u32, y as u32, 1), arguments);
+        client.launch(Box::new(shader), CubeCount::Static(x as u32, y as u32, 1), arguments);
     }
 }
 
 /// A shader as burn's runtime takes kernels.
-struct Kernel {
+struct CompiledShader {
     shader: &'static Shader,
     constants: Vec<u32>,
 }
 
-impl Kernel {
+impl CompiledShader {
     fn dim(&self) -> CubeDim {
         let [x, y, z] = self.shader.workgroup;
         CubeDim::new_3d(x, y, z)
     }
 }
 
-impl KernelMetadata for Kernel {
+impl KernelMetadata for CompiledShader {
     fn name(&self) -> &'static str {
         self.shader.name
     }
@@ -162,7 +166,7 @@ impl KernelMetadata for Kernel {
     }
 }
 
-impl CubeKernel for Kernel {
+impl CubeKernel for CompiledShader {
     /// An empty body: [`source`](CubeKernel::source) stands in for what would be compiled from it.
     fn define(&self) -> KernelDefinition {
         let settings = KernelSettings::new(self.dim().into(), ExecutionMode::Unchecked, AddressType::U32);

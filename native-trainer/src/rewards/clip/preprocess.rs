@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use burn::tensor::{Device, Tensor, TensorData};
 use image::{RgbImage, imageops};
 use serde_json::Value;
-use unigen_core::vision::{positions::Kernel, preprocess::resize};
+use unigen_core::vision::{positions::Filter, preprocess::resize};
 
 /// How a picture that is not square becomes so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +65,7 @@ impl Preprocess {
             Framing::Crop => side * self.size / fitted,
             Framing::Pad => (2 * side * self.size + fitted) / (2 * fitted),
         };
-        let picture = resize(picture, side(width).max(1), side(height).max(1), Kernel::Bicubic);
+        let picture = resize(picture, side(width).max(1), side(height).max(1), Filter::Bicubic);
         let size = self.size as i64;
         let (left, top) = ((size - i64::from(picture.width())) / 2, (size - i64::from(picture.height())) / 2);
         let mut square = RgbImage::new(self.size as u32, self.size as u32);

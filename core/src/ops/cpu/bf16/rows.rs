@@ -1,7 +1,8 @@
 //! The products of a convolution in `bf16` on the tile unit, see `planes`: rows that are multiplied where they lie.
 
-use super::tiles::{Line, Operand, Side, TILE, mask, round_pair, transpose, with_scratch, with_unit};
-use crate::ops::cpu::planes::Pixels;
+use super::pack::{Line, Operand, Side, TILE, mask, round_pair, transpose, with_scratch};
+use super::unit::with_unit;
+use crate::ops::cpu::place::Pixels;
 use crate::ops::cpu::threads;
 use crate::ops::cpu::vector;
 use std::arch::asm;

@@ -1,8 +1,6 @@
-//! How fused kernels reach burn: one backend extension that runs any [`Kernel`] on the CPU device; its
-//! gradients are in `autodiff`.
+//! Fused operations of the CPU device: a backend extension of burn runs any [`FusedOp`]; `autodiff` records its gradients.
 
-use super::cpu::View;
-use super::kernel_ops::kernel_ops;
+use super::backend_ops::backend_ops;
 use burn::backend::{
     Backend, Dispatch, DispatchDevice, DispatchTensor, Flex, backend_extension, tensor::FloatTensor,
 };
@@ -13,39 +11,60 @@ use std::sync::Arc;
 /// The tensor of burn's CPU device.
 pub type CpuTensor = FloatTensor<Flex>;
 
+/// A dense tensor as operations see it.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// The values, last dimension fastest.
+    pub data: &'a [f32],
+    /// The sizes of the dimensions.
+    pub shape: &'a [usize],
+}
+
+impl View<'_> {
+    /// The size of the last dimension.
+    pub fn width(&self) -> usize {
+        self.shape.last().copied().unwrap_or(1)
+    }
+
+    /// How many rows of [`Self::width`] there are.
+    pub fn rows(&self) -> usize {
+        self.shape.iter().rev().skip(1).product()
+    }
+}
+
 /// A differentiable function of `N` dense `f32` tensors to one.
-pub trait Kernel<const N: usize>: Debug + Send + Sync + 'static {
+pub trait FusedOp<const N: usize>: Debug + Send + Sync + 'static {
     /// The values and the shape of the result.
     fn forward(&self, inputs: [View; N]) -> (Vec<f32>, Vec<usize>);
 
-    /// Whether it is so cheap that training with gradient checkpointing runs it again in the backward pass rather than keep
-    /// its result.
+    /// Whether training with gradient checkpointing runs the operation again in the backward pass instead of keeping its
+    /// result.
     fn cheap(&self) -> bool {
         false
     }
 
-    /// The gradients of the inputs, given that of the result; only the `wanted` ones are looked at.
+    /// The gradients of the inputs, given the gradient of the result. Only those `wanted` are used.
     fn backward(&self, inputs: [View; N], grad: &[f32], wanted: [bool; N]) -> [Option<Vec<f32>>; N];
 }
 
-kernel_ops!(Flex);
+backend_ops!(Flex, FusedOp, FusedOps);
 
-/// The result of `kernel` on tensors of any layout.
-pub fn run<const N: usize>(inputs: [CpuTensor; N], kernel: &dyn Kernel<N>) -> CpuTensor {
+/// The result of `op` on tensors of any layout.
+pub fn run<const N: usize>(inputs: [CpuTensor; N], op: &dyn FusedOp<N>) -> CpuTensor {
     let inputs = inputs.map(dense);
-    let (values, shape) = kernel.forward(inputs.each_ref().map(view));
+    let (values, shape) = op.forward(inputs.each_ref().map(view));
     CpuTensor::from_data(TensorData::new(values, shape))
 }
 
-/// The gradients of `kernel`, shaped like its inputs.
+/// The gradients of `op`, shaped like its inputs.
 pub fn differentiate<const N: usize>(
     inputs: [CpuTensor; N],
     grad: CpuTensor,
     wanted: [bool; N],
-    kernel: &dyn Kernel<N>,
+    op: &dyn FusedOp<N>,
 ) -> [Option<CpuTensor>; N] {
     let (inputs, grad) = (inputs.map(dense), dense(grad));
-    let grads = kernel.backward(inputs.each_ref().map(view), view(&grad).data, wanted);
+    let grads = op.backward(inputs.each_ref().map(view), view(&grad).data, wanted);
     let mut inputs = inputs.iter();
     grads.map(|values| {
         let shape = inputs.next().map(|input| view(input).shape.to_vec());
@@ -53,7 +72,7 @@ pub fn differentiate<const N: usize>(
     })
 }
 
-/// The tensor itself where its items lie in order, else a copy.
+/// The tensor itself if its items lie in order, otherwise a copy.
 fn dense(tensor: CpuTensor) -> CpuTensor {
     if tensor.as_slice::<f32>().is_some() { tensor } else { tensor.to_contiguous() }
 }
@@ -64,11 +83,8 @@ fn view(tensor: &CpuTensor) -> View<'_> {
     View { data: &tensor.storage()[start..start + shape.iter().product::<usize>()], shape }
 }
 
-/// Whether kernels are to take `x`: it lies on the CPU device, in `f32`.
+/// Whether fused operations take `x`: it lies on the CPU device, in `f32`.
 pub fn on_cpu<const D: usize>(x: &Tensor<D>) -> bool {
-    if !super::kernels_on() {
-        return false;
-    }
     let device = x.device().without_autodiff();
     #[allow(irrefutable_let_patterns, reason = "the only device of some builds")]
     let flex = matches!(device.as_dispatch(), DispatchDevice::Flex(_));

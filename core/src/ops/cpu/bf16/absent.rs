@@ -1,0 +1,48 @@
+//! Stands in where no processor multiplies `bf16`: nothing here is reached.
+
+use crate::ops::cpu::matrix::{Mat, MatMut};
+use crate::ops::cpu::place::Pixels;
+use std::convert::Infallible;
+use std::ops::Range;
+
+pub fn available() -> bool {
+    false
+}
+
+pub fn has_tile_unit() -> bool {
+    false
+}
+
+pub fn matmul(_: Mat, _: Mat, _: MatMut, _: bool, _: bool) {
+    unreachable!("guarded by available()")
+}
+
+/// Never made, as there are no `bf16` products.
+pub struct Rows(Infallible);
+
+impl Rows {
+    pub fn fill<'a>(
+        _: usize,
+        _: usize,
+        _: usize,
+        _: usize,
+        _: impl Fn(usize) -> Option<Pixels<'a>> + Sync + Send,
+    ) -> Self {
+        unreachable!("guarded by available()")
+    }
+
+    pub fn correlate(
+        &self,
+        _: usize,
+        _: &[usize],
+        _: &[f32],
+        _: usize,
+        _: &(impl Fn(usize, Range<usize>, &[f32]) + Sync),
+    ) {
+        match self.0 {}
+    }
+
+    pub fn outer(&self, _: usize, _: &[usize], _: usize, _: &Self, _: usize) -> Vec<f32> {
+        match self.0 {}
+    }
+}
