@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use unigen_core::ops::sample::{Sampler, sample_draw, sample_keep};
 use unigen_core::ops::{self, AttentionRows, portable};
+use unigen_core::precision::MatmulPrecision::F32;
 
 /// Calls in a chain, whose end alone is waited for.
 const RUNS: usize = 4;
@@ -49,13 +50,13 @@ fn main() {
         let (x, w) = (random([rows, inputs]), random([outputs, inputs]));
         let flops = 2 * rows * inputs * outputs;
         let name = format!("linear {rows} x {inputs} -> {outputs}");
-        let shader = || ops::linear(x.clone(), w.clone(), None);
+        let shader = || ops::linear(x.clone(), w.clone(), None, F32);
         let burn = || portable::linear(x.clone(), w.clone(), None);
         compare(&name, flops, ("burn", burn), ("shader", shader));
         if ops::multiplies_halves(inputs, &device) {
             let halves = w.to_data().convert::<f16>();
             let halves = Tensor::<2>::from_data(halves, (&device, DType::F16));
-            let half = || ops::linear(x.clone(), halves.clone(), None);
+            let half = || ops::linear(x.clone(), halves.clone(), None, F32);
             compare(&format!("{name}, weights"), flops, ("f32", shader), ("f16", half));
         }
     }
@@ -65,7 +66,7 @@ fn main() {
         "conv2d 48 x 48, 3 x 3, 64 -> 64",
         2 * 48 * 48 * 64 * 64 * 9,
         ("burn", || portable::conv2d(x.clone(), w.clone(), b.clone(), 1, [1; 4])),
-        ("shader", || ops::conv::conv2d(x.clone(), w.clone(), b.clone(), 1, [1; 4])),
+        ("shader", || ops::conv::conv2d(x.clone(), w.clone(), b.clone(), 1, [1; 4], F32)),
     );
     let (x, w) = (random([292, 256]), random([1, 256]).reshape([256]));
     compare(
@@ -118,7 +119,7 @@ fn main() {
         "attention 2 x 146 rows over 176 and 154 keys, 4 heads of 64",
         flops,
         ("burn", || portable::attention(q.clone(), k.clone(), v.clone(), &layout)),
-        ("shader", || ops::attention(q.clone(), k.clone(), v.clone(), layout.clone())),
+        ("shader", || ops::attention(q.clone(), k.clone(), v.clone(), layout.clone(), F32)),
     );
 
     let (groups, tokens) = (vec![7, 6], 144);

@@ -16,6 +16,7 @@ pub mod nn;
 pub mod ops;
 pub mod philox;
 pub mod picture;
+pub mod precision;
 pub mod sampling;
 pub mod sequence;
 pub mod text;

@@ -3,6 +3,7 @@
 use crate::config::ModelConfig;
 use crate::decoder::{Decoder, init_std};
 use crate::nn::{Linear, normal};
+use crate::precision::MatmulPrecision;
 use crate::vision::Projector;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor};
@@ -63,6 +64,11 @@ impl UniGen {
     /// The model with its adapters, if it has any, added to the weights.
     pub fn merged(self) -> Self {
         Self { llm: self.llm.map_linears(Linear::merged), ..self }
+    }
+
+    /// The precision of its matrix products.
+    pub fn precision(&self) -> MatmulPrecision {
+        self.llm.precision()
     }
 
     /// Sizes.

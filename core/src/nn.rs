@@ -1,6 +1,7 @@
 //! The layers that all models share, with the parameter names and layouts of published PyTorch checkpoints.
 
 use crate::ops;
+use crate::precision::MatmulPrecision;
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Distribution, Int, Tensor};
 
@@ -38,6 +39,8 @@ pub struct Linear {
     pub bias: Option<Param<Tensor<1>>>,
     /// A change of the weight that is trained in its place.
     pub adapter: Option<Adapter>,
+    /// Of the layer's products.
+    pub precision: MatmulPrecision,
 }
 
 /// A change of a weight by a product of two small matrices (LoRA, Hu et al., arXiv 2106.09685): `ΔW = α / r · B A`.
@@ -56,14 +59,15 @@ impl Linear {
     /// A layer with normal weights of deviation `std` and, where asked for, zero bias.
     pub fn new(inputs: usize, outputs: usize, bias: bool, std: f64, device: &Device) -> Self {
         let (weight, bias) = (normal([outputs, inputs], std, device), bias.then(|| zeros([outputs], device)));
-        Self { weight, bias, adapter: None }
+        Self { weight, bias, adapter: None, precision: MatmulPrecision::F32 }
     }
 
     /// `[.., inputs]` → `[.., outputs]`
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        let linear = |x| ops::linear(x, self.weight.val(), self.bias.as_ref().map(Param::val));
+        let bias = self.bias.as_ref().map(Param::val);
+        let linear = |x| ops::linear(x, self.weight.val(), bias, self.precision);
         match &self.adapter {
-            Some(adapter) => linear(x.clone()) + adapter.forward(x),
+            Some(adapter) => linear(x.clone()) + adapter.forward(x, self.precision),
             None => linear(x),
         }
     }
@@ -87,14 +91,15 @@ impl Linear {
             }
             None => self.weight,
         };
-        Self { weight, bias: self.bias, adapter: None }
+        Self { weight, bias: self.bias, adapter: None, precision: self.precision }
     }
 }
 
 impl Adapter {
     /// `[.., inputs]` → `[.., outputs]`
-    fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        ops::linear(ops::linear(x, self.down.val(), None), self.up.val(), None) * self.scale
+    fn forward<const D: usize>(&self, x: Tensor<D>, precision: MatmulPrecision) -> Tensor<D> {
+        let low = ops::linear(x, self.down.val(), None, precision);
+        ops::linear(low, self.up.val(), None, precision) * self.scale
     }
 }
 

@@ -1,15 +1,11 @@
-//! Every kernel against its portable twin, forward and backward. In a process of their own, as the precision of
-//! matrix products is the process's.
+//! Every fused operation of the CPU device against its portable twin, forward and backward.
 
 #![cfg(all(feature = "cpu", feature = "train"))]
 
 use burn::tensor::{Device, Distribution, Tensor};
-use std::sync::{Arc, Mutex, PoisonError};
-use unigen_core::ops::cpu::{MatmulPrecision, matmul_precision, set_matmul_precision};
+use std::sync::Arc;
 use unigen_core::ops::{self, AttentionRows, portable};
-
-/// The precision of products is one for the process: tests that rely on it take turns.
-static PRECISION: Mutex<()> = Mutex::new(());
+use unigen_core::precision::MatmulPrecision::{self, Bf16, F32};
 
 fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
     let device = Device::flex().autodiff();
@@ -44,50 +40,52 @@ macro_rules! compare {
     }};
 }
 
-/// Runs `check(tolerance)` with `f32` and, where the processor has it, `bf16` products.
-fn in_both_precisions(check: impl Fn(f32)) {
-    let _turn = PRECISION.lock().unwrap_or_else(PoisonError::into_inner);
-    set_matmul_precision(MatmulPrecision::F32);
-    check(1e-4);
-    set_matmul_precision(MatmulPrecision::Bf16);
-    if matmul_precision() == MatmulPrecision::Bf16 {
-        check(2e-2);
+/// Runs `check(precision, tolerance)` with `f32` and, where the processor has them, `bf16` products.
+fn in_both_precisions(check: impl Fn(MatmulPrecision, f32)) {
+    check(F32, 1e-4);
+    if ops::multiplies_bf16() {
+        check(Bf16, 2e-2);
     }
-    set_matmul_precision(MatmulPrecision::F32);
 }
 
 #[test]
 fn linear_is_its_twin() {
-    in_both_precisions(|tolerance| {
+    in_both_precisions(|precision, tolerance| {
         for [rows, inputs, outputs] in [[1, 1, 1], [3, 5, 7], [70, 33, 129], [180, 256, 96]] {
             let (x, w, b) = (random([2, rows, inputs]), random([outputs, inputs]), random([outputs]));
             let plain = portable::linear(x.clone(), w.clone(), Some(b.clone()));
-            compare!(tolerance, [x, w, b], ops::linear(x.clone(), w.clone(), Some(b.clone())), plain);
+            compare!(
+                tolerance,
+                [x, w, b],
+                ops::linear(x.clone(), w.clone(), Some(b.clone()), precision),
+                plain
+            );
             let x = random([rows, inputs]);
             let plain = portable::linear(x.clone(), w.clone(), None);
-            compare!(tolerance, [x, w], ops::linear(x.clone(), w.clone(), None), plain);
+            compare!(tolerance, [x, w], ops::linear(x.clone(), w.clone(), None, precision), plain);
         }
     });
 }
 
 #[test]
 fn linear_takes_any_layout_and_constants() {
-    let _turn = PRECISION.lock().unwrap_or_else(PoisonError::into_inner);
     let (x, w) = (random([6, 5, 4]), random([3, 6]));
     let turned = || x.clone().narrow(1, 1, 3).swap_dims(0, 2);
     compare!(
         1e-4,
         [x, w],
-        ops::linear(turned(), w.clone(), None),
+        ops::linear(turned(), w.clone(), None, F32),
         portable::linear(turned(), w.clone(), None)
     );
     let constant = w.clone().detach();
-    let (fused, plain) =
-        (ops::linear(turned(), constant.clone(), None), portable::linear(turned(), constant.clone(), None));
+    let (fused, plain) = (
+        ops::linear(turned(), constant.clone(), None, F32),
+        portable::linear(turned(), constant.clone(), None),
+    );
     compare!(1e-4, [x], fused, plain);
     // Without gradients the kernel runs on plain tensors.
     let (x, w) = (turned().inner(), w.inner());
-    assert_close("plain", ops::linear(x.clone(), w.clone(), None), portable::linear(x, w, None), 1e-4);
+    assert_close("plain", ops::linear(x.clone(), w.clone(), None, F32), portable::linear(x, w, None), 1e-4);
 }
 
 #[test]
@@ -144,7 +142,7 @@ fn attention_is_its_twin() {
     mixed.visible[3] = [2, 2];
     // Queries that follow cached keys.
     let cached = AttentionRows::new(vec![[3, 20], [0, 21], [0, 40]], vec![(0..3, 0..21)]);
-    in_both_precisions(|tolerance| {
+    in_both_precisions(|precision, tolerance| {
         for (layout, keys, heads, kv_heads, width) in [
             (AttentionRows::causal(&[1]), 1, 1, 1, 2),
             (AttentionRows::causal(&[5, 3, 70]), 78, 6, 2, 10),
@@ -154,7 +152,7 @@ fn attention_is_its_twin() {
             let q = random([layout.visible.len(), heads, width]);
             let (k, v) = (random([keys, kv_heads, width]), random([keys, kv_heads, width]));
             let plain = portable::attention(q.clone(), k.clone(), v.clone(), &layout);
-            let fused = ops::attention(q.clone(), k.clone(), v.clone(), Arc::new(layout));
+            let fused = ops::attention(q.clone(), k.clone(), v.clone(), Arc::new(layout), precision);
             compare!(tolerance, [q, k, v], fused, plain);
         }
     });
@@ -172,7 +170,7 @@ fn cross_entropy_is_its_twin() {
 
 #[test]
 fn conv2d_is_its_twin() {
-    in_both_precisions(|tolerance| {
+    in_both_precisions(|precision, tolerance| {
         for (batch, [height, width], [c_in, c_out], k, stride, padding) in [
             (1, [1, 1], [1, 1], 1, 2, [0; 4]),
             (2, [5, 7], [3, 4], 3, 1, [1; 4]),
@@ -189,7 +187,7 @@ fn conv2d_is_its_twin() {
             compare!(
                 tolerance,
                 [x, w, b],
-                ops::conv::conv2d(x.clone(), w.clone(), b.clone(), stride, padding),
+                ops::conv::conv2d(x.clone(), w.clone(), b.clone(), stride, padding, precision),
                 plain
             );
         }
@@ -216,7 +214,7 @@ fn group_norm_is_its_twin() {
 
 #[test]
 fn upsample2_conv2d_is_its_twin() {
-    in_both_precisions(|tolerance| {
+    in_both_precisions(|precision, tolerance| {
         for (batch, [height, width], [c_in, c_out]) in
             [(1, [1, 1], [1, 1]), (2, [3, 5], [3, 4]), (3, [12, 10], [33, 40]), (2, [24, 24], [64, 32])]
         {
@@ -224,7 +222,7 @@ fn upsample2_conv2d_is_its_twin() {
             let (w, b) = (random([c_out, c_in, 3, 3]), random([c_out]));
             let large = portable::upsample2(x.clone());
             let plain = portable::conv2d(large, w.clone(), b.clone(), 1, [1; 4]);
-            let fused = ops::conv::upsample2_conv2d(x.clone(), w.clone(), b.clone());
+            let fused = ops::conv::upsample2_conv2d(x.clone(), w.clone(), b.clone(), precision);
             compare!(tolerance, [x, w, b], fused, plain);
         }
     });
@@ -246,18 +244,39 @@ fn there<const D: usize>(x: &Tensor<D>, device: &Device) -> Tensor<D> {
 fn gradient_checkpointing_changes_no_gradient() {
     let (x, square, wide) = (random([6, 16]), random([16, 16]), random([16, 16]));
     let (scale, shift) = (random([16]), random([16]));
-    let run = |device: &Device| {
+    let run = |device: &Device, precision| {
         let [x, square, wide] = [&x, &square, &wide].map(|x| there(x, device));
         let [scale, shift] = [&scale, &shift].map(|x| there(x, device));
         let seen = ops::rms_norm(x.clone(), scale.clone(), 1e-6);
-        let gate = ops::linear(seen.clone(), square.clone(), None);
-        let up = ops::linear(seen, wide.clone(), None);
+        let gate = ops::linear(seen.clone(), square.clone(), None, precision);
+        let up = ops::linear(seen, wide.clone(), None, precision);
         let y = x.clone() + ops::swiglu(gate, up);
         let y = ops::gelu_tanh(ops::layer_norm(y, scale.clone(), shift.clone(), 1e-6));
-        let grads = ops::linear(y, square.clone(), None).square().sum().backward();
+        let grads = ops::linear(y, square.clone(), None, precision).square().sum().backward();
         let of = [x, square, wide].map(|x| x.grad(&grads).unwrap().into_data());
         (of, [scale, shift].map(|x| x.grad(&grads).unwrap().into_data()))
     };
     let device = Device::flex().autodiff();
-    in_both_precisions(|_| assert_eq!(run(&device), run(&device.clone().gradient_checkpointing())));
+    in_both_precisions(|precision, _| {
+        let recomputed = run(&device.clone().gradient_checkpointing(), precision);
+        assert_eq!(run(&device, precision), recomputed);
+    });
+}
+
+/// The precision belongs to the call: it holds in the backward pass, and a call in the other precision on another thread
+/// changes nothing.
+#[test]
+fn each_call_has_its_own_precision() {
+    let (x, w) = (random([40, 64]), random([24, 64]));
+    let run = |precision| {
+        let grads = ops::linear(x.clone(), w.clone(), None, precision).square().sum().backward();
+        [&x, &w].map(|x| x.grad(&grads).unwrap().into_data())
+    };
+    let alone = [run(F32), run(Bf16)];
+    assert_eq!(alone[0] != alone[1], ops::multiplies_bf16());
+    std::thread::scope(|scope| {
+        for (precision, alone) in [F32, Bf16].into_iter().zip(&alone) {
+            scope.spawn(move || (0..20).for_each(|_| assert_eq!(run(precision), *alone)));
+        }
+    });
 }

@@ -10,7 +10,8 @@ use unigen_core::config::{ModelConfig, TokenizerConfig};
 use unigen_core::decoder::Decoder;
 use unigen_core::image_tokenizer::{ImageTokenizer, lfq};
 use unigen_core::model::UniGen;
-use unigen_core::ops::{self, cpu::MatmulPrecision};
+use unigen_core::ops;
+use unigen_core::precision::{MatmulPrecision, WithPrecision};
 use unigen_core::sampling::{Branch, Flow, MaskedDecoding, Order, Path, Prefix, Seeded};
 use unigen_core::sequence::{AttentionLayout, Segment};
 use unigen_core::weights::parameters;
@@ -30,7 +31,7 @@ pub struct Job {
     /// tokenizer.
     pub flops: f64,
     device: Device,
-    step: Box<dyn Fn() -> Result<()>>,
+    step: Box<dyn Fn(MatmulPrecision) -> Result<()>>,
 }
 
 /// One measured training step.
@@ -57,7 +58,8 @@ pub fn decoder(batch: usize, rows: usize, device: &Device) -> Result<Job> {
     };
     let targets: Vec<u32> = ids.iter().map(|&id| id as u32).collect();
     let flops = 6.0 * parameters(&decoder) as f64 * rows as f64;
-    let step = move || {
+    let step = move |precision| {
+        let decoder = decoder.clone().with_precision(precision);
         let x = decoder.embed(Tensor::<1, Int>::from_ints(ids.as_slice(), &device));
         let hidden = decoder.forward(x, &decoder.positions(&places, &device), &layout);
         let loss = ops::cross_entropy(decoder.logits(hidden, 0..config.vocab_size), targets.clone());
@@ -76,7 +78,8 @@ pub fn tokenizer(batch: usize, device: &Device) -> Result<Job> {
     let tokenizer = ImageTokenizer::new(&config, &device)?;
     let images = Tensor::<4>::random([batch, side, side, 3], Distribution::Uniform(-1.0, 1.0), &device);
     let flops = 3.0 * tokenizer_work(&config, side);
-    let step = move || {
+    let step = move |precision| {
+        let tokenizer = tokenizer.clone().with_precision(precision);
         let bits = lfq::straight_through(tokenizer.latent(images.clone()));
         (tokenizer.decode_bits(bits) - images.clone()).square().mean().backward();
         Ok(device.sync()?)
@@ -85,33 +88,23 @@ pub fn tokenizer(batch: usize, device: &Device) -> Result<Job> {
 }
 
 impl Job {
-    /// One step.
-    pub fn step(&self) -> Result<()> {
-        (self.step)()
-    }
-
     /// Times the step in every precision that its device has.
     pub fn measure(&self) -> Result<Vec<TrainingStep>> {
         let mut measured = Vec::new();
-        let precisions = match self.device == Device::flex() {
+        let precisions = match self.device == Device::flex() && ops::multiplies_bf16() {
             true => &[MatmulPrecision::F32, MatmulPrecision::Bf16][..],
             false => &[MatmulPrecision::F32],
         };
         for &precision in precisions {
-            ops::cpu::set_matmul_precision(precision);
-            if ops::cpu::matmul_precision() != precision {
-                continue;
-            }
-            self.step()?;
+            (self.step)(precision)?;
             let (start, mut steps) = (Instant::now(), 0);
             while start.elapsed() < SPAN {
-                self.step()?;
+                (self.step)(precision)?;
                 steps += 1;
             }
             let samples = f64::from(steps) * self.batch as f64 / start.elapsed().as_secs_f64();
             measured.push(TrainingStep { precision, samples, gflops: samples * self.flops / 1e9 });
         }
-        ops::cpu::set_matmul_precision(MatmulPrecision::F32);
         Ok(measured)
     }
 }
@@ -209,11 +202,10 @@ impl fmt::Display for Group {
 /// For fewer than two samples, or more steps than codes.
 pub fn groups(samples: usize, steps: usize) -> Result<Vec<Group>> {
     const DELIMITERS: [u32; 2] = [1, 2];
-    ops::cpu::set_matmul_precision(MatmulPrecision::Bf16);
     let (plain, device) = (Device::flex(), Device::flex().autodiff());
     let config = ModelConfig::preset("nano")?;
     let tokens = config.image_tokens();
-    let trained = UniGen::new(&config, &device);
+    let trained = UniGen::new(&config, &device).with_precision(MatmulPrecision::Bf16);
     let model = trained.valid();
     let sampling = Sampling { samples, steps, ..Sampling::default() };
     // A short prompt; and an instruction with features and codes of a picture.
@@ -267,7 +259,5 @@ pub fn groups(samples: usize, steps: usize) -> Result<Vec<Group>> {
         let update = [timed(&mut || learn(32))?, timed(&mut || learn(1))?];
         Ok(Group { task, prefix: rows, rollout: [together, alone], update })
     });
-    let groups = groups.into_iter().collect();
-    ops::cpu::set_matmul_precision(MatmulPrecision::F32);
-    groups
+    groups.into_iter().collect()
 }

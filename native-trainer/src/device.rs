@@ -1,8 +1,31 @@
-//! Where to compute.
+//! Where to compute, and how.
 
 use anyhow::{Context, Result, ensure};
 use burn::tensor::{Device, DeviceKind, DeviceType};
 use clap::ValueEnum;
+use unigen_core::precision::MatmulPrecision;
+
+/// A device, and the precision of the models on it.
+#[derive(Clone, Debug)]
+pub struct Compute {
+    pub device: Device,
+    /// See [`WithPrecision`](unigen_core::precision::WithPrecision).
+    pub precision: MatmulPrecision,
+}
+
+impl Compute {
+    /// The same without gradients.
+    pub fn without_autodiff(&self) -> Self {
+        Self { device: self.device.clone().without_autodiff(), ..*self }
+    }
+}
+
+/// In `f32`.
+impl From<Device> for Compute {
+    fn from(device: Device) -> Self {
+        Self { device, precision: MatmulPrecision::F32 }
+    }
+}
 
 /// A device as the command line names it.
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -14,4 +14,4 @@ pub mod stages;
 pub mod train;
 pub mod verify;
 
-pub use device::DeviceChoice;
+pub use device::{Compute, DeviceChoice};

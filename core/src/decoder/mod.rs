@@ -13,6 +13,7 @@ pub use rope::{Positions, rope};
 use crate::config::DecoderConfig;
 use crate::nn::{Embedding, Linear, RmsNorm};
 use crate::ops::{self, AttentionRows};
+use crate::precision::MatmulPrecision;
 use crate::sequence::AttentionLayout;
 use attention::attention_rows;
 use burn::module::Module;
@@ -36,6 +37,7 @@ pub struct SelfAttention {
     heads: usize,
     #[module(skip)]
     kv_heads: usize,
+    precision: MatmulPrecision,
 }
 
 impl SelfAttention {
@@ -50,6 +52,7 @@ impl SelfAttention {
             o_proj: Linear::new(heads * head, width, false, std, device),
             heads,
             kv_heads,
+            precision: MatmulPrecision::F32,
         }
     }
 }
@@ -124,7 +127,7 @@ impl Layer {
         };
         let q = rope(attn.q_proj.forward(h), attn.heads, positions);
         let [rows, heads, head] = q.dims();
-        let mixed = ops::attention(q, k, v, layout.clone()).reshape([rows, heads * head]);
+        let mixed = ops::attention(q, k, v, layout.clone(), attn.precision).reshape([rows, heads * head]);
         let x = x + attn.o_proj.forward(mixed);
         let x = x.clone() + self.mlp.forward(self.post_attention_layernorm.forward(x));
         (x, own)
@@ -165,6 +168,8 @@ pub struct Decoder {
     lm_head: Option<Linear>,
     #[module(skip)]
     config: DecoderConfig,
+    /// Of the head's product.
+    precision: MatmulPrecision,
 }
 
 impl Decoder {
@@ -178,7 +183,13 @@ impl Decoder {
             lm_head: (!config.tie_word_embeddings)
                 .then(|| Linear::new(width, vocabulary, false, init_std(width), device)),
             config: config.clone(),
+            precision: MatmulPrecision::F32,
         }
+    }
+
+    /// The precision of its matrix products.
+    pub fn precision(&self) -> MatmulPrecision {
+        self.precision
     }
 
     /// Sizes.
@@ -189,11 +200,11 @@ impl Decoder {
     /// The same decoder with the linear maps of its layers changed.
     pub fn map_linears(self, change: impl Fn(Linear) -> Linear) -> Self {
         let layers = self.layers.into_iter().map(|layer| {
-            let SelfAttention { q_proj, k_proj, v_proj, o_proj, heads, kv_heads } = layer.self_attn;
+            let SelfAttention { q_proj, k_proj, v_proj, o_proj, .. } = layer.self_attn;
             let [q_proj, k_proj, v_proj, o_proj] = [q_proj, k_proj, v_proj, o_proj].map(&change);
             let Mlp { gate_proj, up_proj, down_proj } = layer.mlp;
             let [gate_proj, up_proj, down_proj] = [gate_proj, up_proj, down_proj].map(&change);
-            let self_attn = SelfAttention { q_proj, k_proj, v_proj, o_proj, heads, kv_heads };
+            let self_attn = SelfAttention { q_proj, k_proj, v_proj, o_proj, ..layer.self_attn };
             Layer { self_attn, mlp: Mlp { gate_proj, up_proj, down_proj }, ..layer }
         });
         Self { layers: layers.collect(), ..self }
@@ -277,7 +288,7 @@ impl Decoder {
     pub fn logits(&self, hidden: Tensor<2>, columns: std::ops::Range<usize>) -> Tensor<2> {
         let head = self.lm_head.as_ref().map_or(&self.embed_tokens.weight, |head| &head.weight).val();
         let head = if columns.len() == self.config.vocab_size { head } else { head.slice([columns]) };
-        ops::linear(hidden, head, None)
+        ops::linear(hidden, head, None, self.precision)
     }
 }
 

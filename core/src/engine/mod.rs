@@ -25,6 +25,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::image_tokenizer::lfq::{Codes, codes_from_data, codes_to_device};
 use crate::image_tokenizer::{ImageTokenizer, TokenizerConfig, pixels_from_images};
 use crate::model::UniGen;
+use crate::precision::{MatmulPrecision, WithPrecision};
 use crate::sampling::{Branch, Flow, MaskedDecoding, Order, Path, Prefix, Seeds, StepReport, text_guidance};
 use crate::sequence::{Layouts, Opener, Sequence};
 use crate::text::TextTokenizer;
@@ -117,6 +118,16 @@ impl Engine {
         check_text(&config, &text)?;
         let generation = GenerationConfig::of(config.image_tokens());
         Ok(Self { config, generation, text, model, image_tokenizer, vision, device: device.clone() })
+    }
+
+    /// The same engine with this precision of matrix products in all of its parts.
+    pub fn with_precision(self, precision: MatmulPrecision) -> Self {
+        Self {
+            model: self.model.with_precision(precision),
+            image_tokenizer: self.image_tokenizer.with_precision(precision),
+            vision: self.vision.map(|tower| tower.with_precision(precision)),
+            ..self
+        }
     }
 
     /// Sizes.

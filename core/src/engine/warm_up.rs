@@ -6,6 +6,7 @@ use crate::image_tokenizer::ImageTokenizer;
 use crate::image_tokenizer::lfq::codes_to_device;
 use crate::model::UniGen;
 use crate::ops;
+use crate::precision::MatmulPrecision;
 use crate::sampling::{Flow, MaskedDecoding, Order, Path, Prefix, Seeds, StepReport, text_guidance};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use half::f16;
@@ -44,7 +45,7 @@ fn halves(device: &Device) {
     let zeros = TensorData::zeros::<f16, _>([SIDE, SIDE]);
     let weight = Tensor::<2>::from_data(zeros, (device, DType::F16));
     for bias in [None, Some(Tensor::zeros([SIDE], device))] {
-        ops::linear(Tensor::<2>::zeros([1, SIDE], device), weight.clone(), bias);
+        ops::linear(Tensor::<2>::zeros([1, SIDE], device), weight.clone(), bias, MatmulPrecision::F32);
     }
 }
 

@@ -3,6 +3,7 @@
 
 use crate::nn::{normal, ones, zeros};
 use crate::ops::conv::{conv2d, group_norm, group_norm_swish, upsample2_conv2d};
+use crate::precision::MatmulPrecision;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, activation::softmax};
 
@@ -18,6 +19,7 @@ pub struct Conv2d {
     /// Top, bottom, left, right.
     #[module(skip)]
     padding: [usize; 4],
+    precision: MatmulPrecision,
 }
 
 impl Conv2d {
@@ -29,6 +31,7 @@ impl Conv2d {
             bias: zeros([c_out], device),
             stride: 1,
             padding: [k / 2; 4],
+            precision: MatmulPrecision::F32,
         }
     }
 
@@ -46,7 +49,7 @@ impl Conv2d {
 
     /// `[b, h, w, c_in]` → `[b, h', w', c_out]`
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        conv2d(x, self.weight.val(), self.bias.val(), self.stride, self.padding)
+        conv2d(x, self.weight.val(), self.bias.val(), self.stride, self.padding, self.precision)
     }
 }
 
@@ -216,6 +219,6 @@ impl Upsample {
 
     /// `[b, h, w, channels]` → `[b, 2h, 2w, channels]`
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        upsample2_conv2d(x, self.conv.weight.val(), self.conv.bias.val())
+        upsample2_conv2d(x, self.conv.weight.val(), self.conv.bias.val(), self.conv.precision)
     }
 }

@@ -105,6 +105,7 @@ fn matches_the_published_network() {
 #[test]
 fn conv_matches_burn() {
     use crate::ops::conv::conv2d;
+    use crate::precision::MatmulPrecision;
     let device = Device::flex();
     let random = |shape: [usize; 4]| Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &device);
     let bias = Tensor::<1>::random([6], Distribution::Normal(0.0, 1.0), &device);
@@ -112,7 +113,7 @@ fn conv_matches_burn() {
         [(1, 1, [0; 4]), (1, 2, [0; 4]), (3, 1, [1; 4]), (3, 2, [0, 1, 0, 1]), (3, 1, [2, 0, 1, 3])]
     {
         let (x, weight) = (random([2, 9, 8, 5]), random([6, 5, k, k]));
-        let ours = conv2d(x.clone(), weight.clone(), bias.clone(), stride, padding);
+        let ours = conv2d(x.clone(), weight.clone(), bias.clone(), stride, padding, MatmulPrecision::F32);
         let [top, bottom, left, right] = padding;
         let x = x
             .permute([0, 3, 1, 2])

@@ -9,6 +9,7 @@ use super::fused::{Inputs, on_cpu};
 use super::gpu;
 use super::portable;
 use super::transformer::linear;
+use crate::precision::MatmulPrecision;
 use burn::tensor::{Tensor, activation};
 
 /// Two-dimensional cross-correlation, zero-padded.
@@ -26,20 +27,21 @@ pub fn conv2d(
     bias: Tensor<1>,
     stride: usize,
     padding: [usize; 4],
+    precision: MatmulPrecision,
 ) -> Tensor<4> {
     let [c_out, c_in, k, _] = weight.dims();
     if k == 1 && stride == 1 && padding == [0; 4] {
-        return linear(x, weight.reshape([c_out, c_in]), Some(bias));
+        return linear(x, weight.reshape([c_out, c_in]), Some(bias), precision);
     }
     if x.dims()[1..3] == [1, 1] && stride == 1 && padding == [k / 2; 4] && k % 2 == 1 {
         // All that a single pixel sees of the kernel is its middle.
         let middle = weight.slice([0..c_out, 0..c_in, k / 2..k / 2 + 1, k / 2..k / 2 + 1]);
-        return linear(x, middle.reshape([c_out, c_in]), Some(bias));
+        return linear(x, middle.reshape([c_out, c_in]), Some(bias), precision);
     }
     #[cfg(feature = "cpu")]
     if on_cpu(&x) {
         let inputs = [x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()];
-        return inputs.apply(cpu::Conv2d { stride, padding });
+        return inputs.apply(cpu::Conv2d { stride, padding, precision });
     }
     #[cfg(feature = "wgpu")]
     if gpu::plain_on_gpu(&x) && weight.dtype() == x.dtype() {
@@ -97,11 +99,17 @@ pub fn upsample2(x: Tensor<4>) -> Tensor<4> {
 
 /// [`upsample2`], then a 3 x 3 [`conv2d`] that keeps the size: `[batch, height, width, c_in]` →
 /// `[batch, 2 height, 2 width, c_out]`. Panics where the kernel is not 3 x 3.
-pub fn upsample2_conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> Tensor<4> {
+pub fn upsample2_conv2d(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Tensor<1>,
+    precision: MatmulPrecision,
+) -> Tensor<4> {
     assert_eq!(weight.dims()[2..], [3, 3], "an enlargement is followed by a 3 x 3 convolution");
     #[cfg(feature = "cpu")]
     if on_cpu(&x) {
-        return [x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()].apply(cpu::UpsampleConv2d);
+        return [x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()]
+            .apply(cpu::UpsampleConv2d { precision });
     }
-    conv2d(upsample2(x), weight, bias, 1, [1; 4])
+    conv2d(upsample2(x), weight, bias, 1, [1; 4], precision)
 }

@@ -18,7 +18,7 @@ mod autodiff;
 mod backend_ops;
 pub mod conv;
 #[cfg(feature = "cpu")]
-pub mod cpu;
+mod cpu;
 #[cfg(feature = "cpu")]
 mod fused;
 #[cfg(feature = "wgpu")]
@@ -31,6 +31,6 @@ mod transformer;
 
 pub use attention_rows::AttentionRows;
 pub use transformer::{
-    attention, cross_entropy, embed, gelu_tanh, layer_norm, linear, multiplies_halves, rms_norm, rope,
-    select_rows, swiglu,
+    attention, cross_entropy, embed, gelu_tanh, layer_norm, linear, multiplies_bf16, multiplies_halves,
+    rms_norm, rope, select_rows, swiglu,
 };

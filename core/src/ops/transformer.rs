@@ -8,6 +8,7 @@ use super::fused::{Inputs, on_cpu};
 #[cfg(feature = "wgpu")]
 use super::gpu;
 use super::portable;
+use crate::precision::MatmulPrecision;
 use burn::tensor::{Device, Int, Tensor};
 use std::sync::Arc;
 
@@ -23,14 +24,29 @@ pub fn multiplies_halves(inputs: usize, device: &Device) -> bool {
     }
 }
 
+/// Whether this processor multiplies `bf16`; elsewhere [`MatmulPrecision::Bf16`] is the same as `F32`.
+pub fn multiplies_bf16() -> bool {
+    #[cfg(feature = "cpu")]
+    return cpu::multiplies_bf16();
+    #[cfg(not(feature = "cpu"))]
+    false
+}
+
 /// `x wᵀ + b`: `x` `[.., inputs]`, `weight` `[outputs, inputs]`, `bias` `[outputs]` → `[.., outputs]`.
-pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<D> {
+pub fn linear<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+    precision: MatmulPrecision,
+) -> Tensor<D> {
+    #[cfg(not(feature = "cpu"))]
+    let _ = precision;
     #[cfg(feature = "cpu")]
     if on_cpu(&x) {
         let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
         return match bias {
-            Some(bias) => [x, weight, bias.into_dispatch()].apply(cpu::Linear),
-            None => [x, weight].apply(cpu::Linear),
+            Some(bias) => [x, weight, bias.into_dispatch()].apply(cpu::Linear { precision }),
+            None => [x, weight].apply(cpu::Linear { precision }),
         };
     }
     #[cfg(feature = "wgpu")]
@@ -132,7 +148,15 @@ pub fn rope(x: Tensor<3>, cos: Tensor<2>, sin: Tensor<2>) -> Tensor<3> {
 ///
 /// # Panics
 /// If `layout` does not fit the shapes.
-pub fn attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, layout: Arc<AttentionRows>) -> Tensor<3> {
+pub fn attention(
+    q: Tensor<3>,
+    k: Tensor<3>,
+    v: Tensor<3>,
+    layout: Arc<AttentionRows>,
+    precision: MatmulPrecision,
+) -> Tensor<3> {
+    #[cfg(not(feature = "cpu"))]
+    let _ = precision;
     let [queries, heads, width] = q.dims();
     let [keys, kv_heads, _] = k.dims();
     assert!(kv_heads > 0 && heads.is_multiple_of(kv_heads), "{heads} heads are no multiple of {kv_heads}");
@@ -142,7 +166,7 @@ pub fn attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, layout: Arc<Attention
     #[cfg(feature = "cpu")]
     if on_cpu(&q) {
         let inputs = [q.into_dispatch(), k.into_dispatch(), v.into_dispatch()];
-        return inputs.apply(cpu::Attention::new(layout));
+        return inputs.apply(cpu::Attention { layout, precision });
     }
     #[cfg(feature = "wgpu")]
     if gpu::on_gpu(&q) && width.is_multiple_of(4) {

@@ -4,6 +4,7 @@ use super::VisionConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::nn::{self, LayerNorm, Linear};
 use crate::ops::{self, AttentionRows};
+use crate::precision::MatmulPrecision;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, activation};
 use std::sync::Arc;
@@ -54,13 +55,14 @@ fn attend(
     value: Tensor<3>,
     rows: &Arc<AttentionRows>,
     heads: usize,
+    precision: MatmulPrecision,
 ) -> Tensor<3> {
     let shape = query.dims();
     let split = |x: Tensor<3>| {
         let [batch, tokens, width] = x.dims();
         x.reshape([batch * tokens, heads, width / heads])
     };
-    ops::attention(split(query), split(key), split(value), rows.clone()).reshape(shape)
+    ops::attention(split(query), split(key), split(value), rows.clone(), precision).reshape(shape)
 }
 
 /// Multi-head self-attention.
@@ -76,6 +78,7 @@ pub struct Attention {
     pub out_proj: Linear,
     #[module(skip)]
     heads: usize,
+    precision: MatmulPrecision,
 }
 
 impl Attention {
@@ -87,6 +90,7 @@ impl Attention {
             v_proj: layer(),
             out_proj: layer(),
             heads: config.num_attention_heads,
+            precision: MatmulPrecision::F32,
         }
     }
 
@@ -94,7 +98,7 @@ impl Attention {
         let query = self.q_proj.forward(x.clone());
         let key = self.k_proj.forward(x.clone());
         let value = self.v_proj.forward(x);
-        self.out_proj.forward(attend(query, key, value, rows, self.heads))
+        self.out_proj.forward(attend(query, key, value, rows, self.heads, self.precision))
     }
 }
 
@@ -194,6 +198,7 @@ pub struct PackedAttention {
     pub out_proj: Linear,
     #[module(skip)]
     heads: usize,
+    precision: MatmulPrecision,
 }
 
 impl PackedAttention {
@@ -201,10 +206,11 @@ impl PackedAttention {
         let width = query.dims()[2];
         let project = |part: usize, x: Tensor<3>| {
             let weight = self.in_proj_weight.val().narrow(0, part * width, width);
-            ops::linear(x, weight, Some(self.in_proj_bias.val().narrow(0, part * width, width)))
+            let bias = self.in_proj_bias.val().narrow(0, part * width, width);
+            ops::linear(x, weight, Some(bias), self.precision)
         };
         let (key, value) = (project(1, memory.clone()), project(2, memory));
-        self.out_proj.forward(attend(project(0, query), key, value, rows, self.heads))
+        self.out_proj.forward(attend(project(0, query), key, value, rows, self.heads, self.precision))
     }
 }
 
@@ -231,6 +237,7 @@ impl PoolingHead {
                 in_proj_bias: nn::zeros([3 * width], device),
                 out_proj: linear(width, width, device),
                 heads: config.num_attention_heads,
+                precision: MatmulPrecision::F32,
             },
             layernorm: LayerNorm::new(width, config.layer_norm_eps, device),
             mlp: Mlp::new(config, device)?,
@@ -281,7 +288,8 @@ mod tests {
         };
         let head = PoolingHead::new(&config, &device).unwrap();
         let token = Tensor::<3>::random([2, 1, 12], burn::tensor::Distribution::Normal(0.0, 1.0), &device);
-        let value = ops::linear(token.clone(), head.attention.in_proj_weight.val().narrow(0, 24, 12), None);
+        let weight = head.attention.in_proj_weight.val().narrow(0, 24, 12);
+        let value = ops::linear(token.clone(), weight, None, MatmulPrecision::F32);
         let x = head.attention.out_proj.forward(value);
         let wanted = x.clone() + head.mlp.forward(head.layernorm.forward(x));
         let found = head.forward(token.repeat_dim(1, 5), &[5, 3]);

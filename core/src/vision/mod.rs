@@ -16,6 +16,7 @@ pub use siglip2::{Patches, Siglip2};
 
 use crate::config;
 use crate::error::{Error, ErrorKind, Result};
+use crate::precision::{MatmulPrecision, WithPrecision};
 use crate::weights::{Checkpoint, Precision, keys, load, save};
 use burn::tensor::{Device, Tensor};
 use image::RgbImage;
@@ -169,6 +170,14 @@ pub enum Tower {
 }
 
 impl Tower {
+    /// The same tower with this precision in all of its layers.
+    pub fn with_precision(self, precision: MatmulPrecision) -> Self {
+        match self {
+            Self::Siglip(tower) => Self::Siglip(tower.with_precision(precision)),
+            Self::Siglip2(tower) => Self::Siglip2(tower.with_precision(precision)),
+        }
+    }
+
     /// A tower with random weights. Errors where the sizes cannot work.
     pub fn new(config: &VisionConfig, device: &Device) -> Result<Self> {
         Ok(match config.is_naflex() {

@@ -5,6 +5,7 @@ use super::{VisionConfig, shape_error};
 use crate::error::Result;
 use crate::nn::{self, Embedding, LayerNorm};
 use crate::ops::{self, AttentionRows};
+use crate::precision::MatmulPrecision;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use std::sync::Arc;
@@ -16,6 +17,8 @@ pub struct PatchConvolution {
     pub weight: Param<Tensor<4>>,
     /// `[width]`; CLIP has none.
     pub bias: Option<Param<Tensor<1>>>,
+    /// Of the product.
+    pub precision: MatmulPrecision,
 }
 
 impl PatchConvolution {
@@ -32,7 +35,7 @@ impl PatchConvolution {
             .permute([0, 2, 4, 1, 3, 5])
             .reshape([batch, rows * columns, channels * patch * patch]);
         let weight = self.weight.val().reshape([outputs, channels * patch * patch]);
-        ops::linear(patches, weight, self.bias.as_ref().map(Param::val))
+        ops::linear(patches, weight, self.bias.as_ref().map(Param::val), self.precision)
     }
 }
 
@@ -73,6 +76,7 @@ impl Siglip {
                 patch_embedding: PatchConvolution {
                     weight: nn::normal(weight, (inputs as f64).powf(-0.5), device),
                     bias: Some(nn::zeros([width], device)),
+                    precision: MatmulPrecision::F32,
                 },
                 position_embedding: Embedding::new(side * side, width, (width as f64).powf(-0.5), device),
             },

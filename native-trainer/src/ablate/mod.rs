@@ -8,7 +8,6 @@ pub use estimate::{Cases, Estimate};
 pub use table::table;
 
 use anyhow::{Context, Result, ensure};
-use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,6 +15,7 @@ use std::path::{Path, PathBuf};
 use unigen_core::engine::Engine;
 use unigen_core::files::write_atomic;
 
+use crate::Compute;
 use crate::data::stickers::{EditKind, Split, geneval_prompts};
 use crate::eval;
 use crate::eval::detector::Detector;
@@ -188,21 +188,21 @@ pub type Results = BTreeMap<(Arm, u64), Scores>;
 pub fn ablate(
     settings: &Settings,
     out: &Path,
-    device: &Device,
+    compute: &Compute,
     mut report: impl FnMut(&Results) -> Result<()>,
 ) -> Result<Results> {
     ensure!(!settings.arms.is_empty(), "arms is empty; give one at least");
     ensure!(!settings.seeds.is_empty(), "seeds is empty; give one at least");
     ensure!(settings.samples > 0, "samples is 0; draw one picture a prompt at least");
     ensure!(settings.edits > 0, "edits is 0; draw one of each kind at least");
-    let judge = Detector::open(&settings.judge, device)?;
+    let judge = Detector::open(&settings.judge, compute)?;
     eval::check_judge(&judge)?;
     keep_settings(settings, out)?;
     let mut results = Results::new();
     for &seed in &settings.seeds {
         for &arm in &settings.arms {
             let folder = out.join(format!("{}-{seed}", arm.name()));
-            let scores = scores(settings, arm, seed, &folder, &judge, device).with_context(|| {
+            let scores = scores(settings, arm, seed, &folder, &judge, compute).with_context(|| {
                 format!("the arm {} with seed {seed}; the same command goes on from there", arm.name())
             })?;
             results.insert((arm, seed), scores);
@@ -237,7 +237,7 @@ fn scores(
     seed: u64,
     folder: &Path,
     judge: &Detector,
-    device: &Device,
+    compute: &Compute,
 ) -> Result<Scores> {
     let file = folder.with_extension("json");
     if let Ok(text) = fs::read(&file) {
@@ -251,12 +251,12 @@ fn scores(
             let begun = RunFolder::open(folder).ok();
             if !begun.as_ref().is_some_and(|run| run.info().finished) {
                 let start = if begun.is_some() { Start::Resume } else { Start::New };
-                run::<RlStage>(rl.clone(), folder, start, std::slice::from_ref(device))?;
+                run::<RlStage>(rl.clone(), folder, start, std::slice::from_ref(compute))?;
             }
             folder.join("export")
         }
     };
-    let mut scores = judged(settings, &model, seed, judge, device)?;
+    let mut scores = judged(settings, &model, seed, judge, compute)?;
     if let Some(rl) = &rl {
         scores.training = Some(training(&RunFolder::open(folder)?.records()?, rl)?);
     }
@@ -285,8 +285,14 @@ fn training(log: &[Record], settings: &rl::Settings) -> Result<Training> {
 }
 
 /// The scores of the model in a folder.
-fn judged(settings: &Settings, model: &Path, seed: u64, judge: &Detector, device: &Device) -> Result<Scores> {
-    let engine = Engine::open(model, device)?;
+fn judged(
+    settings: &Settings,
+    model: &Path,
+    seed: u64,
+    judge: &Detector,
+    compute: &Compute,
+) -> Result<Scores> {
+    let engine = Engine::open(model, &compute.device)?.with_precision(compute.precision);
     let generation = engine.generation();
     let prompts = geneval_prompts(seed);
     let drawn = Progress::over("geneval", prompts.len() * settings.samples, |progress| {

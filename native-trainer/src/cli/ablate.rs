@@ -6,10 +6,10 @@ use clap::Args;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use unigen_core::files::write_atomic;
-use unigen_core::ops::cpu::{MatmulPrecision, set_matmul_precision};
-use unigen_trainer::DeviceChoice;
+use unigen_core::precision::MatmulPrecision;
 use unigen_trainer::ablate::{ablate, table};
 use unigen_trainer::train::settings;
+use unigen_trainer::{Compute, DeviceChoice};
 
 #[derive(Args)]
 pub struct Ablate {
@@ -33,11 +33,11 @@ impl Ablate {
     }
 
     fn ablate(&self) -> Result<()> {
-        // As in training.
-        set_matmul_precision(MatmulPrecision::Bf16);
         let settings = settings(Some(&self.config), &self.set)?;
         let file = self.out.join("table.md");
-        let results = ablate(&settings, &self.out, &self.device.open()?, |results| {
+        // As in training.
+        let compute = Compute { device: self.device.open()?, precision: MatmulPrecision::Bf16 };
+        let results = ablate(&settings, &self.out, &compute, |results| {
             Ok(write_atomic(&file, |out| out.write_all(table(results).as_bytes()))?)
         })?;
         print!("{}", table(&results));

@@ -1,12 +1,12 @@
 //! `unigen describe`.
 
-use super::{Compute, read_image};
+use super::{ComputeArgs, engine, read_image};
 use anyhow::Result;
 use clap::Args;
 use pollster::FutureExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use unigen_core::engine::{AnswerSettings, Engine};
+use unigen_core::engine::AnswerSettings;
 use unigen_core::sampling::Flow;
 
 #[derive(Args)]
@@ -29,13 +29,13 @@ pub struct Describe {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     #[command(flatten)]
-    compute: Compute,
+    compute: ComputeArgs,
 }
 
 impl Describe {
     pub fn run(&self) -> Result<ExitCode> {
         let image = read_image(&self.image)?;
-        let engine = Engine::open(&self.model, &self.compute.device()?)?;
+        let engine = engine(&self.model, &self.compute.open()?)?;
         let &Self { max_tokens, temperature, seed, .. } = self;
         let settings = AnswerSettings { max_tokens, temperature, seed, ..AnswerSettings::default() };
         let answer =

@@ -1,12 +1,12 @@
 //! `unigen edit`.
 
-use super::{Compute, Sampling, image_format, interruptible, read_image, steps_bar, write_image};
+use super::{ComputeArgs, Sampling, engine, image_format, interruptible, read_image, steps_bar, write_image};
 use anyhow::Result;
 use clap::Args;
 use pollster::FutureExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use unigen_core::engine::{EditRequest, Engine};
+use unigen_core::engine::EditRequest;
 use unigen_core::sampling::StepReport;
 use unigen_trainer::run::Interrupt;
 
@@ -34,7 +34,7 @@ pub struct Edit {
     #[command(flatten)]
     sampling: Sampling,
     #[command(flatten)]
-    compute: Compute,
+    compute: ComputeArgs,
 }
 
 impl Edit {
@@ -50,7 +50,7 @@ impl Edit {
             seed: self.seed,
             mask: self.mask.as_deref().map(read_image).transpose()?,
         };
-        let engine = Engine::open(&self.model, &self.compute.device()?)?;
+        let engine = engine(&self.model, &self.compute.open()?)?;
         let settings = self.sampling.over_edits(engine.generation(), self.image_guidance_scale);
         let bar = steps_bar(settings.edit_steps)?;
         let on_step = async |_: StepReport<'_>| {

@@ -4,14 +4,13 @@ use super::eval_tokenizer::reconstructions;
 use super::geneval::geneval;
 use super::imgedit::imgedit;
 use super::understanding::understanding;
-use super::{Compute, Sampling, interruptible, judge, writable, write_json};
+use super::{ComputeArgs, Sampling, engine, interruptible, judge, writable, write_json};
 use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use unigen_core::config::GenerationConfig;
-use unigen_core::engine::Engine;
 use unigen_trainer::data::stickers::{Split, geneval_prompts};
 use unigen_trainer::eval::imgedit::{Edits, held_out_cases};
 use unigen_trainer::eval::tokenizer::Reconstructions;
@@ -47,7 +46,7 @@ pub struct EvalAll {
     #[command(flatten)]
     sampling: Sampling,
     #[command(flatten)]
-    compute: Compute,
+    compute: ComputeArgs,
 }
 
 /// What the JSON file says.
@@ -71,13 +70,13 @@ impl EvalAll {
     }
 
     fn evaluate(&self) -> Result<()> {
-        let (device, seed) = (self.compute.device()?, self.seed);
-        let judge = judge(&self.detector, &device)?;
-        let engine = Engine::open(&self.model, &device)?;
+        let (compute, seed) = (self.compute.open()?, self.seed);
+        let judge = judge(&self.detector, &compute)?;
+        let engine = engine(&self.model, &compute)?;
         let settings = self.sampling.over_edits(engine.generation(), None);
         let size = engine.config().image_size as u32;
         // The quick ones first.
-        let tokenizer = reconstructions(&self.model, size, SCENES, &judge, &device)?;
+        let tokenizer = reconstructions(&self.model, size, SCENES, &judge, &compute)?;
         print!("{tokenizer}");
         let understanding = understanding(&engine, seed, self.questions)?;
         print!("{understanding}");

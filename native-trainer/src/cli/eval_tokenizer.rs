@@ -1,12 +1,12 @@
 //! `unigen eval tokenizer`.
 
-use super::{Compute, Outputs, interruptible, judge};
+use super::{Compute, ComputeArgs, Outputs, interruptible, judge};
 use anyhow::Result;
-use burn::tensor::Device;
 use clap::Args;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use unigen_core::engine::ModelFolder;
+use unigen_core::precision::WithPrecision;
 use unigen_trainer::data::MAX_SIDE;
 use unigen_trainer::eval::detector::Detector;
 use unigen_trainer::eval::tokenizer::Reconstructions;
@@ -29,7 +29,7 @@ pub struct EvalTokenizer {
     #[command(flatten)]
     outputs: Outputs,
     #[command(flatten)]
-    compute: Compute,
+    compute: ComputeArgs,
 }
 
 impl EvalTokenizer {
@@ -39,9 +39,9 @@ impl EvalTokenizer {
     }
 
     fn evaluate(&self) -> Result<()> {
-        let device = self.compute.device()?;
-        let judge = judge(&self.detector, &device)?;
-        let found = reconstructions(&self.model, self.size, self.count, &judge, &device)?;
+        let compute = self.compute.open()?;
+        let judge = judge(&self.detector, &compute)?;
+        let found = reconstructions(&self.model, self.size, self.count, &judge, &compute)?;
         print!("{found}");
         self.outputs.write(&found, || found.sheet())
     }
@@ -53,11 +53,20 @@ pub(super) fn reconstructions(
     size: u32,
     count: u64,
     judge: &Detector,
-    device: &Device,
+    compute: &Compute,
 ) -> Result<Reconstructions> {
-    let (config, tokenizer) = ModelFolder::at(model).image_tokenizer(device)?;
+    let (config, tokenizer) = ModelFolder::at(model).image_tokenizer(&compute.device)?;
+    let tokenizer = tokenizer.with_precision(compute.precision);
     config.grid(size as usize, size as usize)?;
     Progress::over("tokenizer", count as usize, |progress| {
-        Reconstructions::run(&tokenizer, config.z_channels, size, count, Some(judge), device, progress)
+        Reconstructions::run(
+            &tokenizer,
+            config.z_channels,
+            size,
+            count,
+            Some(judge),
+            &compute.device,
+            progress,
+        )
     })
 }

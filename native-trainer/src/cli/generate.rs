@@ -1,12 +1,12 @@
 //! `unigen generate`.
 
-use super::{Compute, Sampling, image_format, interruptible, steps_bar, write_image};
+use super::{ComputeArgs, Sampling, engine, image_format, interruptible, steps_bar, write_image};
 use anyhow::Result;
 use clap::Args;
 use pollster::FutureExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use unigen_core::engine::{Engine, GenerateRequest};
+use unigen_core::engine::GenerateRequest;
 use unigen_core::sampling::StepReport;
 use unigen_trainer::eval::BATCH;
 use unigen_trainer::run::{self, Interrupt};
@@ -34,7 +34,7 @@ pub struct Generate {
     #[command(flatten)]
     sampling: Sampling,
     #[command(flatten)]
-    compute: Compute,
+    compute: ComputeArgs,
 }
 
 impl Generate {
@@ -44,7 +44,7 @@ impl Generate {
 
     fn draw(&self) -> Result<()> {
         image_format(&self.out)?;
-        let engine = Engine::open(&self.model, &self.compute.device()?)?;
+        let engine = engine(&self.model, &self.compute.open()?)?;
         let settings = self.sampling.over(engine.generation());
         let requests: Vec<GenerateRequest> = self
             .prompts

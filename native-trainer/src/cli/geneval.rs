@@ -1,6 +1,6 @@
 //! `unigen eval geneval`.
 
-use super::{Compute, Outputs, Sampling, interruptible, judge};
+use super::{ComputeArgs, Outputs, Sampling, engine, interruptible, judge};
 use anyhow::{Context, Result};
 use clap::Args;
 use serde::Serialize;
@@ -37,7 +37,7 @@ pub struct Geneval {
     #[command(flatten)]
     sampling: Sampling,
     #[command(flatten)]
-    compute: Compute,
+    compute: ComputeArgs,
 }
 
 /// What the JSON file says.
@@ -67,9 +67,9 @@ impl Geneval {
     }
 
     fn evaluate(&self, prompts: &[Prompt]) -> Result<()> {
-        let device = self.compute.device()?;
-        let judge = judge(&self.detector, &device)?;
-        let engine = Engine::open(&self.model, &device)?;
+        let compute = self.compute.open()?;
+        let judge = judge(&self.detector, &compute)?;
+        let engine = engine(&self.model, &compute)?;
         let settings = self.sampling.over(engine.generation());
         let samples = self.samples as usize;
         let evaluation = geneval(&engine, prompts, samples, self.seed, &judge, &settings)?;

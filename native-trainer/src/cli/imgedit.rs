@@ -1,6 +1,6 @@
 //! `unigen eval imgedit`.
 
-use super::{Compute, Outputs, Sampling, interruptible, judge};
+use super::{ComputeArgs, Outputs, Sampling, engine, interruptible, judge};
 use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
@@ -39,7 +39,7 @@ pub struct ImgEdit {
     #[command(flatten)]
     sampling: Sampling,
     #[command(flatten)]
-    compute: Compute,
+    compute: ComputeArgs,
 }
 
 /// What the JSON file says.
@@ -64,9 +64,9 @@ impl ImgEdit {
     }
 
     fn evaluate(&self, cases: Vec<Case>) -> Result<()> {
-        let device = self.compute.device()?;
-        let judge = judge(&self.detector, &device)?;
-        let engine = Engine::open(&self.model, &device)?;
+        let compute = self.compute.open()?;
+        let judge = judge(&self.detector, &compute)?;
+        let engine = engine(&self.model, &compute)?;
         let settings = self.sampling.over_edits(engine.generation(), self.image_guidance_scale);
         let edits = imgedit(&engine, cases, self.seed, &judge, &settings)?;
         print!("{edits}");

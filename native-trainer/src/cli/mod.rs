@@ -25,7 +25,6 @@ pub use runs::Runs;
 pub use understanding::Understanding;
 
 use anyhow::{Context, Result, ensure};
-use burn::tensor::Device;
 use clap::Args;
 use image::{ImageFormat, RgbImage};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -35,20 +34,21 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use unigen_core::Error;
 use unigen_core::config::GenerationConfig;
+use unigen_core::engine::Engine;
 use unigen_core::files::write_atomic;
-use unigen_core::ops::cpu::{MatmulPrecision, set_matmul_precision};
 use unigen_core::picture::Picture;
-use unigen_trainer::DeviceChoice;
+use unigen_core::precision::MatmulPrecision;
 use unigen_trainer::eval::detector::Detector;
 use unigen_trainer::eval::{Detect, check_judge};
 use unigen_trainer::run::{Interrupt, Interrupted};
+use unigen_trainer::{Compute, DeviceChoice};
 
 /// Exit code of a program that Ctrl-C ended, by the convention of shells.
 const INTERRUPTED: u8 = 130;
 
 /// Where and how to compute.
 #[derive(Args)]
-struct Compute {
+struct ComputeArgs {
     /// Where to compute
     #[arg(long, default_value = "cpu")]
     device: DeviceChoice,
@@ -57,14 +57,17 @@ struct Compute {
     bf16: bool,
 }
 
-impl Compute {
-    /// The device, with the precision set for the whole process; fails where there is none of the kind.
-    fn device(&self) -> Result<Device> {
-        if self.bf16 {
-            set_matmul_precision(MatmulPrecision::Bf16);
-        }
-        self.device.open()
+impl ComputeArgs {
+    /// The device; fails where there is none of the kind.
+    fn open(&self) -> Result<Compute> {
+        let precision = if self.bf16 { MatmulPrecision::Bf16 } else { MatmulPrecision::F32 };
+        Ok(Compute { device: self.device.open()?, precision })
     }
+}
+
+/// The engine of the model folder `model`.
+fn engine(model: &Path, compute: &Compute) -> Result<Engine> {
+    Ok(Engine::open(model, &compute.device)?.with_precision(compute.precision))
 }
 
 /// What may differ from the model's own generation.json.
@@ -145,8 +148,8 @@ pub fn interruptible(work: impl FnOnce() -> Result<()>) -> Result<ExitCode> {
 }
 
 /// The judge at `path`; its accuracy is printed before it may judge.
-fn judge(path: &Path, device: &Device) -> Result<Detector> {
-    let judge = Detector::open(path, device)?;
+fn judge(path: &Path, compute: &Compute) -> Result<Detector> {
+    let judge = Detector::open(path, compute)?;
     println!("{:<15}{:>8.4}", "detector", judge.accuracy());
     check_judge(&judge)?;
     Ok(judge)

@@ -25,7 +25,7 @@ struct Rewards {
 
 impl Rewards {
     fn open(&self) -> Result<Vec<Box<dyn Reward>>> {
-        let device = self.device.open()?;
+        let compute = self.device.open()?.into();
         let texts = self.rewards.iter().flat_map(|text| match text.strip_prefix("nano=") {
             Some(folder) => NANO.map(|kind| format!("{kind}={folder}")).to_vec(),
             None => vec![text.clone()],
@@ -34,7 +34,7 @@ impl Rewards {
             let source: RewardSource = text.parse()?;
             Ok(RewardSettings { source, weight: 1.0, http: HttpSettings::default() })
         });
-        open(&settings.collect::<Result<Vec<_>>>()?, &device)
+        open(&settings.collect::<Result<Vec<_>>>()?, &compute)
     }
 }
 

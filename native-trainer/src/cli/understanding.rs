@@ -1,6 +1,6 @@
 //! `unigen eval understanding`.
 
-use super::{Compute, Outputs, interruptible};
+use super::{ComputeArgs, Outputs, engine, interruptible};
 use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
@@ -25,7 +25,7 @@ pub struct Understanding {
     #[command(flatten)]
     outputs: Outputs,
     #[command(flatten)]
-    compute: Compute,
+    compute: ComputeArgs,
 }
 
 /// What the JSON file says.
@@ -44,7 +44,7 @@ impl Understanding {
     }
 
     fn evaluate(&self) -> Result<()> {
-        let engine = Engine::open(&self.model, &self.compute.device()?)?;
+        let engine = engine(&self.model, &self.compute.open()?)?;
         let found = understanding(&engine, self.seed, self.each)?;
         print!("{found}");
         let report = Report { model: &self.model, bf16: self.compute.bf16, found: &found };

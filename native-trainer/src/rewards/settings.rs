@@ -1,7 +1,6 @@
 //! Rewards by name and place, as recipes and command lines give them.
 
 use anyhow::{Context, Result, anyhow, ensure};
-use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::Path;
@@ -12,6 +11,7 @@ use super::clip::ClipReward;
 use super::http::{HttpSettings, Judge, Question, RemoteReward};
 use super::nano::{NanoReward, Nets, Role};
 use super::{Ensemble, Item, Member, Reward, Score};
+use crate::Compute;
 
 /// What a reward is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,14 +79,14 @@ impl FromStr for RewardSource {
 ///
 /// # Errors
 /// Name the reward that cannot be opened, and why.
-pub fn open(settings: &[RewardSettings], device: &Device) -> Result<Vec<Box<dyn Reward>>> {
+pub fn open(settings: &[RewardSettings], compute: &Compute) -> Result<Vec<Box<dyn Reward>>> {
     let mut nets: HashMap<&str, Arc<Nets>> = HashMap::new();
     let opened = settings.iter().map(|RewardSettings { source, http, .. }| {
         let RewardSource { kind, at, name } = source;
         let mut nano = |role: Role| -> Result<Box<dyn Reward>> {
             let nets = match nets.get(at.as_str()) {
                 Some(nets) => nets.clone(),
-                None => nets.entry(at).or_insert(Arc::new(Nets::open(Path::new(at), device)?)).clone(),
+                None => nets.entry(at).or_insert(Arc::new(Nets::open(Path::new(at), compute)?)).clone(),
             };
             Ok(Box::new(NanoReward { role, nets }))
         };
@@ -99,8 +99,8 @@ pub fn open(settings: &[RewardSettings], device: &Device) -> Result<Vec<Box<dyn 
             RewardKind::Preference => nano(Role::Preference),
             RewardKind::Matcher => nano(Role::Matcher),
             RewardKind::Verifier => nano(Role::Verifier),
-            RewardKind::Clip => ClipReward::clip(Path::new(at), device).map(|r| Box::new(r) as _),
-            RewardKind::Hpsv2 => ClipReward::hpsv2(Path::new(at), device).map(|r| Box::new(r) as _),
+            RewardKind::Clip => ClipReward::clip(Path::new(at), compute).map(|r| Box::new(r) as _),
+            RewardKind::Hpsv2 => ClipReward::hpsv2(Path::new(at), compute).map(|r| Box::new(r) as _),
             RewardKind::JudgeYesNo => judge("judge-yes-no", Question::YesNo),
             RewardKind::JudgeScore => judge("judge-score", Question::Score),
             RewardKind::Remote if name.is_empty() => Err(anyhow!("name says which of its rewards is wanted")),
@@ -158,8 +158,8 @@ impl Ensemble {
     ///
     /// # Errors
     /// Those of [`open`] and of [`Ensemble::new`].
-    pub fn open(settings: &[RewardSettings], device: &Device) -> Result<Self> {
-        let rewards = open(settings, device)?.into_iter().zip(settings);
+    pub fn open(settings: &[RewardSettings], compute: &Compute) -> Result<Self> {
+        let rewards = open(settings, compute)?.into_iter().zip(settings);
         Self::new(rewards.map(|(reward, settings)| Member { reward, weight: settings.weight }).collect())
     }
 }
@@ -167,6 +167,7 @@ impl Ensemble {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use burn::tensor::Device;
 
     #[test]
     fn recipes_and_command_lines_say_the_same() {
@@ -208,14 +209,14 @@ mod tests {
             "clip@http://r",
         ];
         assert_eq!(labels(&names, &settings), wanted);
-        let judges = open(&settings[3..5], &Device::flex()).unwrap();
+        let judges = open(&settings[3..5], &Device::flex().into()).unwrap();
         assert!(judges.iter().all(|judge| judge.waits()));
         let members = judges.into_iter().map(|reward| Member { reward, weight: 1.0 }).collect();
         let ensemble = Ensemble::new(members).unwrap();
         assert_eq!(ensemble.names().collect::<Vec<_>>(), wanted[3..5]);
         // The same thing twice is a mistake.
         let twice = [settings[3].clone(), settings[3].clone()];
-        let error = Ensemble::open(&twice, &Device::flex()).err().unwrap().to_string();
+        let error = Ensemble::open(&twice, &Device::flex().into()).err().unwrap().to_string();
         assert!(
             error.contains("judge-score:small@http://j/v1") && error.contains("leave one out"),
             "{error}"
@@ -232,7 +233,7 @@ mod tests {
         {
             let source = text.parse().unwrap();
             let settings = RewardSettings { source, weight: 1.0, http: HttpSettings::default() };
-            let error = format!("{:#}", open(&[settings], &Device::flex()).err().unwrap());
+            let error = format!("{:#}", open(&[settings], &Device::flex().into()).err().unwrap());
             assert!(error.contains(part), "{error}");
         }
     }

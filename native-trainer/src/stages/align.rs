@@ -15,6 +15,7 @@ use super::base::{Base, Lesson, Lora};
 use super::batch::{Example, hidden};
 use super::exam::{self, exam, open_judge};
 use super::questions::ask;
+use crate::Compute;
 use crate::data::stickers::{EditKind, rng_at};
 use crate::data::{Captioned, EditSample, EditSource, Source, SourceSettings, any_shape};
 use crate::eval::detector::Detector;
@@ -141,18 +142,18 @@ impl Stage for AlignStage {
         Settings { judge: None, ..settings }
     }
 
-    fn open(settings: &Settings, device: &Device) -> Result<(Self, UniGen)> {
+    fn open(settings: &Settings, compute: &Compute) -> Result<(Self, UniGen)> {
         let rehearsal = settings.rehearsal;
         ensure!((0.0..=1.0).contains(&rehearsal), "rehearsal is {rehearsal}, not 0 to 1");
-        let judge = open_judge(settings.judge.as_deref(), &device.clone().without_autodiff())?;
+        let judge = open_judge(settings.judge.as_deref(), &compute.without_autodiff())?;
         let (base, model) =
-            Base::open(&settings.model, Some(&settings.model), settings.lora.as_ref(), device)?;
+            Base::open(&settings.model, Some(&settings.model), settings.lora.as_ref(), compute)?;
         let edits = EditSource::open(&settings.triples, settings.seed, &EditKind::ALL)?;
         let pictures = Source::open(&settings.data)?;
         let training = Material { edits, pictures };
         let held_out =
             Material { edits: EditSource::held_out(exam::SEED), pictures: Source::held_out(exam::SEED) };
-        let (settings, device) = (settings.clone(), device.clone());
+        let (settings, device) = (settings.clone(), compute.device.clone());
         Ok((Self { settings, base, judge, training, held_out, device }, model))
     }
 

@@ -10,6 +10,7 @@ use unigen_core::config::{Config, GenerationConfig, ModelConfig};
 use unigen_core::engine::{Engine, ModelFolder, layouts};
 use unigen_core::image_tokenizer::ImageTokenizer;
 use unigen_core::model::UniGen;
+use unigen_core::precision::WithPrecision;
 use unigen_core::sequence::{ImageRows, Sequence};
 use unigen_core::text::TextTokenizer;
 use unigen_core::vision::Tower;
@@ -17,6 +18,7 @@ use unigen_core::weights::{Precision, keys, load};
 
 use super::MAX_TEXT;
 use super::batch::Example;
+use crate::Compute;
 use crate::data::codes::Encoder;
 
 /// Training of small matrices beside frozen weights (LoRA, Hu et al., arXiv 2106.09685): the section `[lora]`.
@@ -76,19 +78,22 @@ impl Base {
         model: &Path,
         vision: Option<&Path>,
         lora: Option<&Lora>,
-        device: &Device,
+        compute: &Compute,
     ) -> Result<(Self, UniGen)> {
         lora.map_or(Ok(()), Lora::check)?;
+        let Compute { device, precision } = compute;
         let plain = device.clone().without_autodiff();
         let folder = ModelFolder::at(model);
         let parts = folder.parts()?;
         let vision = vision.map(|folder| ModelFolder::at(folder).vision(&plain)).transpose()?;
         let (sizes, vision) = vision.unzip();
+        let vision = vision.map(|tower: Tower| tower.with_precision(*precision));
         let config = ModelConfig { vision: sizes, ..parts.config };
         config.validate()?;
         let (key, saw) = (keys::model(&parts.model), parts.vision.is_some());
         let trained = |name: &str| key(name).filter(|_| saw || !name.starts_with("mm_projector."));
-        let mut weights = load(UniGen::new(&config, device), &parts.model, trained)?;
+        let mut weights =
+            load(UniGen::new(&config, device), &parts.model, trained)?.with_precision(*precision);
         if let Some(&Lora { rank, alpha }) = lora {
             let projector = weights.mm_projector.clone();
             weights = weights.adapted(rank, alpha);
@@ -100,7 +105,7 @@ impl Base {
         let base = Self {
             text: parts.text,
             text_json: fs::read(&text).with_context(|| format!("cannot read {}", text.display()))?,
-            image_tokenizer: folder.image_tokenizer(&plain)?.1,
+            image_tokenizer: folder.image_tokenizer(&plain)?.1.with_precision(*precision),
             weights: model.join(ModelFolder::IMAGE_TOKENIZER),
             vision,
             config,

@@ -5,6 +5,7 @@ use pollster::FutureExt;
 use std::path::Path;
 use unigen_core::engine::{EditRequest, Engine};
 
+use crate::Compute;
 use crate::data::stickers::{Edit, Renderer, Split, edit_at, validation_prompts};
 use crate::eval::detector::Detector;
 use crate::eval::geneval::{Prompt, Tag};
@@ -46,8 +47,8 @@ pub fn drawing_exam(engine: &Engine, judge: &Detector) -> Result<Evaluation> {
 ///
 /// # Errors
 /// Where it cannot be opened or is not accurate enough.
-pub fn open_judge(path: Option<&Path>, device: &burn::tensor::Device) -> Result<Option<Detector>> {
-    let judge = path.map(|path| Detector::open(path, device)).transpose()?;
+pub fn open_judge(path: Option<&Path>, compute: &Compute) -> Result<Option<Detector>> {
+    let judge = path.map(|path| Detector::open(path, compute)).transpose()?;
     judge.as_ref().map_or(Ok(()), |judge| check_judge(judge).map(drop))?;
     Ok(judge)
 }

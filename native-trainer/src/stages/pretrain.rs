@@ -11,6 +11,7 @@ use unigen_core::config::{Config, GenerationConfig, ModelConfig};
 use unigen_core::engine::{Engine, GenerateRequest, ModelFolder, layouts};
 use unigen_core::image_tokenizer::ImageTokenizer;
 use unigen_core::model::UniGen;
+use unigen_core::precision::WithPrecision;
 use unigen_core::sequence::ImageRows;
 use unigen_core::text::{TextTokenizer, train_bpe};
 use unigen_core::weights::Precision;
@@ -20,6 +21,7 @@ use super::exam::{drawing_exam, open_judge, prompts};
 use super::mix::turn;
 use super::questions::QUESTIONS;
 use super::{MAX_TEXT, TEXTS};
+use crate::Compute;
 use crate::data::codes::{CodeCache, Encoder};
 use crate::data::stickers::rng_at;
 use crate::data::{Caption, Source, SourceSettings, pick_at};
@@ -212,18 +214,19 @@ impl Stage for PretrainStage {
         Settings { pictures, codes: folder.join("codes"), judge: None, ..settings }
     }
 
-    fn open(settings: &Settings, device: &Device) -> Result<(Self, UniGen)> {
+    fn open(settings: &Settings, compute: &Compute) -> Result<(Self, UniGen)> {
         ensure!(
             settings.mix.iter().sum::<u64>() > 0,
             "mix is {:?}; one of its shares must not be 0",
             settings.mix
         );
         ensure!((0.0..=1.0).contains(&settings.drop_text), "drop_text is {}, not 0 to 1", settings.drop_text);
-        let plain = device.clone().without_autodiff();
-        let judge = open_judge(settings.judge.as_deref(), &plain)?;
+        let Compute { device: plain, precision } = compute.without_autodiff();
+        let judge = open_judge(settings.judge.as_deref(), &compute.without_autodiff())?;
         let source = Source::open(&settings.data)?;
         let folder = ModelFolder::at(&settings.image_tokenizer);
         let (sizes, image_tokenizer) = folder.image_tokenizer(&plain)?;
+        let image_tokenizer = image_tokenizer.with_precision(precision);
         let config = ModelConfig { image_tokenizer: sizes, ..settings.model.clone() };
         config.validate()?;
         let weights = settings.image_tokenizer.join(ModelFolder::IMAGE_TOKENIZER);
@@ -234,8 +237,8 @@ impl Stage for PretrainStage {
             None => train_bpe(source.texts(TEXTS)?, config.text_vocab)?,
         };
         let text = TextTokenizer::from_bytes(&text_json)?;
-        let model = UniGen::new(&config, device);
-        let (settings, device) = (settings.clone(), device.clone());
+        let (settings, device) = (settings.clone(), compute.device.clone());
+        let model = UniGen::new(&config, &device);
         Ok((Self { settings, text, text_json, image_tokenizer, codes, judge, device }, model))
     }
 

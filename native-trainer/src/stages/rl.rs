@@ -14,13 +14,14 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 use unigen_core::engine::ModelFolder;
 use unigen_core::model::UniGen;
-use unigen_core::ops::cpu::{MatmulPrecision, matmul_precision, set_matmul_precision};
+use unigen_core::precision::{MatmulPrecision, WithPrecision};
 
 #[cfg(test)]
 mod tests;
 
 use super::base::Base;
 use super::exam::{drawing_exam, exam, open_judge};
+use crate::Compute;
 use crate::data::stickers::{EditKind, Renderer, rng_at};
 use crate::eval::detector::Detector;
 use crate::optimizer::{HostGradients, floats};
@@ -218,10 +219,10 @@ impl RlStage {
     ///
     /// # Errors
     /// When the model or the judge cannot be used or a setting is out of range.
-    pub fn with(settings: &Settings, rewards: Ensemble, device: &Device) -> Result<(Self, UniGen)> {
-        let plain = device.clone().without_autodiff();
+    pub fn with(settings: &Settings, rewards: Ensemble, compute: &Compute) -> Result<(Self, UniGen)> {
+        let plain = compute.without_autodiff();
         let vision = settings.model.join(ModelFolder::VISION).exists().then_some(&*settings.model);
-        let (base, model) = Base::open(&settings.model, vision, None, device)?;
+        let (base, model) = Base::open(&settings.model, vision, None, compute)?;
         settings.check(base.image_tokens())?;
         ensure!(
             base.sees() || settings.mix[1] == 0,
@@ -244,7 +245,7 @@ impl RlStage {
             rewards,
             judge,
             mix,
-            device: device.clone(),
+            device: compute.device.clone(),
             experience: RefCell::default(),
         };
         Ok((stage, model))
@@ -281,7 +282,8 @@ impl RlStage {
         let steps = self.replayed_steps(round);
         let plan = |kept: &[bool]| -> Result<_> {
             let passes = passes(&rollouts, &steps, settings.replay.blocks, kept);
-            let reference = self.reference_log_probs(&passes, &inputs, &rollouts, &device)?;
+            let reference = self.reference.clone().with_precision(model.precision());
+            let reference = self.reference_log_probs(&reference, &passes, &inputs, &rollouts, &device)?;
             Ok((passes, reference))
         };
         let kinds: Vec<usize> = inputs.iter().map(|input| input.task as usize).collect();
@@ -357,13 +359,14 @@ impl RlStage {
 
     fn reference_log_probs(
         &self,
+        reference: &UniGen,
         passes: &[Pass],
         inputs: &[Input],
         rollouts: &[Rollout],
         device: &Device,
     ) -> Result<Vec<Vec<f32>>> {
         let temperature = self.settings.rollout.temperature;
-        let prefix = |group: usize| inputs[group].prefix(&self.reference, device);
+        let prefix = |group: usize| inputs[group].prefix(reference, device);
         let of = |pass: &Pass| -> Result<Vec<f32>> {
             if self.settings.beta == 0.0 {
                 return Ok(pass
@@ -373,8 +376,7 @@ impl RlStage {
                     .collect());
             }
             floats(
-                pass.replay(&self.reference, rollouts, temperature, self.delimiters(), prefix, device)?
-                    .log_probs,
+                pass.replay(reference, rollouts, temperature, self.delimiters(), prefix, device)?.log_probs,
             )
         };
         passes.iter().map(of).collect()
@@ -558,9 +560,9 @@ impl Stage for RlStage {
         Settings { judge: None, ..settings }
     }
 
-    fn open(settings: &Settings, device: &Device) -> Result<(Self, UniGen)> {
-        let rewards = Ensemble::open(&settings.rewards, &device.clone().without_autodiff())?;
-        Self::with(settings, rewards, device)
+    fn open(settings: &Settings, compute: &Compute) -> Result<(Self, UniGen)> {
+        let rewards = Ensemble::open(&settings.rewards, &compute.without_autodiff())?;
+        Self::with(settings, rewards, compute)
     }
 
     fn loss(&self, model: &UniGen, step: u64) -> Result<Loss> {
@@ -571,16 +573,13 @@ impl Stage for RlStage {
         Ok(Loss { total, parts: vec![] })
     }
 
-    /// The first update computes in f32, so that its ratios tell mistakes from rounding: in bf16 a replay rounds otherwise
-    /// than the drawing did (the log's `ratio_error`).
+    /// The first update sees the model in f32, so that its ratios tell mistakes from rounding: in bf16 a replay rounds
+    /// differently from the drawing (the log's `ratio_error`).
     fn update(&self, model: &UniGen, step: u64) -> Result<Update> {
-        let precision = matmul_precision();
-        if step == 0 {
-            set_matmul_precision(MatmulPrecision::F32);
+        match step {
+            0 => self.replayed(&model.clone().with_precision(MatmulPrecision::F32), step),
+            _ => self.replayed(model, step),
         }
-        let update = self.replayed(model, step);
-        set_matmul_precision(precision);
-        update
     }
 
     /// Between two updates from the same samples the samples would be missing.

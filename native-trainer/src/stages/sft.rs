@@ -18,6 +18,7 @@ use super::batch::{Example, hidden, mask};
 use super::exam::{self, exam, open_judge};
 use super::mix::turn;
 use super::questions::ask;
+use crate::Compute;
 use crate::data::codes::CodeCache;
 use crate::data::shards::ShardIndex;
 use crate::data::stickers::{EditKind, rng_at};
@@ -306,7 +307,7 @@ impl Stage for SftStage {
         Settings { pictures, codes, edits, edit_codes, judge: None, ..settings }
     }
 
-    fn open(settings: &Settings, device: &Device) -> Result<(Self, UniGen)> {
+    fn open(settings: &Settings, compute: &Compute) -> Result<(Self, UniGen)> {
         let mix = settings.mix;
         ensure!(mix.iter().sum::<u64>() > 0, "mix is {mix:?}; one of its shares must not be 0");
         let Settings { drop_text, drop_instruction, drop_both, .. } = *settings;
@@ -318,11 +319,11 @@ impl Stage for SftStage {
         ] {
             ensure!((0.0..=1.0).contains(&share), "{name} is {share}, not 0 to 1");
         }
-        let judge = open_judge(settings.judge.as_deref(), &device.clone().without_autodiff())?;
+        let judge = open_judge(settings.judge.as_deref(), &compute.without_autodiff())?;
         let (base, model) =
-            Base::open(&settings.model, Some(&settings.vision), settings.lora.as_ref(), device)?;
+            Base::open(&settings.model, Some(&settings.vision), settings.lora.as_ref(), compute)?;
         let (training, held_out) = (Material::of_training(settings, &base)?, Material::held_out(&base)?);
-        let (settings, device) = (settings.clone(), device.clone());
+        let (settings, device) = (settings.clone(), compute.device.clone());
         Ok((Self { settings, base, judge, training, held_out, device }, model))
     }
 

@@ -12,6 +12,7 @@ use unigen_core::image_tokenizer::{ImageTokenizer, lfq, pixels_from_images};
 use unigen_core::weights::Precision;
 
 use super::discriminator::Discriminator;
+use crate::Compute;
 use crate::data::{MAX_SIDE, Source, SourceSettings};
 use crate::eval::detector::{Detector, DetectorNet};
 use crate::eval::tokenizer::Reconstructions;
@@ -144,7 +145,8 @@ impl Stage for TokenizerStage {
         Settings { judge: None, ..settings }
     }
 
-    fn open(settings: &Settings, device: &Device) -> Result<(Self, Pair)> {
+    fn open(settings: &Settings, compute: &Compute) -> Result<(Self, Pair)> {
+        let device = &compute.device;
         let sides = Discriminator::MIN_SIDE..=MAX_SIDE;
         ensure!(sides.contains(&settings.size), "size is {}; choose {sides:?} pixels", settings.size);
         let mut settings = settings.clone();
@@ -157,11 +159,11 @@ impl Stage for TokenizerStage {
             None => ImageTokenizer::new(&settings.model, device)?,
         };
         settings.model.grid(settings.size as usize, settings.size as usize).context("size")?;
-        let open = |path: &Option<PathBuf>, device: &Device| {
-            path.as_ref().map(|path| Detector::open(path, device)).transpose()
+        let open = |path: &Option<PathBuf>, compute: &Compute| {
+            path.as_ref().map(|path| Detector::open(path, compute)).transpose()
         };
-        let teacher = open(&settings.teacher, device)?.map(|detector| detector.net.no_grad());
-        let judge = open(&settings.judge, &device.clone().without_autodiff())?;
+        let teacher = open(&settings.teacher, compute)?.map(|detector| detector.net.no_grad());
+        let judge = open(&settings.judge, &compute.without_autodiff())?;
         if settings.freeze_encoder {
             tokenizer.encoder = tokenizer.encoder.no_grad();
         }

@@ -20,6 +20,7 @@ use unigen_core::weights::Precision;
 
 use super::grounding::{Grounding, Shown};
 use super::{MAX_TEXT, TEXTS};
+use crate::Compute;
 use crate::data::stickers::rng_at;
 use crate::data::{Caption, Captioned, MAX_SIDE, Source, SourceSettings, any_shape};
 use crate::optimizer::floats;
@@ -248,7 +249,7 @@ impl Stage for VisionStage {
         &settings.training
     }
 
-    fn open(settings: &Settings, device: &Device) -> Result<(Self, Siglip)> {
+    fn open(settings: &Settings, Compute { device, .. }: &Compute) -> Result<(Self, Siglip)> {
         let Settings { size, vision, text: sizes, .. } = settings;
         ensure!((1..=MAX_SIDE).contains(size), "size is {size}; choose 1 to {MAX_SIDE} pixels");
         vision.validate()?;
@@ -343,7 +344,7 @@ mod tests {
     #[test]
     fn pairs_of_many_shapes_are_embedded_one_by_one_or_together() {
         let (settings, device) = (tiny(), Device::flex());
-        let (stage, model) = VisionStage::open(&settings, &device).unwrap();
+        let (stage, model) = VisionStage::open(&settings, &device.clone().into()).unwrap();
         let pairs = Pairs::read(&stage.source, 16, 1, 0..6).unwrap();
         let shapes: std::collections::BTreeSet<_> = pairs.pictures.iter().map(|p| p.dimensions()).collect();
         assert!(shapes.len() > 1);

@@ -8,6 +8,7 @@ use toml::Table;
 
 use super::recipe::{Trial, on_trial, seconds};
 use super::replicas::Replicas;
+use super::stage::open;
 use super::trainer::{adamw, gradients, update, write_export};
 use super::{Stage, settings::settings};
 
@@ -50,10 +51,10 @@ pub(super) fn check<S: Stage>(trial: &Trial) -> Result<Checked> {
     let wanted = S::on_trial(moved.try_into().context("settings on trial")?, trial.trial);
     let training = S::training(&wanted).clone();
     training.check()?;
-    let device = training.autodiff(trial.device);
-    device.seed(training.seed);
+    let compute = training.autodiff(trial.compute);
+    compute.device.seed(training.seed);
     forget_peak();
-    let (stage, mut model) = S::open(&wanted, &device)?;
+    let (stage, mut model) = open::<S>(&wanted, &compute)?;
     let mut optimizer = adamw(&training);
     let mut start = Instant::now();
     for step in 0..=STEPS {

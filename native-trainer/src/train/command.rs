@@ -4,11 +4,11 @@ use anyhow::Result;
 use burn::tensor::Device;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
-use unigen_core::ops::cpu::{MatmulPrecision, set_matmul_precision};
+use unigen_core::precision::MatmulPrecision;
 
 use super::{Stage, Start, export, run, settings};
-use crate::DeviceChoice;
 use crate::run::RunFolder;
+use crate::{Compute, DeviceChoice};
 
 /// What a stage of training takes from the command line.
 #[derive(Debug, Args)]
@@ -36,12 +36,12 @@ pub struct Options {
     #[arg(long, default_value_t = 1, conflicts_with = "export")]
     devices: usize,
     #[command(flatten)]
-    compute: Compute,
+    compute: ComputeArgs,
 }
 
 /// Where and how a stage computes.
 #[derive(Debug, Clone, Copy, Args)]
-pub struct Compute {
+pub struct ComputeArgs {
     /// Where to compute
     #[arg(long, default_value = "cpu")]
     device: DeviceChoice,
@@ -56,24 +56,23 @@ enum Precision {
     F32,
 }
 
-impl Compute {
-    /// The device, with the precision set for the whole process; fails where there is none of the kind.
-    pub(super) fn device(self) -> Result<Device> {
-        self.set_precision();
-        self.device.open()
+impl ComputeArgs {
+    /// The device; fails where there is none of the kind.
+    pub(super) fn open(self) -> Result<Compute> {
+        Ok(self.on(self.device.open()?))
     }
 
     /// So many devices of the kind, likewise.
-    fn devices(self, count: usize) -> Result<Vec<Device>> {
-        self.set_precision();
-        self.device.devices(count)
+    fn devices(self, count: usize) -> Result<Vec<Compute>> {
+        Ok(self.device.devices(count)?.into_iter().map(|device| self.on(device)).collect())
     }
 
-    fn set_precision(self) {
-        set_matmul_precision(match self.precision {
+    fn on(self, device: Device) -> Compute {
+        let precision = match self.precision {
             Precision::Bf16 => MatmulPrecision::Bf16,
             Precision::F32 => MatmulPrecision::F32,
-        });
+        };
+        Compute { device, precision }
     }
 }
 
@@ -84,20 +83,20 @@ impl Options {
         set: Vec<String>,
         out: PathBuf,
         resume: bool,
-        compute: Compute,
+        compute: ComputeArgs,
     ) -> Self {
         let (config, set) = if resume { (None, vec![]) } else { (config, set) };
         Self { config, out, set, resume, init: None, export: None, devices: 1, compute }
     }
 }
 
-/// Runs `unigen train` for the stage `S`; sets the precision of matrix products for the whole process.
+/// Runs `unigen train` for the stage `S`.
 ///
 /// # Errors
 /// Those of [`settings`], [`run`] and [`export`].
 pub fn command<S: Stage>(options: &Options) -> Result<()> {
     if let Some(folder) = &options.export {
-        let exported = export::<S>(&options.out, folder, &options.compute.device()?)?;
+        let exported = export::<S>(&options.out, folder, &options.compute.open()?)?;
         eprintln!("exported {exported}, to {}", folder.display());
         return Ok(());
     }

@@ -12,7 +12,7 @@ mod tests;
 mod trainer;
 mod training;
 
-pub use command::{Compute, Options, command};
+pub use command::{ComputeArgs, Options, command};
 pub use recipe::{Entry, RecipeOptions, check_all, train_all};
 pub use settings::settings;
 pub(crate) use stage::scalar;

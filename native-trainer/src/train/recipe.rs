@@ -1,15 +1,15 @@
 //! Several runs in a row from one TOML file: `unigen train all` and `unigen train check`.
 
 use anyhow::{Context, Result, ensure};
-use burn::tensor::Device;
 use clap::Args;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use super::check::{Checked, check};
-use super::command::{Compute, Options, command};
+use super::command::{ComputeArgs, Options, command};
 use super::{Stage, Training};
+use crate::Compute;
 use crate::run::{Interrupt, RunFolder};
 
 /// What several runs in a row take from the command line.
@@ -23,7 +23,7 @@ pub struct RecipeOptions {
     #[arg(long, default_value = "runs")]
     out: PathBuf,
     #[command(flatten)]
-    compute: Compute,
+    compute: ComputeArgs,
 }
 
 /// A stage that a recipe may name.
@@ -37,7 +37,7 @@ pub struct Entry {
 pub(super) struct Trial<'a> {
     pub config: Option<&'a Path>,
     pub set: &'a [String],
-    pub device: &'a Device,
+    pub compute: &'a Compute,
     /// Folder of the runs, and the folder that stands for it.
     pub out: &'a Path,
     pub trial: &'a Path,
@@ -111,7 +111,7 @@ pub fn train_all(options: &RecipeOptions, stages: &[Entry]) -> Result<()> {
 pub fn check_all(options: &RecipeOptions, stages: &[Entry]) -> Result<()> {
     Interrupt::install()?;
     let planned = plan(&options.config, stages)?;
-    let device = options.compute.device()?;
+    let compute = &options.compute.open()?;
     let trial = Scratch::create()?;
     println!(
         "{:<12}{:>12}{:>10}{:>12}{:>10}{:>14}",
@@ -122,7 +122,7 @@ pub fn check_all(options: &RecipeOptions, stages: &[Entry]) -> Result<()> {
         Interrupt::check()?;
         let export = &trial.0.join(name).join("export");
         let (config, out, trial) = (config.as_deref(), &*options.out, &*trial.0);
-        let found = (entry.check)(&Trial { config, set, device: &device, out, trial, export })
+        let found = (entry.check)(&Trial { config, set, compute, out, trial, export })
             .with_context(|| format!("the run {name}"))?;
         total += found.hours();
         println!("{name:<12}{found}");

@@ -3,13 +3,13 @@
 
 use anyhow::{Result, anyhow, ensure};
 use burn::module::Module;
-use burn::tensor::Device;
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
+use super::stage::open;
 use super::{Stage, Update};
-use crate::pool;
+use crate::{Compute, pool};
 
 /// The devices beside that of the run, each in a thread of its own.
 pub(super) struct Replicas<M>(Vec<Replica<M>>);
@@ -45,10 +45,10 @@ impl<M: Module + 'static> Replicas<M> {
     ///
     /// # Errors
     /// Those of the stage.
-    pub fn open<S: Stage<Model = M>>(settings: &S::Settings, devices: Vec<Device>) -> Result<Self> {
+    pub fn open<S: Stage<Model = M>>(settings: &S::Settings, devices: Vec<Compute>) -> Result<Self> {
         devices
             .into_iter()
-            .map(|device| Replica::open::<S>(settings, device))
+            .map(|compute| Replica::open::<S>(settings, compute))
             .collect::<Result<_>>()
             .map(Self)
     }
@@ -70,25 +70,25 @@ impl<M: Module + 'static> Replicas<M> {
 }
 
 impl<M: Module + 'static> Replica<M> {
-    fn open<S: Stage<Model = M>>(settings: &S::Settings, device: Device) -> Result<Self> {
+    fn open<S: Stage<Model = M>>(settings: &S::Settings, compute: Compute) -> Result<Self> {
         let (work, jobs) = channel::<(M, Vec<u64>)>();
         let (results, updates) = channel();
-        let (opened, open) = channel();
+        let (opened, opening) = channel();
         let settings = settings.clone();
         thread::spawn(move || {
             // A stage need not be able to move between threads.
-            let stage = match S::open(&settings, &device) {
+            let stage = match open::<S>(&settings, &compute) {
                 Ok((stage, _)) => stage,
                 Err(error) => return drop(opened.send(Err(error))),
             };
             let mut listening = opened.send(Ok(())).is_ok();
             while listening && let Ok((model, batches)) = jobs.recv() {
-                let model = model.fork(&device);
+                let model = model.fork(&compute.device);
                 listening =
                     batches.into_iter().all(|batch| results.send(stage.update(&model, batch)).is_ok());
             }
         });
-        pool::receive(&open).unwrap_or_else(|_| Err(gone()))?;
+        pool::receive(&opening).unwrap_or_else(|_| Err(gone()))?;
         Ok(Self { work, updates })
     }
 }

@@ -8,7 +8,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::borrow::Cow;
 use std::path::Path;
 
+use unigen_core::precision::WithPrecision;
+
 use super::Training;
+use crate::Compute;
 use crate::optimizer::{HostGradients, floats};
 use crate::run::Record;
 
@@ -38,8 +41,9 @@ pub trait Stage: Sized {
         settings
     }
 
-    /// Opens data and frozen models, and makes the model with random weights on `device` (with autodiff).
-    fn open(settings: &Self::Settings, device: &Device) -> Result<(Self, Self::Model)>;
+    /// Opens data and frozen models, and makes the model with random weights, all on a device with autodiff. Frozen models
+    /// have the precision of `compute`; the model gets it from [`open`].
+    fn open(settings: &Self::Settings, compute: &Compute) -> Result<(Self, Self::Model)>;
 
     /// The loss of batch number `batch`, counted from 0: that of a step, or one of several.
     fn loss(&self, model: &Self::Model, batch: u64) -> Result<Loss>;
@@ -71,6 +75,12 @@ pub trait Stage: Sized {
 
     /// Writes what later stages and users load into `folder`, from the averaged weights.
     fn export(&self, model: &Self::Model, folder: &Path) -> Result<()>;
+}
+
+/// The stage `S` and its model, in the precision of `compute`.
+pub(super) fn open<S: Stage>(settings: &S::Settings, compute: &Compute) -> Result<(S, S::Model)> {
+    let (stage, model) = S::open(settings, compute)?;
+    Ok((stage, model.with_precision(compute.precision)))
 }
 
 /// The loss of one batch.

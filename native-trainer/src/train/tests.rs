@@ -16,7 +16,12 @@ use unigen_core::weights::{Checkpoint, Precision, save};
 
 use super::trainer::{Start, train};
 use super::{Evaluation, Exported, Loss, Options, Stage, Training, command, export, run, settings};
+use crate::Compute;
 use crate::run::{Interrupted, Record, RunFolder};
+
+fn cpu() -> Compute {
+    Device::flex().into()
+}
 
 #[derive(Module, Debug)]
 struct Line {
@@ -76,7 +81,7 @@ impl Stage for Toy {
         &settings.training
     }
 
-    fn open(settings: &Settings, device: &Device) -> Result<(Self, Line)> {
+    fn open(settings: &Settings, Compute { device, .. }: &Compute) -> Result<(Self, Line)> {
         let model = Line {
             weight: Param::from_tensor(Tensor::random([4, 3], Distribution::Default, device)),
             bias: Param::from_tensor(Tensor::zeros([3], device)),
@@ -145,20 +150,20 @@ fn stopped(settings: Settings, out: &Path, start: Start, steps: u32) -> String {
         asked.set(asked.get() + 1);
         asked.get() == steps
     };
-    train::<Toy>(settings, out, start, &[Device::flex()], &stop).unwrap_err().to_string()
+    train::<Toy>(settings, out, start, &[cpu()], &stop).unwrap_err().to_string()
 }
 
 #[test]
 fn a_stopped_and_resumed_run_has_the_same_bits() {
     let place = tempfile::tempdir().unwrap();
     let (whole, parts) = (place.path().join("whole"), place.path().join("parts"));
-    run::<Toy>(Settings::default(), &whole, Start::New, &[Device::flex()]).unwrap();
+    run::<Toy>(Settings::default(), &whole, Start::New, &[cpu()]).unwrap();
     let message = stopped(Settings::default(), &parts, Start::New, 10);
     assert!(message.contains("step 10") && message.contains("unigen train toy --out"), "{message}");
     assert!(!parts.join("export").exists());
     stopped(Settings::default(), &parts, Start::Resume, 3);
     assert_eq!(metadata(&parts, "step"), "13");
-    run::<Toy>(Settings::default(), &parts, Start::Resume, &[Device::flex()]).unwrap();
+    run::<Toy>(Settings::default(), &parts, Start::Resume, &[cpu()]).unwrap();
 
     let trained = values(&last(&whole));
     assert_eq!(trained, values(&last(&parts)));
@@ -193,10 +198,10 @@ fn a_stopped_and_resumed_run_has_the_same_bits() {
 fn it_learns_and_resuming_takes_new_settings() {
     let place = tempfile::tempdir().unwrap();
     let out = place.path().join("run");
-    run::<Toy>(Settings::default(), &out, Start::New, &[Device::flex()]).unwrap();
+    run::<Toy>(Settings::default(), &out, Start::New, &[cpu()]).unwrap();
     let config = RunFolder::open(&out).unwrap().config();
     let longer: Settings = settings(Some(&config), &["training.steps=150".into()]).unwrap();
-    run::<Toy>(longer, &out, Start::Resume, &[Device::flex()]).unwrap();
+    run::<Toy>(longer, &out, Start::Resume, &[cpu()]).unwrap();
     let losses = logged(&out, "loss");
     assert!(losses.len() == 150 && losses[149] < losses[0] / 50.0, "{losses:?}");
     assert!(fs::read_to_string(config).unwrap().contains("steps = 150"));
@@ -206,12 +211,12 @@ fn it_learns_and_resuming_takes_new_settings() {
 fn a_validation_that_was_stopped_is_done_again() {
     let place = tempfile::tempdir().unwrap();
     let (whole, parts) = (place.path().join("whole"), place.path().join("parts"));
-    run::<Toy>(Settings::default(), &whole, Start::New, &[Device::flex()]).unwrap();
+    run::<Toy>(Settings::default(), &whole, Start::New, &[cpu()]).unwrap();
     let stopping = Settings { stop_validation: true, ..Settings::default() };
-    let message = run::<Toy>(stopping, &parts, Start::New, &[Device::flex()]).unwrap_err().to_string();
+    let message = run::<Toy>(stopping, &parts, Start::New, &[cpu()]).unwrap_err().to_string();
     assert!(message.contains("stopped after step 5") && message.contains("--resume"), "{message}");
     assert!(logged(&parts, "error").is_empty() && metadata(&parts, "step") == "5");
-    run::<Toy>(Settings::default(), &parts, Start::Resume, &[Device::flex()]).unwrap();
+    run::<Toy>(Settings::default(), &parts, Start::Resume, &[cpu()]).unwrap();
     assert_eq!(logged(&parts, "error"), logged(&whole, "error"));
     assert_eq!(values(&last(&parts)), values(&last(&whole)));
     assert!(RunFolder::open(&parts).unwrap().info().finished);
@@ -221,16 +226,16 @@ fn a_validation_that_was_stopped_is_done_again() {
 fn gradients_of_several_batches_are_averaged() {
     let place = tempfile::tempdir().unwrap();
     let (one, two) = (place.path().join("one"), place.path().join("two"));
-    run::<Toy>(Settings::default(), &one, Start::New, &[Device::flex()]).unwrap();
+    run::<Toy>(Settings::default(), &one, Start::New, &[cpu()]).unwrap();
     let mut twice = Settings { repeat: 2, ..Settings::default() };
     twice.training.accumulate = 2;
-    run::<Toy>(twice, &two, Start::New, &[Device::flex()]).unwrap();
+    run::<Toy>(twice, &two, Start::New, &[cpu()]).unwrap();
     // Twice the same batch is that batch, to the bit; other batches are not.
     assert_eq!(values(&last(&one)), values(&last(&two)));
     assert_eq!(logged(&one, "gradient_norm"), logged(&two, "gradient_norm"));
     let mut other = Settings::default();
     other.training.accumulate = 2;
-    run::<Toy>(other, &place.path().join("other"), Start::New, &[Device::flex()]).unwrap();
+    run::<Toy>(other, &place.path().join("other"), Start::New, &[cpu()]).unwrap();
     assert_ne!(values(&last(&one)), values(&last(&place.path().join("other"))));
 }
 
@@ -239,7 +244,7 @@ fn bad_steps_are_skipped_and_counted() {
     let place = tempfile::tempdir().unwrap();
     let out = place.path().join("run");
     let settings = Settings { bad_loss: 2..5, bad_gradient: 9..11, ..Settings::default() };
-    run::<Toy>(settings, &out, Start::New, &[Device::flex()]).unwrap();
+    run::<Toy>(settings, &out, Start::New, &[cpu()]).unwrap();
     assert_eq!((metadata(&out, "step").as_str(), metadata(&out, "updates").as_str()), ("20", "15"));
     assert_eq!(logged(&out, "skipped_steps").iter().sum::<f64>(), 5.0);
     assert!(logged(&out, "loss")[2].is_nan() && logged(&out, "gradient_norm")[9].is_nan());
@@ -251,7 +256,7 @@ fn ten_bad_steps_in_a_row_end_the_run() {
     let place = tempfile::tempdir().unwrap();
     let out = place.path().join("run");
     let settings = Settings { bad_loss: 6..16, ..Settings::default() };
-    let message = run::<Toy>(settings, &out, Start::New, &[Device::flex()]).unwrap_err().to_string();
+    let message = run::<Toy>(settings, &out, Start::New, &[cpu()]).unwrap_err().to_string();
     for part in [
         "step 16",
         "10 steps in a row",
@@ -267,16 +272,15 @@ fn ten_bad_steps_in_a_row_end_the_run() {
 fn a_full_disk_leaves_the_last_checkpoint() {
     let place = tempfile::tempdir().unwrap();
     let (whole, full) = (place.path().join("whole"), place.path().join("full"));
-    run::<Toy>(Settings::default(), &whole, Start::New, &[Device::flex()]).unwrap();
+    run::<Toy>(Settings::default(), &whole, Start::New, &[cpu()]).unwrap();
     stopped(Settings::default(), &full, Start::New, 10);
     let before = fs::read(last(&full)).unwrap();
     // What is written aside lands on a device that is always full.
     std::os::unix::fs::symlink("/dev/full", full.join("checkpoints/last.safetensors.part")).unwrap();
-    let message =
-        run::<Toy>(Settings::default(), &full, Start::Resume, &[Device::flex()]).unwrap_err().to_string();
+    let message = run::<Toy>(Settings::default(), &full, Start::Resume, &[cpu()]).unwrap_err().to_string();
     assert!(message.contains("last.safetensors") && message.contains("free some disk space"), "{message}");
     assert_eq!(fs::read(last(&full)).unwrap(), before);
-    run::<Toy>(Settings::default(), &full, Start::Resume, &[Device::flex()]).unwrap();
+    run::<Toy>(Settings::default(), &full, Start::Resume, &[cpu()]).unwrap();
     assert_eq!(values(&last(&whole)), values(&last(&full)));
 }
 
@@ -285,37 +289,31 @@ fn an_unfinished_run_can_be_exported() {
     let place = tempfile::tempdir().unwrap();
     let (out, folder) = (place.path().join("run"), place.path().join("try/it"));
     stopped(Settings::default(), &out, Start::New, 10);
-    assert_eq!(export::<Toy>(&out, &folder, &Device::flex()).unwrap(), Exported::Last(10));
+    assert_eq!(export::<Toy>(&out, &folder, &cpu()).unwrap(), Exported::Last(10));
     let (saved, exported) = (values(&last(&out)), values(&folder.join("model.safetensors")));
     assert_eq!(exported["weight"], saved["ema.weight"]);
-    assert!(
-        export::<Toy>(place.path(), &folder, &Device::flex()).unwrap_err().to_string().contains("no run")
-    );
+    assert!(export::<Toy>(place.path(), &folder, &cpu()).unwrap_err().to_string().contains("no run"));
 }
 
 #[test]
 fn runs_start_from_given_weights() {
     let place = tempfile::tempdir().unwrap();
     let path = |name: &str| place.path().join(name);
-    run::<Toy>(Settings::default(), &path("first"), Start::New, &[Device::flex()]).unwrap();
+    run::<Toy>(Settings::default(), &path("first"), Start::New, &[cpu()]).unwrap();
     let averaged = values(&last(&path("first")))["ema.weight"].clone();
     for (name, file) in [("a", last(&path("first"))), ("b", path("first/export"))] {
         let nothing = Settings {
             training: Training { learning_rate: 0.0, ..Settings::default().training },
             ..Settings::default()
         };
-        run::<Toy>(nothing, &path(name), Start::From(&file), &[Device::flex()]).unwrap();
+        run::<Toy>(nothing, &path(name), Start::From(&file), &[cpu()]).unwrap();
         assert_eq!(values(&last(&path(name)))["model.weight"], averaged);
     }
-    let (_, model) = Toy::open(&Settings::default(), &Device::flex()).unwrap();
+    let (_, model) = Toy::open(&Settings::default(), &cpu()).unwrap();
     let partial = |name: &str| (name != "bias").then(|| name.to_owned());
     save(&model, &path("partial.safetensors"), Precision::F32, partial, HashMap::new()).unwrap();
-    let error = run::<Toy>(
-        Settings::default(),
-        &path("c"),
-        Start::From(&path("partial.safetensors")),
-        &[Device::flex()],
-    );
+    let error =
+        run::<Toy>(Settings::default(), &path("c"), Start::From(&path("partial.safetensors")), &[cpu()]);
     assert!(error.unwrap_err().to_string().contains("bias is missing"));
     assert!(!path("c").exists());
 }
@@ -368,9 +366,9 @@ impl Stage for Scored {
         Toy::training(settings)
     }
 
-    fn open(settings: &Settings, device: &Device) -> Result<(Self, Line)> {
-        let (toy, mut model) = Toy::open(settings, device)?;
-        model.weight = Param::from_tensor(Tensor::full([4, 3], 9.0, device));
+    fn open(settings: &Settings, compute: &Compute) -> Result<(Self, Line)> {
+        let (toy, mut model) = Toy::open(settings, compute)?;
+        model.weight = Param::from_tensor(Tensor::full([4, 3], 9.0, &compute.device));
         Ok((Self(toy), model))
     }
 
@@ -401,17 +399,16 @@ fn a_stage_with_a_score_keeps_its_best_and_may_stop() {
     let place = tempfile::tempdir().unwrap();
     let out = place.path().join("run");
     let stop = || RunFolder::open(&out).is_ok();
-    let message =
-        train::<Scored>(Settings::default(), &out, Start::New, &[Device::flex()], &stop).unwrap_err();
+    let message = train::<Scored>(Settings::default(), &out, Start::New, &[cpu()], &stop).unwrap_err();
     assert!(message.to_string().contains("after step 3 "), "not between: {message}");
-    run::<Scored>(Settings::default(), &out, Start::Resume, &[Device::flex()]).unwrap();
+    run::<Scored>(Settings::default(), &out, Start::Resume, &[cpu()]).unwrap();
     // Validated before the first step and when it could be left, after 5 and after 10; then it stopped.
     assert_eq!(validated(&out), [0, 6, 12]);
     assert_eq!(metadata(&out, "step"), "12");
     let exported = |folder: &str| values(&out.join(folder).join("model.safetensors"))["weight"].clone();
     assert_eq!(exported("export"), [9.0; 12]);
     assert_ne!(values(&last(&out))["ema.weight"], [9.0; 12]);
-    let again = export::<Scored>(&out, &out.join("again"), &Device::flex()).unwrap();
+    let again = export::<Scored>(&out, &out.join("again"), &cpu()).unwrap();
     assert_eq!(again.to_string(), "the best checkpoint, of step 0");
     assert_eq!(exported("again"), [9.0; 12]);
 }
@@ -429,12 +426,12 @@ fn without_validations_between_the_last_checkpoint_is_exported() {
     let mut settings = Settings::default();
     settings.training.evaluate_every = 0;
     let stop = || RunFolder::open(&out).is_ok();
-    train::<Scored>(settings.clone(), &out, Start::New, &[Device::flex()], &stop).unwrap_err();
+    train::<Scored>(settings.clone(), &out, Start::New, &[cpu()], &stop).unwrap_err();
     let exported = |folder: &str| values(&out.join(folder).join("model.safetensors"))["weight"].clone();
-    let stopped = export::<Scored>(&out, &out.join("stopped"), &Device::flex()).unwrap();
+    let stopped = export::<Scored>(&out, &out.join("stopped"), &cpu()).unwrap();
     assert_eq!(stopped, Exported::Last(3));
     assert_eq!(exported("stopped"), values(&last(&out))["ema.weight"]);
-    run::<Scored>(settings, &out, Start::Resume, &[Device::flex()]).unwrap();
+    run::<Scored>(settings, &out, Start::Resume, &[cpu()]).unwrap();
     assert_eq!(validated(&out), [20]);
     assert_eq!(exported("export"), values(&last(&out))["ema.weight"]);
 }
@@ -443,13 +440,13 @@ fn without_validations_between_the_last_checkpoint_is_exported() {
 fn a_validation_is_stopped_where_the_run_can_go_on() {
     let place = tempfile::tempdir().unwrap();
     let (whole, parts) = (place.path().join("whole"), place.path().join("parts"));
-    run::<Scored>(Settings::default(), &whole, Start::New, &[Device::flex()]).unwrap();
+    run::<Scored>(Settings::default(), &whole, Start::New, &[cpu()]).unwrap();
     let stop = || RunFolder::open(&parts).is_ok();
-    train::<Scored>(Settings::default(), &parts, Start::New, &[Device::flex()], &stop).unwrap_err();
+    train::<Scored>(Settings::default(), &parts, Start::New, &[cpu()], &stop).unwrap_err();
     let stopping = Settings { stop_validation: true, ..Settings::default() };
-    let message = run::<Scored>(stopping, &parts, Start::Resume, &[Device::flex()]).unwrap_err().to_string();
+    let message = run::<Scored>(stopping, &parts, Start::Resume, &[cpu()]).unwrap_err().to_string();
     assert!(message.contains("stopped after step 6 ") && metadata(&parts, "step") == "6", "{message}");
-    run::<Scored>(Settings::default(), &parts, Start::Resume, &[Device::flex()]).unwrap();
+    run::<Scored>(Settings::default(), &parts, Start::Resume, &[cpu()]).unwrap();
     assert_eq!(validated(&parts), validated(&whole));
     assert_eq!(values(&last(&parts)), values(&last(&whole)));
 }
@@ -463,7 +460,7 @@ fn two_devices_train_like_one() {
         let out = place.path().join(name);
         let mut settings = Settings::default();
         (settings.training.batch, settings.training.accumulate) = (batch, accumulate);
-        run::<Toy>(settings, &out, Start::New, &vec![Device::flex(); devices]).unwrap();
+        run::<Toy>(settings, &out, Start::New, &vec![cpu(); devices]).unwrap();
         values(&last(&out))
     };
     let [one, two, three] = [1, 2, 3].map(|devices| trained(&format!("of {devices}"), 8, 4, devices));
@@ -479,7 +476,7 @@ fn two_devices_train_like_one() {
 #[test]
 fn devices_need_a_batch_each() {
     let place = tempfile::tempdir().unwrap();
-    let devices = vec![Device::flex(); 2];
+    let devices = vec![cpu(); 2];
     let error = run::<Toy>(Settings::default(), &place.path().join("run"), Start::New, &devices).unwrap_err();
     assert!(error.to_string().contains("training.accumulate is 1; set it to 2"), "{error}");
     let error =

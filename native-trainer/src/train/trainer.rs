@@ -2,7 +2,6 @@
 
 use anyhow::{Context, Result, anyhow, ensure};
 use burn::module::Module;
-use burn::tensor::Device;
 use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,7 +9,9 @@ use std::time::Instant;
 use unigen_core::files::write_atomic;
 
 use super::replicas::{self, Replicas};
+use super::stage::open;
 use super::{Stage, Training, Update, checkpoint, settings};
+use crate::Compute;
 use crate::optimizer::{AdamW, HostGradients, Step};
 use crate::run::{Interrupt, Interrupted, Progress, Record, RunFolder, RunLog};
 
@@ -40,7 +41,7 @@ pub enum Start<'a> {
 /// # Errors
 /// When settings, data or weights cannot be used; when writing fails; when ten steps in a row have no finite gradient;
 /// and after Ctrl-C, once the checkpoint is saved: the message says how to go on.
-pub fn run<S: Stage>(settings: S::Settings, out: &Path, start: Start, devices: &[Device]) -> Result<()> {
+pub fn run<S: Stage>(settings: S::Settings, out: &Path, start: Start, devices: &[Compute]) -> Result<()> {
     let interrupt = Interrupt::install()?;
     train::<S>(settings, out, start, devices, &|| interrupt.requested())
 }
@@ -66,10 +67,11 @@ impl fmt::Display for Exported {
 ///
 /// # Errors
 /// When there is no run or checkpoint, or what the stage's export reports.
-pub fn export<S: Stage>(out: &Path, folder: &Path, device: &Device) -> Result<Exported> {
+pub fn export<S: Stage>(out: &Path, folder: &Path, compute: &Compute) -> Result<Exported> {
     let run = RunFolder::open(out)?;
     let settings = settings::settings(Some(&run.config()), &[])?;
-    let (stage, model) = S::open(&settings, &device.clone().autodiff())?;
+    let compute = Compute { device: compute.device.clone().autodiff(), ..*compute };
+    let (stage, model) = open::<S>(&settings, &compute)?;
     let (path, exported) = match best::<S>(&run) {
         Some(path) => {
             let step = checkpoint::step(&path)?;
@@ -100,7 +102,7 @@ pub(crate) fn train<S: Stage>(
     settings: S::Settings,
     out: &Path,
     start: Start,
-    devices: &[Device],
+    devices: &[Compute],
     stop: &dyn Fn() -> bool,
 ) -> Result<()> {
     let training = S::training(&settings).clone();
@@ -108,9 +110,9 @@ pub(crate) fn train<S: Stage>(
     replicas::check::<S>(training.accumulate, devices.len())?;
     let config = toml::to_string_pretty(&settings)?;
     let mut devices = devices.iter().map(|device| training.autodiff(device));
-    let device = devices.next().context("there is no device to train on")?;
-    device.seed(training.seed);
-    let (stage, mut model) = S::open(&settings, &device)?;
+    let compute = devices.next().context("there is no device to train on")?;
+    compute.device.seed(training.seed);
+    let (stage, mut model) = open::<S>(&settings, &compute)?;
     let replicas = Replicas::open::<S>(&settings, devices.collect())?;
     let mut optimizer = adamw(&training);
 

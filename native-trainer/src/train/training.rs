@@ -1,8 +1,9 @@
 //! Settings of the training loop.
 
 use anyhow::{Result, ensure};
-use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
+
+use crate::Compute;
 
 /// The section `[training]` of every stage's configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -73,10 +74,11 @@ impl Training {
         self.accumulate.saturating_mul(self.batch as u64)
     }
 
-    /// `device` with gradients.
-    pub fn autodiff(&self, device: &Device) -> Device {
-        let device = device.clone().autodiff();
-        if self.gradient_checkpointing { device.gradient_checkpointing() } else { device }
+    /// `compute` with gradients.
+    pub fn autodiff(&self, compute: &Compute) -> Compute {
+        let device = compute.device.clone().autodiff();
+        let device = if self.gradient_checkpointing { device.gradient_checkpointing() } else { device };
+        Compute { device, ..*compute }
     }
 
     /// Learning rate of `step`, counted from 0: linear warm-up, then a cosine down to `final_rate * learning_rate`.

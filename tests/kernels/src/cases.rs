@@ -5,6 +5,7 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use std::sync::Arc;
 use unigen_core::ops::sample::{Sampler, sample_draw, sample_keep};
 use unigen_core::ops::{self, AttentionRows, portable};
+use unigen_core::precision::MatmulPrecision::F32;
 use unigen_core::sampling::scheduled;
 
 pub(crate) async fn run(checks: &mut Checks) {
@@ -24,14 +25,14 @@ async fn linear(checks: &mut Checks) {
         let (x, w, b) = (random([2, rows, inputs]), random([outputs, inputs]), random([outputs]));
         let case = format!("2 x {rows} x {inputs} -> {outputs}");
         let want = portable::linear(x.clone(), w.clone(), Some(b.clone()));
-        let got = ops::linear(checks.there(&x), checks.there(&w), Some(checks.there(&b)));
+        let got = ops::linear(checks.there(&x), checks.there(&w), Some(checks.there(&b)), F32);
         checks.close(&["linear_bias"], &case, got, want, 1e-5).await;
         let want = portable::linear(x.clone(), w.clone(), None);
-        let got = ops::linear(checks.there(&x), checks.there(&w), None);
+        let got = ops::linear(checks.there(&x), checks.there(&w), None, F32);
         checks.close(&["linear"], &case, got, want.clone(), 1e-5).await;
         // A transposed view of the rows is put in order first.
         let turned = checks.there(&x.swap_dims(0, 1)).swap_dims(0, 1);
-        let got = ops::linear(turned, checks.there(&w), None);
+        let got = ops::linear(turned, checks.there(&w), None, F32);
         checks.close(&["linear"], case + ", a view", got, want, 1e-5).await;
     }
 }
@@ -43,10 +44,10 @@ async fn linear_f16(checks: &mut Checks) {
     let weight = Tensor::<2>::from_data(halves, (&checks.device, DType::F16));
     assert_eq!(weight.dtype(), DType::F16);
     let want = portable::linear(x.clone(), rounded.clone(), Some(b.clone()));
-    let got = ops::linear(checks.there(&x), weight.clone(), Some(checks.there(&b)));
+    let got = ops::linear(checks.there(&x), weight.clone(), Some(checks.there(&b)), F32);
     checks.close(&["linear_f16_bias"], "5 x 16 -> 9", got, want, 1e-5).await;
     let want = portable::linear(x.clone(), rounded, None);
-    let got = ops::linear(checks.there(&x), weight, None);
+    let got = ops::linear(checks.there(&x), weight, None, F32);
     checks.close(&["linear_f16"], "5 x 16 -> 9", got, want, 1e-5).await;
 }
 
@@ -60,7 +61,7 @@ async fn conv2d(checks: &mut Checks) {
         let b = random([c_out]);
         let want = portable::conv2d(x.clone(), w.clone(), b.clone(), stride, padding);
         let (x, w, b) = (checks.there(&x), checks.there(&w), checks.there(&b));
-        let got = ops::conv::conv2d(x, w, b, stride, padding);
+        let got = ops::conv::conv2d(x, w, b, stride, padding, F32);
         let case = format!("{batch} x {height} x {width} x {c_in} -> {c_out}, {side} x {side} by {stride}");
         checks.close(&["conv2d"], case, got, want, 1e-5).await;
     }
@@ -110,7 +111,7 @@ async fn attention(checks: &mut Checks) {
         let q = random([layout.visible.len(), heads, width]) * 3.0;
         let (k, v) = (random([keys, kv_heads, width]), random([keys, kv_heads, width]));
         let want = portable::attention(q.clone(), k.clone(), v.clone(), &layout);
-        let got = ops::attention(checks.there(&q), checks.there(&k), checks.there(&v), Arc::new(layout));
+        let got = ops::attention(checks.there(&q), checks.there(&k), checks.there(&v), Arc::new(layout), F32);
         checks.close(&["attention"], case, got, want, 1e-5).await;
     }
 }

@@ -5,6 +5,7 @@ use crate::{Checks, random};
 use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
 use std::sync::Arc;
 use unigen_core::ops::{self, AttentionRows, portable};
+use unigen_core::precision::MatmulPrecision::F32;
 
 pub(crate) async fn run(checks: &mut Checks) {
     linear(checks).await;
@@ -74,7 +75,7 @@ async fn linear(checks: &mut Checks) {
             case,
             &["add_bias"],
             [x: product, w: product, b: &["sum_rows"]],
-            ops::linear(x, w, Some(b)),
+            ops::linear(x, w, Some(b), F32),
             portable::linear(x, w, Some(b))
         );
         compare!(
@@ -82,7 +83,7 @@ async fn linear(checks: &mut Checks) {
             case,
             product,
             [x: product, w: product],
-            ops::linear(x, w, None),
+            ops::linear(x, w, None, F32),
             portable::linear(x, w, None)
         );
     }
@@ -176,7 +177,7 @@ async fn attention(checks: &mut Checks) {
                 k: &["attention_backward_queries", "attention_backward_keys"],
                 v: &["attention_backward_queries", "attention_backward_values"]
             ],
-            ops::attention(q, k, v, layout.clone()),
+            ops::attention(q, k, v, layout.clone(), F32),
             portable::attention(q, k, v, &layout)
         );
     }

@@ -7,6 +7,7 @@ use super::threads::{self, Shared};
 use super::vector::{dot, softmax, vectorised};
 use crate::ops::attention_rows::AttentionRows;
 use crate::ops::fused::{FusedOp, View};
+use crate::precision::MatmulPrecision;
 use std::{ops::Range, sync::Arc};
 
 /// Query rows worked on at a time.
@@ -15,7 +16,8 @@ const BLOCK: usize = 64;
 /// See [`crate::ops::attention`]. Inputs: `q`, `k`, `v`.
 #[derive(Clone, Debug)]
 pub struct Attention {
-    layout: Arc<AttentionRows>,
+    pub layout: Arc<AttentionRows>,
+    pub precision: MatmulPrecision,
 }
 
 /// `[queries, heads, width]` and `[keys, kv_heads, width]`.
@@ -37,11 +39,6 @@ impl Sizes {
 }
 
 impl Attention {
-    /// Attention by `layout`.
-    pub fn new(layout: Arc<AttentionRows>) -> Self {
-        Self { layout }
-    }
-
     /// The sizes, once the layout is known to fit them: the tasks below rely on it.
     fn sizes(&self, q: View, k: View) -> Sizes {
         let (&[queries, heads, width], &[keys, kv_heads, _]) = (q.shape, k.shape) else {
@@ -65,6 +62,14 @@ impl Attention {
         }
     }
 
+    /// `a b` in `buffer`.
+    fn product<'a>(&self, a: Mat, b: Mat, buffer: &'a mut Vec<f32>) -> &'a mut [f32] {
+        buffer.resize((a.rows * b.cols).max(buffer.len()), 0.0);
+        let c = &mut buffer[..a.rows * b.cols];
+        matmul_serial(a, b, MatMut { data: c, row_stride: b.cols }, false, self.precision);
+        c
+    }
+
     /// Attention weights of a block: softmax of the scaled scores over the visible keys, zero elsewhere.
     fn weights<'a>(
         &self,
@@ -76,7 +81,7 @@ impl Attention {
         buffer: &'a mut Vec<f32>,
     ) -> &'a mut [f32] {
         let columns = span.len();
-        let weights = product(q, k.t(), buffer);
+        let weights = self.product(q, k.t(), buffer);
         for (row, weights) in rows.clone().zip(weights.chunks_exact_mut(columns)) {
             let seen = self.layout.visible_in(row, span);
             weights[..seen.start - span.start].fill(0.0);
@@ -107,7 +112,7 @@ impl FusedOp<3> for Attention {
                 let q = head_of(q.data, &rows, head, heads, width);
                 let [k, v] = [k, v].map(|x| head_of(x.data, &span, kv_head, kv_heads, width));
                 let weights = self.weights(q, k, &rows, &span, sizes.scale(), &mut buffer);
-                let context = product(Mat::new(weights, rows.len(), span.len()), v, &mut context);
+                let context = self.product(Mat::new(weights, rows.len(), span.len()), v, &mut context);
                 // SAFETY: no other task has this head of these rows.
                 unsafe { scatter(&shared, context, &rows, head, heads, width) };
             });
@@ -140,16 +145,16 @@ impl FusedOp<3> for Attention {
                     let weights = self.weights(q, k, &rows, &span, sizes.scale(), &mut weights);
                     let p = Mat::new(weights, rows.len(), span.len());
                     let dv = MatMut { data: &mut dv[place.clone()], row_stride: width };
-                    matmul_serial(p.t(), g, dv, true);
-                    let dscores = product(g, v.t(), &mut dweights);
+                    matmul_serial(p.t(), g, dv, true, self.precision);
+                    let dscores = self.product(g, v.t(), &mut dweights);
                     vectorised(
                         #[inline(always)]
                         || score_grads(weights, dscores, span.len(), sizes.scale()),
                     );
                     let ds = Mat::new(dscores, rows.len(), span.len());
                     let dk = MatMut { data: &mut dk[place], row_stride: width };
-                    matmul_serial(ds.t(), q, dk, true);
-                    let dq = product(ds, k, &mut dq);
+                    matmul_serial(ds.t(), q, dk, true, self.precision);
+                    let dq = self.product(ds, k, &mut dq);
                     // SAFETY: no other task has this head of these rows.
                     unsafe { scatter(&dq_out, dq, &rows, head, heads, width) };
                 });
@@ -178,14 +183,6 @@ fn score_grads(weights: &[f32], grads: &mut [f32], columns: usize, scale: f32) {
 /// The rows `[rows, width]` of one head in `[tokens, heads, width]`.
 fn head_of<'a>(x: &'a [f32], rows: &Range<usize>, head: usize, heads: usize, width: usize) -> Mat<'a> {
     Mat::strided(&x[(rows.start * heads + head) * width..], rows.len(), width, heads * width)
-}
-
-/// `a b` in `buffer`.
-fn product<'a>(a: Mat, b: Mat, buffer: &'a mut Vec<f32>) -> &'a mut [f32] {
-    buffer.resize((a.rows * b.cols).max(buffer.len()), 0.0);
-    let c = &mut buffer[..a.rows * b.cols];
-    matmul_serial(a, b, MatMut { data: c, row_stride: b.cols }, false);
-    c
 }
 
 /// Writes the rows `[rows, width]` of one head into `[tokens, heads, width]`.

@@ -16,6 +16,7 @@ use super::sums::column_sums;
 use super::threads;
 use super::vector;
 use crate::ops::fused::{FusedOp, View};
+use crate::precision::MatmulPrecision;
 
 /// See [`crate::ops::conv::conv2d`]. Inputs: `x`, `weight`, `bias`.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +24,7 @@ pub struct Conv2d {
     pub stride: usize,
     /// Top, bottom, left, right.
     pub padding: [usize; 4],
+    pub precision: MatmulPrecision,
 }
 
 /// The sizes of one convolution.
@@ -75,14 +77,22 @@ impl Conv2d {
         let [top, _, left, _] = self.padding;
         let start = [-(top as isize), -(left as isize)];
         let place = Place { stride: self.stride, start, size: sizes.image };
-        Planes::spread(x, sizes.batch, sizes.c_in, grid, self.reach(sizes), &place.phases())
+        Planes::spread(x, sizes.batch, sizes.c_in, grid, self.reach(sizes), &place.phases(), self.precision)
     }
 
     /// The gradient of the result on one plane of the [backward grid](Self::backward_grid).
     fn gradient_planes(&self, sizes: &Sizes, grad: &[f32]) -> Planes {
         let reach = self.reach(sizes);
         let place = Place { stride: 1, start: [-(reach as isize); 2], size: sizes.result };
-        Planes::spread(grad, sizes.batch, sizes.c_out, self.backward_grid(sizes), reach, &[place])
+        Planes::spread(
+            grad,
+            sizes.batch,
+            sizes.c_out,
+            self.backward_grid(sizes),
+            reach,
+            &[place],
+            self.precision,
+        )
     }
 
     /// For each tap, by rows: the first pixel row of its plane that it touches.
@@ -168,7 +178,9 @@ impl FusedOp<3> for Conv2d {
 /// of the nine taps fall on one pixel, and their weights add up. So four products of four taps on the small image do the
 /// work of nine on the large one.
 #[derive(Clone, Copy, Debug)]
-pub struct UpsampleConv2d;
+pub struct UpsampleConv2d {
+    pub precision: MatmulPrecision,
+}
 
 impl UpsampleConv2d {
     /// Which of two rows (or columns) of the small image tap `d` of three falls on, where the result's row has the
@@ -190,9 +202,17 @@ impl UpsampleConv2d {
     }
 
     /// The small image in a frame of zeros.
-    fn framed(sizes: &Sizes, x: &[f32]) -> Planes {
+    fn framed(self, sizes: &Sizes, x: &[f32]) -> Planes {
         let place = Place { stride: 1, start: [-1; 2], size: sizes.image };
-        Planes::spread(x, sizes.batch, sizes.c_in, sizes.image.map(|side| side + 2), 2, &[place])
+        Planes::spread(
+            x,
+            sizes.batch,
+            sizes.c_in,
+            sizes.image.map(|side| side + 2),
+            2,
+            &[place],
+            self.precision,
+        )
     }
 
     /// For each of the four taps of `phase`, row-major, the first row of the framed image that it touches.
@@ -221,9 +241,17 @@ impl UpsampleConv2d {
     }
 
     /// The gradient of the result, a plane for each phase, after a row and a column of zeros.
-    fn gradient_planes(sizes: &Sizes, grad: &[f32]) -> Planes {
+    fn gradient_planes(self, sizes: &Sizes, grad: &[f32]) -> Planes {
         let places = Place { stride: 2, start: [-2; 2], size: sizes.result }.phases();
-        Planes::spread(grad, sizes.batch, sizes.c_out, sizes.image.map(|side| side + 2), 2, &places)
+        Planes::spread(
+            grad,
+            sizes.batch,
+            sizes.c_out,
+            sizes.image.map(|side| side + 2),
+            2,
+            &places,
+            self.precision,
+        )
     }
 
     /// Tap `a` of a phase took row `i - 1 + a` for row `i`, so row `u` gets from row `u + 1 - a`.
@@ -246,9 +274,9 @@ impl UpsampleConv2d {
         dx
     }
 
-    fn gradient_of_weight(sizes: &Sizes, x: &[f32], grad: &Planes) -> Vec<f32> {
+    fn gradient_of_weight(self, sizes: &Sizes, x: &[f32], grad: &Planes) -> Vec<f32> {
         let &Sizes { c_in, c_out, .. } = sizes;
-        let (planes, columns) = (Self::framed(sizes, x), grad.grid[1]);
+        let (planes, columns) = (self.framed(sizes, x), grad.grid[1]);
         let by_phase = [0, 1, 2, 3].map(|phase| {
             let first = phase * grad.pixels + columns + 1;
             planes.outer(&Self::starts(phase, columns), 2, (grad, first), sizes.image)
@@ -268,7 +296,7 @@ impl FusedOp<3> for UpsampleConv2d {
     fn forward(&self, [x, weight, bias]: [View; 3]) -> (Vec<f32>, Vec<usize>) {
         let sizes = Self::sizes(x.shape, weight.shape);
         let &Sizes { batch, result: [rows, columns], c_in, c_out, .. } = &sizes;
-        let planes = Self::framed(&sizes, x.data);
+        let planes = self.framed(&sizes, x.data);
         // SAFETY: the four phases together have every pixel.
         let mut y = unsafe { unwritten(batch * rows * columns * c_out) };
         let nine = transposed(&taps_first(weight.data, 9), c_out, c_in);
@@ -292,10 +320,10 @@ impl FusedOp<3> for UpsampleConv2d {
         wanted: [bool; 3],
     ) -> [Option<Vec<f32>>; 3] {
         let sizes = Self::sizes(x.shape, weight.shape);
-        let planes = Self::gradient_planes(&sizes, grad);
+        let planes = self.gradient_planes(&sizes, grad);
         [
             wanted[0].then(|| Self::gradient_of_image(&sizes, weight.data, &planes)),
-            wanted[1].then(|| Self::gradient_of_weight(&sizes, x.data, &planes)),
+            wanted[1].then(|| self.gradient_of_weight(&sizes, x.data, &planes)),
             wanted[2].then(|| column_sums(grad, bias.width())),
         ]
     }

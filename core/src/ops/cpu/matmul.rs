@@ -4,48 +4,27 @@
 use super::bf16;
 use super::matrix::{Mat, MatMut};
 use super::threads;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-static BF16: AtomicBool = AtomicBool::new(false);
-
-/// How operands of matrix products are rounded on the CPU device. Sums are always `f32`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MatmulPrecision {
-    /// Operands as they are.
-    F32,
-    /// Operands rounded to `bf16` where the processor multiplies those faster (AMX, AVX-512 BF16); elsewhere as they are.
-    Bf16,
-}
-
-/// Sets the precision of all matrix products and convolutions on the CPU device of this process.
-pub fn set_matmul_precision(precision: MatmulPrecision) {
-    BF16.store(precision == MatmulPrecision::Bf16 && bf16::available(), Ordering::Relaxed);
-}
-
-/// The precision in force: what [`set_matmul_precision`] asked for, if this processor has it.
-pub fn matmul_precision() -> MatmulPrecision {
-    if BF16.load(Ordering::Relaxed) { MatmulPrecision::Bf16 } else { MatmulPrecision::F32 }
-}
+use crate::precision::MatmulPrecision;
 
 /// `c = a b`, or `c += a b`, on all threads.
-pub fn matmul(a: Mat, b: Mat, c: &mut [f32], accumulate: bool) {
+pub fn matmul(a: Mat, b: Mat, c: &mut [f32], accumulate: bool, precision: MatmulPrecision) {
     let row_stride = b.cols;
-    product(a, b, MatMut { data: c, row_stride }, accumulate, true);
+    product(a, b, MatMut { data: c, row_stride }, accumulate, precision, true);
 }
 
 /// [`matmul`] on the calling thread, for products that are themselves tasks; `c` may have a row stride.
-pub fn matmul_serial(a: Mat, b: Mat, c: MatMut, accumulate: bool) {
-    product(a, b, c, accumulate, false);
+pub fn matmul_serial(a: Mat, b: Mat, c: MatMut, accumulate: bool, precision: MatmulPrecision) {
+    product(a, b, c, accumulate, precision, false);
 }
 
-fn product(a: Mat, b: Mat, c: MatMut, accumulate: bool, parallel: bool) {
+fn product(a: Mat, b: Mat, c: MatMut, accumulate: bool, precision: MatmulPrecision, parallel: bool) {
     let (m, n, k) = (a.rows, b.cols, a.cols);
     assert_eq!(k, b.rows, "inner sizes differ");
     if m == 0 || n == 0 {
         return;
     }
     assert!((m - 1) * c.row_stride + n <= c.data.len() && n <= c.row_stride);
-    if matmul_precision() == MatmulPrecision::Bf16 {
+    if precision == MatmulPrecision::Bf16 && bf16::available() {
         return bf16::matmul(a, b, c, accumulate, parallel);
     }
     let parallel = parallel && threads::count() > 1 && m * n * k > 1 << 18;

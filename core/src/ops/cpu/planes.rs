@@ -2,7 +2,7 @@
 //! with kernels and with one another.
 
 use super::bf16;
-use super::matmul::{MatmulPrecision, matmul_precision, matmul_serial};
+use super::matmul::matmul_serial;
 use super::matrix::{Mat, MatMut};
 use super::memory::unwritten;
 use super::place::{Pixels, Place};
@@ -10,6 +10,7 @@ use super::registers::{COLUMNS, Item, Pair, Product, ROWS, Sums};
 use super::sums::add_rows;
 use super::threads::{self, Shared};
 use super::vector::{self, vectorised};
+use crate::precision::MatmulPrecision;
 use std::ops::Range;
 
 /// Images on grids, channels last, one plane after another.
@@ -40,6 +41,7 @@ impl Planes {
         grid: [usize; 2],
         reach: usize,
         places: &[Place],
+        precision: MatmulPrecision,
     ) -> Self {
         let pixels = batch * grid[0] * grid[1];
         let planes = places.len();
@@ -58,12 +60,14 @@ impl Planes {
             Some(Pixels { cells, pixels: line, step: place.stride })
         };
         let size = planes * pixels + slack;
-        let values = match matmul_precision() {
-            MatmulPrecision::F32 => Values::F32(items(size, channels, rows, grid[1], source)),
+        let values = match precision {
             MatmulPrecision::Bf16 if bf16::has_tile_unit() => {
                 Values::Tiles(bf16::Rows::fill(size, channels, rows, grid[1], source))
             }
-            MatmulPrecision::Bf16 => Values::Pairs(items(size, channels, rows, grid[1], source)),
+            MatmulPrecision::Bf16 if bf16::available() => {
+                Values::Pairs(items(size, channels, rows, grid[1], source))
+            }
+            _ => Values::F32(items(size, channels, rows, grid[1], source)),
         };
         Self { values, batch, grid, pixels, channels }
     }
@@ -170,7 +174,13 @@ impl Planes {
             for (t, start) in starts.iter().enumerate() {
                 let under = Mat::new(&values[(start + first) * c..], rows, c);
                 let tap = Mat::new(&kernel[t * c * c_out..(t + 1) * c * c_out], c, c_out);
-                matmul_serial(under, tap, MatMut { data: &mut sums, row_stride: c_out }, t > 0);
+                matmul_serial(
+                    under,
+                    tap,
+                    MatMut { data: &mut sums, row_stride: c_out },
+                    t > 0,
+                    MatmulPrecision::F32,
+                );
             }
             for (row, sums) in sums.chunks_exact(c_out).enumerate() {
                 self.store(first + row, 0..c_out, sums, bias, c_out, &place, out);
@@ -313,7 +323,13 @@ impl Planes {
                 let right = Mat::new(&right[row * d..], rows, d);
                 for (start, sums) in starts.iter().zip(sums.chunks_exact_mut(c * d)) {
                     let left = Mat::new(&left[(start + row) * c..], rows, c);
-                    matmul_serial(left.t(), right, MatMut { data: sums, row_stride: d }, true);
+                    matmul_serial(
+                        left.t(),
+                        right,
+                        MatMut { data: sums, row_stride: d },
+                        true,
+                        MatmulPrecision::F32,
+                    );
                 }
             }
         });
@@ -493,7 +509,15 @@ mod tests {
         let image: Vec<f32> =
             (0..batch * size[0] * size[1] * channels).map(|i| (i as f32 * 0.7 + 1.0).sin()).collect();
         let place = Place { stride: 1, start: [-1; 2], size };
-        Planes::spread(&image, batch, channels, size.map(|side| side + 2), reach, &[place])
+        Planes::spread(
+            &image,
+            batch,
+            channels,
+            size.map(|side| side + 2),
+            reach,
+            &[place],
+            MatmulPrecision::F32,
+        )
     }
 
     fn assert_close(got: &[f32], want: &[f32]) {

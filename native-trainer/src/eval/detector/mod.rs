@@ -28,8 +28,10 @@ use burn::tensor::{Device, Tensor};
 use image::RgbImage;
 use std::path::Path;
 use unigen_core::image_tokenizer::pixels_from_images;
+use unigen_core::precision::WithPrecision;
 use unigen_core::weights::{Checkpoint, keys, load};
 
+use crate::Compute;
 use crate::eval::{Detect, geneval::Detection};
 use crate::run::Interrupt;
 
@@ -60,7 +62,7 @@ impl Detector {
     ///
     /// # Errors
     /// Where the file is missing, broken or no detector.
-    pub fn open(path: &Path, device: &Device) -> Result<Self> {
+    pub fn open(path: &Path, compute: &Compute) -> Result<Self> {
         let path = &if path.is_dir() { path.join(FILE) } else { path.to_owned() };
         let checkpoint = Checkpoint::open(path)?;
         let metadata = |key: &str| {
@@ -72,7 +74,8 @@ impl Detector {
         let accuracy = metadata(ACCURACY)?
             .parse()
             .with_context(|| format!("the detector's accuracy in {}", path.display()))?;
-        let net = load(DetectorNet::new(&config, device)?, &checkpoint, keys::same)?;
+        let net = load(DetectorNet::new(&config, &compute.device)?, &checkpoint, keys::same)?;
+        let net = net.with_precision(compute.precision);
         Ok(Self { config, net, accuracy })
     }
 

@@ -17,6 +17,7 @@ use super::{
     loss, pixels,
     truth::Truth,
 };
+use crate::Compute;
 use crate::data::MAX_SIDE;
 use crate::data::stickers::{Renderer, Scene, Split, rng_at, scene_at};
 use crate::eval::Detect;
@@ -112,7 +113,7 @@ impl Stage for DetectorStage {
         &settings.training
     }
 
-    fn open(settings: &Settings, device: &Device) -> Result<(Self, DetectorNet)> {
+    fn open(settings: &Settings, Compute { device, .. }: &Compute) -> Result<(Self, DetectorNet)> {
         let size = settings.size as usize;
         ensure!(
             (1..=MAX_SIDE as usize).contains(&size) && size.is_multiple_of(MULTIPLE),

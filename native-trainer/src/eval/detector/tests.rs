@@ -58,14 +58,14 @@ fn a_saved_detector_detects_the_same() {
     let text = toml::to_string(&settings).expect("plain data");
     assert_eq!(toml::from_str::<Settings>(&text).expect("its own TOML"), settings);
 
-    let (stage, net) = DetectorStage::open(&settings, &device).expect("good settings");
+    let (stage, net) = DetectorStage::open(&settings, &device.clone().into()).expect("good settings");
     assert!(stage.loss(&net, 5).expect("a batch").total.into_scalar::<f32>().is_finite());
     let evaluation = stage.evaluate(&net).expect("an evaluation");
     assert_eq!((evaluation.scalars.len(), evaluation.sheets.len()), (6, 1));
 
     let folder = tempfile::tempdir().expect("a folder");
     stage.export(&net, folder.path()).expect("written");
-    let read = Detector::open(&folder.path().join(FILE), &device).expect("its own file");
+    let read = Detector::open(&folder.path().join(FILE), &device.clone().into()).expect("its own file");
     assert_eq!(read.accuracy, evaluation.scalars[4].1);
     let images = vec![RgbImage::from_fn(32, 48, |x, y| image::Rgb([x as u8 * 7, y as u8 * 5, 90])); 3];
     let batch = pixels(&images, &device).expect("pictures of one size");
@@ -79,5 +79,5 @@ fn a_saved_detector_detects_the_same() {
     assert_eq!(read.detect(&[]).expect("no pictures").len(), 0);
     assert!(read.detect(&[RgbImage::new(40, 32)]).is_err());
     assert!(read.detect(&[RgbImage::new(32, 32), RgbImage::new(32, 48)]).is_err());
-    assert!(Detector::open(&folder.path().join("none.safetensors"), &device).is_err());
+    assert!(Detector::open(&folder.path().join("none.safetensors"), &device.clone().into()).is_err());
 }

@@ -10,7 +10,7 @@ const SIZE: u32 = 96;
 
 fn judge() -> Detector {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/detector");
-    Detector::open(&path, &Device::flex()).unwrap()
+    Detector::open(&path, &Device::flex().into()).unwrap()
 }
 
 #[test]

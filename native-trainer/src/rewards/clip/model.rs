@@ -6,6 +6,7 @@ use burn::tensor::{Device, Int, Tensor};
 use std::sync::Arc;
 use unigen_core::nn::{self, Embedding, LayerNorm, Linear};
 use unigen_core::ops::AttentionRows;
+use unigen_core::precision::MatmulPrecision;
 use unigen_core::vision::VisionConfig;
 use unigen_core::vision::encoder::Encoder;
 use unigen_core::vision::siglip::PatchConvolution;
@@ -49,6 +50,7 @@ impl VisionTower {
                         device,
                     ),
                     bias: None,
+                    precision: MatmulPrecision::F32,
                 },
                 position_embedding: Embedding::new(1 + side * side, width, 0.02, device),
             },

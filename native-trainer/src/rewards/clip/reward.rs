@@ -5,9 +5,11 @@ use burn::tensor::{Device, Int, Tensor};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
+use unigen_core::precision::WithPrecision;
 use unigen_core::weights::Checkpoint;
 
 use super::{Clip, ClipConfig, ClipTokenizer, Framing, OpenClip, Preprocess};
+use crate::Compute;
 use crate::optimizer::floats;
 use crate::rewards::{Item, Reward, Score, in_batches};
 
@@ -29,7 +31,8 @@ impl ClipReward {
     ///
     /// # Errors
     /// Name the file that is missing, damaged, or does not fit the others.
-    pub fn clip(folder: &Path, device: &Device) -> Result<Self> {
+    pub fn clip(folder: &Path, compute: &Compute) -> Result<Self> {
+        let Compute { device, precision } = compute;
         let config = ClipConfig::from_json(&json(&folder.join("config.json"))?)?;
         let model = Clip::load(&config, &Checkpoint::open(folder)?, device)?;
         let mut preprocess = Preprocess::new(config.vision.image_size(), Framing::Crop);
@@ -39,6 +42,7 @@ impl ClipReward {
         }
         let tokenizer =
             ClipTokenizer::open(&folder.join("tokenizer.json"), config.text.max_position_embeddings)?;
+        let model = model.with_precision(*precision);
         Ok(Self { name: "clip".into(), model, tokenizer, preprocess, device: device.clone() })
     }
 
@@ -47,7 +51,8 @@ impl ClipReward {
     ///
     /// # Errors
     /// As [`Self::clip`].
-    pub fn hpsv2(folder: &Path, device: &Device) -> Result<Self> {
+    pub fn hpsv2(folder: &Path, compute: &Compute) -> Result<Self> {
+        let Compute { device, precision } = compute;
         let sizes = folder.join("open_clip_config.json");
         let config = match sizes.is_file() {
             true => ClipConfig::from_json(&json(&sizes)?)?,
@@ -58,6 +63,7 @@ impl ClipReward {
         let preprocess = Preprocess::new(config.vision.image_size(), Framing::Pad);
         let tokenizer =
             ClipTokenizer::open(&folder.join("tokenizer.json"), config.text.max_position_embeddings)?;
+        let model = model.with_precision(*precision);
         Ok(Self { name: "hpsv2".into(), model, tokenizer, preprocess, device: device.clone() })
     }
 

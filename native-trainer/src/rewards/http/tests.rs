@@ -208,7 +208,7 @@ fn a_server_is_asked_what_it_has_before_anything_depends_on_it() {
     let open = |url: &str, name: &str| {
         let source = format!("remote={url}#{name}").parse().unwrap();
         let settings = RewardSettings { source, weight: 1.0, http: settings() };
-        rewards::open(&[settings], &Device::flex()).map(|rewards| rewards.len())
+        rewards::open(&[settings], &Device::flex().into()).map(|rewards| rewards.len())
     };
     let fails = |url: &str, name: &str, words: [&str; 2]| {
         let error = format!("{:#}", open(url, name).unwrap_err());

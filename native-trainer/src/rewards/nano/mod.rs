@@ -68,7 +68,7 @@ impl NanoRewards {
     /// # Errors
     /// Where there is no detector or it has other sizes.
     fn start_from(&mut self, path: &Path, config: &NanoConfig, device: &Device) -> Result<()> {
-        let Detector { config: found, net, .. } = Detector::open(path, device)?;
+        let Detector { config: found, net, .. } = Detector::open(path, &device.clone().into())?;
         let NanoConfig { tower: TowerConfig { widths, blocks, groups }, verifier, .. } = config;
         ensure!(
             found == *verifier && (found.widths, found.blocks, found.groups) == (*widths, *blocks, *groups),

@@ -10,12 +10,14 @@ use std::sync::Arc;
 use unigen_core::engine::layouts;
 use unigen_core::files::write_atomic;
 use unigen_core::image_tokenizer::pixels_from_images;
+use unigen_core::precision::WithPrecision;
 use unigen_core::sequence::Row;
 use unigen_core::text::TextTokenizer;
 use unigen_core::weights::{Checkpoint, Precision, keys, load, save};
 
 use super::scorer::{MATCH, PREFERENCE};
 use super::{NanoConfig, NanoRewards};
+use crate::Compute;
 use crate::data::stickers::Facts;
 use crate::optimizer::floats;
 use crate::rewards::{Item, Missing, Reward, Score};
@@ -69,7 +71,7 @@ impl Nets {
     ///
     /// # Errors
     /// Name the file that is missing, damaged, or does not fit the other.
-    pub fn open(folder: &Path, device: &Device) -> Result<Self> {
+    pub fn open(folder: &Path, Compute { device, precision }: &Compute) -> Result<Self> {
         let (weights, text) = (folder.join(WEIGHTS), folder.join(TEXT));
         let checkpoint = Checkpoint::open(&weights)?;
         let config = checkpoint.metadata().get(CONFIG).with_context(|| {
@@ -87,6 +89,7 @@ impl Nets {
             weights.display()
         );
         let model = load(NanoRewards::new(&config, device)?, &checkpoint, keys::same)?;
+        let model = model.with_precision(*precision);
         Ok(Self { config, model, words, device: device.clone() })
     }
 

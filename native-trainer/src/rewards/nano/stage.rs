@@ -15,6 +15,7 @@ use unigen_core::text::train_bpe;
 use super::reward::Words;
 use super::scorer::{MATCH, PREFERENCE};
 use super::{Agreement, HeldOut, NanoConfig, NanoReward, NanoRewards, Nets, Pair, TowerConfig, pair_at};
+use crate::Compute;
 use crate::data::stickers::{Renderer, Scene, Split};
 use crate::data::{MAX_SIDE, Source, SourceSettings};
 use crate::eval::detector::DetectorConfig;
@@ -176,7 +177,7 @@ impl Stage for RewardsStage {
         &settings.training
     }
 
-    fn open(settings: &Settings, device: &Device) -> Result<(Self, NanoRewards)> {
+    fn open(settings: &Settings, Compute { device, .. }: &Compute) -> Result<(Self, NanoRewards)> {
         let size = settings.model.size;
         ensure!(size <= MAX_SIDE, "model.size is {size}; the most is {MAX_SIDE} pixels");
         ensure!(settings.training.batch > 1, "training.batch is 1; pictures are told apart from others");
@@ -269,7 +270,7 @@ mod tests {
     #[test]
     fn every_parameter_learns() {
         let device = Device::flex().autodiff();
-        let (stage, model) = RewardsStage::open(&tiny(), &device).unwrap();
+        let (stage, model) = RewardsStage::open(&tiny(), &device.clone().into()).unwrap();
         let Loss { total, parts } = stage.loss(&model, 0).unwrap();
         assert_eq!(parts.len(), 4);
         let gradients = crate::optimizer::HostGradients::read(&model, total.backward()).unwrap();
@@ -281,10 +282,10 @@ mod tests {
     #[test]
     fn saved_rewards_score_alike_alone_or_together() {
         let device = Device::flex();
-        let (stage, model) = RewardsStage::open(&tiny(), &device).unwrap();
+        let (stage, model) = RewardsStage::open(&tiny(), &device.clone().into()).unwrap();
         let folder = tempfile::tempdir().unwrap();
         stage.export(&model, folder.path()).unwrap();
-        let nets = Arc::new(Nets::open(folder.path(), &device).unwrap());
+        let nets = Arc::new(Nets::open(folder.path(), &device.clone().into()).unwrap());
         let mut items = items(&stage, 48);
         items.push(Item { image: RgbImage::new(0, 0), description: "a dog".into(), before: None });
         items.push(Item { description: "joy".into(), ..items[0].clone() });
@@ -306,10 +307,10 @@ mod tests {
         let teacher = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/teacher");
         let device = Device::flex();
         let settings = Settings { teacher: Some(teacher), ..tiny() };
-        let error = RewardsStage::open(&settings, &device).err().unwrap().to_string();
+        let error = RewardsStage::open(&settings, &device.clone().into()).err().unwrap().to_string();
         assert!(error.contains("has the sizes") && error.contains("model.verifier"), "{error}");
         let settings = Settings { teacher: settings.teacher, ..Settings::default() };
-        let (stage, model) = RewardsStage::open(&settings, &device).unwrap();
+        let (stage, model) = RewardsStage::open(&settings, &device.clone().into()).unwrap();
         let renderer = &stage.renderer;
         let (scene, size) = (scene_at(Split::Train, 5, 0), settings.model.size);
         let pixels = pixels_from_images(&[renderer.render(&scene, size, size)], &device).unwrap();
@@ -325,7 +326,7 @@ mod tests {
     #[test]
     fn a_folder_without_rewards_says_so() {
         let folder = tempfile::tempdir().unwrap();
-        let error = format!("{:#}", Nets::open(folder.path(), &Device::flex()).err().unwrap());
+        let error = format!("{:#}", Nets::open(folder.path(), &Device::flex().into()).err().unwrap());
         assert!(error.contains("rewards.safetensors"), "{error}");
     }
 }

@@ -42,9 +42,9 @@ impl Stage for Painted {
         RlStage::training(settings)
     }
 
-    fn open(settings: &Settings, device: &Device) -> Result<(Self, UniGen)> {
+    fn open(settings: &Settings, compute: &Compute) -> Result<(Self, UniGen)> {
         let red = Member { reward: Box::new(Red), weight: 1.0 };
-        let (stage, model) = RlStage::with(settings, Ensemble::new(vec![red])?, device)?;
+        let (stage, model) = RlStage::with(settings, Ensemble::new(vec![red])?, compute)?;
         Ok((Self(stage), model))
     }
 
@@ -121,7 +121,7 @@ fn settings(model: &TempDir) -> Settings {
 }
 
 fn open(settings: &Settings) -> (Painted, UniGen) {
-    Painted::open(settings, &Device::flex().autodiff()).unwrap()
+    Painted::open(settings, &Device::flex().autodiff().into()).unwrap()
 }
 
 fn number(update: &Update, name: &str) -> f64 {
@@ -276,7 +276,7 @@ fn an_update_makes_the_better_samples_likelier() {
 fn the_reward_rises() {
     let (folder, place) = (model_folder(), tempfile::tempdir().unwrap());
     let out = place.path().join("run");
-    run::<Painted>(settings(&folder), &out, Start::New, &[Device::flex()]).unwrap();
+    run::<Painted>(settings(&folder), &out, Start::New, &[Device::flex().into()]).unwrap();
     let rewards = logged(&out, "reward");
     assert_eq!(rewards.len(), 40);
     let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
@@ -300,13 +300,13 @@ fn some_steps_several_updates_and_consistency_go_on_with_the_same_bits() {
     settings.replay.steps = 2;
     (settings.training.steps, settings.training.save_every) = (6, 1);
     let (whole, parts) = (place.path().join("whole"), place.path().join("parts"));
-    run::<Painted>(settings.clone(), &whole, Start::New, &[Device::flex()]).unwrap();
+    run::<Painted>(settings.clone(), &whole, Start::New, &[Device::flex().into()]).unwrap();
     let asked = Cell::new(0);
     let stop = || asked.replace(asked.get() + 1) == 0;
     let message =
-        train::<Painted>(settings.clone(), &parts, Start::New, &[Device::flex()], &stop).unwrap_err();
+        train::<Painted>(settings.clone(), &parts, Start::New, &[Device::flex().into()], &stop).unwrap_err();
     assert!(message.to_string().contains("after step 2 "), "{message}");
-    run::<Painted>(settings, &parts, Start::Resume, &[Device::flex()]).unwrap();
+    run::<Painted>(settings, &parts, Start::Resume, &[Device::flex().into()]).unwrap();
     let weights = |out: &Path| {
         let file = Checkpoint::open(&out.join("checkpoints/last.safetensors")).unwrap();
         file.names().map(|name| (name.to_owned(), file.tensor(name).unwrap().0)).collect::<BTreeMap<_, _>>()
@@ -323,8 +323,9 @@ fn some_steps_several_updates_and_consistency_go_on_with_the_same_bits() {
 #[test]
 fn what_cannot_train_is_named() {
     let folder = model_folder();
-    let fails =
-        |settings: Settings| Painted::open(&settings, &Device::flex().autodiff()).err().unwrap().to_string();
+    let fails = |settings: Settings| {
+        Painted::open(&settings, &Device::flex().autodiff().into()).err().unwrap().to_string()
+    };
     let settings = settings(&folder);
     for (settings, words) in [
         (Settings { mix: [0, 0], ..settings.clone() }, "mix is [0, 0]"),
