@@ -9,7 +9,7 @@
 //! The gradient of the image is the same product with the kernel turned around, once for each plane; the gradient of
 //! the kernel multiplies each shifted plane, transposed, with the gradient of the result.
 
-use super::memory::unwritten;
+use super::memory::{assume_init, uninit};
 use super::place::Place;
 use super::planes::{Planes, Taps};
 use super::sums::column_sums;
@@ -17,6 +17,7 @@ use super::threads;
 use super::vector;
 use crate::ops::fused::{FusedOp, View};
 use crate::precision::MatmulPrecision;
+use std::mem::MaybeUninit;
 
 /// See [`crate::ops::conv::conv2d`]. Inputs: `x`, `weight`, `bias`.
 #[derive(Clone, Copy, Debug)]
@@ -113,8 +114,7 @@ impl Conv2d {
         let (by_tap, size_of_tap) = (taps_first(weight, k * k), c_out * c_in);
         // A stride beyond the kernel leaves pixels out; otherwise every one gets a sum.
         let size = batch * height * width * c_in;
-        // SAFETY: as said.
-        let mut dx = if s > k { vec![0.0; size] } else { unsafe { unwritten(size) } };
+        let mut dx = if s > k { vec![MaybeUninit::new(0.0); size] } else { uninit(size) };
         for phase in 0..s * s {
             let (py, px) = (phase / s, phase % s);
             let steps = |p: usize| (0..=reach).filter(move |d| s * d + p < k);
@@ -130,7 +130,8 @@ impl Conv2d {
             let place = Place { stride: s, start, size: sizes.image };
             grad.correlate(&Taps { starts: &starts, kernel: &kernel, c_out: c_in }, None, place, &mut dx);
         }
-        dx
+        // SAFETY: as said above.
+        unsafe { assume_init(dx) }
     }
 
     fn gradient_of_weight(&self, sizes: &Sizes, x: &[f32], grad: &Planes) -> Vec<f32> {
@@ -149,11 +150,11 @@ impl FusedOp<3> for Conv2d {
         let planes = self.planes(&sizes, x.data, self.grid(&sizes));
         let kernel = transposed(&taps_first(weight.data, k * k), c_out, c_in);
         let place = Place { stride: 1, start: [0; 2], size: sizes.result };
-        // SAFETY: every pixel of the result gets a sum.
-        let mut y = unsafe { unwritten(batch * rows * columns * c_out) };
+        let mut y = uninit(batch * rows * columns * c_out);
         let starts = self.taps(&sizes, &planes);
         planes.correlate(&Taps { starts: &starts, kernel: &kernel, c_out }, Some(bias.data), place, &mut y);
-        (y, vec![batch, rows, columns, c_out])
+        // SAFETY: every pixel of the result gets a sum.
+        (unsafe { assume_init(y) }, vec![batch, rows, columns, c_out])
     }
 
     fn backward(
@@ -267,11 +268,11 @@ impl UpsampleConv2d {
             );
             kernel.extend(Self::kernel(phase, &nine));
         }
-        // SAFETY: every pixel gets a sum.
-        let mut dx = unsafe { unwritten(batch * height * width * c_in) };
+        let mut dx = uninit(batch * height * width * c_in);
         let place = Place { stride: 1, start: [0; 2], size: sizes.image };
         grad.correlate(&Taps { starts: &starts, kernel: &kernel, c_out: c_in }, None, place, &mut dx);
-        dx
+        // SAFETY: every pixel gets a sum.
+        unsafe { assume_init(dx) }
     }
 
     fn gradient_of_weight(self, sizes: &Sizes, x: &[f32], grad: &Planes) -> Vec<f32> {
@@ -297,8 +298,7 @@ impl FusedOp<3> for UpsampleConv2d {
         let sizes = Self::sizes(x.shape, weight.shape);
         let &Sizes { batch, result: [rows, columns], c_in, c_out, .. } = &sizes;
         let planes = self.framed(&sizes, x.data);
-        // SAFETY: the four phases together have every pixel.
-        let mut y = unsafe { unwritten(batch * rows * columns * c_out) };
+        let mut y = uninit(batch * rows * columns * c_out);
         let nine = transposed(&taps_first(weight.data, 9), c_out, c_in);
         for (phase, place) in Self::places(&sizes).into_iter().enumerate() {
             let kernel = Self::kernel(phase, &nine);
@@ -310,7 +310,8 @@ impl FusedOp<3> for UpsampleConv2d {
                 &mut y,
             );
         }
-        (y, vec![batch, rows, columns, c_out])
+        // SAFETY: the four phases together have every pixel.
+        (unsafe { assume_init(y) }, vec![batch, rows, columns, c_out])
     }
 
     fn backward(

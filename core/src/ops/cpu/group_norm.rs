@@ -1,6 +1,6 @@
 //! Group normalisation of channels-last images, with or without the swish that follows it in residual blocks.
 
-use super::memory::unwritten;
+use super::memory::{assume_init, uninit, written};
 use super::sums::add_rows;
 use super::threads::{self, Shared, rows_per_task};
 use super::vector::{self, sigmoid, vectorised};
@@ -111,8 +111,7 @@ impl FusedOp<3> for GroupNorm {
     fn forward(&self, [x, weight, bias]: [View; 3]) -> (Vec<f32>, Vec<usize>) {
         let channels = x.width();
         let Statistics { mean, scale } = self.statistics(&x);
-        // SAFETY: the bands cover all of it.
-        let mut y = unsafe { unwritten(x.data.len()) };
+        let mut y = uninit(x.data.len());
         let (out, bands) = (Shared::new(&mut y), bands(&x));
         threads::for_each(bands.len(), |band| {
             let (image, items) = bands[band].clone();
@@ -127,9 +126,8 @@ impl FusedOp<3> for GroupNorm {
                 || {
                     let rows = x.data[items].chunks_exact(channels);
                     for (x, y) in rows.zip(y.chunks_exact_mut(channels)) {
-                        for ((y, x), (slope, shift)) in y.iter_mut().zip(x).zip(slope.iter().zip(&shift)) {
-                            *y = x * slope + shift;
-                        }
+                        let affine = x.iter().zip(slope.iter().zip(&shift));
+                        let y = written(y, affine.map(|(x, (slope, shift))| x * slope + shift));
                         if self.swish {
                             for z in y {
                                 *z *= sigmoid(*z);
@@ -139,7 +137,8 @@ impl FusedOp<3> for GroupNorm {
                 },
             );
         });
-        (y, x.shape.to_vec())
+        // SAFETY: the bands cover all of it.
+        (unsafe { assume_init(y) }, x.shape.to_vec())
     }
 
     fn cheap(&self) -> bool {
@@ -153,8 +152,7 @@ impl FusedOp<3> for GroupNorm {
         let items_per_group = (x.rows() / batch.max(1) * (channels / self.groups)) as f32;
         let Statistics { mean, scale } = self.statistics(&x);
         let of = |image: usize| image * channels..(image + 1) * channels;
-        // SAFETY: the bands cover all of it.
-        let mut dx = unsafe { unwritten(x.data.len()) };
+        let mut dx = uninit(x.data.len());
         let out = Shared::new(&mut dx);
         let sums = Self::sums_by_image(&x, 2 * channels, |image, items, sums| {
             let (mean, scale) = (&mean[of(image)], &scale[of(image)]);
@@ -170,16 +168,18 @@ impl FusedOp<3> for GroupNorm {
                         let normal =
                             x.iter().zip(mean).zip(scale).map(|((x, mean), scale)| (x - mean) * scale);
                         let affine = weight.data.iter().zip(bias.data);
-                        for (((d, grad), normal), (w, b)) in
-                            d.iter_mut().zip(grad).zip(normal.clone()).zip(affine)
-                        {
-                            *d = *grad;
-                            if self.swish {
+                        let inputs = grad.iter().zip(normal.clone()).zip(affine);
+                        let d = written(
+                            d,
+                            inputs.map(|((grad, normal), (w, b))| {
+                                if !self.swish {
+                                    return *grad;
+                                }
                                 let z = normal * w + b;
                                 let s = sigmoid(z);
-                                *d *= s * (1.0 + z * (1.0 - s));
-                            }
-                        }
+                                grad * (s * (1.0 + z * (1.0 - s)))
+                            }),
+                        );
                         let sums = dbias.iter_mut().zip(&mut *dweight);
                         for ((d, normal), (dbias, dweight)) in d.iter().zip(normal).zip(sums) {
                             *dbias += d;
@@ -207,7 +207,9 @@ impl FusedOp<3> for GroupNorm {
                 }
             }
         }
-        let bands = bands(&x);
+        // SAFETY: the bands cover all of it.
+        let mut dx = unsafe { assume_init(dx) };
+        let (out, bands) = (Shared::new(&mut dx), bands(&x));
         threads::for_each(bands.len(), |band| {
             let (image, items) = bands[band].clone();
             let [slope, lean, shift] =

@@ -1,8 +1,8 @@
 //! `y = x wᵀ + b`.
 
-use super::matmul::matmul;
+use super::matmul::{matmul, matmul_add};
 use super::matrix::Mat;
-use super::memory::unwritten;
+use super::memory::{assume_init, uninit};
 use super::sums::column_sums;
 use super::threads::{self, rows_per_task};
 use crate::ops::fused::{FusedOp, View};
@@ -17,16 +17,15 @@ pub struct Linear {
 impl Linear {
     fn product(self, x: View, weight: View, bias: Option<&[f32]>) -> (Vec<f32>, Vec<usize>) {
         let (rows, outputs, inputs) = (x.rows(), weight.rows(), weight.width());
-        // SAFETY: the bias or, without one, the product is written everywhere.
-        let mut y = unsafe { unwritten(rows * outputs) };
-        if let Some(bias) = bias {
-            let chunk = rows_per_task(rows, outputs) * outputs;
-            threads::for_each_chunk(&mut y, chunk.max(1), |_, y| {
-                y.chunks_exact_mut(outputs).for_each(|row| row.copy_from_slice(bias));
-            });
-        }
         let (x_mat, w_mat) = (Mat::new(x.data, rows, inputs), Mat::new(weight.data, outputs, inputs));
-        matmul(x_mat, w_mat.t(), &mut y, bias.is_some(), self.precision);
+        let y = match bias {
+            Some(bias) => {
+                let mut y = repeated(bias, rows);
+                matmul_add(x_mat, w_mat.t(), &mut y, self.precision);
+                y
+            }
+            None => matmul(x_mat, w_mat.t(), self.precision),
+        };
         let mut shape = x.shape.to_vec();
         if let Some(last) = shape.last_mut() {
             *last = outputs;
@@ -37,17 +36,27 @@ impl Linear {
     fn gradients(self, x: View, weight: View, grad: &[f32], wanted: [bool; 2]) -> [Option<Vec<f32>>; 2] {
         let (rows, outputs, inputs) = (x.rows(), weight.rows(), weight.width());
         let grad = Mat::new(grad, rows, outputs);
-        let product = |a: Mat, b: Mat| {
-            // SAFETY: the product is written everywhere.
-            let mut c = unsafe { unwritten(a.rows * b.cols) };
-            matmul(a, b, &mut c, false, self.precision);
-            c
-        };
         [
-            wanted[0].then(|| product(grad, Mat::new(weight.data, outputs, inputs))),
-            wanted[1].then(|| product(grad.t(), Mat::new(x.data, rows, inputs))),
+            wanted[0].then(|| matmul(grad, Mat::new(weight.data, outputs, inputs), self.precision)),
+            wanted[1].then(|| matmul(grad.t(), Mat::new(x.data, rows, inputs), self.precision)),
         ]
     }
+}
+
+/// `rows` times the same row.
+fn repeated(row: &[f32], rows: usize) -> Vec<f32> {
+    if row.is_empty() {
+        return vec![];
+    }
+    let mut all = uninit(rows * row.len());
+    let chunk = rows_per_task(rows, row.len()) * row.len();
+    threads::for_each_chunk(&mut all, chunk, |_, chunk| {
+        for to in chunk.chunks_exact_mut(row.len()) {
+            to.write_copy_of_slice(row);
+        }
+    });
+    // SAFETY: chunks are whole rows, all of which are written.
+    unsafe { assume_init(all) }
 }
 
 impl FusedOp<2> for Linear {

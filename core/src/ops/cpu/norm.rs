@@ -1,10 +1,11 @@
 //! Normalisation of rows: root mean square, and mean and variance.
 
-use super::memory::unwritten;
+use super::memory::{assume_init, uninit, written};
 use super::sums::add_rows;
 use super::threads::{self, rows_per_task};
 use super::vector::{dot, sum, vectorised};
 use crate::ops::fused::{FusedOp, View};
+use std::mem::MaybeUninit;
 
 /// See [`crate::ops::rms_norm`]. Inputs: `x`, `weight`.
 #[derive(Clone, Copy, Debug)]
@@ -24,9 +25,7 @@ impl FusedOp<2> for RmsNorm {
     fn forward(&self, [x, weight]: [View; 2]) -> (Vec<f32>, Vec<usize>) {
         let y = map_rows(x, |x, y| {
             let scale = self.scale(x);
-            for ((y, x), w) in y.iter_mut().zip(x).zip(weight.data) {
-                *y = x * scale * w;
-            }
+            written(y, x.iter().zip(weight.data).map(|(x, w)| x * scale * w));
         });
         (y, x.shape.to_vec())
     }
@@ -40,11 +39,15 @@ impl FusedOp<2> for RmsNorm {
         let width = x.width();
         let (dx, dweight) = map_rows_and_sum(x, grad, width, |x, grad, dx, dweight| {
             let scale = self.scale(x);
-            for (i, dx) in dx.iter_mut().enumerate() {
-                let gx = grad[i] * scale;
-                dweight[i] += gx * x[i];
-                *dx = gx * weight.data[i];
-            }
+            let terms = x.iter().zip(grad).zip(weight.data).zip(dweight);
+            let dx = written(
+                dx,
+                terms.map(|(((x, grad), w), dweight)| {
+                    let gx = grad * scale;
+                    *dweight += gx * x;
+                    gx * w
+                }),
+            );
             let mean = dot(dx, x) / width as f32 * scale * scale;
             for (dx, x) in dx.iter_mut().zip(x) {
                 *dx -= x * mean;
@@ -61,25 +64,23 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// Writes `x̂`, of mean zero and variance one, and returns its scale.
+    /// Writes `x̂`, of mean zero and variance one, to `y`, and returns it with its scale.
     #[inline(always)]
-    fn normalise(&self, x: &[f32], y: &mut [f32]) -> f32 {
+    fn normalise<'a>(&self, x: &[f32], y: &'a mut [MaybeUninit<f32>]) -> (&'a mut [f32], f32) {
         let mean = sum(x) / x.len() as f32;
-        for (y, x) in y.iter_mut().zip(x) {
-            *y = x - mean;
-        }
+        let y = written(y, x.iter().map(|x| x - mean));
         let scale = (dot(y, y) / x.len() as f32 + self.eps).sqrt().recip();
-        for y in y {
+        for y in &mut *y {
             *y *= scale;
         }
-        scale
+        (y, scale)
     }
 }
 
 impl FusedOp<3> for LayerNorm {
     fn forward(&self, [x, weight, bias]: [View; 3]) -> (Vec<f32>, Vec<usize>) {
         let y = map_rows(x, |x, y| {
-            self.normalise(x, y);
+            let (y, _) = self.normalise(x, y);
             for ((y, w), b) in y.iter_mut().zip(weight.data).zip(bias.data) {
                 *y = *y * w + b;
             }
@@ -95,7 +96,7 @@ impl FusedOp<3> for LayerNorm {
     fn backward(&self, [x, weight, _]: [View; 3], grad: &[f32], _: [bool; 3]) -> [Option<Vec<f32>>; 3] {
         let width = x.width();
         let (dx, mut sums) = map_rows_and_sum(x, grad, 2 * width, |x, grad, dx, sums| {
-            let scale = self.normalise(x, dx);
+            let (dx, scale) = self.normalise(x, dx);
             let (dweight, dbias) = sums.split_at_mut(width);
             let (mut mean, mut mean_x) = (0.0, 0.0);
             for i in 0..width {
@@ -114,13 +115,12 @@ impl FusedOp<3> for LayerNorm {
     }
 }
 
-/// `y` of `body(row of x, row of y)`, rows in parallel.
-fn map_rows(x: View, body: impl Fn(&[f32], &mut [f32]) + Sync + Send) -> Vec<f32> {
+/// `y` of `body(row of x, row of y)`, rows in parallel. `body` writes all of the row of `y`.
+fn map_rows(x: View, body: impl Fn(&[f32], &mut [MaybeUninit<f32>]) + Sync + Send) -> Vec<f32> {
     let width = x.width();
-    // SAFETY: `body` writes every row.
-    let mut y = unsafe { unwritten(x.data.len()) };
+    let mut y = uninit(x.data.len());
     if y.is_empty() {
-        return y;
+        return vec![];
     }
     let per_task = rows_per_task(x.rows(), width) * width;
     threads::for_each_chunk(&mut y, per_task, |task, y| {
@@ -130,21 +130,22 @@ fn map_rows(x: View, body: impl Fn(&[f32], &mut [f32]) + Sync + Send) -> Vec<f32
             || x.chunks_exact(width).zip(y.chunks_exact_mut(width)).for_each(|(x, y)| body(x, y)),
         );
     });
-    y
+    // SAFETY: `body` has written every row.
+    unsafe { assume_init(y) }
 }
 
-/// `dx` and the sums over the rows of `body(row of x, row of grad, row of dx, sums)`, rows in parallel.
+/// `dx` and the sums over the rows of `body(row of x, row of grad, row of dx, sums)`, rows in parallel. `body` writes all of the
+/// row of `dx`.
 fn map_rows_and_sum(
     x: View,
     grad: &[f32],
     sums: usize,
-    body: impl Fn(&[f32], &[f32], &mut [f32], &mut [f32]) + Sync + Send,
+    body: impl Fn(&[f32], &[f32], &mut [MaybeUninit<f32>], &mut [f32]) + Sync + Send,
 ) -> (Vec<f32>, Vec<f32>) {
     let width = x.width();
-    // SAFETY: `body` writes every row.
-    let mut dx = unsafe { unwritten(x.data.len()) };
+    let mut dx = uninit(x.data.len());
     if dx.is_empty() {
-        return (dx, vec![0.0; sums]);
+        return (vec![], vec![0.0; sums]);
     }
     let per_task = rows_per_task(x.rows(), width) * width;
     let mut partial = vec![0.0; dx.len().div_ceil(per_task) * sums];
@@ -160,5 +161,6 @@ fn map_rows_and_sum(
             },
         );
     });
-    (dx, add_rows(&partial, sums))
+    // SAFETY: `body` has written every row.
+    (unsafe { assume_init(dx) }, add_rows(&partial, sums))
 }

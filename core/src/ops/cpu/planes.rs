@@ -4,13 +4,14 @@
 use super::bf16;
 use super::matmul::matmul_serial;
 use super::matrix::{Mat, MatMut};
-use super::memory::unwritten;
+use super::memory::{assume_init, uninit};
 use super::place::{Pixels, Place};
 use super::registers::{COLUMNS, Item, Pair, Product, ROWS, Sums};
 use super::sums::add_rows;
 use super::threads::{self, Shared};
 use super::vector::{self, vectorised};
 use crate::precision::MatmulPrecision;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// Images on grids, channels last, one plane after another.
@@ -72,8 +73,8 @@ impl Planes {
         Self { values, batch, grid, pixels, channels }
     }
 
-    /// For each pixel row `Σ_t self[starts[t] + row] kernel[t] + bias`, stored at its place in `out`.
-    pub fn correlate(&self, taps: &Taps, bias: Option<&[f32]>, place: Place, out: &mut [f32]) {
+    /// Writes for each pixel row `Σ_t self[starts[t] + row] kernel[t] + bias` at its place in `out`, if it has one.
+    pub fn correlate(&self, taps: &Taps, bias: Option<&[f32]>, place: Place, out: &mut [MaybeUninit<f32>]) {
         match &self.values {
             Values::F32(values) if f32::able() => self.correlate_items(values, taps, bias, place, out),
             Values::F32(values) => self.correlate_bands(values, taps, bias, place, out),
@@ -94,7 +95,7 @@ impl Planes {
         taps: &Taps,
         bias: Option<&[f32]>,
         place: Place,
-        out: &mut [f32],
+        out: &mut [MaybeUninit<f32>],
     ) {
         /// Pixels of a task, about.
         const BAND: usize = 512;
@@ -160,7 +161,7 @@ impl Planes {
         taps: &Taps,
         bias: Option<&[f32]>,
         place: Place,
-        out: &mut [f32],
+        out: &mut [MaybeUninit<f32>],
     ) {
         /// Rows a task sums up.
         const BAND: usize = 512;
@@ -169,8 +170,7 @@ impl Planes {
         threads::for_each(self.pixels.div_ceil(BAND), |band| {
             let first = band * BAND;
             let rows = BAND.min(self.pixels - first);
-            // SAFETY: the first tap's product is written everywhere.
-            let mut sums = unsafe { unwritten(rows * c_out) };
+            let mut sums = vec![0.0; rows * c_out];
             for (t, start) in starts.iter().enumerate() {
                 let under = Mat::new(&values[(start + first) * c..], rows, c);
                 let tap = Mat::new(&kernel[t * c * c_out..(t + 1) * c * c_out], c, c_out);
@@ -204,14 +204,14 @@ impl Planes {
         bias: Option<&[f32]>,
         c_out: usize,
         place: &Place,
-        out: Shared<f32>,
+        out: Shared<MaybeUninit<f32>>,
     ) {
         let (line, column) = (row / self.grid[1], row % self.grid[1]);
         let (Some(to), Some(x)) = (self.target_line(place, line), place.pixel(1, column)) else { return };
         let pixel = to + x;
         // SAFETY: no other row has this pixel.
         let to = unsafe { out.slice(pixel * c_out + columns.start, columns.len()) };
-        copy(to, sums);
+        let to = copy(to, sums);
         if let Some(bias) = bias {
             to.iter_mut().zip(&bias[columns]).for_each(|(to, bias)| *to += bias);
         }
@@ -430,15 +430,15 @@ fn items<'a, T: Item>(
     let width = channels.div_ceil(T::INNER);
     // Products may read, and not use, items after the last.
     let (filled, size) = (lines * columns * width, pixels * width + COLUMNS);
-    // SAFETY: the lines are written in the loop, what comes after them here; any bits are an item.
-    let mut items = unsafe { unwritten::<T>(size) };
-    items[filled..].fill(T::default());
+    let zero = MaybeUninit::new(T::default());
+    let mut items = uninit::<T>(size);
+    items[filled..].fill(zero);
     threads::for_each_chunk(&mut items[..filled], columns * width, |line, items| {
-        let Some(Pixels { cells, pixels, step }) = source(line) else { return items.fill(T::default()) };
+        let Some(Pixels { cells, pixels, step }) = source(line) else { return items.fill(zero) };
         let (items, after) = items.split_at_mut(cells.end * width);
         let (before, items) = items.split_at_mut(cells.start * width);
-        before.fill(T::default());
-        after.fill(T::default());
+        before.fill(zero);
+        after.fill(zero);
         let whole = channels.is_multiple_of(T::INNER);
         if whole && step == 1 {
             return T::fill(items, &pixels[..cells.len() * channels]);
@@ -449,11 +449,12 @@ fn items<'a, T: Item>(
                 continue;
             }
             for (item, values) in items.iter_mut().zip(pixel.chunks(T::INNER)) {
-                *item = T::new([values[0], values.get(1).copied().unwrap_or(0.0)]);
+                item.write(T::new([values[0], values.get(1).copied().unwrap_or(0.0)]));
             }
         }
     });
-    items
+    // SAFETY: each line is written: its cells with pixels, one a cell, and those before and after them.
+    unsafe { assume_init(items) }
 }
 
 /// Writes `rows` rows of pairs of channels from each of `starts` on as pairs of rows: every `step`th row with the next, the last of
@@ -491,18 +492,20 @@ fn turn(
 
 /// Copies the first of `from` to `to`; the usual lengths without a call.
 #[inline(always)]
-fn copy(to: &mut [f32], from: &[f32]) {
+fn copy<'a>(to: &'a mut [MaybeUninit<f32>], from: &[f32]) -> &'a mut [f32] {
     match to.len() {
-        COLUMNS => to.copy_from_slice(&from[..COLUMNS]),
-        16 => to.copy_from_slice(&from[..16]),
-        len => to.copy_from_slice(&from[..len]),
+        COLUMNS => to.write_copy_of_slice(&from[..COLUMNS]),
+        16 => to.write_copy_of_slice(&from[..16]),
+        len => to.write_copy_of_slice(&from[..len]),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{Planes, Taps, Values};
+    use crate::ops::cpu::memory::{assume_init, uninit};
     use crate::ops::cpu::place::Place;
+    use crate::precision::MatmulPrecision;
 
     /// Numbers of size 1, and their zero-padded images of `size` on `grid`s with one row and column before them.
     fn planes(batch: usize, channels: usize, size: [usize; 2], reach: usize) -> Planes {
@@ -539,9 +542,11 @@ mod tests {
             let bias: Vec<f32> = (0..d).map(|i| i as f32).collect();
             let taps = Taps { starts: &starts, kernel: &kernel, c_out: d };
             let place = Place { stride: 1, start: [0; 2], size };
-            let [mut got, mut want] = [0, 1].map(|_| vec![0.0; batch * size[0] * size[1] * d]);
+            let [mut got, mut want] = [0, 1].map(|_| uninit(batch * size[0] * size[1] * d));
             x.correlate(&taps, Some(&bias), place, &mut got);
             x.correlate_bands(values, &taps, Some(&bias), place, &mut want);
+            // SAFETY: every pixel has a sum.
+            let [got, want] = [got, want].map(|sums| unsafe { assume_init(sums) });
             assert_close(&got, &want);
 
             let grad = planes(batch, d, size, 2);

@@ -1,6 +1,6 @@
 //! Activations and the rotary embedding.
 
-use super::memory::unwritten;
+use super::memory::{assume_init, uninit, written};
 use super::threads::{self, rows_per_task};
 use super::vector::{sigmoid, vectorised};
 use crate::ops::fused::{FusedOp, View};
@@ -11,21 +11,19 @@ pub struct SwiGlu;
 
 impl FusedOp<2> for SwiGlu {
     fn forward(&self, [gate, up]: [View; 2]) -> (Vec<f32>, Vec<usize>) {
-        // SAFETY: every value is written below.
-        let mut y = unsafe { unwritten(gate.data.len()) };
+        let mut y = uninit(gate.data.len());
         let chunk = rows_per_task(y.len(), 1);
         threads::for_each_chunk(&mut y, chunk, |task, y| {
             let (gate, up) = (&gate.data[task * chunk..], &up.data[task * chunk..]);
             vectorised(
                 #[inline(always)]
                 || {
-                    for ((y, gate), up) in y.iter_mut().zip(gate).zip(up) {
-                        *y = gate * sigmoid(*gate) * up;
-                    }
+                    written(y, gate.iter().zip(up).map(|(gate, up)| gate * sigmoid(*gate) * up));
                 },
             );
         });
-        (y, gate.shape.to_vec())
+        // SAFETY: the chunks together are written.
+        (unsafe { assume_init(y) }, gate.shape.to_vec())
     }
 
     fn cheap(&self) -> bool {
@@ -34,8 +32,7 @@ impl FusedOp<2> for SwiGlu {
 
     /// With `σ = sigmoid(gate)`: `dgate = g up σ (1 + gate (1 - σ))`, `dup = g gate σ`.
     fn backward(&self, [gate, up]: [View; 2], grad: &[f32], _: [bool; 2]) -> [Option<Vec<f32>>; 2] {
-        // SAFETY: every value is written below.
-        let (mut dgate, mut dup) = unsafe { (unwritten(grad.len()), unwritten(grad.len())) };
+        let (mut dgate, mut dup) = (uninit(grad.len()), uninit(grad.len()));
         let chunk = rows_per_task(grad.len(), 1);
         threads::for_each_pair(&mut dgate, chunk, &mut dup, chunk, |task, dgate, dup| {
             let start = task * chunk;
@@ -43,16 +40,20 @@ impl FusedOp<2> for SwiGlu {
             vectorised(
                 #[inline(always)]
                 || {
-                    let inputs = gate.iter().zip(up).zip(grad);
-                    for ((dgate, dup), ((gate, up), grad)) in dgate.iter_mut().zip(dup).zip(inputs) {
-                        let s = sigmoid(*gate);
-                        *dup = grad * gate * s;
-                        *dgate = grad * up * s * (1.0 + gate * (1.0 - s));
-                    }
+                    let inputs = gate.iter().zip(up).zip(grad).zip(dup);
+                    written(
+                        dgate,
+                        inputs.map(|(((gate, up), grad), dup)| {
+                            let s = sigmoid(*gate);
+                            dup.write(grad * gate * s);
+                            grad * up * s * (1.0 + gate * (1.0 - s))
+                        }),
+                    );
                 },
             );
         });
-        [Some(dgate), Some(dup)]
+        // SAFETY: the chunks together are written.
+        unsafe { [Some(assume_init(dgate)), Some(assume_init(dup))] }
     }
 }
 
@@ -67,21 +68,19 @@ impl GeluTanh {
 
     /// `y` of `body(x, rest)`, in parallel.
     fn map(x: &[f32], rest: &[f32], body: impl Fn(f32, f32) -> f32 + Sync + Send) -> Vec<f32> {
-        // SAFETY: every value is written below.
-        let mut y = unsafe { unwritten(x.len()) };
+        let mut y = uninit(x.len());
         let chunk = rows_per_task(y.len(), 1);
         threads::for_each_chunk(&mut y, chunk, |task, y| {
             let (x, rest) = (&x[task * chunk..], &rest[task * chunk..]);
             vectorised(
                 #[inline(always)]
                 || {
-                    for ((y, x), rest) in y.iter_mut().zip(x).zip(rest) {
-                        *y = body(*x, *rest);
-                    }
+                    written(y, x.iter().zip(rest).map(|(x, rest)| body(*x, *rest)));
                 },
             );
         });
-        y
+        // SAFETY: the chunks together are written.
+        unsafe { assume_init(y) }
     }
 }
 
@@ -138,10 +137,9 @@ fn rotate(x: &[f32], shape: &[usize], cos: &[f32], sin: &[f32], sign: f32) -> Ve
         panic!("rope wants [tokens, heads, head_dim], got {shape:?}")
     };
     assert!(width % 2 == 0 && cos.len() == tokens * width / 2 && sin.len() == cos.len());
-    // SAFETY: every value is written below.
-    let mut y = unsafe { unwritten(x.len()) };
+    let mut y = uninit(x.len());
     if y.is_empty() {
-        return y;
+        return vec![];
     }
     let (half, row) = (width / 2, heads * width);
     let per_task = rows_per_task(tokens, row);
@@ -157,13 +155,14 @@ fn rotate(x: &[f32], shape: &[usize], cos: &[f32], sin: &[f32], sign: f32) -> Ve
                         let ((x_low, x_high), (y_low, y_high)) = (x.split_at(half), y.split_at_mut(half));
                         for i in 0..half {
                             let (cos, sin) = (cos[i], sign * sin[i]);
-                            y_low[i] = x_low[i] * cos - x_high[i] * sin;
-                            y_high[i] = x_high[i] * cos + x_low[i] * sin;
+                            y_low[i].write(x_low[i] * cos - x_high[i] * sin);
+                            y_high[i].write(x_high[i] * cos + x_low[i] * sin);
                         }
                     }
                 }
             },
         );
     });
-    y
+    // SAFETY: every pair of every head is written, as the width is even.
+    unsafe { assume_init(y) }
 }

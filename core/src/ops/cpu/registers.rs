@@ -2,6 +2,8 @@
 //! bits: an `f32`, or a [`Pair`] of `bf16` that are multiplied and added at once. So nothing is laid out in blocks
 //! first, and a row of the left operand can lie anywhere.
 
+use std::mem::MaybeUninit;
+
 /// Rows of sums.
 pub const ROWS: usize = 8;
 /// Sums of a row.
@@ -32,8 +34,8 @@ pub trait Item: Copy + Default + Send + Sync + 'static {
     /// An item of values; the first where it holds one.
     fn new(values: [f32; 2]) -> Self;
 
-    /// Writes values one after another, `INNER` an item.
-    fn fill(items: &mut [Self], values: &[f32]);
+    /// Writes all items: values one after another, `INNER` an item.
+    fn fill(items: &mut [MaybeUninit<Self>], values: &[f32]);
 
     /// Whether the processor multiplies such items.
     fn able() -> bool;
@@ -54,8 +56,8 @@ impl Item for f32 {
         value
     }
 
-    fn fill(items: &mut [Self], values: &[f32]) {
-        items.copy_from_slice(values);
+    fn fill(items: &mut [MaybeUninit<Self>], values: &[f32]) {
+        items.write_copy_of_slice(values);
     }
 
     fn able() -> bool {
@@ -100,7 +102,7 @@ impl Item for Pair {
         Self(first | second << 16)
     }
 
-    fn fill(items: &mut [Self], values: &[f32]) {
+    fn fill(items: &mut [MaybeUninit<Self>], values: &[f32]) {
         assert!(Self::able() && values.len() == 2 * items.len());
         // SAFETY: as asserted.
         unsafe { unit::fill_pairs(items, values) }
@@ -127,7 +129,7 @@ mod unit {
     use super::{Item, Pair, Product, ROWS, Sums};
     use std::arch::x86_64::*;
     use std::array::from_fn;
-    use std::mem::transmute;
+    use std::mem::{MaybeUninit, transmute};
 
     pub fn has_values() -> bool {
         is_x86_feature_detected!("avx512f")
@@ -187,7 +189,7 @@ mod unit {
     /// # Safety
     /// AVX-512 with BF16 is there, and twice as many values as items.
     #[target_feature(enable = "avx512f,avx512bf16")]
-    pub unsafe fn fill_pairs(items: &mut [Pair], values: &[f32]) {
+    pub unsafe fn fill_pairs(items: &mut [MaybeUninit<Pair>], values: &[f32]) {
         let (vectors, tail) = items.as_chunks_mut::<16>();
         let (whole, rest) = values.as_chunks::<32>();
         for (vector, values) in vectors.iter_mut().zip(whole) {
@@ -199,7 +201,7 @@ mod unit {
             }
         }
         for (item, values) in tail.iter_mut().zip(rest.as_chunks().0) {
-            *item = Pair::new(*values);
+            item.write(Pair::new(*values));
         }
     }
 }
@@ -207,6 +209,7 @@ mod unit {
 #[cfg(not(target_arch = "x86_64"))]
 mod unit {
     use super::{Pair, Product, Sums};
+    use std::mem::MaybeUninit;
 
     pub fn has_values() -> bool {
         false
@@ -224,7 +227,7 @@ mod unit {
         unreachable!("guarded by able()")
     }
 
-    pub unsafe fn fill_pairs(_: &mut [Pair], _: &[f32]) {
+    pub unsafe fn fill_pairs(_: &mut [MaybeUninit<Pair>], _: &[f32]) {
         unreachable!("guarded by able()")
     }
 }

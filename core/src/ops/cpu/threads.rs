@@ -1,5 +1,8 @@
 //! Data parallelism: rayon natively, a plain loop in the browser.
 
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+
 /// Runs `task(0..tasks)`, in parallel where threads exist.
 pub fn for_each(tasks: usize, task: impl Fn(usize) + Sync + Send) {
     #[cfg(not(target_family = "wasm"))]
@@ -25,12 +28,12 @@ pub fn for_each_chunk<T: Send>(data: &mut [T], len: usize, task: impl Fn(usize, 
 }
 
 /// Runs `task(index, chunk of a, chunk of b)` over two slices cut into equally many chunks.
-pub fn for_each_pair<T: Send>(
-    a: &mut [T],
+pub fn for_each_pair<A: Send, B: Send>(
+    a: &mut [A],
     a_len: usize,
-    b: &mut [T],
+    b: &mut [B],
     b_len: usize,
-    task: impl Fn(usize, &mut [T], &mut [T]) + Sync + Send,
+    task: impl Fn(usize, &mut [A], &mut [B]) + Sync + Send,
 ) {
     #[cfg(not(target_family = "wasm"))]
     {
@@ -56,31 +59,61 @@ pub fn rows_per_task(rows: usize, width: usize) -> usize {
     rows.div_ceil(4 * count()).max(4096 / width.max(1)).max(1)
 }
 
-/// A pointer that tasks share; each task writes a part that no other task touches.
-#[derive(Clone, Copy)]
-pub struct Shared<T>(*mut T);
+/// A slice that tasks share; each writes a part that no other task touches.
+pub struct Shared<'a, T> {
+    first: *mut T,
+    len: usize,
+    slice: PhantomData<&'a mut [T]>,
+}
 
-// SAFETY: every use hands disjoint parts to the tasks, as `Shared::slice` demands.
-unsafe impl<T: Send> Send for Shared<T> {}
+impl<T> Clone for Shared<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Shared<'_, T> {}
+
+// SAFETY: every use hands disjoint parts to the tasks, as `Shared::slice` and `Shared::at` demand.
+unsafe impl<T: Send> Send for Shared<'_, T> {}
 // SAFETY: as above.
-unsafe impl<T: Send> Sync for Shared<T> {}
+unsafe impl<T: Send> Sync for Shared<'_, T> {}
 
-impl<T> Shared<T> {
-    pub fn new(data: &mut [T]) -> Self {
-        Self(data.as_mut_ptr())
+impl<'a, T: Copy> Shared<'a, T> {
+    /// The same slice for code that only ever writes it, or reads it where it knows that it is written. It must not be left
+    /// unwritten again.
+    pub fn maybe_uninit(self) -> Shared<'a, MaybeUninit<T>> {
+        Shared { first: self.first.cast(), len: self.len, slice: PhantomData }
+    }
+}
+
+impl<'a, T> Shared<'a, T> {
+    pub fn new(data: &'a mut [T]) -> Self {
+        Self { first: data.as_mut_ptr(), len: data.len(), slice: PhantomData }
     }
 
     /// The `len` items from `start`.
     ///
     /// # Safety
-    /// The range lies in the slice and no other task touches it meanwhile.
-    #[allow(clippy::mut_from_ref)]
-    pub unsafe fn slice(&self, start: usize, len: usize) -> &mut [T] {
-        unsafe { std::slice::from_raw_parts_mut(self.0.add(start), len) }
+    /// No one else touches them as long as the slice is in use.
+    ///
+    /// # Panics
+    /// Where the range does not lie in the slice.
+    pub unsafe fn slice(&self, start: usize, len: usize) -> &'a mut [T] {
+        assert!(start <= self.len && len <= self.len - start, "a part beyond the end of a shared slice");
+        // SAFETY: the range lies in the slice, which is borrowed for 'a, and nobody else touches it.
+        unsafe { std::slice::from_raw_parts_mut(self.first.add(start), len) }
     }
 
-    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-    pub fn pointer(&self) -> *mut T {
-        self.0
+    /// How many items there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// A pointer to the items from `start` on. To use it is as unsafe as [`Self::slice`].
+    pub fn at(&self, start: usize) -> *mut T {
+        assert!(start <= self.len, "a part beyond the end of a shared slice");
+        // SAFETY: inside the slice, or just behind it.
+        unsafe { self.first.add(start) }
     }
 }

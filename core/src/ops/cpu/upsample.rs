@@ -1,6 +1,6 @@
 //! Nearest-neighbour enlargement.
 
-use super::memory::unwritten;
+use super::memory::{assume_init, uninit};
 use super::{threads, vector};
 use crate::ops::fused::{FusedOp, View};
 
@@ -14,19 +14,19 @@ impl FusedOp<1> for Upsample2 {
             panic!("upsample2 wants four dimensions, got {:?}", x.shape)
         };
         let row = width * channels;
-        // SAFETY: every value is written below.
-        let mut y = unsafe { unwritten(4 * x.data.len()) };
+        let mut y = uninit(4 * x.data.len());
         threads::for_each_chunk(&mut y, (4 * row).max(1), |index, lines| {
             let (first, second) = lines.split_at_mut(2 * row);
             let pixels = x.data[index * row..(index + 1) * row].chunks_exact(channels);
             for (pixel, pair) in pixels.zip(first.chunks_exact_mut(2 * channels)) {
                 let (left, right) = pair.split_at_mut(channels);
-                left.copy_from_slice(pixel);
-                right.copy_from_slice(pixel);
+                left.write_copy_of_slice(pixel);
+                right.write_copy_of_slice(pixel);
             }
             second.copy_from_slice(first);
         });
-        (y, vec![batch, 2 * height, 2 * width, channels])
+        // SAFETY: a chunk is two lines, of which the first is written pixel by pixel and the second is copied.
+        (unsafe { assume_init(y) }, vec![batch, 2 * height, 2 * width, channels])
     }
 
     fn cheap(&self) -> bool {

@@ -1,8 +1,10 @@
 //! Stands in where no processor multiplies `bf16`: nothing here is reached.
 
-use crate::ops::cpu::matrix::{Mat, MatMut};
+use crate::ops::cpu::matrix::Mat;
 use crate::ops::cpu::place::Pixels;
+use crate::ops::cpu::threads::Shared;
 use std::convert::Infallible;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 pub fn available() -> bool {
@@ -13,7 +15,9 @@ pub fn has_tile_unit() -> bool {
     false
 }
 
-pub fn matmul(_: Mat, _: Mat, _: MatMut, _: bool, _: bool) {
+/// # Safety
+/// Never called.
+pub unsafe fn matmul(_: Mat, _: Mat, _: Shared<MaybeUninit<f32>>, _: usize, _: bool, _: bool) {
     unreachable!("guarded by available()")
 }
 

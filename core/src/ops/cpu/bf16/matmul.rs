@@ -2,8 +2,9 @@
 
 use super::pack::{Operand, Side, TILE, with_scratch};
 use super::unit::{Unit, multiply, with_unit};
-use crate::ops::cpu::matrix::{Mat, MatMut};
+use crate::ops::cpu::matrix::Mat;
 use crate::ops::cpu::threads::{self, Shared};
+use std::mem::MaybeUninit;
 
 /// Inner values per packed block: a 32-wide panel of it is 64 KiB.
 const INNER_BLOCK: usize = 1024;
@@ -11,7 +12,7 @@ const INNER_BLOCK: usize = 1024;
 /// [`multiply`] where only `rows` x `cols` of the sums exist in `c`.
 ///
 /// # Safety
-/// As there, with `rows` x `cols` items of `c`.
+/// As there, with `rows` x `cols` items of `c`, which are read only to accumulate.
 unsafe fn multiply_edge(
     unit: Unit,
     [a, b]: [*const u16; 2],
@@ -22,19 +23,31 @@ unsafe fn multiply_edge(
     [rows, cols]: [usize; 2],
 ) {
     let mut sums = [[0.0_f32; 32]; 32];
+    // SAFETY: as demanded of the caller; `sums` has room for all.
     unsafe {
         multiply(unit, a, b, steps, sums.as_mut_ptr().cast(), 32, false);
         for (r, sum) in sums.iter().enumerate().take(rows) {
-            let row = std::slice::from_raw_parts_mut(c.add(r * stride), cols);
-            for (to, from) in row.iter_mut().zip(sum) {
+            for (column, from) in sum.iter().enumerate().take(cols) {
+                let to = c.add(r * stride + column);
                 *to = if accumulate { *to + from } else { *from };
             }
         }
     }
 }
 
-/// `c = a b` or `c += a b`, see [`crate::ops::cpu::matmul`].
-pub fn matmul(a: Mat, b: Mat, c: MatMut, accumulate: bool, parallel: bool) {
+/// `c = a b` or `c += a b`, rows of `c` being `stride` items apart; see [`crate::ops::cpu::matmul`].
+///
+/// # Safety
+/// The processor multiplies `bf16`, see [`available`](super::available). `c` has room for the product, and is written where
+/// the product is added.
+pub unsafe fn matmul(
+    a: Mat,
+    b: Mat,
+    c: Shared<MaybeUninit<f32>>,
+    stride: usize,
+    accumulate: bool,
+    parallel: bool,
+) {
     assert!(a.col_stride == 1 || a.row_stride == 1);
     assert!(b.col_stride == 1 || b.row_stride == 1);
     let (m, n, k) = (a.rows, b.cols, a.cols);
@@ -44,8 +57,6 @@ pub fn matmul(a: Mat, b: Mat, c: MatMut, accumulate: bool, parallel: bool) {
         Operand { data: b.data, outer: n, inner: k, outer_stride: b.col_stride, inner_stride: b.row_stride };
     let panels = n.div_ceil(32);
     let steps = k.div_ceil(32).max(1);
-    let stride = c.row_stride;
-    let out = Shared::new(c.data);
     let run = |tasks: usize, task: &(dyn Fn(usize) + Sync)| {
         if parallel { threads::for_each(tasks, task) } else { (0..tasks).for_each(task) }
     };
@@ -87,7 +98,7 @@ pub fn matmul(a: Mat, b: Mat, c: MatMut, accumulate: bool, parallel: bool) {
                                 let a = mine[g * group_items..].as_ptr();
                                 // SAFETY: rows r .. r + rows belong to this task; sizes as packed.
                                 unsafe {
-                                    let c = out.pointer().add(r * stride + p * 32);
+                                    let c = c.at(r * stride + p * 32).cast();
                                     if rows == 32 && cols == 32 {
                                         multiply(unit, a, b, ks, c, stride, add);
                                     } else {

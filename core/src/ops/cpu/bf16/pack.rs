@@ -67,8 +67,12 @@ impl Operand<'_> {
         }
     }
 
+    /// # Safety
+    /// AVX-512 with BF16 is there, the matrix has `outer` x `inner` items from there on, and `out` holds a tile, aligned to 64
+    /// bytes.
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
     unsafe fn pack_tile(&self, side: Side, o: usize, k: usize, outer: usize, inner: usize, out: *mut u16) {
+        // SAFETY: the masks keep the loads inside the matrix, and `out` holds what is stored.
         unsafe {
             let mut rows = [_mm512_setzero_si512(); 16];
             let native = if self.inner_stride == 1 {

@@ -64,12 +64,20 @@ pub fn with_unit<R>(body: impl FnOnce(Unit) -> R) -> R {
     if !has_tile_unit() {
         return body(Unit::Vectors);
     }
+    /// Gives the tiles back, also when `body` panics.
+    struct Configured;
+
+    impl Drop for Configured {
+        fn drop(&mut self) {
+            // SAFETY: the tile unit is there.
+            unsafe { asm!("tilerelease", options(nostack)) };
+        }
+    }
+
     // SAFETY: the tile unit is there and the configuration is valid.
     unsafe { asm!("ldtilecfg [{}]", in(reg) &CONFIG, options(nostack)) };
-    let result = body(Unit::Tiles);
-    // SAFETY: as above.
-    unsafe { asm!("tilerelease", options(nostack)) };
-    result
+    let _configured = Configured;
+    body(Unit::Tiles)
 }
 
 /// 32 x 32 sums of `steps` times 32 inner values by dot products: `at` says where the rows of the left and the pairs
@@ -142,6 +150,7 @@ pub unsafe fn multiply(
         // SAFETY: as demanded of the caller.
         return unsafe { multiply_vectors(steps, at, [64; 2], 2 * TILE, (c, stride), accumulate) };
     }
+    // SAFETY: as demanded of the caller; the instructions touch nothing but tiles, the operands and `c`.
     unsafe {
         let bytes = stride * 4;
         let (c1, c2) = (c.add(16), c.add(16 * stride));
