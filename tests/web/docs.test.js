@@ -2,8 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { test } from 'node:test';
-import { browse, serve } from './harness.js';
+import { browse, serve, site } from './harness.js';
 
 test('tables, live examples, axe', async (t) => {
   const [server, browser] = [await serve(), await browse()];
@@ -13,7 +14,7 @@ test('tables, live examples, axe', async (t) => {
   });
   const page = await browser.page(`${server.url}/docs.html`);
   await page.locator('caption').nth(7).waitFor();
-  const manifest = JSON.parse(await readFile(new URL('../../web/npm/custom-elements.json', import.meta.url)));
+  const manifest = JSON.parse(await readFile(join(site, 'unigen/custom-elements.json')));
   const { attributes, members, events, slots, cssParts, cssProperties, cssStates } = manifest.modules[0].declarations[0];
   const lists = [attributes, members, events, slots, cssParts, cssProperties, cssStates];
   const rows = await page.locator('tbody tr').count();

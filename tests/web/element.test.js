@@ -2,8 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { browse, phasesOf, serve } from './harness.js';
+import { pathToFileURL } from 'node:url';
+import { browse, phasesOf, serve, site } from './harness.js';
 
 const script = '<script type="module" src="/unigen/element.js"></script>';
 const html = (body, head = script) => `<!doctype html><html lang="en"><head><title>t</title>${head}</head><body>${body}</body></html>`;
@@ -38,19 +40,19 @@ const open = async (path, options) => {
 };
 
 test('what the manifest describes is what there is', async () => {
-  const manifest = JSON.parse(await readFile(new URL('../../web/npm/custom-elements.json', import.meta.url)));
+  const manifest = JSON.parse(await readFile(join(site, 'unigen/custom-elements.json')));
   const { attributes, members, events, cssParts, cssProperties, slots } = manifest.modules[0].declarations[0];
   const page = await open('/one.html');
   const found = await page.evaluate(async () => {
     const Editor = customElements.get('unigen-editor');
     const element = document.querySelector('#e');
     const root = element.shadowRoot;
-    const own = Object.getOwnPropertyDescriptors(Editor.prototype);
-    const hidden = ['constructor', 'connectedCallback', 'disconnectedCallback', 'attributeChangedCallback', 'formDisabledCallback', 'formResetCallback', 'formStateRestoreCallback'];
-    const sources = await Promise.all(['element.js', 'element.css.js'].map(async (name) => (await fetch(`/unigen/${name}`)).text()));
+    const own = { ...Object.getOwnPropertyDescriptors(Object.getPrototypeOf(Editor.prototype)), ...Object.getOwnPropertyDescriptors(Editor.prototype) };
+    const hidden = (name) => name === 'constructor' || name === 'addEventListener' || name.endsWith('Callback');
+    const sources = await Promise.all(['editor.js', 'style.js'].map(async (name) => (await fetch(`/unigen/element/${name}`)).text()));
     return {
       attributes: Editor.observedAttributes,
-      members: Object.keys(own).filter((name) => !hidden.includes(name)),
+      members: Object.keys(own).filter((name) => !hidden(name)),
       readonly: Object.keys(own).filter((name) => own[name].get && !own[name].set),
       parts: [...root.querySelectorAll('[part]')].map((node) => node.getAttribute('part')),
       slots: [...root.querySelectorAll('slot')].map((slot) => slot.name),
@@ -60,7 +62,7 @@ test('what the manifest describes is what there is', async () => {
   });
   const names = (list) => list.map(({ name }) => name).sort();
   assert.deepEqual(found.attributes.sort(), names(attributes));
-  const reflected = attributes.map(({ fieldName }) => fieldName).filter((name) => name !== 'lang');
+  const reflected = attributes.map(({ fieldName }) => fieldName).filter(Boolean);
   assert.deepEqual(found.members.sort(), [...reflected, ...names(members)].sort());
   assert.deepEqual(found.readonly.sort(), names(members.filter(({ readonly }) => readonly)));
   assert.deepEqual(found.parts.sort(), names(cssParts));
@@ -211,7 +213,7 @@ test('where the browser lacks something it says so, or what the page put there',
     await import('/unigen/element.js');
   });
   const shown = page.locator('slot[name=unsupported]');
-  assert.match(await shown.textContent(), /lacks WebAssembly, workers or OffscreenCanvas/);
+  assert.match(await shown.textContent(), /cannot run the model/);
   assert.ok(await page.getByText('Use a current browser').isVisible());
   await page.evaluate(() => (document.querySelector('#e').lang = 'zh'));
   assert.ok(await page.getByText('请使用较新的浏览器').isVisible());
@@ -315,7 +317,7 @@ test('an engine that does not start again by itself: a message, and the next cal
     await e.load();
     fake.last.lose(false);
   });
-  await page.getByText('The engine was lost. Try again').waitFor();
+  await page.getByText('The graphics hardware went away. Try again').waitFor();
   await page.getByRole('button', { name: 'Load the model' }).click();
   await page.waitForFunction(() => document.querySelector('#e').matches(':state(ready)'));
   await page.getByRole('button', { name: 'Draw' }).click();
@@ -354,7 +356,7 @@ test('an edit: the brush masks, the slider compares, the result is edited next',
   await page.getByRole('button', { name: 'Edit' }).click();
   await page.waitForFunction(() => document.querySelector('#e').result?.task === 'edit');
   const call = await page.evaluate(() => fake.calls.at(-1));
-  assert.deepEqual([call.call, call.instruction, call.source], ['edit', 'a red apple', [512, 512]]);
+  assert.deepEqual([call.call, call.instruction, call.source], ['edit', 'a red apple', [96, 96]]);
   assert.ok(call.white > 0.01 && call.white < 0.2, String(call.white));
   assert.ok(await page.getByRole('slider', { name: 'Before and after' }).isVisible());
   const chained = await page.evaluate(() => document.querySelector('#e').image === document.querySelector('#e').result.image);
@@ -488,14 +490,16 @@ test('speaks Chinese where the page does', async () => {
   await page.getByText('浏览器无法读取这张图片').waitFor();
 });
 
-test('each code of the engine has words in Chinese, each phase in both languages', async () => {
-  const types = await readFile(new URL('../../web/npm/src/engine.d.ts', import.meta.url), 'utf8');
-  const codes = [...types.match(/type ErrorCode =([^;]*);/)[1].matchAll(/'(\w+)'/g)].map((match) => match[1]);
-  const { words } = await import('../../web/npm/src/element.words.js');
-  assert.deepEqual(Object.keys(words.zh.failures).sort(), codes.filter((code) => code !== 'cancelled').sort());
-  assert.deepEqual(Object.keys(words.en).sort(), Object.keys(words.zh).sort());
-  const phases = [...types.match(/type Phase =([^;]*);/)[1].matchAll(/'(\w+)'/g)].map((match) => match[1]);
-  for (const lang of ['en', 'zh']) assert.deepEqual(Object.keys(words[lang].phases).sort(), phases.toSorted(), lang);
+test('what is said in one language is said in the other, for each code of the engine', async () => {
+  const { words } = await import(pathToFileURL(join(site, 'unigen/element/words.js')));
+  const flat = (object, path = '') => Object.entries(object).flatMap(([key, value]) => (typeof value === 'string' ? [[path + key, value]] : flat(value, `${path}${key}.`)));
+  const [en, zh] = [flat(words.en), flat(words.zh)];
+  assert.deepEqual(en.map(([key]) => key).sort(), zh.map(([key]) => key).sort());
+  for (const [key, text] of [...en, ...zh]) assert.ok(text.length > 0, key);
+  const types = await readFile(join(site, '../npm/dist/error.d.ts'), 'utf8');
+  const codes = [...types.match(/type ErrorCode =([^;]*);/)[1].matchAll(/'(\w+)'/g)].map((match) => match[1]).filter((code) => code !== 'cancelled');
+  assert.ok(codes.length > 10);
+  for (const code of codes) assert.ok(words.zh.failures[code], code);
 });
 
 test('axe finds nothing', async () => {

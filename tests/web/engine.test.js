@@ -28,6 +28,7 @@ after(async () => {
 const run = (work) =>
   page.evaluate(
     ([source, prompt]) =>
+      // oxlint-disable-next-line no-eval
       (0, eval)(source)(prompt).catch(({ code, message, hint, name }) => ({ code: code ?? name, text: message, hint })),
     [String(work), PROMPT],
   );

@@ -6,6 +6,7 @@ import { readFile } from 'node:fs/promises';
 import { extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
+import { WASM } from './fake_wasm.js';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 /** The site that `cargo xtask web` builds. */
@@ -26,20 +27,31 @@ export function launch(args = []) {
   return chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: [...QUIET, ...args] });
 }
 
-/** Serves the site; `pages` are further pages by path: text, or `{ body, headers }`. The fake engine takes the engine's place unless `real`. */
-export async function serve(pages = {}, { real = false } = {}) {
+/**
+ * Serves the site; `pages` are further pages by path: text, or `{ body, headers, status }`. `engine` says what stands behind the element and the app: the
+ * `fake` engine in the engine's place, the `real` one, or the real one over a `hollow` wasm that computes nothing. What `handler(request, response, url)`
+ * answers, and says so by true, is not looked for.
+ */
+export async function serve(pages = {}, { engine = 'fake', handler } = {}) {
+  const instead = {
+    fake: { '/unigen/engine.js': 'fake_engine.js' },
+    hollow: { '/unigen/unigen_web.js': 'fake_wasm.js' },
+    real: {},
+  }[engine];
   const answer = async (path) => {
     const page = pages[path];
     if (page !== undefined) return typeof page === 'string' ? { body: page } : page;
-    const file = path === '/unigen/engine.js' && !real ? join(here, 'fake_engine.js') : join(site, normalize(path));
-    return { body: await readFile(file) };
+    if (engine === 'hollow' && path === '/unigen/unigen_web_bg.wasm') return { body: Buffer.from(WASM) };
+    return { body: await readFile(path in instead ? join(here, instead[path]) : join(site, normalize(path))) };
   };
   const server = createServer(async (request, response) => {
-    let path = decodeURIComponent(new URL(request.url, 'http://localhost').pathname);
+    const url = new URL(request.url, 'http://localhost');
+    let path = decodeURIComponent(url.pathname);
     if (path.endsWith('/')) path += 'index.html';
     try {
-      const { body, headers = {} } = await answer(path);
-      response.writeHead(200, { 'content-type': TYPES[extname(path)] ?? 'application/octet-stream', ...headers });
+      if (await handler?.(request, response, url)) return;
+      const { body, headers = {}, status = 200 } = await answer(path);
+      response.writeHead(status, { 'content-type': TYPES[extname(path)] ?? 'application/octet-stream', ...headers });
       response.end(body);
     } catch {
       response.writeHead(404).end();

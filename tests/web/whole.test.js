@@ -9,7 +9,7 @@ const strict = '<!doctype html><html lang="en"><script type="module" src="/unige
 
 let [server, browser] = [];
 before(async () => {
-  server = await serve({ '/strict.html': { body: strict, headers: { 'content-security-policy': csp } } }, { real: true });
+  server = await serve({ '/strict.html': { body: strict, headers: { 'content-security-policy': csp } } }, { engine: 'real' });
   browser = await browse();
 });
 after(async () => {

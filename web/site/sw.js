@@ -5,6 +5,9 @@ const PREFIX = `unigen-site ${self.registration.scope} `;
 /** That of this build, which `cargo xtask web` names by what its files hold. */
 const CACHE = `${PREFIX}%BUILD%`;
 
+/** What stands in each page of this site. */
+const MARK = '<meta name="application-name" content="UniGen"';
+
 /** What a first visit fetches before this script is in charge; the rest comes as it is used. */
 const SHELL = [
   './',
@@ -17,7 +20,12 @@ const SHELL = [
   'app/unigen_app_bg.wasm',
   'app/browser.js',
   'unigen/engine.js',
+  'unigen/checks.js',
+  'unigen/error.js',
+  'unigen/pixels.js',
   'unigen/png.js',
+  'unigen/progress.js',
+  'unigen/spawn.js',
   'unigen/worker.js',
   'unigen/adapter.js',
   'unigen/host.js',
@@ -30,10 +38,21 @@ const shell = new Set(SHELL.map((path) => new URL(path, self.location).href));
 
 self.addEventListener('install', (event) => {
   self.skipWaiting();
-  // All of it or nothing: an earlier build that is whole serves better than a new one with a file missing.
-  const requests = SHELL.map((path) => new Request(path, { cache: 'no-cache' }));
-  event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(requests)));
+  event.waitUntil(install());
 });
+
+/** All of it or nothing: an earlier build that is whole serves better than a new one with a file missing, or with a network's sign-in page in its place. */
+async function install() {
+  const kept = await Promise.all(
+    [...shell].map(async (url) => {
+      const response = await fetch(url, { cache: 'no-cache' });
+      if (!(await isOurs(url, response))) throw new TypeError(`${url} answers ${response.status} ${response.headers.get('Content-Type')}`);
+      return [url, response];
+    }),
+  );
+  const cache = await caches.open(CACHE);
+  await Promise.all(kept.map(([url, response]) => cache.put(url, response)));
+}
 
 self.addEventListener('activate', (event) => event.waitUntil(Promise.all([prune(), self.clients.claim()])));
 
@@ -43,7 +62,7 @@ async function prune() {
   await Promise.all(old.map((name) => caches.delete(name)));
 }
 
-// The network first, so that a page and its parts are of one version; the cache where there is no network.
+// The network first, so that a page and its parts are of one version; what is kept where the network is away, out of order, slow, or not ours.
 self.addEventListener('fetch', (event) => {
   const { request } = event;
   const url = new URL(request.url);
@@ -51,19 +70,49 @@ self.addEventListener('fetch', (event) => {
   if (kept && !url.pathname.includes('/model/')) event.respondWith(answer(request));
 });
 
+/** Milliseconds that the network has to begin an answer where one is kept, and those in which it is then not asked again. */
+const PATIENCE = 3000;
+const TROUBLE = 30_000;
+let troubleUntil = 0;
+
 async function answer(request) {
-  const cache = await caches.open(CACHE);
   const key = keyOf(request);
-  try {
-    const response = await fetch(request);
-    // The shell stays as it was installed, all of one build.
-    if (response.ok && !shell.has(key)) cache.put(key, response.clone()).catch(() => {});
-    return response;
-  } catch (error) {
-    const kept = await cache.match(key);
-    if (kept) return kept;
-    throw error;
+  const cache = await caches.open(CACHE).catch(() => null);
+  const kept = await cache?.match(key).catch(() => undefined);
+  // A page that is kept goes with parts that are kept, and none of them waits anew.
+  if (kept && Date.now() < troubleUntil) return kept;
+  const network = fetch(request);
+  network.catch(() => {});
+  if (kept) {
+    const response = await Promise.race([network, wait(PATIENCE)]).catch(() => null);
+    if (response && (await isOurs(key, response))) {
+      keep(cache, key, response);
+      return response;
+    }
+    troubleUntil = Date.now() + TROUBLE;
+    return kept;
   }
+  const response = await network;
+  if (await isOurs(key, response)) keep(cache, key, response);
+  return response;
+}
+
+/** Keeps an answer for later. The shell stays as it was installed, all of one build. */
+function keep(cache, key, response) {
+  if (!shell.has(key)) cache?.put(key, response.clone()).catch(() => {});
+}
+
+/** Whether an answer is a file of this site, not a server's trouble or a page of the network that the visitor is in. */
+async function isOurs(url, response) {
+  if (!response.ok || response.redirected) return false;
+  const isPage = /(\/|\.html)$/.test(new URL(url).pathname);
+  const html = (response.headers.get('Content-Type') ?? '').startsWith('text/html');
+  if (isPage !== html) return false;
+  return !isPage || (await response.clone().text()).includes(MARK);
+}
+
+function wait(milliseconds) {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds, null));
 }
 
 /** The address under which an answer is kept: pages are the same whatever their query says, other files may differ by it. */

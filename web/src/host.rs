@@ -1,4 +1,4 @@
-//! What the worker asks of JavaScript: `npm/src/host.js`.
+//! What the worker asks of JavaScript: `npm/src/host.ts`.
 
 use crate::protocol::{Event, Failure, Message};
 use js_sys::Promise;

@@ -2,7 +2,7 @@
 //! and ends each call with one of [`Event::Done`] or [`Event::Error`].
 //!
 //! Messages are plain JavaScript objects: an enum is an object with `type`, names are camelCase, bytes are a
-//! `Uint8Array`, absent options may be left out. `npm/src/engine.d.ts` shows the same types to users of the page's side.
+//! `Uint8Array`, absent options may be left out. `npm/src/types.d.ts` shows the same types to users of the page's side.
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;

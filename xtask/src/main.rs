@@ -1,4 +1,4 @@
-//! The build tool: `cargo xtask test [web] | lint | web | measure | demo | export | help`. Plain cargo; nothing to install first.
+//! The build tool: `cargo xtask test [web] | lint | scripts | web | measure | demo | export | help`. Plain cargo; nothing to install first.
 
 mod steps;
 mod system;
@@ -15,11 +15,13 @@ use steps::Steps;
 const HELP: &str = "\
 cargo xtask COMMAND
 
-  test   every check in order: format, clippy, documentation, build, tests, parity with the reference models, and kernels,
+  test   every check in order: format, clippy, documentation, scripts, build, tests, parity with the reference models, and kernels,
          engine, element and app in Chromium
   test web
          only the last of these
-  lint   format, clippy and documentation only
+  lint   format, clippy, documentation, and types and habits of the web's scripts only
+  scripts
+         the scripts of the site and the npm package anew, around the wasm that is there: after a change to web/npm or web/site
   web    the site and the npm package, with the sizes of what a visitor downloads
   measure
          the same, and how long a visitor waits in Chromium: first paint, model ready, first and second image, by backend
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         ["test"] => Workspace::find().and_then(|w| test(&w)),
         ["test", "web"] => Workspace::find().and_then(|w| test_web(&w)),
         ["lint"] => Workspace::find().and_then(|w| lint(&w)),
+        ["scripts"] => Workspace::find().and_then(|w| web::scripts(&w)),
         ["web"] => Workspace::find().and_then(|w| web::run(&w)),
         ["measure"] => Workspace::find().and_then(|w| web::measure(&w)),
         ["demo"] => Workspace::find().and_then(|w| web::demo(&w)),
@@ -125,6 +128,7 @@ fn lint_steps(workspace: &Workspace, steps: &mut Steps) {
     let mut doc = workspace.cargo(DOC);
     doc.env("RUSTDOCFLAGS", "-D warnings");
     steps.command("documentation", doc);
+    steps.run("scripts", || web::lint(workspace));
 }
 
 fn test(workspace: &Workspace) -> Result<()> {

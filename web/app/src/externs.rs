@@ -9,7 +9,7 @@ use crate::words::Lang;
 
 #[wasm_bindgen(raw_module = "../unigen/engine.js")]
 extern "C" {
-    /// The page's side of the engine; `engine.d.ts` says what its calls do.
+    /// The page's side of the engine; `web/npm/src/engine.ts` says what its calls do.
     #[wasm_bindgen(extends = EventTarget)]
     #[derive(Clone, Debug)]
     pub type Engine;
@@ -94,7 +94,7 @@ pub struct Sampling {
     pub temperature: Option<f64>,
 }
 
-/// How a picture was made, as its file says (`png.d.ts`).
+/// How a picture was made, as its file says (`png.ts`).
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Record {

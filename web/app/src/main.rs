@@ -1,5 +1,5 @@
 //! The demo app of UniGen in Rust: draws, edits and answers in the browser, through the same page's side of the engine
-//! (`web/npm/src/engine.js`) that anyone can embed.
+//! (`web/npm/src/engine.ts`) that anyone can embed.
 
 #[cfg(target_family = "wasm")]
 mod externs;

@@ -20,7 +20,7 @@ const FILES: [&str; 6] = [
 ];
 const OPTIONAL: [&str; 2] = ["generation.json", "vision.safetensors"];
 
-/// `manifest.json`, read by `web/npm/src/loader.js`.
+/// `manifest.json`, read by `web/npm/src/loader.ts`.
 #[derive(Serialize)]
 struct Manifest {
     format: &'static str,

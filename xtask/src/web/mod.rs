@@ -2,6 +2,7 @@
 
 mod build;
 mod export;
+mod scripts;
 mod serve;
 mod site;
 mod test;
@@ -16,6 +17,7 @@ use build::Module;
 use toolchain::Toolchain;
 
 pub use export::export;
+pub use scripts::lint;
 pub use serve::Server;
 pub use test::run as test;
 
@@ -23,6 +25,15 @@ pub use test::run as test;
 pub fn run(workspace: &Workspace) -> Result<()> {
     let out = build(workspace, &Toolchain::find(workspace)?)?;
     print!("{}", site::sizes(&out)?);
+    println!("The site is in {}, the npm package in {}", out.site().display(), out.package().display());
+    Ok(())
+}
+
+/// Compiles the scripts of the site and the package anew around the wasm that is there, or without one.
+pub fn scripts(workspace: &Workspace) -> Result<()> {
+    let out = Output::of(workspace);
+    site::clear_scripts(&out)?;
+    site::assemble(workspace, &out)?;
     println!("The site is in {}, the npm package in {}", out.site().display(), out.package().display());
     Ok(())
 }
@@ -65,6 +76,10 @@ pub struct Output {
 }
 
 impl Output {
+    fn of(workspace: &Workspace) -> Self {
+        Self { folder: workspace.target.join("web-dist") }
+    }
+
     /// What a server serves.
     pub fn site(&self) -> PathBuf {
         self.folder.join("site")
@@ -83,7 +98,7 @@ impl Output {
 
 /// Builds the site, without a model, and the npm package.
 fn build(workspace: &Workspace, toolchain: &Toolchain) -> Result<Output> {
-    let out = Output { folder: workspace.target.join("web-dist") };
+    let out = Output::of(workspace);
     site::clear(&out)?;
     let engine = Module { package: "unigen-web", library: true, name: "unigen_web", flags: &[] };
     engine.build(workspace, toolchain, &out.site().join("unigen"))?;

@@ -7,32 +7,63 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
 
-use super::{Output, copy_files};
+use super::{Output, copy_files, scripts};
 use crate::Workspace;
 
 /// Endings of files of code.
 const CODE: &[&str] = &["js", "wasm", "html", "css"];
+/// The modules that a page fetches for the element, before anything is drawn.
+const ELEMENT: [&str; 5] =
+    ["unigen/element.js", "unigen/element", "unigen/error.js", "unigen/pixels.js", "unigen/progress.js"];
+/// What the package holds beside its scripts and the licence.
+const PACKAGE: [&str; 3] = ["package.json", "README.md", "custom-elements.json"];
 /// What stands in the service worker for the build.
 const BUILD: &str = "%BUILD%";
 
 /// Makes the folders new, but keeps models that were exported into the site.
 pub fn clear(out: &Output) -> Result<()> {
     for folder in [out.site().join("unigen"), out.site().join("app"), out.package()] {
-        if folder.exists() {
-            fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
-        }
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        renew(&folder)?;
     }
     Ok(())
+}
+
+/// Drops the scripts of the package, also those in the site, but none of the built modules.
+pub fn clear_scripts(out: &Output) -> Result<()> {
+    renew(&out.package())?;
+    let folder = out.site().join("unigen");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    for file in files(&folder, &["js"])? {
+        if !file.file_name().is_some_and(|name| is_engine(&name.to_string_lossy())) {
+            fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// An empty folder.
+fn renew(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+    }
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))
+}
+
+/// Whether a file is of the engine's wasm, which is built from Rust.
+fn is_engine(name: &str) -> bool {
+    name.starts_with("unigen_web")
 }
 
 /// Puts the sources beside the built modules.
 pub fn assemble(workspace: &Workspace, out: &Output) -> Result<()> {
     let (web, site, package) = (workspace.root.join("web"), out.site(), out.package());
-    let script = |name: &str| name.ends_with(".js");
-    copy_files(&web.join("npm/src"), &site.join("unigen"), script)?;
+    let (unigen, dist) = (site.join("unigen"), package.join("dist"));
+    scripts::compile(workspace, &dist)?;
+    for folder in ["", "element"] {
+        copy_files(&dist.join(folder), &unigen.join(folder), |name| name.ends_with(".js"))?;
+    }
     // The docs page shows it.
-    copy_files(&web.join("npm"), &site.join("unigen"), |name| name == "custom-elements.json")?;
+    copy_files(&web.join("npm"), &unigen, |name| name == "custom-elements.json")?;
     copy_files(&workspace.root, &site, |name| name == "index.html")?;
     for (from, to) in [("site", ""), ("app", "app")] {
         if web.join(from).is_dir() {
@@ -41,10 +72,9 @@ pub fn assemble(workspace: &Workspace, out: &Output) -> Result<()> {
     }
     name_build(&site)?;
     // The package is the same engine and element, with types.
-    copy_files(&web.join("npm"), &package, |_| true)?;
+    copy_files(&web.join("npm"), &package, |name| PACKAGE.contains(&name))?;
     copy_files(&workspace.root, &package, |name| name == "LICENSE")?;
-    copy_files(&web.join("npm/src"), &package.join("src"), |_| true)?;
-    copy_files(&site.join("unigen"), &package.join("src"), |name| name.starts_with("unigen_web"))
+    copy_files(&unigen, &dist, is_engine)
 }
 
 /// Names the build in the service worker of the folder `site`, by what its files hold: each build has a cache of its own.
@@ -73,8 +103,8 @@ pub fn sizes(out: &Output) -> Result<String> {
         let sizes = [bytes.len(), compressed(&bytes)?];
         let name = file.strip_prefix(out.site()).unwrap_or(&file);
         all = [all[0] + sizes[0], all[1] + sizes[1]];
-        // Its words and looks are modules of their own, fetched with it.
-        if file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("element.")) {
+        // All modules that it brings, of which it shares some with the engine.
+        if ELEMENT.iter().any(|part| name.starts_with(part)) {
             element = [element[0] + sizes[0], element[1] + sizes[1]];
         }
         line(&name.to_string_lossy(), sizes)?;
@@ -118,16 +148,16 @@ mod tests {
     fn site() -> Result<(tempfile::TempDir, Output)> {
         let folder = tempfile::tempdir()?;
         let out = Output { folder: folder.path().to_owned() };
-        fs::create_dir_all(out.site().join("unigen"))?;
+        fs::create_dir_all(out.site().join("unigen/element"))?;
         fs::write(out.site().join("sw.js"), "const CACHE = `${PREFIX}%BUILD%`;")?;
-        for name in ["engine.js", "element.js", "element.css.js", "element.words.js"] {
+        for name in ["engine.js", "element.js", "element/view.js", "error.js"] {
             fs::write(out.site().join("unigen").join(name), "12345678")?;
         }
         Ok((folder, out))
     }
 
     #[test]
-    fn the_element_is_counted_with_its_words_and_looks() -> Result<()> {
+    fn the_element_is_counted_with_what_it_imports() -> Result<()> {
         let (_folder, out) = site()?;
         let table = sizes(&out)?;
         let raw = |name: &str| {

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result};
 
 use super::build::Module;
+use super::scripts::install_packages;
 use super::toolchain::Toolchain;
 use super::{Output, build, export};
 use crate::Workspace;
@@ -61,20 +62,15 @@ pub fn measure(workspace: &Workspace, site: &Output) -> Result<()> {
 /// Node in `tests/web`, with what is there installed and the site known.
 fn node(workspace: &Workspace, site: &Output) -> Result<Command> {
     let tests = workspace.root.join("tests/web");
-    checked(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&tests))?;
+    install_packages(&tests)?;
     let mut node = Command::new("node");
     node.current_dir(&tests).env("UNIGEN_SITE", site.site());
     Ok(node)
 }
 
-/// Chromium and node, installed where that is possible.
+/// Chromium, installed where that is possible.
 fn need_browser() -> Result<()> {
-    for (program, package) in [("chromium", "chromium"), ("node", "nodejs"), ("npm", "npm")] {
-        if !quiet(Command::new(program).arg("--version")) {
-            install(package)?;
-        }
-    }
-    Ok(())
+    if quiet(Command::new("chromium").arg("--version")) { Ok(()) } else { install("chromium") }
 }
 
 /// Makes the model `tiny`, exports it into the site and draws with it; gives the folder of the drawings.

@@ -1,19 +1,26 @@
 // What the engine's wasm asks of the browser: web/src/host.rs.
 
-import { softwareMs } from './adapter.js';
-import { failure, Loader } from './loader.js';
-import { Store } from './store.js';
+import { softwareMs } from './adapter.ts';
+import { failure, Loader, type Loaded } from './loader.ts';
+import { Store } from './store.ts';
+import type { Adapter, Storage } from './types.d.ts';
 
 export class Host {
+  readonly post: (message: unknown) => void;
   #store = new Store();
-  #downloads = new Map();
+  #downloads = new Map<number, AbortController>();
   #channel = new MessageChannel();
 
-  constructor(post) {
+  constructor(post: (message: unknown) => void) {
     this.post = post;
   }
 
-  async download(id, manifest, progress, arrived) {
+  async download(
+    id: number,
+    manifest: string,
+    progress: (bytes: number, total: number) => void,
+    arrived: (name: string, bytes: Uint8Array) => void,
+  ): Promise<Loaded> {
     const abort = new AbortController();
     this.#downloads.set(id, abort);
     try {
@@ -26,19 +33,19 @@ export class Host {
     }
   }
 
-  cancel(id) {
+  cancel(id: number): void {
     this.#downloads.get(id)?.abort();
   }
 
-  purge() {
+  purge(): Promise<void> {
     return this.#store.purge();
   }
 
-  storage() {
+  storage(): Promise<Storage> {
     return this.#store.describe();
   }
 
-  async adapter(side) {
+  async adapter(side: number): Promise<Adapter | undefined> {
     const adapter = await navigator.gpu?.requestAdapter({ powerPreference: 'high-performance' });
     if (!adapter) return undefined;
     const { vendor, architecture, description, isFallbackAdapter } = adapter.info;
@@ -56,14 +63,14 @@ export class Host {
   }
 
   /** A task later, when messages that arrived before have been handled. */
-  pause() {
+  pause(): Promise<void> {
     return new Promise((resolve) => {
       this.#channel.port1.onmessage = () => resolve();
       this.#channel.port2.postMessage(null);
     });
   }
 
-  now() {
+  now(): number {
     return performance.now();
   }
 }

@@ -14,28 +14,32 @@ fn product(@builtin(global_invocation_id) at: vec3u) {
     c[at.y * side + at.x] = sum;
 }`;
 
+/** TypeScript's own library knows its type only. */
+declare const GPUBufferUsage: { readonly STORAGE: GPUBufferUsageFlags };
+
 /** Milliseconds of a product of two square matrices, the second time; endless where the adapter cannot do it. */
-export async function softwareMs(adapter, side) {
-  let device;
+export async function softwareMs(adapter: GPUAdapter, side: number): Promise<number> {
+  let device: GPUDevice | undefined;
   try {
-    device = await adapter.requestDevice();
-    const compute = { module: device.createShaderModule({ code: PRODUCT }), constants: { side } };
-    const pipeline = await device.createComputePipelineAsync({ layout: 'auto', compute });
+    const gpu = await adapter.requestDevice();
+    device = gpu;
+    const compute = { module: gpu.createShaderModule({ code: PRODUCT }), constants: { side } };
+    const pipeline = await gpu.createComputePipelineAsync({ layout: 'auto', compute });
     const size = 4 * side * side;
-    const [a, c] = [0, 1].map(() => device.createBuffer({ size, usage: GPUBufferUsage.STORAGE }));
-    const entries = [a, c].map((buffer, binding) => ({ binding, resource: { buffer } }));
-    const group = device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries });
-    let start;
+    const buffers = [0, 1].map(() => gpu.createBuffer({ size, usage: GPUBufferUsage.STORAGE }));
+    const entries = buffers.map((buffer, binding) => ({ binding, resource: { buffer } }));
+    const group = gpu.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries });
+    let start = 0;
     for (let run = 0; run < 2; run++) {
       start = performance.now();
-      const commands = device.createCommandEncoder();
+      const commands = gpu.createCommandEncoder();
       const pass = commands.beginComputePass();
       pass.setPipeline(pipeline);
       pass.setBindGroup(0, group);
       pass.dispatchWorkgroups(side / 8, side / 8);
       pass.end();
-      device.queue.submit([commands.finish()]);
-      await device.queue.onSubmittedWorkDone();
+      gpu.queue.submit([commands.finish()]);
+      await gpu.queue.onSubmittedWorkDone();
     }
     return performance.now() - start;
   } catch {

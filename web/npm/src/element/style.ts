@@ -19,9 +19,9 @@ const css = `
 :host([theme=dark]) { color-scheme: dark; }
 *, *::before { box-sizing: border-box; }
 .stage {
-  position: relative; aspect-ratio: 1; overflow: hidden; border-radius: calc(var(--_radius) - 6px); background: var(--_sunken);
+  position: relative; aspect-ratio: 1; direction: ltr; overflow: hidden; border-radius: calc(var(--_radius) - 6px); background: var(--_sunken);
 }
-.layer { position: absolute; inset: 0; inline-size: 100%; block-size: 100%; }
+.layer { position: absolute; inset: 0; inline-size: 100%; block-size: 100%; object-fit: cover; }
 .mask { opacity: .6; cursor: none; touch-action: none; }
 .ring {
   position: absolute; aspect-ratio: 1; border: 2px solid #fff; border-radius: 50%; outline: 1px solid rgb(20 18 28 / 60%);
@@ -37,11 +37,14 @@ const css = `
   color: var(--_muted); text-align: center; pointer-events: none;
 }
 .empty > * { pointer-events: auto; }
+.intro { display: grid; gap: .5rem; justify-items: center; max-inline-size: 16rem; }
+.intro svg { inline-size: 3rem; block-size: 3rem; fill: none; stroke: currentColor; stroke-width: 1.5; stroke-linecap: round; stroke-linejoin: round; }
 progress { position: absolute; inset: auto 0 0; inline-size: 100%; block-size: 4px; appearance: none; border: 0; background: var(--_line); }
 progress::-webkit-progress-bar { background: var(--_line); }
 progress::-webkit-progress-value { background: var(--_accent); transition: inline-size .2s; }
 progress::-moz-progress-bar { background: var(--_accent); }
 .bar { display: flex; gap: .5rem; margin-block-start: .75rem; }
+.size { flex: 1; min-inline-size: 5rem; accent-color: var(--_accent); }
 input[type=text] {
   flex: 1; min-inline-size: 0; padding: .5rem .75rem; font: inherit; color: inherit; background: var(--_sunken);
   border: 1px solid var(--_line); border-radius: calc(var(--_radius) - 6px);
@@ -59,15 +62,32 @@ button[aria-pressed=true] { background: var(--_sunken); border-color: var(--_acc
 .toolbar { display: flex; flex-wrap: wrap; gap: .5rem; margin-block-start: .5rem; }
 .answer { display: block; min-block-size: 1.4em; margin-block-start: .75rem; font-weight: 500; }
 .message { min-block-size: 1.4em; margin: .5rem 0 0; color: var(--_muted); font-size: .875em; overflow-wrap: anywhere; }
+@media (forced-colors: active) {
+  progress, progress::-webkit-progress-bar { forced-color-adjust: none; background: Canvas; }
+  progress { outline: 1px solid CanvasText; outline-offset: -1px; }
+  progress::-webkit-progress-value { background: Highlight; }
+  progress::-moz-progress-bar { background: Highlight; }
+  button[aria-pressed=true] { forced-color-adjust: none; color: HighlightText; background: Highlight; border-color: Highlight; }
+  .stage { border: 1px solid CanvasText; }
+  .ring { forced-color-adjust: none; }
+}
 @media (prefers-reduced-motion: reduce) { * { transition: none !important; } }
 `;
 
-let shared;
+/** A sheet belongs to the document whose window made it. */
+const sheets: WeakMap<Document, CSSStyleSheet> = new WeakMap();
 
-export function sheet() {
-  if (!shared) {
-    shared = new CSSStyleSheet();
-    shared.replaceSync(css);
+/** Gives a shadow tree the looks of the element in the document that it is in now. */
+export function dress(root: ShadowRoot): void {
+  const { ownerDocument } = root;
+  let sheet = sheets.get(ownerDocument);
+  if (!sheet) {
+    // A document that is shown nowhere has no window and needs no looks.
+    const { CSSStyleSheet } = (ownerDocument.defaultView ?? {}) as { CSSStyleSheet?: typeof globalThis.CSSStyleSheet };
+    if (!CSSStyleSheet) return;
+    sheet = new CSSStyleSheet();
+    sheet.replaceSync(css);
+    sheets.set(ownerDocument, sheet);
   }
-  return shared;
+  if (!root.adoptedStyleSheets.includes(sheet)) root.adoptedStyleSheets = [sheet];
 }

@@ -1,4 +1,4 @@
-/** The engine without any element: a model in a worker. Messages behind it: web/src/protocol.rs. */
+// What the engine takes and gives. Messages behind it: web/src/protocol.rs.
 
 export type Backend = 'auto' | 'webgpu' | 'cpu';
 
@@ -82,8 +82,8 @@ export interface Result {
   settings: Settings;
 }
 
-/** Anything with pixels. */
-export type Picture = ImageData | ImageBitmap | Blob | HTMLImageElement | HTMLCanvasElement | OffscreenCanvas;
+/** Anything with pixels, also of another window. */
+export type Picture = ImageData | ImageBitmap | Blob | HTMLImageElement | HTMLVideoElement | HTMLCanvasElement | OffscreenCanvas | VideoFrame;
 
 export interface Sampling {
   /** What is left out is the model's own choice. */
@@ -104,7 +104,10 @@ export interface GenerateRequest extends Sampling {
 export interface EditRequest extends Sampling {
   image: Picture;
   instruction: string;
-  /** As large as the picture, white where it may change. Around it the picture keeps its pixels, so the result is as large as the picture's square, at least the model's. To extend a picture, put it on a larger canvas and paint the mask white around it. */
+  /**
+   * Opaque white where the picture may change; what is transparent or black stays. It covers the whole picture, whatever its own size, and the
+   * smallest spot of it counts. Around it the picture keeps its pixels. To extend a picture, put it on a larger canvas and paint the mask white around it.
+   */
   mask?: Picture;
   /** Default: random. */
   seed?: number;
@@ -112,7 +115,7 @@ export interface EditRequest extends Sampling {
 
 export interface InpaintRequest extends Sampling {
   image: Picture;
-  /** As large as the picture, white where it is drawn anew. */
+  /** Opaque white where it is drawn anew, as for an edit. */
   mask: Picture;
   /** What the whole picture shows in the end. */
   prompt: string;
@@ -143,6 +146,11 @@ export interface DrawOptions extends CallOptions {
   previews?: boolean;
 }
 
+export interface DescribeOptions extends CallOptions {
+  /** Sees the answer grow, each time all of it so far. */
+  ontoken?: (text: string) => void;
+}
+
 export interface Adapter {
   vendor: string;
   architecture: string;
@@ -155,6 +163,14 @@ export interface Adapter {
   cpuMs?: number;
 }
 
+export interface Storage {
+  /** Whether weights are kept in the browser's storage, or only as long as the page is open. */
+  kind: 'opfs' | 'memory';
+  persisted: boolean;
+  usage: number;
+  quota: number;
+}
+
 export interface Capabilities {
   /** In use, or what 'auto' would choose. */
   backend: 'webgpu' | 'cpu';
@@ -163,20 +179,9 @@ export interface Capabilities {
   adapter?: Adapter;
   simd: boolean;
   memory: number;
-  storage: { kind: 'opfs' | 'memory'; persisted: boolean; usage: number; quota: number };
+  storage: Storage;
   model?: Model;
   version: string;
-}
-
-export type ErrorCode =
-  | 'config' | 'weights' | 'text' | 'image' | 'device' | 'io' | 'cancelled'
-  | 'network' | 'integrity' | 'manifest' | 'memory' | 'unsupported' | 'notloaded'
-  | 'busy' | 'protocol' | 'crashed' | 'devicelost' | 'closed';
-
-export class EngineError extends Error {
-  readonly code: ErrorCode;
-  /** What to do; may be empty. */
-  readonly hint: string;
 }
 
 export interface EngineEventMap {
@@ -186,31 +191,4 @@ export interface EngineEventMap {
   ready: CustomEvent<Model>;
   /** The GPU went away or the worker crashed. `recovering`: a new worker loads the model again and `ready` follows; else `load` starts one. */
   devicelost: CustomEvent<{ reason: string; recovering: boolean }>;
-}
-
-export class Engine extends EventTarget {
-  private constructor();
-  /** Starts a worker and its wasm; downloads no model yet. */
-  static create(options?: EngineOptions): Promise<Engine>;
-  /** The loaded model, or null. */
-  readonly model: Model | null;
-  /** Whether a call other than load is under way. */
-  readonly busy: boolean;
-  /** Fetches a model (the browser keeps it) and makes it ready. Called twice with one model it loads once. */
-  load(model?: string | URL, options?: CallOptions): Promise<Model>;
-  /** Loads the model first where that has not been done. */
-  generate(request: GenerateRequest, options?: DrawOptions): Promise<Result>;
-  edit(request: EditRequest, options?: DrawOptions): Promise<Result>;
-  /** Draws under a mask; takes no model that sees. */
-  inpaint(request: InpaintRequest, options?: DrawOptions): Promise<Result>;
-  describe(request: DescribeRequest, options?: CallOptions & { ontoken?: (text: string) => void }): Promise<string>;
-  capabilities(): Promise<Capabilities>;
-  /** Drops the model from memory, after the calls before it; the browser still keeps its weights. A load alone ends with `cancelled`. */
-  unload(): Promise<void>;
-  /** Drops the model from memory and the weights of all models from the browser's storage; as `unload` otherwise. */
-  purge(): Promise<void>;
-  /** Ends the worker; calls under way fail with `closed`. */
-  close(): void;
-  addEventListener<K extends keyof EngineEventMap>(type: K, listener: (event: EngineEventMap[K]) => void, options?: boolean | AddEventListenerOptions): void;
-  addEventListener(type: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | AddEventListenerOptions): void;
 }

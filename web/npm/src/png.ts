@@ -4,6 +4,24 @@
 // (`Description`, `Software`). A file comes from anywhere: lengths are bounded, checksums checked, and only known fields of
 // the right type and range come back. PNG: https://www.w3.org/TR/png-3/
 
+import { canvasOf } from './pixels.ts';
+import type { Picture } from './types.d.ts';
+
+/** How a picture was made. A record read from a file has only fields of the right type and range; text in it is untrusted. */
+export interface PictureRecord {
+  task?: 'generate' | 'edit' | 'inpaint';
+  /** The prompt, or the instruction of an edit. */
+  prompt?: string;
+  seed?: number;
+  /** Name of the model, and what tells its weights from all others. */
+  model?: string;
+  modelHash?: string;
+  steps?: number;
+  guidance?: number;
+  imageGuidance?: number;
+  temperature?: number;
+}
+
 /** Longest record read or written, in bytes. */
 const MAX_RECORD = 64 * 1024;
 /** Most chunks looked at in a file, and the largest file. */
@@ -13,13 +31,18 @@ const MAX_FILE = 64 * 1024 * 1024;
 const SIGNATURE = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
 const NAME = 'unigen';
 
-const text = (limit) => (value) => (typeof value === 'string' ? value.slice(0, limit) : undefined);
-const number = (low, high, whole = false) => (value) =>
-  typeof value === 'number' && value >= low && value <= high && (!whole || Number.isInteger(value)) ? value : undefined;
+type Check = (value: unknown) => unknown;
+const text =
+  (limit: number): Check =>
+  (value) => (typeof value === 'string' ? value.slice(0, limit) : undefined);
+const number =
+  (low: number, high: number, whole = false): Check =>
+  (value) =>
+    typeof value === 'number' && value >= low && value <= high && (!whole || Number.isInteger(value)) ? value : undefined;
 
 /** The fields of a record and what may stand in them. */
-const FIELDS = {
-  task: (value) => (['generate', 'edit', 'inpaint'].includes(value) ? value : undefined),
+const FIELDS: { [name in keyof PictureRecord]-?: Check } = {
+  task: (value) => (['generate', 'edit', 'inpaint'].includes(value as string) ? value : undefined),
   prompt: text(4000),
   seed: number(0, Number.MAX_SAFE_INTEGER, true),
   model: text(200),
@@ -31,34 +54,31 @@ const FIELDS = {
 };
 
 /** The fields of `record` that are what they should be. */
-export function checkRecord(record) {
-  const checked = {};
+export function checkRecord(record: unknown): PictureRecord {
+  const checked: { [name: string]: unknown } = {};
   if (record === null || typeof record !== 'object') return checked;
   for (const [name, check] of Object.entries(FIELDS)) {
-    const value = Object.hasOwn(record, name) ? check(record[name]) : undefined;
+    const value = Object.hasOwn(record, name) ? check((record as typeof checked)[name]) : undefined;
     if (value !== undefined) checked[name] = value;
   }
-  return checked;
+  return checked as PictureRecord;
 }
 
-/** A PNG file of a picture (ImageData or anything that a canvas can draw) with its record. */
-export async function writePng(picture, record) {
-  const canvas = new OffscreenCanvas(picture.naturalWidth ?? picture.width, picture.naturalHeight ?? picture.height);
-  const context = canvas.getContext('2d');
-  if (picture instanceof ImageData) context.putImageData(picture, 0, 0);
-  else context.drawImage(picture, 0, 0);
-  const png = await canvas.convertToBlob({ type: 'image/png' });
+/** A PNG file of the picture with its record. */
+export async function writePng(picture: Picture, record: PictureRecord): Promise<Blob> {
+  // At its full size, whatever that is.
+  const png = await (await canvasOf(picture, Infinity)).convertToBlob({ type: 'image/png' });
   return new Blob([withRecord(new Uint8Array(await png.arrayBuffer()), record)], { type: 'image/png' });
 }
 
 /** The record of a picture file, or null where it has none that can be trusted to be whole. */
-export async function readPng(file) {
+export async function readPng(file: Blob): Promise<PictureRecord | null> {
   if (file.size > MAX_FILE) return null;
   return recordOf(new Uint8Array(await file.arrayBuffer()));
 }
 
 /** The bytes of a PNG file with a record. */
-export function withRecord(bytes, record) {
+export function withRecord(bytes: Uint8Array, record: PictureRecord): Uint8Array<ArrayBuffer> {
   const checked = checkRecord(record);
   const { prompt = '' } = checked;
   const chunks = [international(NAME, JSON.stringify({ version: 1, ...checked })), international('Software', 'UniGen in Rust')];
@@ -69,7 +89,7 @@ export function withRecord(bytes, record) {
 }
 
 /** The record in the bytes of a PNG file, or null. */
-export function recordOf(bytes) {
+export function recordOf(bytes: Uint8Array): PictureRecord | null {
   if (SIGNATURE.some((byte, i) => bytes[i] !== byte)) return null;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let at = SIGNATURE.length;
@@ -89,7 +109,7 @@ export function recordOf(bytes) {
 }
 
 /** The text of an uncompressed iTXt chunk that holds a record, else null. */
-function recordText(body) {
+function recordText(body: Uint8Array): string | null {
   const prefix = new TextEncoder().encode(`${NAME}\0\0\0`);
   if (prefix.some((byte, i) => body[i] !== byte)) return null;
   let start = prefix.length;
@@ -102,7 +122,7 @@ function recordText(body) {
   return new TextDecoder().decode(body.subarray(start));
 }
 
-function parse(json) {
+function parse(json: string): PictureRecord | null {
   try {
     const record = checkRecord(JSON.parse(json));
     return Object.keys(record).length > 0 ? record : null;
@@ -112,8 +132,8 @@ function parse(json) {
 }
 
 /** An uncompressed iTXt chunk. */
-function international(keyword, value) {
-  const encode = (part) => new TextEncoder().encode(part);
+function international(keyword: string, value: string): Uint8Array {
+  const encode = (part: string) => new TextEncoder().encode(part);
   const content = encode(value).subarray(0, MAX_RECORD - 100);
   const body = concat([encode('iTXt'), encode(keyword), new Uint8Array(5), content]);
   const chunk = new Uint8Array(body.length + 8);
@@ -124,7 +144,7 @@ function international(keyword, value) {
   return chunk;
 }
 
-function concat(parts) {
+function concat(parts: Uint8Array[]): Uint8Array<ArrayBuffer> {
   const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;
   for (const part of parts) {
@@ -139,8 +159,8 @@ const TABLE = Uint32Array.from({ length: 256 }, (_, n) => {
   return n;
 });
 
-function crc32(bytes) {
+function crc32(bytes: Uint8Array): number {
   let crc = 0xffffffff;
-  for (const byte of bytes) crc = TABLE[(crc ^ byte) & 0xff] ^ (crc >>> 8);
+  for (const byte of bytes) crc = (TABLE[(crc ^ byte) & 0xff] ?? 0) ^ (crc >>> 8);
   return (crc ^ 0xffffffff) >>> 0;
 }
