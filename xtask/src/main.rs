@@ -1,4 +1,4 @@
-//! The build tool: `cargo xtask test [web] | lint | scripts | web | measure | demo | export | help`. Plain cargo; nothing to install first.
+//! The build tool: `cargo xtask test [web] | lint | scripts | stacks | web | measure | demo | export | help`. Plain cargo; nothing to install first.
 
 mod steps;
 mod system;
@@ -23,6 +23,7 @@ cargo xtask COMMAND
   scripts
          the scripts of the site and the npm package anew, around the wasm that is there: after a change to web/npm or web/site
   web    the site and the npm package, with the sizes of what a visitor downloads
+  stacks the npm package in projects of React, Vue, Svelte, webpack and Next, each built and drawn in, and its types in theirs
   measure
          the same, and how long a visitor waits in Chromium: first paint, model ready, first and second image, by backend
   demo   the site with the shipped model, served on this machine and opened
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         ["test", "web"] => Workspace::find().and_then(|w| test_web(&w)),
         ["lint"] => Workspace::find().and_then(|w| lint(&w)),
         ["scripts"] => Workspace::find().and_then(|w| web::scripts(&w)),
+        ["stacks"] => Workspace::find().and_then(|w| web::stacks(&w)),
         ["web"] => Workspace::find().and_then(|w| web::run(&w)),
         ["measure"] => Workspace::find().and_then(|w| web::measure(&w)),
         ["demo"] => Workspace::find().and_then(|w| web::demo(&w)),

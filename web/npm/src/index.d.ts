@@ -15,9 +15,6 @@ export type EditorProperties = EditorAttributes & Partial<Pick<UniGenEditor, 'im
 /** Listeners as React 19, Preact and Svelte 5 name them: `onresult`. */
 export type EditorListeners = { [Type in keyof EditorEventMap as `on${Type}`]?: (event: EditorEventMap[Type]) => void };
 
-/** Listeners as Solid names them: `on:result`. */
-export type EditorColonListeners = { [Type in keyof EditorEventMap as `on:${Type}`]?: (event: EditorEventMap[Type]) => void };
-
 /** Listeners as Vue names them: `@result` is the property `onResult`. */
 export type EditorCamelListeners = { [Type in keyof EditorEventMap as `on${Capitalize<Type>}`]?: (event: EditorEventMap[Type]) => void };
 
@@ -42,16 +39,6 @@ declare module 'preact' {
     interface IntrinsicElements {
       // @ts-ignore
       'unigen-editor': Tag<HTMLAttributes<UniGenEditor>, EditorProperties & EditorListeners>;
-    }
-  }
-}
-
-// @ts-ignore
-declare module 'solid-js' {
-  namespace JSX {
-    interface IntrinsicElements {
-      // @ts-ignore
-      'unigen-editor': Tag<HTMLAttributes<UniGenEditor>, EditorProperties & EditorColonListeners>;
     }
   }
 }

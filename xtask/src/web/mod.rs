@@ -31,11 +31,22 @@ pub fn run(workspace: &Workspace) -> Result<()> {
 
 /// Compiles the scripts of the site and the package anew around the wasm that is there, or without one.
 pub fn scripts(workspace: &Workspace) -> Result<()> {
+    let out = with_scripts(workspace)?;
+    println!("The site is in {}, the npm package in {}", out.site().display(), out.package().display());
+    Ok(())
+}
+
+/// Tries the package in the bundlers and frameworks of others, for which its wasm is not needed.
+pub fn stacks(workspace: &Workspace) -> Result<()> {
+    test::stacks(workspace, &with_scripts(workspace)?)
+}
+
+/// The site and the package, their scripts new.
+fn with_scripts(workspace: &Workspace) -> Result<Output> {
     let out = Output::of(workspace);
     site::clear_scripts(&out)?;
     site::assemble(workspace, &out)?;
-    println!("The site is in {}, the npm package in {}", out.site().display(), out.package().display());
-    Ok(())
+    Ok(out)
 }
 
 /// Builds the site with the shipped model and prints what a visitor downloads and how long one waits.

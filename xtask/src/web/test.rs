@@ -59,6 +59,15 @@ pub fn measure(workspace: &Workspace, site: &Output) -> Result<()> {
     checked(node(workspace, site)?.arg("measure.js"))
 }
 
+/// Builds the package into projects of other bundlers and frameworks, and draws there in a page.
+pub fn stacks(workspace: &Workspace, site: &Output) -> Result<()> {
+    need_browser()?;
+    install_packages(&workspace.root.join("tests/web"))?;
+    let tests = workspace.root.join("tests/stacks");
+    install_packages(&tests)?;
+    checked(Command::new("node").arg("--test").current_dir(&tests).env("UNIGEN_SITE", site.site()))
+}
+
 /// Node in `tests/web`, with what is there installed and the site known.
 fn node(workspace: &Workspace, site: &Output) -> Result<Command> {
     let tests = workspace.root.join("tests/web");
