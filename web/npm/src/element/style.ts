@@ -19,7 +19,8 @@ const css = `
 :host([theme=dark]) { color-scheme: dark; }
 *, *::before { box-sizing: border-box; }
 .stage {
-  position: relative; aspect-ratio: 1; direction: ltr; overflow: hidden; border-radius: calc(var(--_radius) - 6px); background: var(--_sunken);
+  --_ratio: 1; position: relative; inline-size: min(100%, max(30rem, var(--unigen-size, 22rem)) * var(--_ratio)); margin-inline: auto;
+  aspect-ratio: var(--_ratio); direction: ltr; overflow: hidden; border-radius: calc(var(--_radius) - 6px); background: var(--_sunken);
 }
 .layer { position: absolute; inset: 0; inline-size: 100%; block-size: 100%; object-fit: cover; }
 .mask { opacity: .6; cursor: none; touch-action: none; }

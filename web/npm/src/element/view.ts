@@ -160,10 +160,10 @@ export class View {
   /** The stage has the picture's shape, and the mask as well. */
   #shape(picture: Shown['picture']): void {
     const [width, height] = picture ? sizeOf(picture) : [1, 1];
-    const shape = `${width} / ${height}`;
+    const ratio = String(width / height);
     const { style } = this.#ui.stage;
-    if (style.aspectRatio === shape) return;
-    style.setProperty('aspect-ratio', shape);
+    if (style.getPropertyValue('--_ratio') === ratio) return;
+    style.setProperty('--_ratio', ratio);
     this.#brush.shape(width, height);
   }
 
