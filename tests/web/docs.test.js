@@ -19,6 +19,7 @@ test('tables, live examples, axe', async (t) => {
   const lists = [attributes, members, events, slots, cssParts, cssProperties, cssStates];
   const rows = await page.locator('tbody tr').count();
   assert.equal(rows, lists.reduce((sum, list) => sum + list.length, 0));
+  assert.doesNotMatch(await page.locator('#tables').textContent(), /`/);
 
   const [drawing, edits] = [page.locator('unigen-editor').nth(0), page.locator('#edits')];
   assert.equal(await page.evaluate(() => globalThis.fake), undefined);

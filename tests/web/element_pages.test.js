@@ -242,6 +242,7 @@ test('the focus stays in the element when what had it is gone', async () => {
         }
         part(from).focus();
         const before = e.shadowRoot.activeElement?.getAttribute('part');
+        // oxlint-disable-next-line no-eval
         await (0, eval)(`(${act})`)();
         await soon(100);
         await new Promise(requestAnimationFrame);
@@ -349,6 +350,7 @@ test('visitors read their own words about a failure, the event has the developer
       const { Engine } = await import('/unigen/engine.js');
       fake.failure = null;
       const { generate } = Engine.prototype;
+      // oxlint-disable-next-line no-eval
       Engine.prototype.generate = () => Promise.reject((0, eval)(`(${source})`));
       const event = new Promise((resolve) => e.addEventListener('error', resolve, { once: true }));
       await e.generate().catch(() => {});

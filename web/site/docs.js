@@ -38,8 +38,8 @@ document.querySelector('#tables').append(
 function table(caption, rows, columns) {
   const cell = (tag, text, code) => {
     const node = document.createElement(tag);
-    const inner = code ? node.appendChild(document.createElement('code')) : node;
-    inner.textContent = text ?? '';
+    if (code) node.append(coded(text ?? ''));
+    else node.append(...prose(text ?? ''));
     return node;
   };
   const line = (...cells) => {
@@ -59,4 +59,13 @@ function table(caption, rows, columns) {
   Object.assign(scrolls, { className: 'scrolls', tabIndex: 0, role: 'region', ariaLabel: caption });
   scrolls.append(node);
   return scrolls;
+}
+
+function coded(text) {
+  return Object.assign(document.createElement('code'), { textContent: text });
+}
+
+/** A text in which names stand between backticks. */
+function prose(text) {
+  return text.split('`').map((part, i) => (i % 2 === 1 ? coded(part) : part));
 }

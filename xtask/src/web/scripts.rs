@@ -15,7 +15,7 @@ const TSC: &str = "typescript/bin/tsc";
 const ANALYZER: &str = "@custom-elements-manifest/analyzer/cem.js";
 const LINTER: &str = "oxlint/bin/oxlint";
 /// What is linted, from the repository root.
-const LINTED: [&str; 4] = ["web/npm", "web/site", "web/app", "tests/web"];
+const LINTED: [&str; 5] = ["web/npm", "web/site", "web/app", "tests/web", "tests/stacks"];
 
 /// Checks types and habits of all scripts.
 pub fn lint(workspace: &Workspace) -> Result<()> {
