@@ -17,11 +17,19 @@ test('tables, live examples, axe', async (t) => {
   const manifest = JSON.parse(await readFile(join(site, 'unigen/custom-elements.json')));
   const { attributes, members, events, slots, cssParts, cssProperties, cssStates } = manifest.modules[0].declarations[0];
   const lists = [attributes, members, events, slots, cssParts, cssProperties, cssStates];
-  const rows = await page.locator('tbody tr').count();
+  const rows = await page.locator('#tables tbody tr').count();
   assert.equal(rows, lists.reduce((sum, list) => sum + list.length, 0));
   assert.doesNotMatch(await page.locator('#tables').textContent(), /`/);
 
-  const [drawing, edits] = [page.locator('unigen-editor').nth(0), page.locator('#edits')];
+  // Each attribute has a control, and the tag follows.
+  for (const { name } of attributes) await page.getByLabel(name, { exact: true }).waitFor();
+  await page.getByLabel('mode', { exact: true }).selectOption('ask');
+  await page.getByLabel('seed', { exact: true }).fill('12');
+  await page.getByLabel('required', { exact: true }).check();
+  assert.equal(await page.locator('#markup').textContent(), '<unigen-editor prompt="a photo of a red apple" mode="ask" seed="12" required></unigen-editor>');
+  assert.deepEqual(await page.evaluate(() => [tried.mode, tried.seed, tried.required]), ['ask', 12, true]);
+
+  const [drawing, edits] = [page.locator('.examples unigen-editor').nth(0), page.locator('#edits')];
   assert.equal(await page.evaluate(() => globalThis.fake), undefined);
   await drawing.getByRole('button', { name: 'Draw' }).click();
   await edits.getByRole('button', { name: 'Brush' }).waitFor();

@@ -2,7 +2,7 @@
 
 import './unigen/element.js';
 
-const [drawing, edits] = document.querySelectorAll('unigen-editor');
+const [drawing, edits] = document.querySelectorAll('.examples unigen-editor');
 drawing.addEventListener('result', ({ detail }) => {
   edits.image = detail.image;
 });
@@ -34,6 +34,37 @@ document.querySelector('#tables').append(
   table('Custom properties', cssProperties, [name, otherwise, what]),
   table('States, :state(…)', cssStates, [name, what]),
 );
+
+// The playground: a control for each attribute, and the tag that they make.
+const [tried, markup, settings] = ['#tried', '#markup', '#settings'].map((id) => document.querySelector(id));
+settings.append(...attributes.flatMap(setting));
+settings.addEventListener('submit', (event) => event.preventDefault());
+new MutationObserver(showMarkup).observe(tried, { attributes: true });
+showMarkup();
+
+/** A label and a control for an attribute, by its type. */
+function setting({ name, type, default: usual }) {
+  const words = [...(type?.text ?? '').matchAll(/'([^']+)'/g)].map(([, word]) => word);
+  const control = document.createElement(words.length > 0 ? 'select' : 'input');
+  if (words.length > 0) control.append(...['', ...words].map((word) => new Option(word || `(${usual?.replaceAll('"', '')})`, word)));
+  else control.type = type?.text === 'boolean' ? 'checkbox' : 'text';
+  control.id = `attribute-${name}`;
+  control.value = tried.getAttribute(name) ?? '';
+  control.addEventListener('input', () => {
+    if (control.type === 'checkbox') tried.toggleAttribute(name, control.checked);
+    else if (control.value === '') tried.removeAttribute(name);
+    else tried.setAttribute(name, control.value);
+  });
+  const label = Object.assign(document.createElement('label'), { htmlFor: control.id });
+  label.append(coded(name));
+  return [label, control];
+}
+
+function showMarkup() {
+  const written = tried.getAttributeNames().filter((name) => name !== 'id');
+  const pairs = written.map((name) => (tried.getAttribute(name) === '' ? ` ${name}` : ` ${name}="${tried.getAttribute(name).replaceAll('"', '&quot;')}"`));
+  markup.textContent = `<unigen-editor${pairs.join('')}></unigen-editor>`;
+}
 
 function table(caption, rows, columns) {
   const cell = (tag, text, code) => {
