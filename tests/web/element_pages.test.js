@@ -1,6 +1,7 @@
 // <unigen-editor> in the pages of others: their documents, windows, zoom, direction, dialogs, forms and colours, and what visitors bring.
 
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { after, before, beforeEach, test } from 'node:test';
 import { browse, serve } from './harness.js';
 
@@ -451,4 +452,36 @@ test('the brush by buttons and by touch: size, eraser, one finger', async () => 
     return mask.getContext('2d').getImageData(0, 0, mask.width, mask.height).data.some((value) => value > 0);
   });
   assert.equal(others, false);
+});
+
+test('axe finds nothing in any state', async () => {
+  const axe = await readFile(new URL(import.meta.resolve('axe-core/axe.min.js')), 'utf8');
+  const states = {
+    'nothing yet': () => {},
+    'by the button alone': () => (e.loading = 'manual'),
+    'a picture': () => (e.image = picture()),
+    'the brush': async () => { e.image = picture(); await soon(); part('brush').click(); part('eraser').click(); },
+    'an edit': async () => { e.image = picture(120, 80); await e.edit(); },
+    'a drawing': async () => { e.mode = 'generate'; await e.generate(); },
+    'an answer': async () => { e.image = picture(); e.mode = 'ask'; await e.describe(); },
+    'at work': async () => { await import('/unigen/engine.js'); fake.stepMs = 9000; e.generate().catch(() => {}); await soon(); },
+    'a failure': async () => { await e.edit().catch(() => {}); },
+    'disabled': () => (e.disabled = true),
+    'required': () => { Object.assign(e, { required: true }); e.reportValidity(); },
+    'Chinese': () => (e.lang = 'zh'),
+    'dark': async () => { e.theme = 'dark'; e.image = picture(); await e.edit(); },
+    'right to left': async () => { e.dir = 'rtl'; e.image = picture(); await e.edit(); },
+  };
+  for (const [name, act] of Object.entries(states)) {
+    await open();
+    await page.evaluate(async (act) => {
+      // oxlint-disable-next-line no-eval
+      await (0, eval)(`(${act})`)();
+      await soon();
+    }, String(act));
+    await page.evaluate(axe);
+    const found = await page.evaluate(async () => (await axe.run('unigen-editor')).violations.map(({ id, nodes }) => [id, nodes[0].html]));
+    assert.deepEqual(found, [], name);
+    await page.context().close();
+  }
 });

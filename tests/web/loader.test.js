@@ -251,3 +251,18 @@ test('the query of a signed address reaches the shards, and no message', async (
   state.fault = () => [403];
   assert.doesNotMatch((await load(page, 'model/?sig=secret')).text, /secret/);
 });
+
+test('without room the model is used all the same, and kept once there is some', async () => {
+  const cdp = await page.context().newCDPSession(page);
+  const quota = (quotaSize) => cdp.send('Storage.overrideQuotaForOrigin', { origin: server.url, ...(quotaSize && { quotaSize }) });
+  const kind = () => page.evaluate(async () => (await engine.capabilities()).storage.kind);
+  for (const room of [1, 1000, 20_000]) {
+    await quota(room);
+    assert.deepEqual(await load(), whole, String(room));
+    assert.equal(await kind(), 'memory', String(room));
+  }
+  await quota();
+  assert.deepEqual(await load(), whole);
+  assert.equal(await kind(), 'opfs');
+  assert.deepEqual(await asks(), ['manifest']);
+});

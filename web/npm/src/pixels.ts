@@ -85,7 +85,7 @@ export async function maskOf(mask: Picture, { width, height }: Pixels): Promise<
   for (let y = 0; y < h; y++) {
     const [top, bottom] = [Math.floor((y * height) / h), Math.ceil(((y + 1) * height) / h)];
     for (let x = 0; x < w; x++) {
-      if (!painted(pixels, 4 * (y * w + x))) continue;
+      if (!isPainted(pixels, 4 * (y * w + x))) continue;
       const [left, right] = [Math.floor((x * width) / w), Math.ceil(((x + 1) * width) / w)];
       for (let row = top; row < bottom; row++) over.fill(255, 4 * (row * width + left), 4 * (row * width + right));
     }
@@ -94,9 +94,9 @@ export async function maskOf(mask: Picture, { width, height }: Pixels): Promise<
 }
 
 /** Whether the pixel at byte `at` is nearer to opaque white than to black, on black where it is transparent. */
-function painted(pixels: Uint8Array, at: number): boolean {
-  const [red = 0, green = 0, blue = 0, opacity = 0] = pixels.subarray(at, at + 4);
-  return ((red + green + blue) / 3) * opacity > (255 * 255) / 2;
+function isPainted(pixels: Uint8Array, at: number): boolean {
+  const value = (pixels[at] ?? 0) + (pixels[at + 1] ?? 0) + (pixels[at + 2] ?? 0);
+  return value * (pixels[at + 3] ?? 0) > (3 * 255 * 255) / 2;
 }
 
 function context(canvas: OffscreenCanvas): OffscreenCanvasRenderingContext2D {
