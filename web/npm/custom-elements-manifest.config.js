@@ -4,22 +4,17 @@
 /** The text of a node's documentation comment, on one line. */
 const documentation = (node) => (node.jsDoc?.at(-1)?.comment ?? '').replace(/\s+/g, ' ').trim();
 
+let told = [];
+
 const events = {
   name: 'events',
-  analyzePhase({ ts, node, moduleDoc }) {
+  analyzePhase({ ts, node }) {
     if (!ts.isInterfaceDeclaration(node) || node.name.text !== 'EditorEventMap') return;
-    moduleDoc.events = node.members.map((member) => ({
+    told = node.members.map((member) => ({
       name: member.name.getText(),
       type: { text: member.type.getText().replace(/\s+/g, ' ') },
       description: documentation(member),
     }));
-  },
-  packageLinkPhase({ customElementsManifest }) {
-    for (const module of customElementsManifest.modules) {
-      if (!module.events) continue;
-      for (const declaration of module.declarations) if (declaration.customElement) declaration.events = module.events;
-      delete module.events;
-    }
   },
 };
 
@@ -37,6 +32,7 @@ const published = {
         ...member,
         ...(parameters && { parameters: parameters.map(({ type }) => ({ name: 'options', optional: true, type: { text: type.text.replace(/\s+/g, ' ') } })) }),
       }));
+    declaration.events = told;
     const { name, tagName } = declaration;
     customElementsManifest.readme = 'README.md';
     customElementsManifest.modules = [

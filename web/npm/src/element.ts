@@ -4,7 +4,7 @@ import { UniGenEditor } from './element/editor.ts';
 
 export { UniGenEditor };
 export type { Attributes } from './element/attributes.ts';
-export type { EditorEventMap, EditorResult } from './element/editor.ts';
+export type { EditorEventMap, EditorResult } from './element/events.ts';
 export type { Capabilities, Model, Picture, Progress, Settings } from './types.d.ts';
 
 declare global {

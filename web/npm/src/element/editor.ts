@@ -1,55 +1,21 @@
 // The custom element: attributes, properties, methods and events over an engine that it shares.
 
 import type { Engine } from '../engine.ts';
-import type { ErrorCode } from '../error.ts';
 import { canvasOf } from '../pixels.ts';
 import { course, type Tell } from '../progress.ts';
 import type { Capabilities, Drawn, DrawOptions, Model, Picture, Progress, Sampling, Settings } from '../types.d.ts';
 import { Attributes, upgrade } from './attributes.ts';
 import { middle } from './crop.ts';
-import { acquire, release, type User } from './engines.ts';
+import { Seat } from './engines.ts';
+import type { EditorEventMap, EditorResult } from './events.ts';
+import { Failure, forPage, forVisitor, isCancelled, isNews } from './failure.ts';
 import { Field } from './form.ts';
 import { isWorking, View, type Shown, type State } from './view.ts';
-import { words, wordsFor, type Cause, type Mode, type Words } from './words.ts';
+import { wordsFor, type Words } from './words.ts';
 
 const STATES = ['idle', 'loading', 'ready', 'running', 'error'] as const;
 /** The longer side of a picture on the stage, in pixels: as many as the engine takes. */
 const SIDE = 2048;
-
-export interface EditorResult {
-  task: Mode;
-  /** The prompt, the instruction or the question. */
-  prompt: string;
-  /** What was drawn, with its seed and settings. */
-  image?: ImageData;
-  seed?: number;
-  settings?: Settings;
-  /** What was edited, in the shape of what was drawn. */
-  before?: OffscreenCanvas;
-  answer?: string;
-  model: Model | null;
-}
-
-export interface EditorEventMap {
-  /**
-   * How far a load, a drawing, an edit or an answer is: `fraction` of the whole call, from 0 to 1, never falling, and its `phase`: download, warmup,
-   * weights (a load, also one that the call waits for), then encode, decode, paint (a picture) or encode, answer. `bytes` of `total` while loading,
-   * `step` of `steps` while decoding.
-   */
-  progress: CustomEvent<Progress>;
-  /** The model is loaded. */
-  ready: CustomEvent<Model>;
-  /** A decoding step is done; the picture so far. */
-  step: CustomEvent<{ step: number; steps: number; preview?: ImageData }>;
-  /** A picture or an answer is there. */
-  result: CustomEvent<EditorResult>;
-  /** What was under way was cancelled. */
-  cancel: CustomEvent<null>;
-  /** Something failed: a stable code, what, and what to do, in a developer's words; the visitor sees others. */
-  error: CustomEvent<{ code: ErrorCode; text: string; hint: string; error: unknown }>;
-  /** The GPU went away or the engine crashed; `recovering` says whether it starts again by itself, else the next call does that. */
-  devicelost: CustomEvent<{ reason: string; recovering: boolean }>;
-}
 
 interface Call {
   seed?: number;
@@ -60,23 +26,6 @@ interface DrawCall extends Call {
   steps?: number;
   guidance?: number;
 }
-
-/** A failure that the element itself tells of. */
-class Failure extends Error {
-  readonly code: ErrorCode;
-  readonly hint: string;
-  readonly about: Cause;
-
-  constructor(code: ErrorCode, about: Cause, text: string, hint: string) {
-    super(text);
-    this.code = code;
-    this.about = about;
-    this.hint = hint;
-  }
-}
-
-/** Errors that an element has told of. */
-const told: WeakSet<object> = new WeakSet();
 
 /**
  * Draws a picture from a prompt, changes one as told, or answers a question about one, on the visitor's own machine.
@@ -129,10 +78,12 @@ export class UniGenEditor extends Attributes {
 
   #field: Field = new Field(this.attachInternals());
   #view: View;
-  #user: User = {};
-  #src: string | null = null;
-  #engine: Engine | null = null;
-  #listeners = new AbortController();
+  #seat: Seat = new Seat(this, {
+    // A load that any element asked for; work that waits for it tells of it as a part of its own.
+    progress: (detail) => this.#work === null && this.#progress(detail),
+    ready: (engine, model) => void this.#ready(engine, model).catch(() => {}),
+    lost: (detail) => this.#lost(detail),
+  });
   // The calls that have not ended, and of these the one that draws or answers.
   #calls: Set<AbortController> = new Set();
   #work: AbortController | null = null;
@@ -192,7 +143,7 @@ export class UniGenEditor extends Attributes {
   attributeChangedCallback(name: string, before: string | null, after: string | null): void {
     if (before === after) return;
     if (name === 'prompt' && !this.#typing) this.#given = after;
-    if (name === 'src' && this.#src !== null) {
+    if (name === 'src' && this.#seat.isTaken) {
       this.cancel();
       this.#letGo();
     }
@@ -232,7 +183,7 @@ export class UniGenEditor extends Attributes {
     this.#image = value ?? null;
     this.#mask = null;
     this.#result = null;
-    this.#showImage().catch((error) => this.#fail(error));
+    this.#showImage();
   }
 
   /** Opaque white where the picture may change; without it what the brush painted, else all. */
@@ -455,12 +406,17 @@ export class UniGenEditor extends Attributes {
 
   async #showImage(): Promise<void> {
     const image = this.#image;
-    const picture = image && (await this.#readable(image));
-    if (image !== this.#image) return;
-    this.#picture = picture;
-    this.#view.clearMask();
-    if (this.#state === 'error') this.#settle();
-    this.#render();
+    try {
+      const picture = image && (await this.#readable(image));
+      if (image !== this.#image) return;
+      this.#picture = picture;
+      this.#view.clearMask();
+      if (this.#state === 'error') this.#settle();
+      this.#render();
+    } catch (error) {
+      // It may have another picture by now.
+      if (image === this.#image) this.#fail(error);
+    }
   }
 
   /** The picture on a canvas, or a failure that the visitor understands. */
@@ -479,33 +435,8 @@ export class UniGenEditor extends Attributes {
 
   async #acquire(): Promise<Engine> {
     const { src } = this;
-    if (this.#src !== src) {
-      this.#letGo();
-      this.#src = src;
-    }
-    const engine = await acquire(src, this.#user, this);
-    if (this.#engine !== engine && this.#src === src) {
-      this.#engine = engine;
-      this.#listeners = new AbortController();
-      UniGenEditor.#follow(engine, new WeakRef(this), this.#listeners.signal);
-    }
-    return engine;
-  }
-
-  /** Lets an element hear of the engine, which does not keep it alive. */
-  static #follow(engine: Engine, element: WeakRef<UniGenEditor>, signal: AbortSignal): void {
-    const tell = (hear: (element: UniGenEditor) => void) => {
-      const listener = element.deref();
-      if (listener) hear(listener);
-    };
-    engine.addEventListener('progress', ({ detail }) => tell((element) => element.#overhear(detail)), { signal });
-    engine.addEventListener('ready', ({ detail }) => tell((element) => element.#ready(engine, detail).catch(() => {})), { signal });
-    engine.addEventListener('devicelost', ({ detail }) => tell((element) => element.#lost(detail)), { signal });
-  }
-
-  /** A load that any element asked for; work that waits for it tells of it as a part of its own. */
-  #overhear(detail: Progress): void {
-    if (!this.#work) this.#progress(detail);
+    if (!this.#seat.isAt(src)) this.#letGo();
+    return this.#seat.take(src);
   }
 
   #progress(detail: Progress): void {
@@ -517,7 +448,7 @@ export class UniGenEditor extends Attributes {
   /** The model is there, for the first time or again after the engine was lost: told once. */
   async #ready(engine: Engine, model: Model): Promise<void> {
     const capabilities = await engine.capabilities();
-    if (this.#engine !== engine) return;
+    if (this.#seat.engine !== engine) return;
     this.#capabilities = capabilities;
     if (this.#loaded) return;
     this.#loaded = true;
@@ -538,10 +469,7 @@ export class UniGenEditor extends Attributes {
   }
 
   #letGo(): void {
-    if (this.#src !== null) release(this.#src, this.#user);
-    this.#listeners.abort();
-    this.#src = null;
-    this.#engine = null;
+    this.#seat.leave();
     this.#capabilities = null;
     this.#loaded = false;
     this.#become('idle');
@@ -550,21 +478,15 @@ export class UniGenEditor extends Attributes {
   /** Tells of a failure once, and gives back what to throw. The state is that of calls which are still under way. */
   #fail(error: unknown, signal?: AbortSignal): unknown {
     const alone = this.#calls.size === 0;
-    const known = error instanceof Object && told.has(error);
-    const { name, message = String(error), hint, code: given, about } = (error ?? {}) as Partial<Failure>;
-    if (signal?.aborted || name === 'AbortError' || given === 'cancelled') {
+    const news = isNews(error);
+    if (signal?.aborted || isCancelled(error)) {
       if (alone) this.#settle();
-      if (!known) this.#emit('cancel', null);
+      if (news) this.#emit('cancel', null);
     } else {
-      // A browser's own exceptions have numbers for codes.
-      const code = typeof given === 'string' ? given : 'crashed';
       if (alone) this.#become('error');
-      const { failures } = this.#words;
-      this.#view.say((error instanceof Failure && about ? failures[about] : failures[code as Cause]) ?? failures.crashed);
-      const detail = { code, text: message, hint: hint || words.en.failures[code as Cause] || words.en.failures.crashed, error };
-      if (!known) this.#emit('error', detail);
+      this.#view.say(forVisitor(error, this.#words));
+      if (news) this.#emit('error', forPage(error));
     }
-    if (error instanceof Object) told.add(error);
     return error;
   }
 

@@ -1,10 +1,11 @@
 // Engines that elements share: one for each model, fetched when it is first asked for, closed when nobody uses it any more.
 
-import { EngineError } from '../error.ts';
 import type { Engine } from '../engine.ts';
+import { EngineError } from '../error.ts';
+import type { Model, Progress } from '../types.d.ts';
 
 /** Stands for an element among the users of an engine, which do not keep it alive. */
-export type User = object;
+type User = object;
 
 interface Shared {
   engine: Promise<Engine>;
@@ -18,7 +19,7 @@ const engines: Map<string, Shared> = new Map();
 const unreachable = new FinalizationRegistry<{ src: string; user: User }>(({ src, user }) => release(src, user));
 
 /** The engine of a model, for `element` until it is released. */
-export function acquire(src: string, user: User, element: object): Promise<Engine> {
+function acquire(src: string, user: User, element: object): Promise<Engine> {
   let shared = engines.get(src);
   if (!shared) {
     const engine = start(src);
@@ -33,7 +34,7 @@ export function acquire(src: string, user: User, element: object): Promise<Engin
 }
 
 /** Gives up the engine of a model; the last user closes it. */
-export function release(src: string, user: User): void {
+function release(src: string, user: User): void {
   unreachable.unregister(user);
   const shared = engines.get(src);
   shared?.users.delete(user);
@@ -51,4 +52,66 @@ async function start(src: string): Promise<Engine> {
     throw new EngineError({ code: 'network', text, hint: 'Check the connection, and that engine.js is served beside element.js; then reload the page.' });
   }
   return Class.create({ model: src });
+}
+
+/** What an element hears of its engine, whoever asked for it. */
+export interface Hearing {
+  progress(detail: Progress): void;
+  ready(engine: Engine, model: Model): void;
+  lost(detail: { reason: string; recovering: boolean }): void;
+}
+
+/** An element's place at an engine. */
+export class Seat {
+  #element: object;
+  #hearing: Hearing;
+  #user: User = {};
+  #src: string | null = null;
+  #engine: Engine | null = null;
+  #listeners = new AbortController();
+
+  constructor(element: object, hearing: Hearing) {
+    this.#element = element;
+    this.#hearing = hearing;
+  }
+
+  /** Whether an engine has been asked for. */
+  get isTaken(): boolean {
+    return this.#src !== null;
+  }
+
+  /** The engine that is there. */
+  get engine(): Engine | null {
+    return this.#engine;
+  }
+
+  /** The engine of a model, fetched where it is not there; that of another must have been left. */
+  async take(src: string): Promise<Engine> {
+    this.#src = src;
+    const engine = await acquire(src, this.#user, this.#element);
+    if (this.#engine !== engine && this.#src === src) {
+      this.#engine = engine;
+      this.#listeners = new AbortController();
+      follow(engine, new WeakRef(this.#hearing), this.#listeners.signal);
+    }
+    return engine;
+  }
+
+  isAt(src: string): boolean {
+    return this.#src === src;
+  }
+
+  leave(): void {
+    if (this.#src !== null) release(this.#src, this.#user);
+    this.#listeners.abort();
+    this.#src = null;
+    this.#engine = null;
+  }
+}
+
+/** Lets an element hear of the engine, which does not keep it alive. */
+function follow(engine: Engine, hearing: WeakRef<Hearing>, signal: AbortSignal): void {
+  engine.addEventListener('progress', ({ detail }) => hearing.deref()?.progress(detail), { signal });
+  engine.addEventListener('ready', ({ detail }) => hearing.deref()?.ready(engine, detail), { signal });
+  engine.addEventListener('devicelost', ({ detail }) => hearing.deref()?.lost(detail), { signal });
 }
