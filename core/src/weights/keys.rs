@@ -103,7 +103,8 @@ fn head_is_tied(checkpoint: &Checkpoint) -> Result<bool> {
 /// What stands before the names of the layers, and before the head's.
 fn decoder_prefixes(checkpoint: &Checkpoint) -> (String, String) {
     let body = prefix(checkpoint, TABLE).unwrap_or("model.");
-    let above = body.strip_suffix("model.").unwrap_or(body);
+    let above = body.strip_suffix("model.").filter(|above| above.is_empty() || above.ends_with('.'));
+    let above = above.unwrap_or(body);
     let has = |head: &&str| checkpoint.contains(&format!("{head}{HEAD}"));
     let head = [above, body, ""].into_iter().find(has).unwrap_or(above);
     (body.into(), head.into())
@@ -111,8 +112,8 @@ fn decoder_prefixes(checkpoint: &Checkpoint) -> (String, String) {
 
 /// What stands before `name` in the checkpoint, where it has a tensor of that name.
 fn prefix<'a>(checkpoint: &'a Checkpoint, name: &str) -> Option<&'a str> {
-    let prefixes = checkpoint.names().filter_map(|full| full.strip_suffix(name));
-    prefixes.into_iter().find(|prefix| prefix.is_empty() || prefix.ends_with('.'))
+    let mut prefixes = checkpoint.names().filter_map(|full| full.strip_suffix(name));
+    prefixes.find(|prefix| prefix.is_empty() || prefix.ends_with('.'))
 }
 
 /// A SigLIP or SigLIP2 vision tower as published with its text tower: `vision_model.embeddings..`.

@@ -276,6 +276,11 @@ impl<'a> Machine<'a> {
         Ok(self.take(width)?.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte)))
     }
 
+    /// A number of bytes that follow.
+    fn length(&mut self, width: usize) -> Result<usize> {
+        self.number(width)?.try_into().map_err(|_| TRUNCATED.into())
+    }
+
     /// One more value. A byte of a pickle may make one, of many more bytes here.
     fn count(&mut self) -> Result<()> {
         self.values += 1;
@@ -303,13 +308,13 @@ impl<'a> Machine<'a> {
     }
 
     fn text(&mut self, width: usize) -> Result<()> {
-        let length = self.number(width)? as usize;
+        let length = self.length(width)?;
         let text = String::from_utf8_lossy(self.take(length)?).into();
         self.push(Value::Text(text))
     }
 
     fn skip(&mut self, width: usize) -> Result<()> {
-        let length = self.number(width)? as usize;
+        let length = self.length(width)?;
         self.take(length)?;
         self.push(Value::Other)
     }

@@ -2,12 +2,6 @@
 //!
 //! The layouts are those of GGML (`ggml-common.h`), so that tensors of GGUF files are used as they lie. Two of them,
 //! [`BlockFormat::Q4_0`] and [`BlockFormat::Q8_0`], are also written ([`QuantizedMatrix::quantize`]); the others are read.
-//!
-//! In a safetensors file of this project the blocks of the weight `NAME` `[rows, columns]` are a `U8` tensor
-//! `[rows, blocks of a row, bytes of a block]` with the name of the format appended in lower case: `NAME.q4_0` of
-//! `[rows, columns / 32, 18]`, or `NAME.q8_0` of `[rows, columns / 32, 34]`. The name and the shape say everything, so no
-//! metadata has to survive sharding or other tools. [`Checkpoint`](super::Checkpoint) lists such a tensor as `NAME`, of
-//! type `Q4_0` or `Q8_0` and shape `[rows, columns]`. A row that is not whole blocks cannot be stored so; it stays in half precision.
 
 use crate::error::{Error, ErrorKind, Result};
 use bytes::Bytes;

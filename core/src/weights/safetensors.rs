@@ -49,7 +49,7 @@ pub(super) fn contents(place: &str, bytes: &Bytes) -> Result<Contents> {
 }
 
 /// Name, type and shape of what a tensor holds: its own, or those of the weight whose blocks it stores (see
-/// [`quantized`](super::quantized)).
+/// [`weights`](super)).
 fn meaning(name: &str, info: &TensorInfo) -> (String, ElementType, Vec<usize>) {
     if let (Dtype::U8, &[rows, blocks, bytes]) = (info.dtype, info.shape.as_slice()) {
         let format = BlockFormat::ALL.into_iter().find(|format| name.ends_with(format.suffix()));

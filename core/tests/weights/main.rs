@@ -4,6 +4,7 @@ mod files;
 mod formats;
 mod hostile;
 mod memory;
+mod names;
 mod pytorch;
 mod written;
 
@@ -132,6 +133,20 @@ fn shards_are_one_checkpoint() {
     assert_eq!(values(back.weight.val()), values(layer.weight.val()));
     let bias = |layer: Linear| values(layer.bias.expect("a bias").val());
     assert_eq!(bias(back), bias(layer));
+}
+
+#[test]
+fn a_shard_of_another_model_is_named() {
+    let folder = sharded(&layer(), &WHOLE);
+    let other = tensors(&Linear::new(3, 7, true, 1.0, &Device::flex()), |path| {
+        (path == "bias").then(|| path.to_owned())
+    });
+    let shard = folder.path().join("b.safetensors");
+    write_tensors(&shard, Precision::F32, other, HashMap::new()).expect("writes");
+    let checkpoint = Checkpoint::open(folder.path()).expect("opens");
+    let error = load(layer(), &checkpoint, keys::same).expect_err("a wrong shape").to_string();
+    let place = shard.display().to_string();
+    assert!(error.contains(&format!("bias has shape [7] in {place}, wanted [5]")), "{error}");
 }
 
 #[test]
