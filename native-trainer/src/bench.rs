@@ -16,8 +16,8 @@ use unigen_core::sampling::{Branch, Flow, MaskedDecoding, Order, Path, Prefix, S
 use unigen_core::sequence::{AttentionLayout, Segment};
 use unigen_core::weights::parameters;
 
-use crate::optimizer::{AdamW, HostGradients, Step};
-use crate::rl::{Objective, Sampling, passes};
+use unigen_training::optimizer::{AdamW, HostGradients, Step};
+use unigen_training::rl::{Objective, Sampling, passes};
 
 /// How long each measurement runs at least.
 const SPAN: Duration = Duration::from_secs(5);

@@ -15,11 +15,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use unigen_core::config::{Config, ModelConfig};
 use unigen_core::cost::{Cost, Task};
-use unigen_trainer::DeviceChoice;
-use unigen_trainer::eval::detector::DetectorStage;
-use unigen_trainer::rewards::nano::RewardsStage;
-use unigen_trainer::stages::{AlignStage, PretrainStage, RlStage, SftStage, TokenizerStage, VisionStage};
-use unigen_trainer::{bench, data, train, verify};
+use unigen_runs::DeviceChoice;
+use unigen_stickers::Stickers;
+use unigen_stickers::judge::DetectorStage;
+use unigen_stickers::rewards::RewardsStage;
+use unigen_stickers::shards::write_stickers;
+use unigen_trainer::{bench, verify};
+use unigen_training::stages::{AlignStage, PretrainStage, RlStage, SftStage, TokenizerStage, VisionStage};
+use unigen_training::train;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -115,26 +118,26 @@ enum Train {
 /// The stages that a recipe may name.
 const STAGES: &[train::Entry] = &[
     train::Entry::of::<DetectorStage>(),
-    train::Entry::of::<TokenizerStage>(),
-    train::Entry::of::<VisionStage>(),
-    train::Entry::of::<PretrainStage>(),
-    train::Entry::of::<SftStage>(),
-    train::Entry::of::<AlignStage>(),
+    train::Entry::of::<TokenizerStage<Stickers>>(),
+    train::Entry::of::<VisionStage<Stickers>>(),
+    train::Entry::of::<PretrainStage<Stickers>>(),
+    train::Entry::of::<SftStage<Stickers>>(),
+    train::Entry::of::<AlignStage<Stickers>>(),
     train::Entry::of::<RewardsStage>(),
-    train::Entry::of::<RlStage>(),
+    train::Entry::of::<RlStage<Stickers>>(),
 ];
 
 impl Train {
     fn run(&self) -> Result<()> {
         match self {
             Train::Detector(options) => train::command::<DetectorStage>(options),
-            Train::Tokenizer(options) => train::command::<TokenizerStage>(options),
-            Train::Vision(options) => train::command::<VisionStage>(options),
-            Train::Pretrain(options) => train::command::<PretrainStage>(options),
-            Train::Sft(options) => train::command::<SftStage>(options),
-            Train::Align(options) => train::command::<AlignStage>(options),
+            Train::Tokenizer(options) => train::command::<TokenizerStage<Stickers>>(options),
+            Train::Vision(options) => train::command::<VisionStage<Stickers>>(options),
+            Train::Pretrain(options) => train::command::<PretrainStage<Stickers>>(options),
+            Train::Sft(options) => train::command::<SftStage<Stickers>>(options),
+            Train::Align(options) => train::command::<AlignStage<Stickers>>(options),
             Train::Rewards(options) => train::command::<RewardsStage>(options),
-            Train::Rl(options) => train::command::<RlStage>(options),
+            Train::Rl(options) => train::command::<RlStage<Stickers>>(options),
             Train::All(options) => train::train_all(options, STAGES),
             Train::Check(options) => train::check_all(options, STAGES),
         }
@@ -247,7 +250,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Data(DataCommand::Stickers { out, count, seed, size }) => {
             let style = ProgressStyle::with_template("{bar:40} {pos}/{len} scenes, {eta} left")?;
             let bar = ProgressBar::new(count).with_style(style);
-            data::shards::write_stickers(&out, count, seed, size, |done| bar.set_position(done))?;
+            write_stickers(&out, count, seed, size, |done| bar.set_position(done))?;
             bar.finish();
             println!("{count} scenes in {}, preview in {}", out.display(), out.join("preview.png").display());
             Ok(ExitCode::SUCCESS)

@@ -18,10 +18,11 @@ use unigen_core::sequence::AttentionLayout;
 use unigen_core::vision::{Patches, Siglip, Siglip2, VisionConfig};
 use unigen_core::weights::{Checkpoint, keys, load};
 
-use crate::optimizer::{AdamW, HostGradients, Step, floats};
-use crate::rewards::clip::{Clip, ClipConfig, OpenClip};
-use crate::rl::{Objective, Rollout, passes};
-use crate::train::scalar;
+use unigen_rewards::clip::{Clip, ClipConfig, OpenClip};
+use unigen_runs::floats;
+use unigen_training::optimizer::{AdamW, HostGradients, Step};
+use unigen_training::rl::{Objective, Rollout, passes};
+use unigen_training::train::scalar;
 
 /// The largest size in a config.json.
 const MAX_SIZE: u64 = 1 << 24;

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use unigen_core::files::write_atomic;
 use unigen_core::precision::MatmulPrecision;
-use unigen_trainer::ablate::{ablate, table};
-use unigen_trainer::train::settings;
-use unigen_trainer::{Compute, DeviceChoice};
+use unigen_runs::{Compute, DeviceChoice};
+use unigen_stickers::ablation::{ablate, table};
+use unigen_training::train::settings;
 
 #[derive(Args)]
 pub struct Ablate {

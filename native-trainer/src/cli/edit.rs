@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use unigen_core::engine::EditRequest;
 use unigen_core::sampling::StepReport;
-use unigen_trainer::run::Interrupt;
+use unigen_runs::Interrupt;
 
 #[derive(Args)]
 pub struct Edit {

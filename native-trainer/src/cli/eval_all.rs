@@ -11,11 +11,12 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use unigen_core::config::GenerationConfig;
-use unigen_trainer::data::stickers::{Split, geneval_prompts};
-use unigen_trainer::eval::imgedit::{Edits, held_out_cases};
-use unigen_trainer::eval::tokenizer::Reconstructions;
-use unigen_trainer::eval::understanding::Understanding;
-use unigen_trainer::eval::{Detect, Evaluation};
+use unigen_evaluation::Detect;
+use unigen_evaluation::geneval::Evaluation;
+use unigen_stickers::imgedit::{Edits, held_out_cases};
+use unigen_stickers::reconstruction::Reconstructions;
+use unigen_stickers::understanding::Understanding;
+use unigen_stickers::world::{Split, geneval_prompts};
 
 /// Scenes that the image tokenizer is measured on.
 const SCENES: u64 = 192;

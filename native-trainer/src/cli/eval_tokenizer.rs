@@ -1,16 +1,16 @@
 //! `unigen eval tokenizer`.
 
-use super::{Compute, ComputeArgs, Outputs, interruptible, judge};
+use super::{ComputeArgs, Outputs, interruptible, judge};
 use anyhow::Result;
 use clap::Args;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use unigen_core::engine::ModelFolder;
 use unigen_core::precision::WithPrecision;
-use unigen_trainer::data::MAX_SIDE;
-use unigen_trainer::eval::detector::Detector;
-use unigen_trainer::eval::tokenizer::Reconstructions;
-use unigen_trainer::run::Progress;
+use unigen_runs::{Compute, Progress};
+use unigen_stickers::judge::Detector;
+use unigen_stickers::reconstruction::Reconstructions;
+use unigen_training::data::MAX_SIDE;
 
 #[derive(Args)]
 pub struct EvalTokenizer {

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use unigen_core::engine::GenerateRequest;
 use unigen_core::sampling::StepReport;
-use unigen_trainer::eval::BATCH;
-use unigen_trainer::run::{self, Interrupt};
+use unigen_evaluation::BATCH;
+use unigen_runs::{Interrupt, sheet};
 
 #[derive(Args)]
 pub struct Generate {
@@ -76,7 +76,7 @@ impl Generate {
         bar.finish_and_clear();
         if self.sheet {
             let columns = (cells.len() as f64).sqrt().ceil() as usize;
-            write_image(&self.out, &run::sheet(&cells, columns, 2))?;
+            write_image(&self.out, &sheet(&cells, columns, 2))?;
             println!("{}", self.out.display());
         }
         Ok(())

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use unigen_core::config::GenerationConfig;
 use unigen_core::engine::Engine;
-use unigen_trainer::data::stickers::Split;
-use unigen_trainer::eval::Detect;
-use unigen_trainer::eval::imgedit::{self, Case, Edits, held_out_cases, read_cases};
-use unigen_trainer::run::Progress;
+use unigen_evaluation::Detect;
+use unigen_runs::Progress;
+use unigen_stickers::imgedit::{self, Case, Edits, held_out_cases, read_cases};
+use unigen_stickers::judge::Detector;
+use unigen_stickers::world::Split;
 
 #[derive(Args)]
 pub struct ImgEdit {
@@ -81,7 +82,7 @@ pub(super) fn imgedit(
     engine: &Engine,
     cases: Vec<Case>,
     seed: u64,
-    judge: &dyn Detect,
+    judge: &Detector,
     settings: &GenerationConfig,
 ) -> Result<Edits> {
     Progress::over("imgedit", cases.len(), |progress| {

@@ -38,10 +38,9 @@ use unigen_core::engine::Engine;
 use unigen_core::files::write_atomic;
 use unigen_core::picture::Picture;
 use unigen_core::precision::MatmulPrecision;
-use unigen_trainer::eval::detector::Detector;
-use unigen_trainer::eval::{Detect, check_judge};
-use unigen_trainer::run::{Interrupt, Interrupted};
-use unigen_trainer::{Compute, DeviceChoice};
+use unigen_evaluation::{Detect, check_judge};
+use unigen_runs::{Compute, DeviceChoice, Interrupt, Interrupted};
+use unigen_stickers::judge::Detector;
 
 /// Exit code of a program that Ctrl-C ended, by the convention of shells.
 const INTERRUPTED: u8 = 130;

@@ -3,14 +3,11 @@
 use anyhow::Result;
 use clap::Args;
 use std::process::ExitCode;
-use unigen_trainer::DeviceChoice;
-use unigen_trainer::rewards::http::{HttpSettings, Server};
-use unigen_trainer::rewards::nano::{Agreement, HeldOut};
-use unigen_trainer::rewards::{Reward, RewardSettings, RewardSource, open};
-use unigen_trainer::run::Interrupt;
-
-/// The nano rewards of one folder.
-const NANO: [&str; 4] = ["contrastive", "preference", "matcher", "verifier"];
+use unigen_rewards::http::{HttpSettings, Server};
+use unigen_rewards::{Reward, RewardSettings, RewardSource};
+use unigen_runs::DeviceChoice;
+use unigen_runs::Interrupt;
+use unigen_stickers::rewards::{Agreement, HeldOut, Role, open};
 
 #[derive(Args)]
 struct Rewards {
@@ -27,7 +24,7 @@ impl Rewards {
     fn open(&self) -> Result<Vec<Box<dyn Reward>>> {
         let compute = self.device.open()?.into();
         let texts = self.rewards.iter().flat_map(|text| match text.strip_prefix("nano=") {
-            Some(folder) => NANO.map(|kind| format!("{kind}={folder}")).to_vec(),
+            Some(folder) => Role::NAMES.map(|kind| format!("{kind}={folder}")).to_vec(),
             None => vec![text.clone()],
         });
         let settings = texts.map(|text| -> Result<RewardSettings> {

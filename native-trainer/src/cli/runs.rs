@@ -6,7 +6,7 @@ use clap::Args;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use unigen_core::files::write_atomic;
-use unigen_trainer::run::{RunFolder, runs_page};
+use unigen_runs::{RunFolder, runs_page};
 
 #[derive(Args)]
 pub struct Runs {

@@ -7,9 +7,9 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use unigen_core::engine::Engine;
-use unigen_trainer::data::stickers::Split;
-use unigen_trainer::eval::understanding::{self, held_out_questions};
-use unigen_trainer::run::Progress;
+use unigen_runs::Progress;
+use unigen_stickers::understanding::{self, held_out_questions};
+use unigen_stickers::world::Split;
 
 #[derive(Args)]
 pub struct Understanding {

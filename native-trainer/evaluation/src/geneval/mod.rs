@@ -1,0 +1,14 @@
+//! GenEval (Ghosh et al. 2023, arXiv 2310.11513): its prompts, its rules and its scores, and a run from prompts to scores. The
+//! rules are those of `evaluate_images.py`; what detects the objects and their colours is up to the caller.
+
+mod prompt;
+mod relation;
+mod rules;
+mod run;
+mod scores;
+
+pub use prompt::{Clause, Prompt, PromptError, Tag, read_prompts};
+pub use relation::{Relation, relations};
+pub use rules::{COUNTING_THRESHOLD, MAX_OBJECTS, THRESHOLD, Verdict, judge};
+pub use run::{Evaluation, Judged};
+pub use scores::Scores;

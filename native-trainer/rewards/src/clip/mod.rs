@@ -1,0 +1,16 @@
+//! CLIP (Radford et al. 2021, arXiv 2103.00020) and its descendant HPSv2 (Wu et al. 2023, arXiv 2306.09341): how near a
+//! picture and a text lie to each other.
+
+mod config;
+mod model;
+mod open_clip;
+mod preprocess;
+mod reward;
+mod tokens;
+
+pub use config::{ClipConfig, TextConfig};
+pub use model::{Clip, unit};
+pub use open_clip::OpenClip;
+pub use preprocess::{Framing, Preprocess};
+pub use reward::ClipReward;
+pub use tokens::ClipTokenizer;

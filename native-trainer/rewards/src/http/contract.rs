@@ -1,0 +1,144 @@
+//! The contract between a trainer and a server of rewards, JSON over HTTP, version 2:
+//!
+//! - `GET /health` → [`Health`]
+//! - `POST /v2/score` with a [`ScoreRequest`] → [`ScoreResponse`]
+//!
+//! A reward that is unknown or fails, and an item that cannot be scored, are errors in their places in the answer; the
+//! others have their scores. What cannot be served at all is answered with a status of 400 or above and a [`Failure`]: 400
+//! for what no server could serve, 404 for an unknown path, 500 where the server failed, 503 where it is worth another try.
+
+use anyhow::{Context, Result};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use image::{ImageFormat, RgbImage};
+use serde::{Deserialize, Serialize};
+use std::io::Cursor;
+use unigen_core::picture::Picture;
+
+use crate::{Item, Missing, Score};
+
+/// Version of the contract; both sides refuse others.
+pub const VERSION: u32 = 2;
+/// Path of what a server has.
+pub const HEALTH: &str = "/health";
+/// Path of scores.
+pub const SCORE: &str = "/v2/score";
+
+/// What a server has.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Health {
+    pub version: u32,
+    /// Names of its rewards.
+    pub rewards: Vec<String>,
+}
+
+/// Pictures to score.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScoreRequest {
+    pub version: u32,
+    /// Names of the rewards that are wanted.
+    pub rewards: Vec<String>,
+    pub items: Vec<WireItem>,
+}
+
+/// An [`Item`] on the wire.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WireItem {
+    /// A PNG (or JPEG, WebP, ..) file in base64.
+    pub image: String,
+    pub description: String,
+    /// For an edit the picture that was edited, as `image`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+}
+
+/// What each reward says of each item.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScoreResponse {
+    pub version: u32,
+    /// In the order of the request.
+    pub rewards: Vec<WireScores>,
+}
+
+/// One reward, `{"name": .., "scores": [..]}` or `{"name": .., "error": ".."}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WireScores {
+    pub name: String,
+    #[serde(flatten)]
+    pub found: WireFound,
+}
+
+/// One reward's scores, or why there are none.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WireFound {
+    /// In the order of the items.
+    Scores(Vec<WireScore>),
+    Error(String),
+}
+
+/// A score, or why there is none.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WireScore {
+    Score(f32),
+    Error(String),
+}
+
+/// Why a request was not served.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Failure {
+    pub version: u32,
+    pub error: String,
+}
+
+impl WireItem {
+    /// # Errors
+    /// Where a picture has no pixels.
+    pub fn new(item: &Item) -> Result<Self> {
+        Ok(Self {
+            image: encode(&item.image)?,
+            description: item.description.clone(),
+            before: item.before.as_ref().map(encode).transpose()?,
+        })
+    }
+
+    /// # Errors
+    /// Where a picture is not base64 or no picture, or too large.
+    pub fn open(&self) -> Result<Item> {
+        Ok(Item {
+            image: decode(&self.image).context("image")?,
+            description: self.description.clone(),
+            before: self.before.as_deref().map(decode).transpose().context("before")?,
+        })
+    }
+}
+
+impl From<Score> for WireScore {
+    fn from(score: Score) -> Self {
+        match score {
+            Ok(score) => Self::Score(score),
+            Err(Missing(why)) => Self::Error(why),
+        }
+    }
+}
+
+impl From<WireScore> for Score {
+    fn from(score: WireScore) -> Self {
+        match score {
+            WireScore::Score(score) => Ok(score),
+            WireScore::Error(why) => Err(Missing(why)),
+        }
+    }
+}
+
+/// A PNG file in base64.
+pub(super) fn encode(picture: &RgbImage) -> Result<String> {
+    let mut png = Cursor::new(Vec::new());
+    picture.write_to(&mut png, ImageFormat::Png).context("cannot encode a picture")?;
+    Ok(BASE64_STANDARD.encode(png.into_inner()))
+}
+
+fn decode(text: &str) -> Result<RgbImage> {
+    Ok(Picture::decode(&BASE64_STANDARD.decode(text).context("not base64")?)?)
+}

@@ -1,0 +1,14 @@
+//! The ablations of UniGen-1.5 (arXiv 2511.14760): which tasks take part in reinforcement learning, what alignment before it
+//! is worth; and, beyond the paper, what a reward for leaving the rest alone does.
+
+mod estimate;
+mod run;
+mod scores;
+mod settings;
+mod table;
+
+pub use estimate::{Cases, Estimate};
+pub use run::ablate;
+pub use scores::{Results, Scores, Training};
+pub use settings::{Arm, Settings};
+pub use table::table;

@@ -1,0 +1,188 @@
+//! From cases to scores: edit, detect, judge.
+
+use anyhow::{Result, ensure};
+use image::RgbImage;
+use pollster::FutureExt;
+use rayon::prelude::*;
+use unigen_core::config::GenerationConfig;
+use unigen_core::engine::{EditRequest, Engine};
+use unigen_core::picture::Picture;
+use unigen_evaluation::{BATCH, check_judge};
+use unigen_runs::Interrupt;
+
+use super::case::{Before, Case};
+use super::change::{Change, Changes};
+use super::report::{Edits, Judged, Report};
+use super::score::{Pictures, distance, within};
+use crate::judge::{Detection, Detector};
+use crate::world::Renderer;
+
+/// The mean squared error from which the picture behind the objects is another one.
+const BEHIND: f64 = 0.003;
+
+/// Cases with their pictures, ready to be edited and judged.
+pub struct ImgEdit<'a> {
+    judge: &'a Detector,
+    cases: Vec<(Case, Pictures)>,
+}
+
+impl<'a> ImgEdit<'a> {
+    /// Draws the pictures of `cases`, `size` pixels a side.
+    ///
+    /// # Errors
+    /// Where the judge is not accurate enough, there are no cases, or one asks for nothing; those of the judge.
+    pub fn new(cases: Vec<Case>, size: u32, judge: &'a Detector) -> Result<Self> {
+        check_judge(judge)?;
+        ensure!(!cases.is_empty(), "nothing to edit: give at least one case");
+        let renderer = Renderer::new();
+        let befores: Vec<RgbImage> = cases
+            .par_iter()
+            .map(|case| match &case.before {
+                Before::Scene(scene) => renderer.render(scene, size, size),
+                Before::Picture(picture) => Picture::square(picture, size),
+            })
+            .collect();
+        let mut seen = Vec::with_capacity(cases.len());
+        for (case, before) in cases.iter().zip(&befores) {
+            let known = matches!(case.before, Before::Scene(_));
+            seen.extend(if known { vec![vec![]] } else { judge.find(std::slice::from_ref(before))? });
+        }
+        let prepare = |((case, before), seen): ((Case, RgbImage), Vec<Detection>)| {
+            let wanted = renderer.render(&case.wanted, size, size);
+            let changes = Changes::of(&case, size, &seen, || {
+                let things = Changes::of(&case, size, &seen, || false);
+                let things: Vec<_> = things.wanted().map(|t| t.truth.bbox).chain(things.boxes()).collect();
+                distance(&before, &wanted, |x, y| !within(&things, x, y)) > BEHIND
+            });
+            ensure!(
+                !changes.changes.is_empty(),
+                "the edit \"{}\" asks for nothing: the wanted scene is what the picture shows already",
+                case.instruction
+            );
+            let styled = changes.has(&Change::Style);
+            let styles = if styled { Pictures::in_styles(&renderer, &case.wanted, size) } else { vec![] };
+            let (style, rendered) = (case.wanted.style, matches!(case.before, Before::Scene(_)));
+            Ok((case, Pictures { before, wanted, changes, styles, style, rendered }))
+        };
+        let cases = cases.into_iter().zip(befores).zip(seen).map(prepare).collect::<Result<_>>()?;
+        Ok(Self { judge, cases })
+    }
+
+    /// Number of cases.
+    pub fn len(&self) -> usize {
+        self.cases.len()
+    }
+
+    /// Whether there are no cases; there always are.
+    pub fn is_empty(&self) -> bool {
+        self.cases.is_empty()
+    }
+
+    /// Has `edit` edit every picture, with the seeds `seed`, `seed + 1`, .., and judges what comes of it. `progress` learns
+    /// how many pictures are done.
+    ///
+    /// # Errors
+    /// Those of `edit` and of the judge.
+    pub fn run(
+        &self,
+        seed: u64,
+        mut edit: impl FnMut(&[EditRequest]) -> Result<Vec<RgbImage>>,
+        mut progress: impl FnMut(usize),
+    ) -> Result<Report> {
+        let mut seeds = (0..).map(|index| seed.wrapping_add(index));
+        let mut done = 0;
+        self.judge(seed, |cases| {
+            let requests = cases.iter().zip(&mut seeds).map(|((case, pictures), seed)| EditRequest {
+                image: pictures.before.clone(),
+                instruction: case.instruction.clone(),
+                seed,
+                mask: None,
+            });
+            let drawn = edit(&requests.collect::<Vec<_>>())?;
+            done += drawn.len();
+            progress(done);
+            Ok(drawn)
+        })
+    }
+
+    /// The lower end of the scale: nothing is changed.
+    ///
+    /// # Errors
+    /// Those of the judge.
+    pub fn copy(&self) -> Result<Report> {
+        self.judge(0, |cases| Ok(cases.iter().map(|(_, pictures)| pictures.before.clone()).collect()))
+    }
+
+    /// The upper end of the scale: what is left of the wanted pictures by `round_trip` through an image tokenizer.
+    ///
+    /// # Errors
+    /// Those of `round_trip` and of the judge.
+    pub fn oracle(&self, mut round_trip: impl FnMut(&[RgbImage]) -> Result<Vec<RgbImage>>) -> Result<Report> {
+        self.judge(0, |cases| {
+            let wanted: Vec<_> = cases.iter().map(|(_, pictures)| pictures.wanted.clone()).collect();
+            round_trip(&wanted)
+        })
+    }
+
+    fn judge(
+        &self,
+        seed: u64,
+        mut draw: impl FnMut(&[(Case, Pictures)]) -> Result<Vec<RgbImage>>,
+    ) -> Result<Report> {
+        let mut judged = Vec::with_capacity(self.cases.len());
+        for cases in self.cases.chunks(BATCH) {
+            let drawn = draw(cases)?;
+            let found = self.judge.find(&drawn)?;
+            ensure!(
+                drawn.len() == cases.len() && found.len() == cases.len(),
+                "{} edits gave {} pictures and {} lists of detections",
+                cases.len(),
+                drawn.len(),
+                found.len()
+            );
+            for (((case, pictures), drawn), detections) in cases.iter().zip(drawn).zip(found) {
+                ensure!(
+                    drawn.dimensions() == pictures.before.dimensions(),
+                    "the edited picture has {} x {} pixels, the picture before {} x {}",
+                    drawn.width(),
+                    drawn.height(),
+                    pictures.before.width(),
+                    pictures.before.height()
+                );
+                let (scores, wrong) = pictures.score(&drawn, &detections);
+                judged.push(Judged {
+                    kind: case.kind,
+                    instruction: case.instruction.clone(),
+                    seed: seed.wrapping_add(judged.len() as u64),
+                    scores,
+                    reason: wrong.join("\n"),
+                    detections,
+                    images: [pictures.before.clone(), drawn, pictures.wanted.clone()],
+                });
+            }
+        }
+        Ok(Report::of(judged))
+    }
+}
+
+/// Has `engine` edit every case, with the seeds `seed`, `seed + 1`, .., and judges what comes of it. `progress` learns how
+/// many pictures are done.
+///
+/// # Errors
+/// Those of [`ImgEdit::new`] and of [`Engine::edit_batch`]; after Ctrl-C.
+pub fn evaluate(
+    engine: &Engine,
+    cases: Vec<Case>,
+    settings: &GenerationConfig,
+    seed: u64,
+    judge: &Detector,
+    progress: impl FnMut(usize),
+) -> Result<Edits> {
+    let edits = ImgEdit::new(cases, engine.config().image_size as u32, judge)?;
+    let edit = |requests: &[EditRequest]| {
+        Ok(engine.edit_batch(requests, settings, async |_| Interrupt::flow()).block_on()?)
+    };
+    let model = edits.run(seed, edit, progress)?;
+    let (copy, oracle) = (edits.copy()?, edits.oracle(|wanted| Ok(engine.round_trip(wanted).block_on()?))?);
+    Ok(Edits { model, copy, oracle })
+}

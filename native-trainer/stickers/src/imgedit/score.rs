@@ -1,0 +1,291 @@
+//! Three scores for an edited picture, 1 to 5 as ImgEdit's judges give them (Ye et al. 2025, arXiv 2505.20275): does it do
+//! what was asked, does it leave the rest, is it a clean picture. The first bounds the other two, so that a copy of the
+//! picture before is worth 1.
+
+use image::RgbImage;
+use serde::Serialize;
+use unigen_evaluation::geneval::relations;
+
+use super::change::{Change, Changes, Thing, length};
+use crate::judge::{Detection, middle, same_place};
+use crate::world::{Renderer, Scene, Style};
+
+/// Mean errors of pixels, 0 to 1, between which a score falls from best to worst: of what should stay as it was, and of a
+/// background around its mean.
+const STAYS: [f64; 2] = [0.02, 0.2];
+const CLEAN: [f64; 2] = [0.02, 0.1];
+/// Pixels around a box that belong to it: its smoothed edge, and what a code beside it may change.
+const EDGE: f32 = 3.0;
+/// A moved object is in its place within this share of the picture's side.
+const NEAR: f32 = 0.12;
+
+/// The scores of one picture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Scores {
+    /// What the judge sees against the wanted scene.
+    pub instruction: f64,
+    /// What should stay as it was: unedited objects and pixels. Never above `instruction`.
+    pub preservation: f64,
+    /// How surely the judge knows what it sees, and how clean the rest is. Never above `instruction`.
+    pub quality: f64,
+}
+
+impl Scores {
+    /// The mean of the three, 1 to 5.
+    pub fn mean(&self) -> f64 {
+        (self.instruction + self.preservation + self.quality) / 3.0
+    }
+
+    /// From three shares, 0 to 1.
+    fn of(instruction: f64, preservation: f64, quality: f64) -> Self {
+        let [instruction, preservation, quality] =
+            [instruction, preservation, quality].map(|s| 1.0 + 4.0 * s);
+        let [preservation, quality] = [preservation, quality].map(|score| score.min(instruction));
+        Self { instruction, preservation, quality }
+    }
+}
+
+/// The pictures of a case, all of one size, and what it asks for.
+#[derive(Clone, Debug)]
+pub struct Pictures {
+    pub before: RgbImage,
+    pub wanted: RgbImage,
+    pub changes: Changes,
+    /// The wanted scene in every style, where the style is to change.
+    pub styles: Vec<(Style, RgbImage)>,
+    pub style: Style,
+    /// Whether `before` is rendered, so that unedited pixels are those that equal the wanted.
+    pub rendered: bool,
+}
+
+impl Pictures {
+    /// The wanted scene in every style.
+    pub fn in_styles(renderer: &Renderer, scene: &Scene, size: u32) -> Vec<(Style, RgbImage)> {
+        let drawn = |style| (style, renderer.render(&Scene { style, ..scene.clone() }, size, size));
+        Style::ALL.map(drawn).into()
+    }
+
+    /// The scores of `drawn`, in which the judge found `detections`; and what is not as it was asked for, one line each.
+    pub fn score(&self, drawn: &RgbImage, detections: &[Detection]) -> (Scores, Vec<String>) {
+        let mut seen = Seen { free: detections.iter().collect(), taken: Vec::new() };
+        let mut wrong = Vec::new();
+        let kept: Vec<f64> = self.changes.kept.iter().map(|thing| seen.kept(thing)).collect();
+        if let Some(lost) = kept.iter().position(|kept| *kept < 1.0) {
+            wrong.push(format!("the {} is not as before", self.changes.kept[lost].truth.class));
+        }
+        let kept = mean(kept.into_iter()).unwrap_or(1.0);
+        let mut done = Vec::new();
+        for change in &self.changes.changes {
+            let (share, what) = self.done(change, drawn, &mut seen);
+            if share < 0.75 {
+                wrong.push(what);
+            }
+            done.push(share);
+        }
+        let done = mean(done.into_iter()).unwrap_or(0.0);
+        let stays = match self.unedited_error(drawn, &seen.taken) {
+            Some(error) if self.changes.kept.is_empty() => falling(error, STAYS),
+            Some(error) => (falling(error, STAYS) + kept) / 2.0,
+            None => kept,
+        };
+        let quality = (self.known(detections) + falling(self.dirt(drawn, detections), CLEAN)) / 2.0;
+        (Scores::of(done * (1.0 + kept) / 2.0, stays, quality), wrong)
+    }
+
+    /// How far a change is done, 0 to 1, and what to say if it is not.
+    fn done(&self, change: &Change, drawn: &RgbImage, seen: &mut Seen) -> (f64, String) {
+        match change {
+            Change::Style => {
+                let errors = self
+                    .styles
+                    .iter()
+                    .map(|(style, picture)| (*style, distance(drawn, picture, |_, _| true)));
+                let nearest = errors.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(style, _)| style);
+                (f64::from(nearest == Some(self.style)), format!("the style is not {}", self.style.name()))
+            }
+            Change::Background => {
+                let things = self.changes.wanted().map(|thing| thing.truth.bbox).chain(self.changes.boxes());
+                let things: Vec<_> = things.chain(seen.all().map(|d| d.bbox)).map(grown).collect();
+                let behind = |x, y| !within(&things, x, y);
+                let left = distance(drawn, &self.wanted, behind)
+                    / distance(&self.before, &self.wanted, behind).max(1e-9);
+                (1.0 - left.clamp(0.0, 1.0), "the background is not as asked for".into())
+            }
+            Change::Comes { thing, placed } => {
+                let place =
+                    |found: &Detection| !placed || self.in_place(thing, None, &found.bbox, drawn.width());
+                let share = seen.take(thing, &place).map_or(0.0, |found| {
+                    let color = if found.color == thing.truth.color { 1.0 } else { 0.5 };
+                    color * if place(found) { 1.0 } else { 0.5 }
+                });
+                (share, format!("no {} was added as asked for", thing.truth.class))
+            }
+            Change::Goes(thing) => {
+                // The judge may have missed it in the picture before.
+                let unseen = seen.take(thing, &|_| true).is_none();
+                let gone = unseen && self.progress(drawn, &thing.truth.bbox) > 0.5;
+                (f64::from(gone), format!("the {} is still there", thing.truth.class))
+            }
+            Change::Becomes { from, to } if to.is_turned_from(from) => {
+                // No scene that the judge has learned from shows anything upside down.
+                seen.drop_at(&to.truth.bbox);
+                (
+                    self.progress(drawn, &to.truth.bbox),
+                    format!("the {} is not turned as asked for", to.truth.class),
+                )
+            }
+            Change::Becomes { from, to } => {
+                let place = |found: &Detection| same_place(&found.bbox, &to.truth.bbox);
+                let moved = to.is_moved_from(from);
+                let Some(found) = seen.take(to, &place).filter(|found| moved || place(found)) else {
+                    return (0.0, format!("there is no {} where it should be", to.truth.class));
+                };
+                let mut facts = Vec::new();
+                let class = to.truth.class != from.truth.class;
+                let color = to.truth.color != from.truth.color;
+                facts.extend(class.then_some(true));
+                facts.extend(color.then_some(found.color == to.truth.color));
+                if !class && to.is_resized_from(from) {
+                    let log = |bbox: &[f32; 4]| (length(bbox) / length(&from.truth.bbox)).ln();
+                    facts.push(log(&found.bbox) / log(&to.truth.bbox) > 0.5);
+                }
+                facts.extend(moved.then(|| self.in_place(to, Some(from), &found.bbox, drawn.width())));
+                let right = mean(facts.iter().map(|fact| f64::from(*fact))).unwrap_or(0.0);
+                let as_before = if color || found.color == to.truth.color { 1.0 } else { 0.5 };
+                (right * as_before, format!("the {} is not changed as asked for", to.truth.class))
+            }
+        }
+    }
+
+    /// How far the picture inside a box has come from what it was to what is wanted, 0 to 1.
+    fn progress(&self, drawn: &RgbImage, bbox: &[f32; 4]) -> f64 {
+        let here = |x, y| within(&[*bbox], x, y);
+        let left = distance(drawn, &self.wanted, here) / distance(&self.before, &self.wanted, here).max(1e-9);
+        1.0 - left.clamp(0.0, 1.0)
+    }
+
+    /// Whether a box is where a thing should be: near its place, or in the same relations to where it was and to all else.
+    fn in_place(&self, thing: &Thing, from: Option<&Thing>, bbox: &[f32; 4], size: u32) -> bool {
+        let ([x, y], [wanted_x, wanted_y]) = (middle(bbox), middle(&thing.truth.bbox));
+        let others = self.changes.wanted().filter(|other| *other != thing).chain(from);
+        let others: Vec<_> = others.map(|other| other.truth.bbox).collect();
+        let held = |bbox: &[f32; 4]| others.iter().map(|other| relations(bbox, other)).collect::<Vec<_>>();
+        let near = (x - wanted_x).hypot(y - wanted_y) <= NEAR * size as f32;
+        near || !others.is_empty() && held(bbox) == held(&thing.truth.bbox)
+    }
+
+    /// The mean error of the pixels that should stay as they were, 0 to 1; none where there are hardly any.
+    fn unedited_error(&self, drawn: &RgbImage, taken: &[[f32; 4]]) -> Option<f64> {
+        let boxes: Vec<_> = self.changes.boxes().chain(taken.iter().copied()).map(grown).collect();
+        if self.changes.has(&Change::Style) || !self.rendered && self.changes.has(&Change::Background) {
+            return None;
+        }
+        let stays = |x: u32, y: u32| {
+            !within(&boxes, x, y)
+                && (!self.rendered || self.before.get_pixel(x, y) == self.wanted.get_pixel(x, y))
+        };
+        let errors = pixels(drawn).filter(|&(x, y)| stays(x, y)).map(|(x, y)| {
+            let pairs = drawn.get_pixel(x, y).0.into_iter().zip(self.before.get_pixel(x, y).0);
+            pairs.map(|(a, b)| f64::from(a.abs_diff(b))).sum::<f64>() / (3.0 * 255.0)
+        });
+        let errors: Vec<f64> = errors.collect();
+        let enough = errors.len() * 100 > (drawn.width() * drawn.height()) as usize;
+        mean(errors.into_iter()).filter(|_| enough)
+    }
+
+    /// How surely the judge knows the objects, 0 to 1: those that are not found count as unknown.
+    fn known(&self, detections: &[Detection]) -> f64 {
+        let sure: f64 = detections.iter().map(|detection| f64::from(detection.score)).sum();
+        let all = detections.len().max(self.changes.wanted().count() - self.changes.turned());
+        if all == 0 { 1.0 } else { sure / all as f64 }
+    }
+
+    /// How far the background is from the wanted one, apart from its mean colour: the mean error of its pixels, 0 to 1.
+    fn dirt(&self, drawn: &RgbImage, detections: &[Detection]) -> f64 {
+        let things = self.changes.wanted().map(|thing| thing.truth.bbox);
+        let things: Vec<_> = things.chain(detections.iter().map(|d| d.bbox)).map(grown).collect();
+        let behind: Vec<[f64; 3]> = pixels(drawn)
+            .filter(|&(x, y)| !within(&things, x, y))
+            .map(|(x, y)| {
+                let (a, b) = (drawn.get_pixel(x, y).0, self.wanted.get_pixel(x, y).0);
+                std::array::from_fn(|i| (f64::from(a[i]) - f64::from(b[i])) / 255.0)
+            })
+            .collect();
+        let channels = (0..3).map(|i| {
+            let middle = mean(behind.iter().map(|error| error[i])).unwrap_or(0.0);
+            mean(behind.iter().map(|error| (error[i] - middle).abs())).unwrap_or(0.0)
+        });
+        channels.sum::<f64>() / 3.0
+    }
+}
+
+/// What the judge found, until something of the wanted scene takes it.
+struct Seen<'a> {
+    free: Vec<&'a Detection>,
+    /// The boxes of what was taken for something that came or was changed.
+    taken: Vec<[f32; 4]>,
+}
+
+impl<'a> Seen<'a> {
+    /// How far a thing is as it was, 0 to 1.
+    fn kept(&mut self, thing: &Thing) -> f64 {
+        let here = |found: &&Detection| {
+            found.class == thing.truth.class && same_place(&found.bbox, &thing.truth.bbox)
+        };
+        let Some(at) = self.free.iter().position(here) else { return 0.0 };
+        if self.free.remove(at).color == thing.truth.color { 1.0 } else { 0.5 }
+    }
+
+    /// What may be `thing`: something of its class, preferably in its `place`, then of its colour.
+    fn take(&mut self, thing: &Thing, place: &dyn Fn(&Detection) -> bool) -> Option<&'a Detection> {
+        let fits = |found: &Detection| (place(found), found.color == thing.truth.color);
+        let of_class = self.free.iter().enumerate().filter(|(_, found)| found.class == thing.truth.class);
+        // Among equals the surest, which comes first.
+        let at = of_class.rev().max_by_key(|(_, found)| fits(found)).map(|(at, _)| at)?;
+        let found = self.free.remove(at);
+        self.taken.push(found.bbox);
+        Some(found)
+    }
+
+    /// Takes what was found at a place for what is asked for there.
+    fn drop_at(&mut self, bbox: &[f32; 4]) {
+        self.free.retain(|found| !same_place(&found.bbox, bbox));
+    }
+
+    fn all(&self) -> impl Iterator<Item = &'a Detection> {
+        self.free.iter().copied()
+    }
+}
+
+fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let (sum, count) = values.fold((0.0, 0_u32), |(sum, count), value| (sum + value, count + 1));
+    (count > 0).then(|| sum / f64::from(count))
+}
+
+/// 1 up to the first bound, 0 from the second on.
+fn falling(value: f64, [best, worst]: [f64; 2]) -> f64 {
+    ((worst - value) / (worst - best)).clamp(0.0, 1.0)
+}
+
+fn pixels(image: &RgbImage) -> impl Iterator<Item = (u32, u32)> + use<> {
+    let (width, height) = image.dimensions();
+    (0..height).flat_map(move |y| (0..width).map(move |x| (x, y)))
+}
+
+fn grown([left, top, right, bottom]: [f32; 4]) -> [f32; 4] {
+    [left - EDGE, top - EDGE, right + EDGE, bottom + EDGE]
+}
+
+pub fn within(boxes: &[[f32; 4]], x: u32, y: u32) -> bool {
+    let (x, y) = (x as f32 + 0.5, y as f32 + 0.5);
+    boxes.iter().any(|b| (b[0]..=b[2]).contains(&x) && (b[1]..=b[3]).contains(&y))
+}
+
+/// The mean squared error over some of the pixels of two pictures of one size; 0 without any.
+pub fn distance(a: &RgbImage, b: &RgbImage, of: impl Fn(u32, u32) -> bool) -> f64 {
+    let errors = pixels(a).filter(|&(x, y)| of(x, y)).map(|(x, y)| {
+        let pairs = a.get_pixel(x, y).0.into_iter().zip(b.get_pixel(x, y).0);
+        pairs.map(|(a, b)| ((f64::from(a) - f64::from(b)) / 255.0).powi(2)).sum::<f64>() / 3.0
+    });
+    mean(errors).unwrap_or(0.0)
+}

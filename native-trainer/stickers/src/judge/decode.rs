@@ -1,0 +1,110 @@
+//! From the network's output to detections.
+
+use unigen_evaluation::geneval::THRESHOLD;
+
+use super::Detection;
+use super::boxes::iou;
+use super::net::{BOX, CHANNELS, CLASS, COLOR, OBJECT, STRIDE};
+use crate::world::{Class, Color};
+
+/// Boxes that share more of their union than this are one object.
+const SAME: f32 = 0.5;
+
+/// The objects in one picture, most certain first, boxes in pixels: the cells that are surer of a middle than the eight
+/// around them (Zhou et al. 2019, section 4). The score is the probability of the object times that of its class, above
+/// GenEval's threshold.
+///
+/// `output` `[rows, columns, 96]`, row-major.
+pub fn decode(output: &[f32], rows: usize, columns: usize) -> Vec<Detection> {
+    let cell = |row: usize, column: usize| &output[(row * columns + column) * CHANNELS..][..CHANNELS];
+    let logit = |row, column| cell(row, column)[OBJECT];
+    let is_peak = |row: usize, column: usize| {
+        let mut around = (row.saturating_sub(1)..(row + 2).min(rows))
+            .flat_map(|r| (column.saturating_sub(1)..(column + 2).min(columns)).map(move |c| (r, c)));
+        // Of equals, the first is the peak.
+        around.all(|(r, c)| match (r, c) < (row, column) {
+            true => logit(r, c) < logit(row, column),
+            false => logit(r, c) <= logit(row, column),
+        })
+    };
+    let mut detections: Vec<Detection> = (0..rows)
+        .flat_map(|row| (0..columns).map(move |column| (row, column)))
+        .filter(|&(row, column)| is_peak(row, column))
+        .map(|(row, column)| detection(cell(row, column), row, column))
+        .filter(|detection| detection.score > THRESHOLD)
+        .collect();
+    detections.sort_by(|a, b| b.score.total_cmp(&a.score));
+    let mut kept: Vec<Detection> = Vec::new();
+    for detection in detections {
+        if kept.iter().all(|better| iou(&better.bbox, &detection.bbox) <= SAME) {
+            kept.push(detection);
+        }
+    }
+    kept
+}
+
+fn detection(cell: &[f32], row: usize, column: usize) -> Detection {
+    let (class, certainty) = best(&cell[CLASS]);
+    let (color, _) = best(&cell[COLOR]);
+    let [right, below, width, height] = std::array::from_fn(|i| cell[BOX][i]);
+    let [x, y] = [column as f32 + 0.5 + right, row as f32 + 0.5 + below];
+    let [width, height] = [width, height].map(|log| log.exp() / 2.);
+    Detection {
+        class: Class::ALL[class],
+        score: certainty / (1. + (-cell[OBJECT]).exp()),
+        color: Color::ALL.get(color).copied(),
+        bbox: [x - width, y - height, x + width, y + height].map(|side| side * STRIDE as f32),
+    }
+}
+
+/// The largest logit's index and its probability.
+fn best(logits: &[f32]) -> (usize, f32) {
+    let (index, largest) = logits
+        .iter()
+        .enumerate()
+        .fold((0, f32::MIN), |best, (index, &logit)| if logit > best.1 { (index, logit) } else { best });
+    (index, 1. / logits.iter().map(|logit| (logit - largest).exp()).sum::<f32>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(output: &mut [f32], columns: usize, [row, column]: [usize; 2], logit: f32, class: usize) {
+        let cell = &mut output[(row * columns + column) * CHANNELS..][..CHANNELS];
+        cell[OBJECT] = logit;
+        // A quarter of a cell to the right; 2 x 4 cells.
+        cell[BOX].copy_from_slice(&[0.25, 0., 2f32.ln(), 4f32.ln()]);
+        cell[CLASS][class] = 12.;
+        cell[COLOR][Color::Blue.index()] = 3.;
+    }
+
+    #[test]
+    fn peaks_become_boxes() {
+        let (rows, columns) = (8, 12);
+        let mut output = vec![-6.; rows * columns * CHANNELS];
+        put(&mut output, columns, [3, 2], 4., 7);
+        put(&mut output, columns, [3, 3], 3., 8); // next to a better one
+        put(&mut output, columns, [3, 4], 2., 9); // no neighbour of it, but nearly the same box once moved
+        put(&mut output, columns, [6, 10], 4., 9);
+        put(&mut output, columns, [0, 11], -2., 9); // unlikely
+        output[(3 * columns + 4) * CHANNELS + BOX.start] = -1.5;
+        output[(6 * columns + 10) * CHANNELS + COLOR.end - 1] = 9.;
+        let found = decode(&output, rows, columns);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert_eq!((found[0].class.index(), found[0].color), (7, Some(Color::Blue)));
+        assert!((found[0].score - 0.982).abs() < 1e-3);
+        let wanted = [7., 6., 15., 22.];
+        assert!(found[0].bbox.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-3), "{found:?}");
+        assert_eq!((found[1].class.index(), found[1].color), (9, None));
+    }
+
+    #[test]
+    fn a_flat_output_has_one_peak() {
+        let mut output = vec![0.; 4 * 4 * CHANNELS];
+        for row in 0..4 {
+            (0..4).for_each(|column| put(&mut output, 4, [row, column], 1., 3));
+        }
+        assert_eq!(decode(&output, 4, 4).len(), 1);
+    }
+}

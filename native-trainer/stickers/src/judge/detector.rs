@@ -1,0 +1,118 @@
+//! The trained network as a detector.
+
+use anyhow::{Context, Result, ensure};
+use burn::tensor::{Device, Tensor};
+use image::RgbImage;
+use std::collections::HashMap;
+use std::path::Path;
+use unigen_core::image_tokenizer::pixels_from_images;
+use unigen_core::precision::WithPrecision;
+use unigen_core::weights::{Checkpoint, Precision, keys, load, save};
+use unigen_evaluation::{Detect, Vocabulary};
+use unigen_runs::{Compute, Interrupt};
+
+use super::Detection;
+use super::decode::decode;
+use super::net::{DetectorConfig, DetectorNet, MULTIPLE};
+use crate::world::vocabulary;
+
+/// Name of the file in a detector's folder.
+pub const FILE: &str = "detector.safetensors";
+/// Keys of its metadata: the config as JSON; the accuracy.
+const CONFIG: &str = "config";
+const ACCURACY: &str = "accuracy";
+/// Pictures looked at together.
+const BATCH: usize = 64;
+
+/// A trained detector.
+#[derive(Debug)]
+pub struct Detector {
+    pub config: DetectorConfig,
+    pub net: DetectorNet,
+    /// The share of sprites in original renders of validation scenes that it finds with their class and colour, 0 to 1.
+    pub accuracy: f64,
+}
+
+impl Detector {
+    /// A detector of known accuracy.
+    pub fn new(config: DetectorConfig, net: DetectorNet, accuracy: f64) -> Self {
+        Self { config, net, accuracy }
+    }
+
+    /// Loads what [`save`](Self::save) wrote: the file at `path`, or [`FILE`] in the folder there.
+    ///
+    /// # Errors
+    /// Where the file is missing or broken, or holds no detector.
+    pub fn open(path: &Path, compute: &Compute) -> Result<Self> {
+        let path = &if path.is_dir() { path.join(FILE) } else { path.to_owned() };
+        let checkpoint = Checkpoint::open(path)?;
+        let metadata = |key: &str| {
+            let value = checkpoint.metadata().get(key);
+            value.with_context(|| format!("{} is no detector: its metadata lack \"{key}\"", path.display()))
+        };
+        let config: DetectorConfig = serde_json::from_str(metadata(CONFIG)?)
+            .with_context(|| format!("the detector's config in {}", path.display()))?;
+        let accuracy = metadata(ACCURACY)?
+            .parse()
+            .with_context(|| format!("the detector's accuracy in {}", path.display()))?;
+        let net = load(DetectorNet::new(&config, &compute.device)?, &checkpoint, keys::same)?;
+        let net = net.with_precision(compute.precision);
+        Ok(Self { config, net, accuracy })
+    }
+
+    /// Writes [`FILE`] in `folder`, with weights in half precision.
+    ///
+    /// # Errors
+    /// Where the file cannot be written.
+    pub fn save(&self, folder: &Path) -> Result<()> {
+        let metadata = HashMap::from([
+            (CONFIG.to_owned(), serde_json::to_string(&self.config)?),
+            (ACCURACY.to_owned(), self.accuracy.to_string()),
+        ]);
+        Ok(save(&self.net, &folder.join(FILE), Precision::F16, keys::same, metadata)?)
+    }
+
+    /// What each picture shows, most certain first, boxes in pixels.
+    ///
+    /// # Errors
+    /// Where pictures differ in size, or their sides are no multiples of [`MULTIPLE`]; after Ctrl-C.
+    pub fn find(&self, images: &[RgbImage]) -> Result<Vec<Vec<Detection>>> {
+        let device = self.net.stem.weight.device();
+        let mut found = Vec::with_capacity(images.len());
+        for images in images.chunks(BATCH) {
+            Interrupt::check()?;
+            let output = self.net.forward(&pixels(images, &device)?);
+            let [_, rows, columns, channels] = output.dims();
+            let output = output.try_into_data().context("reading the detector's output")?;
+            let output = output.try_into_vec::<f32>().context("reading the detector's output")?;
+            found.extend(output.chunks(rows * columns * channels).map(|one| decode(one, rows, columns)));
+        }
+        Ok(found)
+    }
+}
+
+impl Detect for Detector {
+    fn accuracy(&self) -> f64 {
+        self.accuracy
+    }
+
+    fn vocabulary(&self) -> Vocabulary<'_> {
+        vocabulary()
+    }
+
+    fn detect(&self, images: &[RgbImage]) -> Result<Vec<Vec<unigen_evaluation::Detection>>> {
+        let found = self.find(images)?.into_iter();
+        Ok(found.map(|detections| detections.into_iter().map(Into::into).collect()).collect())
+    }
+}
+
+/// Pictures of one size as `[b, h, w, 3]` in [-1, 1].
+pub(super) fn pixels(images: &[RgbImage], device: &Device) -> Result<Tensor<4>> {
+    let (width, height) = images.first().map_or((0, 0), RgbImage::dimensions);
+    let whole = |side: u32| side > 0 && (side as usize).is_multiple_of(MULTIPLE);
+    ensure!(
+        whole(width) && whole(height),
+        "the detector cannot look at {width} x {height} pixels; make both sides multiples of {MULTIPLE}"
+    );
+    Ok(pixels_from_images(images, device)?)
+}

@@ -1,0 +1,239 @@
+//! Scenes as captioned pictures to train on.
+
+use anyhow::{Context, Result, ensure};
+use image::RgbImage;
+use rand::{Rng, RngExt, seq::SliceRandom};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use unigen_training::data::{Annotation, Captioned, Pictures, QUESTIONS, Region, pick_at, rng_at};
+
+use crate::world::{
+    Class, Color, QuestionAnswer, QuestionKind, Renderer, Scene, Split, Truth, caption, edit_at, questions,
+    scene_at,
+};
+
+/// The version of the world, raised when a seed gives other scenes, so that image codes of the old ones are not used.
+const VERSION: u32 = 4;
+
+/// Number of classes, and of colours: the ten, and natural colours. Both number a [`Region`]'s labels.
+pub(crate) const LABELS: [usize; 2] = [Class::COUNT, Color::ALL.len() + 1];
+
+/// Pictures of the scenes of a split, without end.
+pub struct ScenePictures {
+    renderer: Renderer,
+    split: Split,
+    seed: u64,
+}
+
+impl ScenePictures {
+    /// The scenes that are drawn from `seed`.
+    pub fn new(split: Split, seed: u64) -> Self {
+        Self { renderer: Renderer::new(), split, seed }
+    }
+}
+
+impl Pictures for ScenePictures {
+    fn name(&self) -> String {
+        let Self { split, seed, .. } = self;
+        match split {
+            Split::Train => format!("stickers {VERSION} {seed}"),
+            _ => format!("stickers {VERSION} {seed} {split:?}"),
+        }
+    }
+
+    fn count(&self) -> Option<u64> {
+        None
+    }
+
+    fn captioned(&self, index: u64, [width, height]: [u32; 2]) -> Result<Captioned> {
+        let scene = scene_at(self.split, self.seed, index);
+        let picture = self.renderer.render(&scene, width, height);
+        Ok(Captioned { picture, annotation: Arc::new(Told(scene)) })
+    }
+
+    /// Of four pictures three are scenes and one is what an edit makes of a scene.
+    fn picture(&self, index: u64, size: u32) -> Result<RgbImage> {
+        let scene = match index % 4 {
+            3 => edit_at(self.split, self.seed, index).after,
+            _ => scene_at(self.split, self.seed, index),
+        };
+        Ok(self.renderer.render(&scene, size, size))
+    }
+
+    /// Captions, instructions, descriptions, and questions with their answers.
+    fn texts(&self, count: u64) -> Result<Vec<String>> {
+        let of = |index| {
+            let mut rng = rng_at(!self.seed, index);
+            let scene = scene_at(self.split, self.seed, index);
+            let edit = edit_at(self.split, self.seed, index);
+            let mut texts = vec![caption(&scene, &mut rng), edit.instruction, edit.description];
+            let asked = questions(&scene, &mut rng).into_iter().take(1);
+            texts.extend(asked.flat_map(|asked| [asked.question, asked.answer]));
+            texts
+        };
+        Ok((0..count / 4).flat_map(of).collect())
+    }
+
+    fn annotation(&self, record: Value) -> Result<Arc<dyn Annotation>> {
+        let Value::Object(mut record) = record else { anyhow::bail!("a scene's record is an object") };
+        let scene = record.remove(RECORD).with_context(|| format!("the record has no \"{RECORD}\""))?;
+        ensure!(record.is_empty(), "the record has more than a \"{RECORD}\"");
+        Ok(Arc::new(Told(serde_json::from_value(scene).context("the scene of a record")?)))
+    }
+}
+
+/// Key of a scene in its record.
+const RECORD: &str = "Scene";
+
+/// A scene, of which all can be told, in other words at each visit.
+#[derive(Debug, Clone, PartialEq)]
+struct Told(Scene);
+
+/// How often questions are drawn for a picture: those of yes or no, and others.
+const DRAWS: [usize; 2] = [8, 3];
+/// How often a conversation is about short answers.
+const SHORT: f64 = 0.75;
+
+impl Annotation for Told {
+    fn caption(&self, visit: u64) -> String {
+        caption(&self.0, &mut rng_at(0x5EED_CA97, visit))
+    }
+
+    /// Mostly many questions with short answers, else the caption. To find the thing that a question is about is the hard part,
+    /// and a sequence with a dozen questions costs half as much again as one with a single question.
+    ///
+    /// But a conversation tells much: "what color is the cup?" says that there is a cup, and where the cup is tells where the
+    /// other thing is. A model that can look an answer up there does not learn to look at the picture (whether a thing is there
+    /// stayed at chance). So one question of what or where comes first and alone of its kind, and yes or no is asked about other
+    /// pictures.
+    fn conversation(&self, visit: u64, mut rng: &mut dyn Rng) -> Vec<[String; 2]> {
+        use QuestionKind::{HowMany, What, Where, WhichColor, YesNo};
+        let told = || vec![[pick_at::<&str>(&QUESTIONS, visit).to_string(), self.caption(visit)]];
+        if !rng.random_bool(SHORT) {
+            return told();
+        }
+        let first = *pick_at(&[YesNo, YesNo, YesNo, What, Where, Where, HowMany], rng.random());
+        let draws = if first == YesNo { DRAWS[0] } else { DRAWS[1] };
+        let mut asked: Vec<_> = (0..draws).flat_map(|_| questions(&self.0, &mut rng)).collect();
+        asked.sort_unstable_by(|a, b| a.question.cmp(&b.question));
+        asked.dedup();
+        asked.shuffle(&mut rng);
+        if first == YesNo {
+            asked.retain(|asked| asked.kind == YesNo);
+            asked.sort_by_key(QuestionAnswer::takes_for_granted);
+        } else {
+            let opening = asked.iter().position(|asked| asked.kind == first).map(|place| asked.remove(place));
+            asked.retain(|asked| matches!(asked.kind, HowMany | WhichColor));
+            asked.splice(..0, opening);
+        }
+        if asked.is_empty() {
+            return told();
+        }
+        asked.into_iter().map(|QuestionAnswer { question, answer, .. }| [question, answer]).collect()
+    }
+
+    fn regions(&self, [width, height]: [u32; 2]) -> Option<Vec<Region>> {
+        let region = |Truth { class, color, bbox }| Region {
+            bbox,
+            labels: [class.index(), color.map_or(Color::ALL.len(), Color::index)],
+        };
+        Some(Truth::of(&self.0, width, height).into_iter().map(region).collect())
+    }
+
+    fn record(&self) -> Value {
+        // By way of text, in which a number of 32 bits keeps its few digits.
+        let scene = serde_json::to_string(&self.0).and_then(|text| serde_json::from_str::<Value>(&text));
+        json!({ RECORD: scene.expect("a scene is plain data") })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_has_its_answer() {
+        let pictures = ScenePictures::new(Split::Validation, 1);
+        let (mut short, mut told, mut questions) = (0, 0, 0);
+        for index in 0..100 {
+            let annotation = pictures.captioned(index, [16, 24]).unwrap().annotation;
+            let turns = annotation.conversation(index, &mut rng_at(2, index));
+            assert!(turns.iter().flatten().all(|text| !text.is_empty()));
+            match QUESTIONS.contains(&turns[0][0].as_str()) {
+                true => told += turns.len(),
+                false => (short, questions) = (short + 1, questions + turns.len()),
+            }
+        }
+        assert!(short > 60 && told > 10 && short + told == 100, "{short} {told}");
+        assert!(questions > 6 * short, "{questions} about {short} pictures");
+    }
+
+    /// Caches of image codes are told apart by the name and hold the records.
+    #[test]
+    fn names_and_records_stay_what_they_are() {
+        assert_eq!(ScenePictures::new(Split::Train, 3).name(), "stickers 4 3");
+        assert_eq!(ScenePictures::new(Split::Validation, 3).name(), "stickers 4 3 Validation");
+        let pictures = ScenePictures::new(Split::Train, 3);
+        for index in 0..50 {
+            let annotation = pictures.square(index, 16).unwrap().annotation;
+            let text = serde_json::to_string(&annotation.record()).unwrap();
+            let scene = scene_at(Split::Train, 3, index);
+            assert_eq!(text, format!("{{\"Scene\":{}}}", serde_json::to_string(&scene).unwrap()));
+            let read = pictures.annotation(serde_json::from_str(&text).unwrap()).unwrap();
+            assert_eq!(read.record(), annotation.record());
+            assert_eq!(read.caption(7), annotation.caption(7));
+        }
+        for broken in [json!("a text"), json!({"Text": "my picture"}), json!({"Scene": {"objects": []}})] {
+            assert!(pictures.annotation(broken).is_err());
+        }
+    }
+
+    /// Where no region is, the picture is that of the scene without its objects.
+    #[test]
+    fn regions_are_where_the_objects_are() {
+        let renderer = Renderer::new();
+        let (mut nothing, mut something) = (0, 0);
+        for index in 0..20 {
+            let scene = scene_at(Split::Train, 3, index);
+            let empty = Scene { objects: vec![], ..scene.clone() };
+            let [width, height] = [[96, 96], [64, 96], [120, 72]][index as usize % 3];
+            let [picture, empty] = [&scene, &empty].map(|scene| renderer.render(scene, width, height));
+            let regions = Told(scene).regions([width, height]).unwrap();
+            for (top, left) in (0..height).step_by(8).flat_map(|y| (0..width).step_by(8).map(move |x| (y, x)))
+            {
+                let middle = [left as f32 + 4.0, top as f32 + 4.0];
+                let covered = regions.iter().any(|Region { bbox, .. }| {
+                    (0..2).all(|axis| (bbox[axis]..bbox[axis + 2]).contains(&middle[axis]))
+                });
+                let places = (top..top + 8).flat_map(|y| (left..left + 8).map(move |x| (x, y)));
+                let change: u32 = places
+                    .flat_map(|(x, y)| std::iter::zip(picture.get_pixel(x, y).0, empty.get_pixel(x, y).0))
+                    .map(|(a, b)| u32::from(a.abs_diff(b)))
+                    .sum();
+                let change = change as f32 / (3.0 * 64.0 * 127.5);
+                match covered {
+                    true => something += usize::from(change > 0.02),
+                    // An edge of an object may reach into a patch whose middle it leaves free.
+                    false => nothing += usize::from(change < 0.2),
+                }
+            }
+        }
+        assert!(nothing > 1000 && something > 200, "{nothing} {something}");
+    }
+
+    #[test]
+    fn regions_are_the_objects_in_their_order() {
+        let scene = scene_at(Split::Train, 3, 1);
+        let regions = Told(scene.clone()).regions([120, 72]).unwrap();
+        assert_eq!(regions.len(), scene.objects.len());
+        for (region, object) in regions.iter().zip(&scene.objects) {
+            assert_eq!(region.labels[0], object.class.index());
+            let color = Color::ALL.get(region.labels[1]).copied();
+            assert_eq!(color, scene.color_of(object));
+            assert!(region.labels.iter().zip(LABELS).all(|(label, count)| *label < count));
+            let [left, top, right, bottom] = region.bbox;
+            assert!(24.0 <= left && left < right && right <= 96.0, "the middle of the picture");
+            assert!(0.0 <= top && top < bottom && bottom <= 72.0);
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Prompts for reinforcement learning.
+
+use anyhow::Result;
+use rand::RngExt;
+use unigen_training::data::{Prompt, Prompts, rng_at};
+
+use crate::world::{Split, caption, scene_at, training_prompt};
+
+/// Share of prompts in GenEval's words. They say little, so that many pictures are right, as users do; captions tell all that a
+/// scene holds.
+const PLAIN: f64 = 0.7;
+
+/// Prompts in GenEval's words and captions of training scenes, without end.
+pub struct ScenePrompts {
+    pub seed: u64,
+}
+
+impl Prompts for ScenePrompts {
+    fn get(&self, index: u64) -> Result<Prompt> {
+        let rng = &mut rng_at(!self.seed, index);
+        let text = match rng.random_bool(PLAIN) {
+            true => training_prompt(rng).prompt,
+            false => caption(&scene_at(Split::Train, self.seed, index), rng),
+        };
+        Ok(Prompt { description: text.clone(), text })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::Facts;
+
+    #[test]
+    fn most_prompts_are_in_genevals_words_and_all_can_be_checked() {
+        let prompts = ScenePrompts { seed: 4 };
+        let prompts: Vec<Prompt> = (0..400).map(|index| prompts.get(index).unwrap()).collect();
+        assert!(prompts.iter().all(|prompt| prompt.text == prompt.description));
+        assert!(prompts.iter().all(|prompt| !Facts::of(&prompt.text).things.is_empty()));
+        // Three in ten captions begin like that as well.
+        let photos = prompts.iter().filter(|prompt| prompt.text.starts_with("a photo of ")).count();
+        assert!((280..340).contains(&photos), "{photos}");
+        assert_eq!(prompts[7], ScenePrompts { seed: 4 }.get(7).unwrap());
+    }
+}

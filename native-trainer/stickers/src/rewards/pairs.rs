@@ -1,0 +1,115 @@
+//! Pictures with a true and a nearly true description, and a worse picture of each.
+
+use image::RgbImage;
+use rand::{Rng, RngExt};
+use unigen_training::data::rng_at;
+
+use super::damage::Damage;
+use crate::world::{
+    Facts, Renderer, Scene, Split, another_scene, caption, description, posed_scene, sample_scene, scene_at,
+};
+
+/// A picture with what is right and what is wrong about it.
+#[derive(Debug, Clone)]
+pub struct Pair {
+    pub scene: Scene,
+    /// The scene, now and then slightly damaged.
+    pub picture: RgbImage,
+    /// True of the scene.
+    pub right: String,
+    /// Much like it, and not true of the scene.
+    pub wrong: String,
+    /// A picture that shows `right` less well.
+    pub worse: RgbImage,
+    /// The scene of the worse picture, where `right` is not true of it; none where it shows the same scene, more damaged.
+    pub false_scene: Option<Scene>,
+}
+
+/// Share of texts that describe the scene in full, as those do by which edits are scored. All others are captions.
+const IN_FULL: f64 = 0.4;
+/// Share of scenes in which something is mirrored or turned, and of near scenes that differ in that.
+const POSED: f64 = 0.3;
+/// How many near scenes are tried until the text of one says something else.
+const TRIES: usize = 16;
+
+/// Pair `index` of a stream, at `size` pixels a side.
+pub fn pair_at(renderer: &Renderer, split: Split, seed: u64, index: u64, size: u32) -> Pair {
+    let rng = &mut rng_at(seed ^ 0x5EED_9A12, index);
+    let mut scene = scene_at(split, seed, index);
+    if rng.random_bool(POSED)
+        && let Some(posed) = posed_scene(rng, &scene)
+    {
+        scene = posed;
+    }
+    let in_full = rng.random_bool(IN_FULL);
+    let (right, wrong) = loop {
+        // From one seed, so that the words are the same as far as the scenes are.
+        let phrasing: u64 = rng.random();
+        let say = |scene: &Scene| match in_full {
+            true => description(scene),
+            false => caption(scene, &mut rng_at(phrasing, 0)),
+        };
+        let near = |rng: &mut _| near(rng, &scene, |other| !Facts::of(&say(other)).hold(&scene));
+        if let Some(other) = near(rng) {
+            break (say(&scene), say(&other));
+        }
+        // For some scenes, all texts about near scenes are true of them as well.
+        scene = sample_scene(rng, split);
+    };
+    let facts = Facts::of(&right);
+    let picture = renderer.render(&scene, size, size);
+    // A scene of which the text is not true must also look different at this size.
+    let differs = |other: &Scene| !facts.hold(other) && renderer.render(other, size, size) != picture;
+    let false_scene = if rng.random_bool(0.5) { near(rng, &scene, differs) } else { None };
+
+    let other = renderer.render(&scene_at(split, !seed, index), size, size);
+    let damage = Damage::ALL[rng.random_range(0..Damage::ALL.len())];
+    let slight = if rng.random_bool(0.5) { 0.0 } else { rng.random_range(0.0..0.5) };
+    let more = slight + rng.random_range(0.15..0.5);
+    let worse = match &false_scene {
+        Some(scene) => damage.apply(&renderer.render(scene, size, size), &other, slight, rng),
+        // Where the damage does not show (grey fades to grey), the picture is blurred.
+        None => match damage.apply(&picture, &other, more, rng) {
+            same if same == picture => Damage::Blur.apply(&picture, &other, more, rng),
+            worse => worse,
+        },
+    };
+    Pair { picture: damage.apply(&picture, &other, slight, rng), scene, right, wrong, worse, false_scene }
+}
+
+/// A scene near to `scene` that `differs`.
+fn near(rng: &mut impl Rng, scene: &Scene, differs: impl Fn(&Scene) -> bool) -> Option<Scene> {
+    (0..TRIES).find_map(|_| {
+        let posed = rng.random_bool(POSED);
+        let other = if posed { posed_scene(rng, scene) } else { another_scene(rng, scene) };
+        other.filter(|other| differs(other))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn right_is_true_and_wrong_is_nearly_so() {
+        let renderer = Renderer::new();
+        let (mut shared, mut words, mut false_scenes) = (0, 0, 0);
+        for index in 0..200 {
+            let pair = pair_at(&renderer, Split::Train, 5, index, 32);
+            assert!(Facts::of(&pair.right).hold(&pair.scene), "{pair:?}");
+            assert!(!Facts::of(&pair.wrong).hold(&pair.scene), "{pair:?}");
+            if let Some(scene) = &pair.false_scene {
+                assert!(!Facts::of(&pair.right).hold(scene), "{pair:?}");
+                false_scenes += 1;
+            }
+            assert_ne!(pair.picture, pair.worse, "{index}");
+            let others: Vec<&str> = pair.wrong.split(' ').collect();
+            shared += pair.right.split(' ').filter(|word| others.contains(word)).count();
+            words += pair.right.split(' ').count();
+            let again = pair_at(&renderer, Split::Train, 5, index, 32);
+            assert_eq!((again.right, again.wrong, again.worse), (pair.right, pair.wrong, pair.worse));
+        }
+        assert!(shared * 10 > words * 6, "{shared} of {words} words are shared");
+        assert!((70..130).contains(&false_scenes), "{false_scenes}");
+    }
+}

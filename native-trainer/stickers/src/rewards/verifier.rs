@@ -1,0 +1,305 @@
+//! A network that reads a scene, and the check of a description's facts against what it read.
+
+use anyhow::{Context, Result};
+use burn::module::Module;
+use burn::tensor::{Device, Int, Tensor, activation::softmax};
+use std::ops::Range;
+use unigen_core::nn::Linear;
+use unigen_core::ops::{self, conv::swish};
+use unigen_evaluation::geneval::{Relation, relations};
+use unigen_runs::floats;
+
+use crate::judge::{self, Detection, DetectorConfig, DetectorNet, STRIDE, decode, middle};
+use crate::world::{Facts, Pattern, Pose, Scene, Style, Surroundings, Tint, Truth, region};
+
+/// Logits of the surroundings: the pattern, its first and second tint, the style.
+const PATTERN: Range<usize> = 0..Pattern::ALL.len();
+const FIRST: Range<usize> = PATTERN.end..PATTERN.end + Tint::ALL.len();
+const SECOND: Range<usize> = FIRST.end..FIRST.end + Tint::ALL.len();
+const STYLE: Range<usize> = SECOND.end..SECOND.end + Style::ALL.len();
+
+/// Width of the hidden layer of the surroundings.
+const HIDDEN: usize = 96;
+
+/// Objects as points with their poses, and the surroundings from the mean of the features.
+#[derive(Module, Debug)]
+pub struct Verifier {
+    eyes: DetectorNet,
+    hidden: Linear,
+    surroundings: Linear,
+    poses: Linear,
+}
+
+/// What the network says of pictures.
+struct Output {
+    /// The detector's output.
+    objects: Tensor<4>,
+    /// Logits of [`Pose`] in the same cells, `[b, h/4, w/4, 12]`.
+    poses: Tensor<4>,
+    /// Logits `[b, 41]`.
+    surroundings: Tensor<2>,
+}
+
+/// What a picture shows, as the verifier sees it.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// Objects, boxes in pixels.
+    pub objects: Vec<Detection>,
+    /// Of each object, the probabilities of its poses by [`Pose::index`].
+    pub poses: Vec<Vec<f32>>,
+    /// Side of the picture in pixels.
+    pub side: f32,
+    /// Probabilities of [`Pattern::ALL`].
+    pub patterns: Vec<f32>,
+    /// Of [`Tint::ALL`], for the first and the second tint.
+    pub tints: [Vec<f32>; 2],
+    /// Of [`Style::ALL`].
+    pub styles: Vec<f32>,
+}
+
+impl Verifier {
+    pub(super) fn new(config: &DetectorConfig, device: &Device) -> Result<Self> {
+        let inputs: usize = config.widths.iter().sum();
+        let linear =
+            |inputs: usize, outputs| Linear::new(inputs, outputs, true, (inputs as f64).powf(-0.5), device);
+        Ok(Self {
+            eyes: DetectorNet::new(config, device)?,
+            hidden: linear(inputs, HIDDEN),
+            surroundings: linear(HIDDEN, STYLE.end),
+            poses: linear(config.head, Pose::COUNT),
+        })
+    }
+
+    /// Takes over a detector, so that only damaged pictures, poses and the surroundings are left to learn.
+    pub(super) fn start_from(&mut self, detector: DetectorNet) {
+        self.eyes = detector;
+    }
+
+    /// Of pixels `[b, h, w, 3]` in [-1, 1].
+    fn forward(&self, pixels: &Tensor<4>) -> Output {
+        let (objects, cells, levels) = self.eyes.forward_with_features(pixels);
+        let means = levels.map(|level| {
+            let [batch, height, width, channels] = level.dims();
+            level.reshape([batch, height * width, channels]).mean_dim(1).squeeze_dim::<2>(1)
+        });
+        let x = swish(self.hidden.forward(Tensor::cat(means.into(), 1)));
+        Output { objects, poses: self.poses.forward(cells), surroundings: self.surroundings.forward(x) }
+    }
+
+    /// How wrong it sees `scenes`, drawn as pixels `[b, size, size, 3]`; some of them must have an object. → `[1]`
+    ///
+    /// # Errors
+    /// Where no scene has an object.
+    pub fn loss(&self, pixels: &Tensor<4>, scenes: &[&Scene]) -> Result<Tensor<1>> {
+        let [_, height, width, _] = pixels.dims();
+        let Output { objects, poses, surroundings: logits } = self.forward(pixels);
+        let truths: Vec<Vec<Truth>> =
+            scenes.iter().map(|scene| Truth::of(scene, width as u32, height as u32)).collect();
+        let objects = judge::loss(objects, &truths)?.total;
+        let device = logits.device();
+        let [_, rows, columns, _] = poses.dims();
+        let (cells, wanted): (Vec<i32>, Vec<u32>) = (0..scenes.len())
+            .flat_map(|image| truths[image].iter().zip(&scenes[image].objects).map(move |both| (image, both)))
+            .map(|(image, (truth, object))| {
+                let [row, column] = cell(&truth.bbox, rows, columns);
+                (((image * rows + row) * columns + column) as i32, Pose::of(object).index() as u32)
+            })
+            .unzip();
+        let cells = Tensor::<1, Int>::from_ints(cells.as_slice(), &device);
+        let poses = poses.reshape([(scenes.len() * rows * columns) as i32, -1]).select(0, cells);
+        let poses = ops::cross_entropy(poses, wanted);
+        let entropy = |columns: Range<usize>, targets: Vec<(usize, usize)>| {
+            if targets.is_empty() {
+                return Tensor::zeros([1], &device);
+            }
+            let (rows, classes): (Vec<i32>, Vec<u32>) =
+                targets.into_iter().map(|(row, class)| (row as i32, class as u32)).unzip();
+            let rows = Tensor::<1, Int>::from_ints(rows.as_slice(), &device);
+            ops::cross_entropy(logits.clone().select(0, rows).slice([0..classes.len(), columns]), classes)
+        };
+        let seen: Vec<Surroundings> = scenes.iter().map(|scene| Surroundings::of(scene)).collect();
+        let tints = |pick: fn(&[Tint]) -> Option<&Tint>| {
+            let visible = seen.iter().enumerate().filter_map(|(row, seen)| Some((row, pick(&seen.tints)?)));
+            visible.map(|(row, &tint)| (row, tint as usize)).collect()
+        };
+        let patterns = seen.iter().enumerate().map(|(row, seen)| (row, seen.pattern as usize)).collect();
+        let styles = scenes.iter().enumerate().map(|(row, scene)| (row, scene.style as usize)).collect();
+        let surroundings = entropy(PATTERN, patterns)
+            + entropy(FIRST, tints(<[Tint]>::first))
+            + entropy(SECOND, tints(<[Tint]>::last))
+            + entropy(STYLE, styles);
+        Ok(objects + poses + surroundings)
+    }
+
+    /// What pictures show: pixels `[b, size, size, 3]` in [-1, 1].
+    ///
+    /// # Errors
+    /// Where the device fails.
+    pub fn see(&self, pixels: &Tensor<4>) -> Result<Vec<Seen>> {
+        let [_, _, side, _] = pixels.dims();
+        let Output { objects, poses, surroundings: logits } = self.forward(pixels);
+        let [_, rows, columns, channels] = objects.dims();
+        let parts = [PATTERN, FIRST, SECOND, STYLE].map(|columns| {
+            let batch = logits.dims()[0];
+            let width = columns.len();
+            floats(softmax(logits.clone().slice([0..batch, columns]), 1)).map(|values| (values, width))
+        });
+        let [patterns, first, second, styles] = parts;
+        let (patterns, first, second, styles) = (patterns?, first?, second?, styles?);
+        let row = |(values, width): &(Vec<f32>, usize), i: usize| values[i * width..(i + 1) * width].to_vec();
+        let objects = floats(objects).context("reading what the verifier sees")?;
+        let poses = floats(softmax(poses, 3)).context("reading the poses that the verifier sees")?;
+        let pictures = objects.chunks(rows * columns * channels).enumerate();
+        Ok(pictures
+            .map(|(i, output)| {
+                let objects = decode(output, rows, columns);
+                let pose = |object: &Detection| {
+                    let [row, column] = cell(&object.bbox, rows, columns);
+                    poses[((i * rows + row) * columns + column) * Pose::COUNT..][..Pose::COUNT].to_vec()
+                };
+                Seen {
+                    poses: objects.iter().map(pose).collect(),
+                    objects,
+                    side: side as f32,
+                    patterns: row(&patterns, i),
+                    tints: [row(&first, i), row(&second, i)],
+                    styles: row(&styles, i),
+                }
+            })
+            .collect())
+    }
+}
+
+/// The cell, row and column, that the middle of a box in pixels lies in.
+fn cell(bbox: &[f32; 4], rows: usize, columns: usize) -> [usize; 2] {
+    let [x, y] = middle(bbox).map(|at| (at.max(0.0) as usize) / STRIDE);
+    [y.min(rows - 1), x.min(columns - 1)]
+}
+
+impl Seen {
+    /// The mean of how sure each of the facts is, 0 to 1; none where there are no facts. It checks neither sizes nor poses that
+    /// the text does not mention.
+    pub fn agrees(&self, facts: &Facts) -> Option<f32> {
+        if facts.is_empty() {
+            return None;
+        }
+        let sum = |holds: &dyn Fn(&Detection) -> bool| {
+            self.objects.iter().filter(|object| holds(object)).map(|object| object.score).sum::<f32>()
+        };
+        let near =
+            |found: f32, wanted: usize| (1.0 - (found - wanted as f32).abs() / wanted.max(1) as f32).max(0.0);
+        let mut sure = vec![near(sum(&|object| facts.count(object.class) == 0), 0)];
+        for (index, thing) in facts.things.iter().enumerate() {
+            let first = |same: &dyn Fn(usize) -> bool| (0..index).all(|other| !same(other));
+            let (class, color) = (thing.class, thing.color);
+            if first(&|other| facts.things[other].class == class) {
+                sure.push(near(sum(&|object| object.class == class), facts.count(class)));
+            }
+            let alike =
+                |other: usize| (facts.things[other].class, facts.things[other].color) == (class, color);
+            if color.is_some() && first(&alike) {
+                let stated = (0..facts.things.len()).filter(|&other| alike(other));
+                let stated: usize = stated.map(|other| facts.things[other].count).sum();
+                sure.push(near(sum(&|object| object.class == class && object.color == color), stated));
+            }
+            if let Some(place) = thing.place {
+                let there =
+                    self.objects.iter().filter(|object| object.class == class && self.third(object) == place);
+                sure.push(there.map(|object| object.score).fold(0.0, f32::max));
+            }
+            if let Some(pose) = thing.pose {
+                let like = self.objects.iter().zip(&self.poses).filter(|(object, _)| object.class == class);
+                let stands = like.map(|(object, poses)| object.score * poses[pose.index()]);
+                sure.push(stands.fold(0.0, f32::max));
+            }
+        }
+        sure.extend(facts.relations.iter().map(|relation| self.relation(facts, relation)));
+        if let Some(Surroundings { pattern, tints }) = &facts.surroundings {
+            sure.push(self.patterns[*pattern as usize]);
+            let probability =
+                |of: &Vec<f32>, tint: Option<&Tint>| tint.map_or(1.0, |&tint| of[tint as usize]);
+            if !tints.is_empty() {
+                sure.push(
+                    probability(&self.tints[0], tints.first()) * probability(&self.tints[1], tints.last()),
+                );
+            }
+        }
+        sure.extend(facts.style.map(|style| self.styles[style as usize]));
+        Some(sure.iter().sum::<f32>() / sure.len() as f32)
+    }
+
+    /// How sure the surest pair of objects in a relation is.
+    fn relation(&self, facts: &Facts, &(a, relation, b): &(usize, Relation, usize)) -> f32 {
+        let like = |index: usize| {
+            let thing = &facts.things[index];
+            let fits = move |object: &&Detection| {
+                object.class == thing.class && (thing.color.is_none() || object.color == thing.color)
+            };
+            self.objects.iter().filter(fits)
+        };
+        like(a)
+            .flat_map(|a| like(b).map(move |b| (a, b)))
+            .filter(|(a, b)| !std::ptr::eq(*a, *b) && relations(&a.bbox, &b.bbox).contains(&relation))
+            .map(|(a, b)| a.score * b.score)
+            .fold(0.0, f32::max)
+    }
+
+    /// The third of the picture that an object's middle is in, as in [`crate::world::Thing`].
+    fn third(&self, object: &Detection) -> [i8; 2] {
+        let [left, top, right, bottom] = object.bbox;
+        region([(left + right) / 2.0 / self.side, (top + bottom) / 2.0 / self.side])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::{Class, Color, Turn};
+
+    fn seen(objects: &[(&str, Option<Color>, [f32; 2])]) -> Seen {
+        let one =
+            |at: usize, of: usize| (0..of).map(|i| if i == at { 1.0 } else { 0.0 }).collect::<Vec<f32>>();
+        let objects = objects.iter().map(|&(name, color, [x, y])| Detection {
+            class: Class::from_name(name).unwrap(),
+            score: 1.0,
+            color,
+            bbox: [x - 10.0, y - 10.0, x + 10.0, y + 10.0],
+        });
+        Seen {
+            objects: objects.collect(),
+            poses: vec![
+                one(0, Pose::COUNT),
+                one(Pose { mirrored: true, turn: Turn::Left }.index(), Pose::COUNT),
+            ],
+            side: 96.0,
+            patterns: one(0, 5),
+            tints: [one(Tint::Mint as usize, 14), one(Tint::Mint as usize, 14)],
+            styles: one(0, 8),
+        }
+    }
+
+    #[test]
+    fn facts_are_checked_one_by_one() {
+        let seen = seen(&[("dog", Some(Color::Red), [20.0, 50.0]), ("cat", None, [70.0, 50.0])]);
+        for (text, wanted) in [
+            ("a red dog left of a cat", Some(1.0)),
+            // Nothing else, dog, cat, red, relation.
+            ("a red dog right of a cat", Some(4.0 / 5.0)),
+            ("a blue dog left of a cat", Some(3.0 / 5.0)),
+            ("a red dog", Some(2.0 / 3.0)),
+            ("two dogs and a cat on a mint background", Some((1.0 + 0.5 + 1.0 + 1.0 + 1.0) / 5.0)),
+            ("a red dog and a cat on a white background, at night", Some(5.0 / 7.0)),
+            ("a dog on the left and a cat in the top right corner", Some(4.0 / 5.0)),
+            // Nothing else, twice thing, place and pose; red; background.
+            (
+                "a red dog on the left; a cat on the right, mirrored, turned to the left on a mint background",
+                Some(1.0),
+            ),
+            ("joy", None),
+        ] {
+            let found = seen.agrees(&Facts::of(text));
+            let same = found.zip(wanted).is_some_and(|(found, wanted)| (found - wanted).abs() < 1e-6);
+            assert!(same || found == wanted, "{text}: {found:?}, wanted {wanted:?}");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The sticker world as training knows worlds.
+
+use anyhow::Result;
+use burn::module::Module;
+use std::path::Path;
+use unigen_rewards::{Reward, RewardSettings};
+use unigen_runs::Compute;
+use unigen_training::data::{Edits, Pictures, Prompts};
+use unigen_training::validation::Validation;
+use unigen_training::world::{Perception, World};
+
+use crate::edits::{DescribedEdits, SceneEdits};
+use crate::judge::Detector;
+use crate::pictures::{LABELS, ScenePictures};
+use crate::prompts::ScenePrompts;
+use crate::rewards;
+use crate::validation::SceneValidation;
+use crate::world::Split;
+
+/// The sticker world.
+pub struct Stickers;
+
+impl World for Stickers {
+    const LABELS: [usize; 2] = LABELS;
+
+    fn pictures(seed: u64) -> Box<dyn Pictures> {
+        Box::new(ScenePictures::new(Split::Train, seed))
+    }
+
+    fn held_out_pictures(seed: u64) -> Box<dyn Pictures> {
+        Box::new(ScenePictures::new(Split::Validation, seed))
+    }
+
+    fn edits(seed: u64, kinds: &[String]) -> Result<Box<dyn Edits>> {
+        Ok(Box::new(SceneEdits::new(Split::Train, seed, kinds)?))
+    }
+
+    fn held_out_edits(seed: u64) -> Box<dyn Edits> {
+        Box::new(SceneEdits::all(Split::Validation, seed))
+    }
+
+    fn prompts(seed: u64) -> Box<dyn Prompts> {
+        Box::new(ScenePrompts { seed })
+    }
+
+    fn described_edits(seed: u64, kinds: &[String]) -> Result<Box<dyn Edits>> {
+        Ok(Box::new(DescribedEdits::new(seed, kinds)?))
+    }
+
+    fn validation(judge: Option<&Path>, compute: &Compute) -> Result<Box<dyn Validation>> {
+        Ok(Box::new(SceneValidation::open(judge, compute)?))
+    }
+
+    fn perception(teacher: &Path, compute: &Compute) -> Result<Box<dyn Perception>> {
+        Ok(Box::new(Detector::open(teacher, compute)?.net.no_grad()))
+    }
+
+    fn rewards(settings: &[RewardSettings], compute: &Compute) -> Result<Vec<Box<dyn Reward>>> {
+        rewards::open(settings, compute)
+    }
+}

@@ -1,0 +1,17 @@
+//! Edits of ImgEdit's nine kinds (Ye et al. 2025, arXiv 2505.20275): a scene, an instruction and the scene that it asks
+//! for. What an instruction does not name stays exactly where and as it is.
+
+mod fit;
+mod instruct;
+mod kind;
+mod looks;
+mod moves;
+mod near;
+mod objects;
+mod referent;
+mod sample;
+mod step;
+
+pub use kind::EditKind;
+pub use near::{another_scene, posed_scene};
+pub use sample::{Edit, edit_at, edit_of, sample_edit};

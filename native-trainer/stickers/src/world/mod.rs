@@ -1,0 +1,38 @@
+//! Small scenes of Twemoji sprites in GenEval's 80 classes and ten colours, with their captions, questions and edits. A
+//! [`Scene`] is a small graph; a [`Renderer`] draws it; a grammar writes about it, and [`Facts`] reads what it wrote.
+//!
+//! Everything is a function of a seed: `scene_at(split, seed, index)` gives the same scene on every machine.
+//! Twemoji graphics are CC-BY 4.0 (Twitter and contributors).
+
+mod bounds;
+mod caption;
+mod classes;
+mod color;
+mod edit;
+mod facts;
+pub(crate) mod geneval;
+mod pose;
+mod question;
+mod random;
+mod render;
+mod sample;
+mod scene;
+mod split;
+mod sprites;
+mod truth;
+mod words;
+
+pub use caption::{caption, description, example_at};
+pub use classes::Class;
+pub use color::{Color, Tint};
+pub use edit::{Edit, EditKind, another_scene, edit_at, edit_of, posed_scene, sample_edit};
+pub use facts::{Facts, Pattern, Surroundings, Thing};
+pub use geneval::{geneval_prompts, training_prompt, validation_prompts, vocabulary};
+pub use pose::{Pose, Turn};
+pub use question::{QuestionAnswer, QuestionKind, questions};
+pub use render::Renderer;
+pub use sample::{sample_scene, scene_at};
+pub use scene::{Background, Object, Scene, Style};
+pub use split::Split;
+pub use truth::Truth;
+pub use words::region;

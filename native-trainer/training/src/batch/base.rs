@@ -1,0 +1,218 @@
+//! What supervised training starts from: a model, and its two front-ends, which stay as they are.
+
+use anyhow::{Context, Result, ensure};
+use burn::tensor::{Device, Tensor};
+use image::RgbImage;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::{Path, PathBuf};
+use unigen_core::config::{Config, GenerationConfig, ModelConfig};
+use unigen_core::engine::{Engine, ModelFolder, layouts};
+use unigen_core::image_tokenizer::ImageTokenizer;
+use unigen_core::model::UniGen;
+use unigen_core::precision::WithPrecision;
+use unigen_core::sequence::{ImageRows, Sequence};
+use unigen_core::text::TextTokenizer;
+use unigen_core::vision::Tower;
+use unigen_core::weights::{Precision, keys, load};
+
+use super::{Example, MAX_TEXT};
+use crate::data::codes::Encoder;
+use unigen_runs::Compute;
+
+/// Training of small matrices beside frozen weights (LoRA, Hu et al., arXiv 2106.09685): the section `[lora]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Lora {
+    /// Rank of the change of each weight.
+    pub rank: usize,
+    /// The change is multiplied by `alpha / rank`.
+    pub alpha: f64,
+}
+
+impl Default for Lora {
+    fn default() -> Self {
+        Self { rank: 8, alpha: 16.0 }
+    }
+}
+
+impl Lora {
+    fn check(&self) -> Result<()> {
+        ensure!((1..=1024).contains(&self.rank), "lora.rank is {}; choose 1 to 1024", self.rank);
+        ensure!(
+            self.alpha.is_finite() && self.alpha > 0.0,
+            "lora.alpha is {}; choose a number above 0",
+            self.alpha
+        );
+        Ok(())
+    }
+}
+
+/// The parts of a model that are not trained.
+pub struct Base {
+    pub text: TextTokenizer,
+    text_json: Vec<u8>,
+    image_tokenizer: ImageTokenizer,
+    weights: PathBuf,
+    vision: Option<Tower>,
+    config: ModelConfig,
+    generation: GenerationConfig,
+    device: Device,
+}
+
+/// An example whose picture is not encoded yet.
+pub struct Sample {
+    pub example: Example,
+    pub picture: Option<RgbImage>,
+}
+
+impl Base {
+    /// The parts in the model folder `model`, with the understanding encoder of the folder `vision` (which may be the same;
+    /// none: a model that only draws); and the model itself, on `device`. Where the model has had no encoder, its projector
+    /// begins anew. With `lora`, only adapters (and a new projector) are trained.
+    ///
+    /// # Errors
+    /// Name the file that is missing, damaged, or does not fit the others.
+    pub fn open(
+        model: &Path,
+        vision: Option<&Path>,
+        lora: Option<&Lora>,
+        compute: &Compute,
+    ) -> Result<(Self, UniGen)> {
+        lora.map_or(Ok(()), Lora::check)?;
+        let Compute { device, precision } = compute;
+        let plain = device.clone().without_autodiff();
+        let folder = ModelFolder::at(model);
+        let parts = folder.parts()?;
+        let vision = vision.map(|folder| ModelFolder::at(folder).vision(&plain)).transpose()?;
+        let (sizes, vision) = vision.unzip();
+        let vision = vision.map(|tower: Tower| tower.with_precision(*precision));
+        let config = ModelConfig { vision: sizes, ..parts.config };
+        config.validate()?;
+        let (key, saw) = (keys::model(&parts.model), parts.vision.is_some());
+        let trained = |name: &str| key(name).filter(|_| saw || !name.starts_with("mm_projector."));
+        let mut weights =
+            load(UniGen::new(&config, device), &parts.model, trained)?.with_precision(*precision);
+        if let Some(&Lora { rank, alpha }) = lora {
+            let projector = weights.mm_projector.clone();
+            weights = weights.adapted(rank, alpha);
+            if !saw {
+                weights.mm_projector = projector;
+            }
+        }
+        let text = model.join(ModelFolder::TEXT);
+        let base = Self {
+            text: parts.text,
+            text_json: fs::read(&text).with_context(|| format!("cannot read {}", text.display()))?,
+            image_tokenizer: folder.image_tokenizer(&plain)?.1.with_precision(*precision),
+            weights: model.join(ModelFolder::IMAGE_TOKENIZER),
+            vision,
+            config,
+            generation: parts.generation,
+            device: plain,
+        };
+        Ok((base, weights))
+    }
+
+    /// Pixels a side of the images that the model makes.
+    pub fn size(&self) -> u32 {
+        self.config.image_size as u32
+    }
+
+    /// Codes of an image that the model makes.
+    pub fn image_tokens(&self) -> usize {
+        self.config.image_tokens()
+    }
+
+    /// What images are encoded with, and the file of its weights.
+    pub fn encoder(&self) -> (Encoder<'_>, &Path) {
+        let encoder = Encoder { tokenizer: &self.image_tokenizer, size: self.size(), device: &self.device };
+        (encoder, &self.weights)
+    }
+
+    /// The tokens of a text, [`MAX_TEXT`] at most.
+    ///
+    /// # Errors
+    /// Where the text is longer than any model reads.
+    pub fn tokens(&self, text: &str) -> Result<Vec<u32>> {
+        let mut tokens = self.text.encode(text)?;
+        tokens.truncate(MAX_TEXT);
+        Ok(tokens)
+    }
+
+    /// How many features a picture has.
+    ///
+    /// # Errors
+    /// Where the picture has no pixels.
+    pub fn features(&self, picture: &RgbImage) -> Result<usize> {
+        Ok(self.tower()?.tokens(picture.width(), picture.height(), self.max_features())?)
+    }
+
+    /// A picture, and turns of a question with its answer, which is to be predicted.
+    ///
+    /// # Errors
+    /// Where the picture has no pixels or a text is longer than any model reads.
+    pub fn conversation(&self, picture: &RgbImage, turns: &[[String; 2]]) -> Result<Sequence> {
+        let turns = turns.iter().map(|[question, answer]| Ok([self.tokens(question)?, self.tokens(answer)?]));
+        let turns = turns.collect::<Result<Vec<_>>>()?;
+        let rows = ImageRows::Semantic(self.features(picture)?);
+        let turns = turns.iter().map(|[question, answer]| [&question[..], &answer[..]]);
+        Ok(layouts(&self.text).conversation(rows, turns))
+    }
+
+    /// Whether the model sees pictures.
+    pub fn sees(&self) -> bool {
+        self.vision.is_some()
+    }
+
+    fn tower(&self) -> Result<&Tower> {
+        self.vision.as_ref().context("the model has no understanding encoder; the stage `sft` gives it one")
+    }
+
+    fn max_features(&self) -> usize {
+        self.config.vision.as_ref().map_or(0, |vision| vision.max_tokens())
+    }
+
+    /// The samples with the features of their pictures, on `device`; the tower computes them together and takes no
+    /// gradient.
+    ///
+    /// # Errors
+    /// Where a picture has no pixels.
+    pub fn look(&self, samples: Vec<Sample>, device: &Device) -> Result<Vec<Example>> {
+        let (pictures, mut examples): (Vec<_>, Vec<_>) =
+            samples.into_iter().map(|sample| (sample.picture, sample.example)).unzip();
+        let seeing = examples.iter_mut().zip(&pictures).filter_map(|(e, p)| p.is_some().then_some(e));
+        let seeing: Vec<&mut Example> = seeing.collect();
+        let pictures: Vec<RgbImage> = pictures.into_iter().flatten().collect();
+        if pictures.is_empty() {
+            return Ok(examples);
+        }
+        let features = self.tower()?.features(&pictures, self.max_features(), &self.device)?;
+        for (example, features) in seeing.into_iter().zip(features) {
+            let data = features.try_into_data().context("reading features")?;
+            example.semantic = Some(Tensor::from_data(data, device));
+        }
+        Ok(examples)
+    }
+
+    /// An engine of these parts and `model`, which must be without gradients.
+    ///
+    /// # Errors
+    /// Where the parts do not fit together.
+    pub fn engine(&self, model: &UniGen) -> Result<Engine> {
+        let text = TextTokenizer::from_bytes(&self.text_json)?;
+        let (images, vision) = (self.image_tokenizer.clone(), self.vision.clone());
+        Ok(Engine::of(text, model.clone(), images, vision, &self.device)?)
+    }
+
+    /// Writes a whole model folder, adapters merged.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn export(&self, model: &UniGen, folder: &Path) -> Result<()> {
+        let (folder, vision) = (ModelFolder::create(folder)?, self.vision.as_ref());
+        let (images, generation) = (&self.image_tokenizer, &self.generation);
+        let model = &model.clone().merged();
+        Ok(folder.write(&self.text_json, model, images, vision, generation, Precision::F16)?)
+    }
+}

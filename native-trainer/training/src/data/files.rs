@@ -1,0 +1,202 @@
+//! A user's own files as pictures, edits and prompts.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::sync::Arc;
+use unigen_core::picture::Picture;
+use unigen_core::text::MAX_TEXT_BYTES;
+
+use super::index::ShardIndex;
+use super::{Annotation, Captioned, Edit, Edits, Pictures, Prompt, Prompts};
+
+/// The samples of WebDataset shards and jsonl files ([`super::record`]).
+pub struct Files(ShardIndex);
+
+impl Files {
+    /// Opens `files`, which the setting `setting` lists.
+    ///
+    /// # Errors
+    /// Where a file cannot be read or none has a sample.
+    pub fn open(files: &[PathBuf], setting: &str) -> Result<Self> {
+        let index = ShardIndex::open(files)?;
+        ensure!(!index.is_empty(), "the files of {setting} have no samples");
+        Ok(Self(index))
+    }
+
+    /// What `read` makes of sample `index`, see [`ShardIndex::usable`].
+    ///
+    /// # Errors
+    /// Those of [`ShardIndex::usable`].
+    pub fn usable<T>(
+        &self,
+        index: u64,
+        read: impl Fn(&super::record::Record) -> Result<T, super::ShardError>,
+    ) -> Result<T> {
+        self.0.usable(index, |index| read(&self.0.record(index)?))
+    }
+}
+
+/// A caption from a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Text(String);
+
+/// The key of a caption in [`Annotation::record`].
+const TEXT: &str = "Text";
+
+impl Annotation for Text {
+    fn caption(&self, _: u64) -> String {
+        self.0.clone()
+    }
+
+    fn record(&self) -> Value {
+        json!({ TEXT: self.0 })
+    }
+}
+
+impl Pictures for Files {
+    fn name(&self) -> String {
+        self.0.name()
+    }
+
+    fn count(&self) -> Option<u64> {
+        Some(self.0.len() as u64)
+    }
+
+    /// An unusable sample is reported and passed over for the next.
+    fn captioned(&self, index: u64, _: [u32; 2]) -> Result<Captioned> {
+        let sample = self.0.usable(index, |index| self.0.read(index))?;
+        let mut caption = sample.caption;
+        // No model reads so far.
+        caption.truncate(caption.floor_char_boundary(MAX_TEXT_BYTES));
+        Ok(Captioned { picture: sample.image, annotation: Arc::new(Text(caption)) })
+    }
+
+    fn texts(&self, count: u64) -> Result<Vec<String>> {
+        let usable = (0..count.min(self.0.len() as u64)).filter_map(|index| self.0.read(index as usize).ok());
+        Ok(usable.map(|sample| sample.caption).collect())
+    }
+
+    fn annotation(&self, record: Value) -> Result<Arc<dyn Annotation>> {
+        let text = record.get(TEXT).and_then(Value::as_str).context("the record is no caption")?;
+        Ok(Arc::new(Text(text.to_owned())))
+    }
+}
+
+impl Edits for Files {
+    fn name(&self) -> String {
+        self.0.name()
+    }
+
+    fn count(&self) -> Option<u64> {
+        Some(self.0.len() as u64)
+    }
+
+    fn read(&self, index: u64, size: u32) -> Result<Edit> {
+        self.usable(index, |record| {
+            Ok(Edit {
+                before: Picture::square(&record.picture("before")?, size),
+                instruction: record.text("instruction")?,
+                after: Picture::square(&record.picture("after")?, size),
+                description: record.text("description")?,
+            })
+        })
+    }
+}
+
+impl Prompts for Files {
+    fn get(&self, index: u64) -> Result<Prompt> {
+        self.usable(index, |record| {
+            let text = record.text("prompt")?;
+            let description = record.text("description").unwrap_or_else(|_| text.clone());
+            Ok(Prompt { text, description })
+        })
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::ShardWriter;
+    use super::*;
+    use image::RgbImage;
+    use std::path::Path;
+
+    /// A shard in `folder` of grey pictures, 12 x 8 pixels, captioned by their number; `None` is a broken one.
+    pub fn shard(folder: &Path, pictures: &[Option<u8>]) -> Vec<PathBuf> {
+        let mut writer = ShardWriter::create(folder, "own", 100).unwrap();
+        for (number, picture) in pictures.iter().enumerate() {
+            let mut png = std::io::Cursor::new(Vec::new());
+            let image = RgbImage::from_pixel(12, 8, image::Rgb([picture.unwrap_or(0); 3]));
+            image.write_to(&mut png, image::ImageFormat::Png).unwrap();
+            let mut png = png.into_inner();
+            png.truncate(if picture.is_some() { png.len() } else { 20 });
+            writer.write(&format!("{number:03}"), &png, &format!("picture {number}"), &()).unwrap();
+        }
+        writer.finish().unwrap();
+        vec![folder.join("own-000000.tar")]
+    }
+
+    fn open(files: &[PathBuf]) -> Result<Box<dyn Pictures>> {
+        Ok(Box::new(Files::open(files, "data.shards")?))
+    }
+
+    fn seen(source: &dyn Pictures, index: u64) -> (u8, String) {
+        let Captioned { picture, annotation } = source.square(index, 8).unwrap();
+        assert_eq!(picture.dimensions(), (8, 8));
+        assert_eq!(source.picture(index, 8).unwrap(), picture);
+        (picture.get_pixel(4, 4)[0], annotation.caption(index))
+    }
+
+    #[test]
+    fn an_index_beyond_the_last_begins_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = open(&shard(folder.path(), &[Some(10), Some(20), Some(30)])).unwrap();
+        assert_eq!(source.count(), Some(3));
+        for index in [1, 4, 3_000_001] {
+            assert_eq!(seen(&*source, index), (20, "picture 1".into()));
+        }
+        assert_eq!(source.texts(100).unwrap(), ["picture 0", "picture 1", "picture 2"]);
+    }
+
+    #[test]
+    fn a_bad_sample_is_passed_over_for_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = open(&shard(folder.path(), &[Some(10), None, None, Some(40), None])).unwrap();
+        for (index, wanted) in [(0, 0), (1, 3), (2, 3), (3, 3), (4, 0), (6, 3)] {
+            assert_eq!(seen(&*source, index).1, format!("picture {wanted}"), "{index}");
+        }
+        assert_eq!(source.texts(100).unwrap(), ["picture 0", "picture 3"]);
+        let broken = tempfile::tempdir().unwrap();
+        let source = open(&shard(broken.path(), &[None, None])).unwrap();
+        let error = format!("{:#}", source.square(1, 8).err().unwrap());
+        for part in ["samples in a row", "own-000000.tar", "\"001\"", "cannot be decoded"] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn shards_without_samples_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("empty.tar");
+        std::fs::write(&path, [0; 1024]).unwrap();
+        let error = open(&[path]).err().unwrap();
+        assert!(error.to_string().contains("data.shards"), "{error}");
+    }
+
+    #[test]
+    fn a_caption_is_cut_where_no_model_reads_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let png = {
+            let mut png = std::io::Cursor::new(Vec::new());
+            RgbImage::new(8, 8).write_to(&mut png, image::ImageFormat::Png).unwrap();
+            png.into_inner()
+        };
+        let mut writer = ShardWriter::create(folder.path(), "long", 1).unwrap();
+        // Not a whole number of these fits.
+        writer.write("a", &png, &"果".repeat(MAX_TEXT_BYTES), &()).unwrap();
+        writer.finish().unwrap();
+        let files = vec![folder.path().join("long-000000.tar")];
+        let caption = open(&files).unwrap().square(0, 8).unwrap().annotation.caption(0);
+        assert_eq!(caption, "果".repeat(MAX_TEXT_BYTES / 3));
+    }
+}

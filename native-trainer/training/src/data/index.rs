@@ -1,0 +1,505 @@
+//! The samples of WebDataset shards and of jsonl files by number. Shards are tar files in which the files of a sample share a
+//! name up to its first dot (`000012.png`, `000012.txt`, `000012.json`).
+
+use anyhow::Context;
+use image::RgbImage;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use unigen_core::picture::Picture;
+
+use super::error::ShardError;
+use super::record::{PICTURES, Record};
+
+/// A picture with its caption.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    pub key: String,
+    pub image: RgbImage,
+    pub caption: String,
+    /// What the sample's .json says, if it has one.
+    pub json: Option<serde_json::Value>,
+}
+
+struct OpenShard {
+    path: PathBuf,
+    file: BufReader<File>,
+    samples: Vec<Entry>,
+}
+
+/// The files of a sample: extension, offset and length.
+struct Entry {
+    key: String,
+    files: Vec<(String, u64, u64)>,
+}
+
+/// The samples of shards and of jsonl files by number.
+pub struct ShardIndex {
+    files: Vec<Samples>,
+    /// Of each sample its file and its number there, from 0.
+    samples: Vec<(usize, usize)>,
+    /// Samples that could not be used.
+    bad: Mutex<BTreeSet<usize>>,
+}
+
+enum Samples {
+    Shard(Mutex<OpenShard>),
+    Lines {
+        path: PathBuf,
+        /// The lines that are not empty, with their numbers from 1.
+        lines: Vec<(usize, String)>,
+    },
+}
+
+/// Samples in a row that may be unusable before an index counts as broken.
+const PATIENCE: u64 = 100;
+/// Samples that may be unusable in all: so many, or one in a hundred where that is more.
+const BAD: usize = 100;
+
+impl ShardIndex {
+    /// Lists what is in these files (those called `.jsonl` and others, which are shards), in this order, without reading it
+    /// all.
+    ///
+    /// # Errors
+    /// Where one cannot be read to its end.
+    pub fn open(paths: &[PathBuf]) -> Result<Self, ShardError> {
+        let mut index = ShardIndex { files: Vec::new(), samples: Vec::new(), bad: Mutex::default() };
+        for path in paths {
+            let file =
+                Samples::open(path).map_err(|cause| ShardError::Shard { shard: path.clone(), cause })?;
+            let number = index.files.len();
+            index.samples.extend((0..file.len()).map(|sample| (number, sample)));
+            index.files.push(file);
+        }
+        Ok(index)
+    }
+
+    /// The files' paths and sizes.
+    pub fn name(&self) -> String {
+        let name = |file: &Samples| {
+            let path = match file {
+                Samples::Shard(shard) => unlocked(shard).path.clone(),
+                Samples::Lines { path, .. } => path.clone(),
+            };
+            format!("{} ({})", path.display(), file.len())
+        };
+        self.files.iter().map(name).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Number of samples.
+    pub fn len(&self) -> usize {
+        self.samples.len()
+    }
+
+    /// Whether there are no samples.
+    pub fn is_empty(&self) -> bool {
+        self.samples.is_empty()
+    }
+
+    /// The captioned picture of sample number `index`.
+    ///
+    /// # Errors
+    /// Where it cannot be used.
+    ///
+    /// # Panics
+    /// If there are not as many.
+    pub fn read(&self, index: usize) -> Result<Sample, ShardError> {
+        let (file, inside) = self.samples[index];
+        match &self.files[file] {
+            Samples::Shard(shard) => {
+                let OpenShard { path, file, samples } = &mut *unlocked(shard);
+                read_sample(file, path, &samples[inside])
+            }
+            Samples::Lines { .. } => {
+                let record = self.record(index)?;
+                let (image, caption) = (record.picture("image")?, record.text("caption")?);
+                Ok(Sample { key: record.key, image, caption, json: None })
+            }
+        }
+    }
+
+    /// Sample number `index` by the names of its parts.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    ///
+    /// # Panics
+    /// If there are not as many.
+    pub fn record(&self, index: usize) -> Result<Record, ShardError> {
+        let (file, inside) = self.samples[index];
+        match &self.files[file] {
+            Samples::Shard(shard) => {
+                let OpenShard { path, file, samples } = &mut *unlocked(shard);
+                let entry = &samples[inside];
+                let files = entry.files.iter().map(|(extension, offset, length)| {
+                    let bytes = contents(file, path, *offset, *length)?;
+                    Ok((extension.clone(), bytes))
+                });
+                let files = files.collect::<Result<Vec<_>, ShardError>>()?;
+                let json = files.iter().find(|(extension, _)| extension == "json").map(|(_, bytes)| bytes);
+                let json = match json {
+                    None => Value::Null,
+                    Some(bytes) => serde_json::from_slice(bytes).map_err(|error| ShardError::Text {
+                        shard: path.clone(),
+                        key: entry.key.clone(),
+                        part: "json",
+                        what: error.to_string(),
+                    })?,
+                };
+                Ok(Record { file: path.clone(), key: format!("sample {:?}", entry.key), files, json })
+            }
+            Samples::Lines { path, lines } => {
+                let (number, line) = &lines[inside];
+                let (file, key) = (path.clone(), format!("line {number}"));
+                match serde_json::from_str(line) {
+                    Ok(json) => Ok(Record { file, key, files: vec![], json }),
+                    Err(error) => {
+                        Err(ShardError::Sample { shard: file, key, what: format!("is not JSON: {error}") })
+                    }
+                }
+            }
+        }
+    }
+
+    /// What `read` makes of sample number `index` (beyond the last it begins anew), or of the next that can be used; one
+    /// that cannot is reported.
+    ///
+    /// # Errors
+    /// Where many samples in a row, or many in all, cannot be used: the reason for one of them.
+    pub fn usable<T>(&self, index: u64, read: impl Fn(usize) -> Result<T, ShardError>) -> anyhow::Result<T> {
+        let mut first = None;
+        for index in index..index.saturating_add(PATIENCE) {
+            let index = (index % self.len() as u64) as usize;
+            match read(index) {
+                Ok(found) => return Ok(found),
+                Err(error) => {
+                    self.report(index, &error)?;
+                    first.get_or_insert(error);
+                }
+            }
+        }
+        Err(first.context("no sample")?).context(format!("{PATIENCE} samples in a row cannot be used"))
+    }
+
+    fn report(&self, index: usize, error: &ShardError) -> anyhow::Result<()> {
+        let mut bad = unlocked(&self.bad);
+        if bad.insert(index) {
+            eprintln!("passed over: {error}");
+        }
+        let limit = BAD.max(self.len() / 100);
+        anyhow::ensure!(
+            bad.len() <= limit,
+            "more than {limit} samples cannot be used; the last of them: {error}"
+        );
+        Ok(())
+    }
+}
+
+impl Samples {
+    fn open(path: &Path) -> io::Result<Self> {
+        if path.extension().is_some_and(|extension| extension == "jsonl") {
+            let text = fs::read_to_string(path)?;
+            let lines = (1..).zip(text.trim_start_matches('\u{feff}').lines().map(str::to_owned));
+            let lines = lines.filter(|(_, line)| !line.trim().is_empty()).collect();
+            return Ok(Self::Lines { path: path.to_owned(), lines });
+        }
+        Ok(Self::Shard(Mutex::new(OpenShard::open(path)?)))
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Shard(shard) => unlocked(shard).samples.len(),
+            Self::Lines { lines, .. } => lines.len(),
+        }
+    }
+}
+
+/// What a lock guards, though another thread may have panicked with it.
+fn unlocked<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl OpenShard {
+    /// Lists what is in a shard without reading it all.
+    fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let length = file.metadata()?.len();
+        let mut archive = tar::Archive::new(BufReader::new(file));
+        let mut samples: Vec<Entry> = Vec::new();
+        for entry in archive.entries_with_seek()? {
+            let entry = entry?;
+            if entry.raw_file_position().saturating_add(entry.size()) > length {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            if !entry.header().entry_type().is_file() {
+                continue;
+            }
+            let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            let (folder, file) =
+                name.rsplit_once('/').map_or(("", &name[..]), |(folder, file)| (folder, file));
+            let (stem, extension) = file.split_once('.').unwrap_or((file, ""));
+            let key = if folder.is_empty() { stem.to_owned() } else { format!("{folder}/{stem}") };
+            let file = (extension.to_ascii_lowercase(), entry.raw_file_position(), entry.size());
+            match samples.last_mut() {
+                Some(sample) if sample.key == key => sample.files.push(file),
+                _ => samples.push(Entry { key, files: vec![file] }),
+            }
+        }
+        Ok(OpenShard { path: path.to_owned(), file: archive.into_inner(), samples })
+    }
+}
+
+fn contents(
+    file: &mut BufReader<File>,
+    shard: &Path,
+    offset: u64,
+    length: u64,
+) -> Result<Vec<u8>, ShardError> {
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(offset))
+        .and_then(|_| file.take(length).read_to_end(&mut bytes))
+        .map_err(|cause| ShardError::Shard { shard: shard.to_owned(), cause })?;
+    Ok(bytes)
+}
+
+fn read_sample(file: &mut BufReader<File>, shard: &Path, entry: &Entry) -> Result<Sample, ShardError> {
+    let key = || entry.key.clone();
+    let mut read = |extensions: &[&str]| {
+        let found = entry.files.iter().find(|(extension, ..)| extensions.contains(&extension.as_str()));
+        let Some(&(_, offset, length)) = found else { return Ok(None) };
+        contents(file, shard, offset, length).map(Some)
+    };
+    let missing = |missing| ShardError::Missing { shard: shard.to_owned(), key: key(), missing };
+    let broken = |part, what: String| ShardError::Text { shard: shard.to_owned(), key: key(), part, what };
+
+    let picture = read(&PICTURES)?.ok_or_else(|| missing("png"))?;
+    let caption = read(&["txt"])?.ok_or_else(|| missing("txt"))?;
+    let json = read(&["json"])?;
+    let image = Picture::decode(&picture).map_err(|cause| ShardError::Picture {
+        shard: shard.to_owned(),
+        key: key(),
+        cause: Box::new(cause),
+    })?;
+    let caption =
+        String::from_utf8(caption).map_err(|error| broken("txt", error.to_string()))?.trim().to_owned();
+    let json = json
+        .map(|bytes| serde_json::from_slice(&bytes).map_err(|error| broken("json", error.to_string())))
+        .transpose()?;
+    Ok(Sample { key: key(), image, caption, json })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ShardWriter;
+    use super::*;
+    use image::ImageFormat;
+    use std::io::Cursor;
+
+    fn encode_png(image: &RgbImage) -> Result<Vec<u8>, image::ImageError> {
+        let mut png = Cursor::new(Vec::new());
+        image.write_to(&mut png, ImageFormat::Png)?;
+        Ok(png.into_inner())
+    }
+
+    fn shards(dir: &Path) -> Vec<PathBuf> {
+        let mut paths: Vec<PathBuf> = fs::read_dir(dir)
+            .expect("a folder")
+            .map(|entry| entry.expect("an entry").path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "tar"))
+            .collect();
+        paths.sort();
+        paths
+    }
+
+    fn picture(value: u8) -> RgbImage {
+        RgbImage::from_pixel(5, 3, image::Rgb([value, 7, 200]))
+    }
+
+    fn write_some(dir: &Path, per_shard: usize, count: u8) {
+        let mut writer = ShardWriter::create(dir, "some", per_shard).expect("a folder");
+        for value in 0..count {
+            let png = encode_png(&picture(value)).expect("a PNG");
+            writer
+                .write(&format!("{value:03}"), &png, &format!("picture {value}"), &value)
+                .expect("room on the disk");
+        }
+        writer.finish().expect("room on the disk");
+    }
+
+    /// A shard of these files.
+    fn write_shard(path: &Path, files: &[(&str, &[u8])]) {
+        let mut tar = tar::Builder::new(File::create(path).expect("a file"));
+        for (name, bytes) in files {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(bytes.len() as u64);
+            tar.append_data(&mut header, name, *bytes).expect("room on the disk");
+        }
+        tar.into_inner().expect("room on the disk");
+    }
+
+    fn read_all(paths: &[PathBuf]) -> Vec<Result<Sample, ShardError>> {
+        let index = ShardIndex::open(paths).expect("whole shards");
+        (0..index.len()).map(|sample| index.read(sample)).collect()
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let dir = tempfile::tempdir().expect("a folder");
+        write_some(dir.path(), 3, 8);
+        let paths = shards(dir.path());
+        assert_eq!(paths.len(), 3);
+        let samples: Vec<Sample> =
+            read_all(&paths).into_iter().collect::<Result<_, _>>().expect("whole samples");
+        assert_eq!(samples.len(), 8);
+        for (value, sample) in (0u8..).zip(samples) {
+            let caption = format!("picture {value}");
+            let expected = Sample {
+                key: format!("{value:03}"),
+                image: picture(value),
+                caption,
+                json: Some(value.into()),
+            };
+            assert_eq!(sample, expected);
+        }
+    }
+
+    #[test]
+    fn bad_samples_are_named() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("own.tar");
+        let png = encode_png(&picture(1)).expect("a PNG");
+        let files: [(&str, &[u8]); 7] = [
+            ("a/one.png", &png),
+            ("a/one.txt", b"one\n"),
+            ("a/two.png", &png[..40]),
+            ("a/two.txt", b"two"),
+            ("a/three.png", &png),
+            ("a/four.PNG", &png),
+            ("a/four.txt", b"four"),
+        ];
+        write_shard(&path, &files);
+        let read = read_all(std::slice::from_ref(&path));
+        let keys: Vec<_> = read.iter().flatten().map(|sample| sample.key.as_str()).collect();
+        assert_eq!(keys, ["a/one", "a/four"]);
+        let errors: Vec<String> =
+            read.iter().filter_map(|sample| sample.as_ref().err()).map(ToString::to_string).collect();
+        assert_eq!(errors.len(), 2);
+        assert!(errors[0].contains("own.tar") && errors[0].contains("a/two"), "{}", errors[0]);
+        assert!(errors[1].contains("a/three") && errors[1].contains(".txt"), "{}", errors[1]);
+        let absent = ShardIndex::open(&[path, dir.path().join("absent.tar")]).err().expect("no such file");
+        assert!(absent.to_string().contains("absent.tar"), "{absent}");
+    }
+
+    /// As pictures of jsonl files are: transparency over white, upright, no half ones.
+    #[test]
+    fn pictures_are_decoded_with_care() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("own.tar");
+        let encode = |picture: image::DynamicImage, format| {
+            let mut bytes = Cursor::new(Vec::new());
+            picture.write_to(&mut bytes, format).expect("a picture");
+            bytes.into_inner()
+        };
+        let clear = image::RgbaImage::from_pixel(2, 1, image::Rgba([200, 0, 0, 0]));
+        let clear = encode(clear.into(), ImageFormat::Png);
+        let jpeg = encode(RgbImage::new(16, 8).into(), ImageFormat::Jpeg);
+        // An APP1 segment of EXIF: a quarter turn right.
+        let tiff = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+        let turned = [&[0xFF, 0xD8, 0xFF, 0xE1, 0, tiff.len() as u8 + 2][..], &tiff[..], &jpeg[2..]].concat();
+        write_shard(
+            &path,
+            &[
+                ("clear.png", &clear),
+                ("clear.txt", b"clear"),
+                ("turned.jpg", &turned),
+                ("turned.txt", b"turned"),
+                ("cut.jpg", &jpeg[..jpeg.len() - 4]),
+                ("cut.txt", b"cut"),
+            ],
+        );
+        let index = ShardIndex::open(&[path]).expect("a shard");
+        let size = |sample: usize| index.read(sample).expect("a picture").image.dimensions();
+        assert_eq!(index.read(0).expect("a picture").image.get_pixel(1, 0).0, [255; 3]);
+        assert_eq!(size(1), (8, 16));
+        let cut = index.read(2).expect_err("half a picture").to_string();
+        assert!(cut.contains("own.tar") && cut.contains("\"cut\"") && cut.contains("truncated"), "{cut}");
+        for sample in 0..2 {
+            let record = index.record(sample).expect("a record");
+            assert_eq!(
+                record.picture("image").expect("a picture"),
+                index.read(sample).expect("a picture").image
+            );
+        }
+    }
+
+    #[test]
+    fn a_cut_shard_is_an_error() {
+        let dir = tempfile::tempdir().expect("a folder");
+        write_some(dir.path(), 8, 8);
+        let path = shards(dir.path()).remove(0);
+        let bytes = fs::read(&path).expect("the shard");
+        // Without the end of the archive, two blocks, and the last file's only one.
+        fs::write(&path, &bytes[..bytes.len() - 3 * 512]).expect("room on the disk");
+        let error = ShardIndex::open(&[path]).err().expect("half a shard").to_string();
+        assert!(error.contains("some-000000.tar") && error.contains("whole tar file"), "{error}");
+    }
+
+    #[test]
+    fn jsonl_files_and_shards_have_the_same_parts() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let png = encode_png(&picture(3)).expect("a PNG");
+        fs::create_dir(dir.path().join("in")).expect("a folder");
+        fs::write(dir.path().join("in/a.png"), &png).expect("room on the disk");
+        let words = r#""instruction": "add a dog", "description": "a dog""#;
+        let lines = format!(
+            "{{\"before\": \"in/a.png\", \"after\": \"in/a.png\", {words}}}\n\n{{\"before\": \"in/b.png\", {words}}}\n{{"
+        );
+        fs::write(dir.path().join("own.jsonl"), lines).expect("room on the disk");
+        let shard = dir.path().join("own.tar");
+        let json = format!("{{{words}}}");
+        write_shard(
+            &shard,
+            &[
+                ("x.before.png", &png),
+                ("x.after.png", &png),
+                ("x.json", json.as_bytes()),
+                ("y.before.png", &png),
+            ],
+        );
+
+        let index = ShardIndex::open(&[dir.path().join("own.jsonl"), shard]).expect("two files");
+        assert_eq!(index.len(), 5);
+        for sample in [0, 3] {
+            let record = index.record(sample).expect("a record");
+            assert_eq!(record.picture("before").expect("a picture"), picture(3));
+            assert_eq!(record.picture("after").expect("a picture"), picture(3));
+            assert_eq!(record.text("description").expect("a text"), "a dog");
+        }
+        let read = |sample| {
+            let record = index.record(sample)?;
+            record.picture("before").and(record.picture("after")).and(record.text("instruction"))
+        };
+        for (sample, words) in [
+            (1, ["own.jsonl, line 3", "cannot read", "in/b.png"]),
+            (2, ["own.jsonl, line 4", "is not JSON", "line 4"]),
+            (4, ["own.tar, sample \"y\"", "no picture", "\"after\""]),
+        ] {
+            let error = read(sample).expect_err("a bad sample").to_string();
+            assert!(words.iter().all(|word| error.contains(word)), "{error}");
+        }
+        assert_eq!(index.usable(1, read).expect("the next"), "add a dog");
+        assert_eq!(unlocked(&index.bad).iter().copied().collect::<Vec<_>>(), [1, 2]);
+    }
+
+    #[test]
+    fn an_unfinished_shard_leaves_nothing() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut writer = ShardWriter::create(dir.path(), "some", 9).expect("a folder");
+        writer.write("0", b"png", "caption", &0).expect("room on the disk");
+        drop(writer);
+        assert_eq!(fs::read_dir(dir.path()).expect("the folder").count(), 0);
+    }
+}

@@ -1,0 +1,121 @@
+//! The inputs of reinforcement learning: prompts to draw and pictures to edit, both with a description of the wanted
+//! picture, by which one reward scores both (UniGen-1.5, arXiv 2511.14760, section 3.4).
+
+use anyhow::{Context, Result};
+use burn::tensor::{Device, Tensor, TensorData};
+use image::RgbImage;
+use unigen_core::engine::layouts;
+use unigen_core::image_tokenizer::{lfq, pixels_from_images};
+use unigen_core::model::UniGen;
+use unigen_core::sampling::Prefix;
+use unigen_core::sequence::{EditBranch, Sequence};
+
+use crate::batch::{Base, Example, Sample, turn};
+use crate::data::{Edit, Edits, Prompt, Prompts};
+
+/// What is asked of the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    Generate,
+    Edit,
+}
+
+impl Task {
+    /// Both.
+    pub const ALL: [Task; 2] = [Task::Generate, Task::Edit];
+
+    /// The name in logs.
+    pub fn name(self) -> &'static str {
+        ["generate", "edit"][self as usize]
+    }
+}
+
+/// One input and what is wanted of it.
+pub struct Input {
+    pub task: Task,
+    /// The prompt, or the instruction.
+    pub text: String,
+    /// What the picture should show.
+    pub description: String,
+    /// Of an edit, the picture before.
+    pub before: Option<RgbImage>,
+    /// Of an edit, a picture of what is wanted.
+    pub wanted: Option<RgbImage>,
+    plan: Sequence,
+    /// Features of the picture before, `[features, width]`, and its codes.
+    semantic: Option<TensorData>,
+    source: Vec<Option<u32>>,
+}
+
+impl Input {
+    /// Everything before the target, embedded by `model` on `device`, with gradients where the model has them.
+    ///
+    /// # Errors
+    /// Where the model has no projector for the features of a picture.
+    pub fn prefix(&self, model: &UniGen, device: &Device) -> Result<Prefix> {
+        let project = |features: &TensorData| -> Result<Tensor<2>> {
+            let projector = model.mm_projector.as_ref().context("the model has no projector for features")?;
+            Ok(projector.forward(Tensor::from_data(features.clone(), device)))
+        };
+        let semantic = self.semantic.as_ref().map(project).transpose()?;
+        let source = (!self.source.is_empty()).then(|| model.embed_codes(&self.source, device));
+        Ok(Prefix::of(model, &self.plan, semantic.as_ref(), source.as_ref(), device))
+    }
+}
+
+/// The inputs of training, generation and editing mixed.
+pub struct Mix {
+    /// Shares of generation and editing.
+    pub shares: [u64; 2],
+    pub prompts: Box<dyn Prompts>,
+    pub edits: Box<dyn Edits>,
+}
+
+impl Mix {
+    /// Inputs `first .. first + count`.
+    ///
+    /// # Errors
+    /// Where there is an edit among them and the model of `base` sees no pictures; where an input cannot be read; when the
+    /// device fails.
+    pub fn inputs(&self, base: &Base, first: u64, count: u64, device: &Device) -> Result<Vec<Input>> {
+        let mut inputs: Vec<Input> =
+            (first..first + count).map(|index| self.input(base, index)).collect::<Result<_>>()?;
+        let edits: Vec<&mut Input> = inputs.iter_mut().filter(|input| input.before.is_some()).collect();
+        let pictures: Vec<RgbImage> = edits.iter().filter_map(|input| input.before.clone()).collect();
+        if pictures.is_empty() {
+            return Ok(inputs);
+        }
+        let (encoder, _) = base.encoder();
+        let codes = encoder.tokenizer.encode(pixels_from_images(&pictures, device)?);
+        let codes = lfq::codes_from_data(codes.try_into_data().context("reading image codes")?)?;
+        let samples = pictures.into_iter().map(|p| Sample { example: Example::default(), picture: Some(p) });
+        let seen = base.look(samples.collect(), device)?;
+        for ((input, codes), seen) in edits.into_iter().zip(codes).zip(seen) {
+            input.source = codes.into_iter().map(Some).collect();
+            let features = seen.semantic.context("a picture has no features")?;
+            input.semantic = Some(features.try_into_data().context("reading features")?);
+        }
+        Ok(inputs)
+    }
+
+    fn input(&self, base: &Base, index: u64) -> Result<Input> {
+        let (task, number) = turn(self.shares, index);
+        let (layouts, tokens) = (layouts(&base.text), base.image_tokens());
+        let (semantic, source) = (None, vec![]);
+        Ok(match Task::ALL[task] {
+            task @ Task::Generate => {
+                let Prompt { text, description } = self.prompts.get(number)?;
+                let plan = layouts.generate(&base.tokens(&text)?, tokens);
+                Input { task, text, description, before: None, wanted: None, plan, semantic, source }
+            }
+            task @ Task::Edit => {
+                let Edit { before, instruction: text, after, description } =
+                    self.edits.read(number, base.size())?;
+                let plan =
+                    layouts.edit(EditBranch::Full, &base.tokens(&text)?, base.features(&before)?, tokens);
+                let (before, wanted) = (Some(before), Some(after));
+                Input { task, text, description, before, wanted, plan, semantic, source }
+            }
+        })
+    }
+}

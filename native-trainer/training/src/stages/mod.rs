@@ -1,0 +1,42 @@
+//! The stages of training, one file a stage over one loop ([`crate::train`]). What a user's files do not give, they take from a
+//! [`World`].
+
+pub mod align;
+mod discriminator;
+mod grounding;
+pub mod pretrain;
+pub mod rl;
+pub mod sft;
+#[cfg(test)]
+mod tests;
+pub mod tokenizer;
+pub mod vision;
+
+use anyhow::Result;
+use std::path::PathBuf;
+
+pub use align::AlignStage;
+pub use pretrain::PretrainStage;
+pub use rl::RlStage;
+pub use sft::SftStage;
+pub use tokenizer::TokenizerStage;
+pub use vision::VisionStage;
+
+use crate::data::{Edits, Files, Pictures, SourceSettings};
+use crate::world::World;
+
+/// The captioned pictures that `settings` name, or those of the world.
+fn open_pictures<W: World>(settings: &SourceSettings) -> Result<Box<dyn Pictures>> {
+    match &settings.shards[..] {
+        [] => Ok(W::pictures(settings.seed)),
+        files => Ok(Box::new(Files::open(files, "data.shards")?)),
+    }
+}
+
+/// The edits in `triples`, or those of the world.
+fn open_edits<W: World>(triples: &[PathBuf], seed: u64, kinds: &[String]) -> Result<Box<dyn Edits>> {
+    match triples {
+        [] => W::edits(seed, kinds),
+        files => Ok(Box::new(Files::open(files, "triples")?)),
+    }
+}

@@ -1,0 +1,242 @@
+//! Pre-training: generation, captioning from codes and plain text, as UniGen's first stages mix them.
+
+use anyhow::{Context, Result, ensure};
+use burn::tensor::{Device, Tensor};
+use rand::{Rng, RngExt};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use unigen_core::config::{Config, GenerationConfig, ModelConfig};
+use unigen_core::engine::{Engine, ModelFolder, layouts};
+use unigen_core::image_tokenizer::ImageTokenizer;
+use unigen_core::model::UniGen;
+use unigen_core::precision::WithPrecision;
+use unigen_core::sequence::ImageRows;
+use unigen_core::text::{TextTokenizer, train_bpe};
+use unigen_core::weights::Precision;
+
+use super::open_pictures;
+use crate::batch::{Example, MAX_TEXT, TEXTS, hidden, mask, turn};
+use crate::data::codes::{CodeCache, Encoder};
+use crate::data::{Annotation, QUESTIONS, SourceSettings, pick_at, rng_at};
+use crate::train::{Evaluation, Loss, Stage, Training};
+use crate::validation::Validation;
+use crate::world::World;
+use unigen_runs::Compute;
+
+/// Settings of the stage `pretrain`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Folder of a trained image tokenizer, as the stage `tokenizer` exports it.
+    pub image_tokenizer: PathBuf,
+    /// The `tokenizer.json` of the texts, such as that of a model to go on from; none: one learned from the captions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text_tokenizer: Option<PathBuf>,
+    /// File where the codes of the pictures are kept; made where it is missing.
+    pub codes: PathBuf,
+    /// Different pictures, each seen many times under other masks and captions.
+    pub pictures: u64,
+    /// Shares of generation, captioning and text. UniGen mixes 3 : 2 : 1; from nothing, drawing is what takes long.
+    pub mix: [u64; 3],
+    /// Weights of their losses.
+    pub weights: [f64; 3],
+    /// Share of generation without text, for guidance.
+    pub drop_text: f64,
+    /// The detector that scores samples; none: no such score.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judge: Option<PathBuf>,
+    pub data: SourceSettings,
+    /// Sizes; those of the image tokenizer are taken from its folder.
+    pub model: ModelConfig,
+    pub training: Training,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            image_tokenizer: "runs/tokenizer/export".into(),
+            text_tokenizer: None,
+            codes: "runs/codes".into(),
+            pictures: 65_536,
+            mix: [8, 1, 1],
+            weights: [1.0, 0.3, 0.3],
+            drop_text: 0.1,
+            judge: None,
+            data: SourceSettings { seed: 3, ..SourceSettings::default() },
+            model: nano(),
+            training: Training {
+                steps: 40_000,
+                batch: 16,
+                learning_rate: 1e-3,
+                warmup_steps: 300,
+                final_rate: 0.05,
+                weight_decay: 0.05,
+                betas: [0.9, 0.98],
+                clip_norm: 1.0,
+                ema_decay: 0.999,
+                seed: 4,
+                ..Training::default()
+            },
+        }
+    }
+}
+
+fn nano() -> ModelConfig {
+    #[allow(clippy::expect_used, reason = "a preset of this program")]
+    ModelConfig::preset("nano").expect("the preset nano")
+}
+
+/// The stage `pretrain`.
+pub struct PretrainStage<W> {
+    settings: Settings,
+    text: TextTokenizer,
+    text_json: Vec<u8>,
+    image_tokenizer: ImageTokenizer,
+    codes: CodeCache<Arc<dyn Annotation>>,
+    validation: Box<dyn Validation>,
+    device: Device,
+    world: PhantomData<fn() -> W>,
+}
+
+/// What one sequence teaches.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Task {
+    Generate,
+    Describe,
+    Text,
+}
+
+impl<W: World> PretrainStage<W> {
+    /// Sample `index`.
+    fn example(&self, index: u64) -> Result<Example> {
+        let mut rng = rng_at(self.settings.training.seed, index);
+        let ([codes], annotation) = self.codes.get(index);
+        self.teach(task(self.settings.mix, index), codes, &annotation.caption(index), index, &mut rng)
+    }
+
+    fn teach(
+        &self,
+        task: Task,
+        codes: &[u32],
+        caption: &str,
+        visit: u64,
+        rng: &mut impl Rng,
+    ) -> Result<Example> {
+        let layouts = layouts(&self.text);
+        let mut caption = self.text.encode(caption)?;
+        caption.truncate(MAX_TEXT);
+        let plain =
+            |sequence, source: &[u32]| Example { sequence, source: source.to_vec(), ..Example::default() };
+        Ok(match task {
+            Task::Generate => {
+                let text = if rng.random_bool(self.settings.drop_text) { &[][..] } else { &caption };
+                let masked = mask(codes.len(), rng);
+                Example {
+                    sequence: layouts.generate(text, codes.len()),
+                    target: codes.to_vec(),
+                    masked,
+                    ..Example::default()
+                }
+            }
+            Task::Describe => {
+                let question = self.text.encode(pick_at::<&str>(&QUESTIONS, visit))?;
+                plain(layouts.conversation(ImageRows::Codes(codes.len()), [[&question[..], &caption]]), codes)
+            }
+            Task::Text => plain(layouts.text(&caption), &[]),
+        })
+    }
+
+    /// The losses of each task over a batch: generation, captioning, text.
+    fn losses(
+        &self,
+        model: &UniGen,
+        batch: [Vec<Example>; 3],
+        device: &Device,
+    ) -> Result<[Option<Tensor<1>>; 3]> {
+        let [generate, describe, text] = batch.each_ref().map(Vec::len);
+        let examples: Vec<Example> = batch.into_iter().flatten().collect();
+        let hidden = hidden(model, &examples, device)?;
+        let all = generate + describe + text;
+        Ok([
+            hidden.code_loss(model, &examples, 0..generate),
+            hidden.answer_loss(model, &examples, generate..generate + describe),
+            hidden.answer_loss(model, &examples, generate + describe..all),
+        ])
+    }
+}
+
+/// The task of sample `index`.
+fn task(mix: [u64; 3], index: u64) -> Task {
+    [Task::Generate, Task::Describe, Task::Text][turn(mix, index).0]
+}
+
+impl<W: World> Stage for PretrainStage<W> {
+    type Settings = Settings;
+    type Model = UniGen;
+    const NAME: &'static str = "pretrain";
+
+    fn training(settings: &Settings) -> &Training {
+        &settings.training
+    }
+
+    fn on_trial(settings: Settings, folder: &Path) -> Settings {
+        let pictures = settings.pictures.min(settings.training.samples());
+        Settings { pictures, codes: folder.join("codes"), judge: None, ..settings }
+    }
+
+    fn open(settings: &Settings, compute: &Compute) -> Result<(Self, UniGen)> {
+        ensure!(
+            settings.mix.iter().sum::<u64>() > 0,
+            "mix is {:?}; one of its shares must not be 0",
+            settings.mix
+        );
+        ensure!((0.0..=1.0).contains(&settings.drop_text), "drop_text is {}, not 0 to 1", settings.drop_text);
+        let Compute { device: plain, precision } = compute.without_autodiff();
+        let validation = W::validation(settings.judge.as_deref(), &compute.without_autodiff())?;
+        let pictures = open_pictures::<W>(&settings.data)?;
+        let folder = ModelFolder::at(&settings.image_tokenizer);
+        let (sizes, image_tokenizer) = folder.image_tokenizer(&plain)?;
+        let image_tokenizer = image_tokenizer.with_precision(precision);
+        let config = ModelConfig { image_tokenizer: sizes, ..settings.model.clone() };
+        config.validate()?;
+        let weights = settings.image_tokenizer.join(ModelFolder::IMAGE_TOKENIZER);
+        let encoder = Encoder { tokenizer: &image_tokenizer, size: config.image_size as u32, device: &plain };
+        let codes = CodeCache::captioned(&settings.codes, &*pictures, settings.pictures, encoder, &weights)?;
+        let text_json = match &settings.text_tokenizer {
+            Some(path) => fs::read(path).with_context(|| format!("cannot read {}", path.display()))?,
+            None => train_bpe(pictures.texts(TEXTS)?, config.text_vocab)?,
+        };
+        let text = TextTokenizer::from_bytes(&text_json)?;
+        let (settings, device) = (settings.clone(), compute.device.clone());
+        let model = UniGen::new(&config, &device);
+        let world = PhantomData;
+        Ok((Self { settings, text, text_json, image_tokenizer, codes, validation, device, world }, model))
+    }
+
+    fn loss(&self, model: &UniGen, step: u64) -> Result<Loss> {
+        let count = self.settings.training.batch as u64;
+        let mut batch: [Vec<Example>; 3] = Default::default();
+        for index in step * count..(step + 1) * count {
+            batch[task(self.settings.mix, index) as usize].push(self.example(index)?);
+        }
+        let names = ["generate", "describe", "text"];
+        let losses = self.losses(model, batch, &self.device)?;
+        Ok(Loss::weighted(names, losses, self.settings.weights, &self.device))
+    }
+
+    fn evaluate(&self, model: &UniGen) -> Result<Evaluation> {
+        let device = self.device.clone().without_autodiff();
+        let text = TextTokenizer::from_bytes(&self.text_json)?;
+        let engine = Engine::of(text, model.clone(), self.image_tokenizer.clone(), None, &device)?;
+        self.validation.drawing(&engine)
+    }
+
+    fn export(&self, model: &UniGen, folder: &Path) -> Result<()> {
+        let folder = ModelFolder::create(folder)?;
+        let generation = GenerationConfig::of(model.config().image_tokens());
+        Ok(folder.write(&self.text_json, model, &self.image_tokenizer, None, &generation, Precision::F16)?)
+    }
+}

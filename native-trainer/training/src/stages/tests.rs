@@ -1,0 +1,177 @@
+//! Every stage on a second world, one after another, as a recipe runs them.
+
+use super::*;
+use crate::shapes::Shapes;
+use crate::train::{Stage, Start, run, settings};
+use burn::tensor::Device;
+use std::path::Path;
+use unigen_runs::RunFolder;
+
+/// Two steps of a stage with these settings; its log.
+fn trained<S: Stage>(folder: &Path, name: &str, set: &[&str]) -> Vec<unigen_runs::Record> {
+    let at = |text: &str| text.replace("RUNS", &folder.display().to_string());
+    let set: Vec<String> = ["training.steps=2", "training.evaluate_every=1", "training.warmup_steps=0"]
+        .iter()
+        .chain(set)
+        .map(|text| at(text))
+        .collect();
+    let out = folder.join(name);
+    let settings = settings::<S::Settings>(None, &set).unwrap();
+    run::<S>(settings, &out, Start::New, &[Device::flex().into()]).unwrap();
+    assert!(out.join("export").is_dir(), "{name}");
+    RunFolder::open(&out).unwrap().records().unwrap()
+}
+
+/// Whether a number of this name is in the log, and finite.
+fn logged(log: &[unigen_runs::Record], name: &str) -> bool {
+    let mut values = log.iter().filter_map(|record| record.scalars.get(name)?.as_f64());
+    values.next().is_some_and(f64::is_finite)
+}
+
+#[test]
+fn every_stage_trains_on_another_world() {
+    let folder = tempfile::tempdir().unwrap();
+    let runs = folder.path();
+    let log = trained::<TokenizerStage<Shapes>>(
+        runs,
+        "tokenizer",
+        &[
+            "size=16",
+            "model.ch=4",
+            "model.encoder_ch_mult=[1,2]",
+            "model.encoder_num_res_blocks=[1,1]",
+            "model.decoder_ch_mult=[1,2]",
+            "model.decoder_num_res_blocks=[1,1]",
+            "model.norm_groups=2",
+            "model.z_channels=6",
+            "model.code_groups=[3,3]",
+            "discriminator_width=4",
+            "adversarial_start=0.0",
+            "teacher=\"any\"",
+            "training.batch=4",
+        ],
+    );
+    for name in ["l1", "feature", "adversarial", "discriminator"] {
+        assert!(logged(&log, name), "{name}");
+    }
+    let log = trained::<VisionStage<Shapes>>(
+        runs,
+        "vision",
+        &[
+            "size=16",
+            "vision.hidden_size=16",
+            "vision.intermediate_size=24",
+            "vision.num_hidden_layers=2",
+            "vision.num_attention_heads=2",
+            "vision.num_patches=16",
+            "vision.patch_size=4",
+            "text.hidden_size=16",
+            "text.intermediate_size=24",
+            "text.num_hidden_layers=1",
+            "text.num_attention_heads=2",
+            "text.num_key_value_heads=2",
+            "text.vocab_size=300",
+            "training.batch=4",
+        ],
+    );
+    assert!(logged(&log, "patches") && logged(&log, "patches named"));
+    let log = trained::<PretrainStage<Shapes>>(
+        runs,
+        "pretrain",
+        &[
+            "image_tokenizer=\"RUNS/tokenizer/export\"",
+            "codes=\"RUNS/codes\"",
+            "pictures=8",
+            "model.image_size=16",
+            "model.code_groups=[3,3]",
+            "model.text_vocab=300",
+            "model.decoder.vocab_size=300",
+            "model.decoder.hidden_size=32",
+            "model.decoder.intermediate_size=48",
+            "model.decoder.num_hidden_layers=2",
+            "mix=[1,1,1]",
+            "judge=\"any\"",
+            "training.batch=6",
+        ],
+    );
+    for name in ["generate", "describe", "text", "color"] {
+        assert!(logged(&log, name), "{name}");
+    }
+    let log = trained::<SftStage<Shapes>>(
+        runs,
+        "sft",
+        &[
+            "model=\"RUNS/pretrain/export\"",
+            "vision=\"RUNS/vision/export\"",
+            "codes=\"RUNS/codes\"",
+            "pictures=8",
+            "edit_codes=\"RUNS/edit-codes\"",
+            "edits=8",
+            "mix=[1,1,1,1]",
+            "training.batch=8",
+        ],
+    );
+    for name in ["generate", "edit", "describe", "text", "held-out edit"] {
+        assert!(logged(&log, name), "{name}");
+    }
+    let log =
+        trained::<AlignStage<Shapes>>(runs, "align", &["model=\"RUNS/sft/export\"", "training.batch=8"]);
+    assert!(logged(&log, "description") && logged(&log, "held-out description"));
+    let log = trained::<RlStage<Shapes>>(
+        runs,
+        "rl",
+        &[
+            "model=\"RUNS/align/export\"",
+            "rollout.samples=4",
+            "rollout.steps=4",
+            "judge=\"any\"",
+            "training.batch=2",
+        ],
+    );
+    for name in ["reward/color/generate", "reward/color/edit", "judge"] {
+        assert!(logged(&log, name), "{name}");
+    }
+}
+
+#[test]
+fn reinforcement_learning_takes_prompts_and_edits_of_ones_own() {
+    use std::fs;
+    let model = crate::shapes::model_folder();
+    let folder = tempfile::tempdir().unwrap();
+    let runs = folder.path();
+    image::RgbImage::from_pixel(32, 32, image::Rgb([200, 40, 40])).save(runs.join("a.png")).unwrap();
+    fs::write(
+        runs.join("prompts.jsonl"),
+        "{\"prompt\": \"a red apple\"}\n{\"prompt\": \"it\", \"description\": \"a blue apple\"}\n",
+    )
+    .unwrap();
+    fs::write(
+        runs.join("edits.jsonl"),
+        "{\"before\": \"a.png\", \"after\": \"a.png\", \"instruction\": \"make it blue\", \"description\": \"a blue box\"}\n",
+    )
+    .unwrap();
+    let at = format!("model=\"{}\"", model.path().display());
+    let log = trained::<RlStage<Shapes>>(
+        runs,
+        "rl",
+        &[
+            &at,
+            "prompts=[\"RUNS/prompts.jsonl\"]",
+            "triples=[\"RUNS/edits.jsonl\"]",
+            "rollout.samples=4",
+            "rollout.steps=4",
+            "training.batch=2",
+        ],
+    );
+    assert!(logged(&log, "reward/color/generate") && logged(&log, "reward/color/edit"));
+    let settings = rl::Settings {
+        model: model.path().into(),
+        prompts: vec![runs.join("edits.jsonl")],
+        training: crate::train::Training { batch: 1, ..Default::default() },
+        mix: [1, 0],
+        ..Default::default()
+    };
+    let (stage, model) = RlStage::<Shapes>::open(&settings, &Device::flex().autodiff().into()).unwrap();
+    let error = format!("{:#}", stage.update(&model, 0).err().unwrap());
+    assert!(error.contains("edits.jsonl, line 1") && error.contains("no text \"prompt\""), "{error}");
+}

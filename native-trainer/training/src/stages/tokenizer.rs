@@ -1,0 +1,221 @@
+//! Training the image tokenizer: MAGVIT-v2's recipe (arXiv 2310.05737) in small.
+
+use anyhow::{Context, Result, ensure};
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
+use unigen_core::config::{ModelConfig, TokenizerConfig};
+use unigen_core::engine::ModelFolder;
+use unigen_core::image_tokenizer::{ImageTokenizer, lfq, pixels_from_images};
+use unigen_core::weights::Precision;
+
+use super::discriminator::Discriminator;
+use super::open_pictures;
+use crate::data::{MAX_SIDE, Pictures, SourceSettings};
+use crate::train::{Evaluation, Loss, Stage, Training};
+use crate::validation::Validation;
+use crate::world::{Perception, World};
+use unigen_runs::Compute;
+
+/// Settings of the stage `tokenizer`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Side of the pictures in pixels.
+    pub size: u32,
+    /// Weight of the absolute error of the pixels.
+    pub l1: f64,
+    /// Weight of the squared error of the pixels.
+    pub l2: f64,
+    /// Weight of the error of the teacher's features.
+    pub feature: f64,
+    /// Weight of the entropy penalty, in nats a code, at the start; it falls to a tenth along the run.
+    pub entropy: f64,
+    /// Temperature of the entropies.
+    pub temperature: f64,
+    /// Weight of the latents' distance to their corners.
+    pub commitment: f64,
+    /// Weight of the adversarial loss.
+    pub adversarial: f64,
+    /// Share of the run after which the adversarial loss begins.
+    pub adversarial_start: f64,
+    /// Channels of the discriminator's first convolution.
+    pub discriminator_width: usize,
+    /// Folder of a trained image tokenizer to start from; none: random weights. Its sizes replace `model`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<PathBuf>,
+    /// Train the decoder only, so that codes stay what they are.
+    pub freeze_encoder: bool,
+    /// A detector whose features the reconstructions should keep; none: no feature loss.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<PathBuf>,
+    /// The detector that scores the reconstructions; none: no such score.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judge: Option<PathBuf>,
+    pub data: SourceSettings,
+    pub model: TokenizerConfig,
+    pub training: Training,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            size: 96,
+            l1: 2.0,
+            l2: 1.0,
+            feature: 0.7,
+            entropy: 0.005,
+            temperature: 1.0,
+            commitment: 0.02,
+            adversarial: 0.05,
+            adversarial_start: 0.8,
+            discriminator_width: 32,
+            start: None,
+            freeze_encoder: false,
+            teacher: None,
+            judge: None,
+            data: SourceSettings { seed: 2, ..SourceSettings::default() },
+            model: ModelConfig::preset("nano").map(|nano| nano.image_tokenizer).unwrap_or_default(),
+            training: Training {
+                steps: 10_000,
+                batch: 8,
+                learning_rate: 1e-3,
+                warmup_steps: 200,
+                final_rate: 0.05,
+                weight_decay: 1e-4,
+                betas: [0.9, 0.98],
+                clip_norm: 1.0,
+                ema_decay: 0.998,
+                ..Training::default()
+            },
+        }
+    }
+}
+
+/// The tokenizer and its adversary.
+#[derive(Module, Debug)]
+pub struct Pair {
+    pub tokenizer: ImageTokenizer,
+    pub discriminator: Discriminator,
+}
+
+/// The stage `tokenizer`.
+pub struct TokenizerStage<W> {
+    settings: Settings,
+    pictures: Box<dyn Pictures>,
+    teacher: Option<Box<dyn Perception>>,
+    validation: Box<dyn Validation>,
+    device: Device,
+    world: PhantomData<fn() -> W>,
+}
+
+impl<W: World> TokenizerStage<W> {
+    /// The mean error of the teacher's features, each level relative to the size of its activations. Scalar `[1]`.
+    fn feature_loss(teacher: &dyn Perception, real: &Tensor<4>, reconstructed: &Tensor<4>) -> Tensor<1> {
+        let levels = teacher.features(real).into_iter().zip(teacher.features(reconstructed));
+        let losses: Vec<_> = levels
+            .map(|(real, reconstructed)| {
+                let size = real.clone().abs().mean() + 1e-6;
+                (real - reconstructed).abs().mean() / size
+            })
+            .collect();
+        let levels = losses.len() as f64;
+        Tensor::cat(losses, 0).sum() / levels
+    }
+
+    /// How far the run is at a batch, 0 to 1.
+    fn progress(&self, batch: u64) -> f64 {
+        batch as f64 / self.settings.training.batches() as f64
+    }
+}
+
+impl<W: World> Stage for TokenizerStage<W> {
+    type Settings = Settings;
+    type Model = Pair;
+    const NAME: &'static str = "tokenizer";
+
+    fn training(settings: &Settings) -> &Training {
+        &settings.training
+    }
+
+    fn on_trial(settings: Settings, _: &Path) -> Settings {
+        Settings { judge: None, ..settings }
+    }
+
+    fn open(settings: &Settings, compute: &Compute) -> Result<(Self, Pair)> {
+        let device = &compute.device;
+        let sides = Discriminator::MIN_SIDE..=MAX_SIDE;
+        ensure!(sides.contains(&settings.size), "size is {}; choose {sides:?} pixels", settings.size);
+        let mut settings = settings.clone();
+        let mut tokenizer = match &settings.start {
+            Some(folder) => {
+                let (config, tokenizer) = ModelFolder::at(folder).image_tokenizer(device)?;
+                settings.model = config;
+                tokenizer
+            }
+            None => ImageTokenizer::new(&settings.model, device)?,
+        };
+        settings.model.grid(settings.size as usize, settings.size as usize).context("size")?;
+        let teacher = settings.teacher.as_ref().map(|teacher| W::perception(teacher, compute)).transpose()?;
+        let validation = W::validation(settings.judge.as_deref(), &compute.without_autodiff())?;
+        if settings.freeze_encoder {
+            tokenizer.encoder = tokenizer.encoder.no_grad();
+        }
+        let discriminator = Discriminator::new(settings.discriminator_width, device)?;
+        let (pictures, device) = (open_pictures::<W>(&settings.data)?, device.clone());
+        let stage = Self { settings, pictures, teacher, validation, device, world: PhantomData };
+        Ok((stage, Pair { tokenizer, discriminator }))
+    }
+
+    fn loss(&self, model: &Pair, step: u64) -> Result<Loss> {
+        let settings = &self.settings;
+        let batch = settings.training.batch as u64;
+        let pictures: Vec<_> = (step * batch..(step + 1) * batch)
+            .into_par_iter()
+            .map(|index| self.pictures.picture(index, settings.size))
+            .collect::<Result<_>>()?;
+        let real = pixels_from_images(&pictures, &self.device)?;
+        let z = model.tokenizer.latent(real.clone());
+        let reconstructed = model.tokenizer.decode_bits(lfq::straight_through(z.clone()));
+
+        let error = real.clone() - reconstructed.clone();
+        let (l1, l2) = (error.clone().abs().mean(), error.square().mean());
+        let mut total = l1.clone() * settings.l1 + l2.clone() * settings.l2;
+        let mut parts = vec![("l1", l1), ("l2", l2)];
+        if let Some(teacher) = &self.teacher {
+            let feature = Self::feature_loss(&**teacher, &real, &reconstructed);
+            total = total + feature.clone() * settings.feature;
+            parts.push(("feature", feature));
+        }
+        if !settings.freeze_encoder {
+            let entropy = lfq::entropy(z.clone(), settings.temperature);
+            let weight = settings.entropy * (1.0 - 0.9 * self.progress(step));
+            parts.extend([
+                ("entropy of a code", entropy.per_sample.clone()),
+                ("entropy of the batch", entropy.batch.clone()),
+            ]);
+            total = total + entropy.penalty() * weight + lfq::commitment(z) * settings.commitment;
+        }
+        if settings.adversarial > 0.0 && self.progress(step) >= settings.adversarial_start {
+            let adversarial = model.discriminator.adversarial_loss(reconstructed.clone());
+            let discriminator = model.discriminator.loss(real, reconstructed);
+            total = total + adversarial.clone() * settings.adversarial + discriminator.clone();
+            parts.extend([("adversarial", adversarial), ("discriminator", discriminator)]);
+        }
+        Ok(Loss { total, parts })
+    }
+
+    fn evaluate(&self, model: &Pair) -> Result<Evaluation> {
+        let (size, bits) = (self.settings.size, self.settings.model.z_channels);
+        let device = self.device.clone().without_autodiff();
+        self.validation.reconstruction(&model.tokenizer, bits, size, &device)
+    }
+
+    fn export(&self, model: &Pair, folder: &Path) -> Result<()> {
+        let folder = ModelFolder::create(folder)?;
+        Ok(folder.write_image_tokenizer(&model.tokenizer, &self.settings.model, Precision::F16)?)
+    }
+}

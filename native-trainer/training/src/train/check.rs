@@ -1,0 +1,86 @@
+//! A few steps of a run before it is begun in earnest: does it fit, and how long will it take.
+
+use anyhow::{Context, Result, ensure};
+use burn::module::Module;
+use std::fmt;
+use std::time::Instant;
+use toml::Table;
+
+use super::replicas::Replicas;
+use super::stage::open;
+use super::trainer::{adamw, gradients, update, write_export};
+use super::trial::{Trial, on_trial, seconds};
+use super::{Stage, settings::settings};
+
+/// Steps that are timed, after one that is not.
+const STEPS: u64 = 2;
+
+/// What a run takes.
+pub(super) struct Checked {
+    parameters: usize,
+    samples: u64,
+    /// The most memory of this process so far that the run came to, in bytes; known on Linux only.
+    memory: Option<u64>,
+    /// Seconds of a step, and of all steps.
+    step: f64,
+    all: f64,
+}
+
+impl Checked {
+    pub fn hours(&self) -> f64 {
+        self.all / 3600.0
+    }
+}
+
+impl fmt::Display for Checked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let memory = self.memory.map_or("-".to_owned(), |bytes| format!("{:.2} GB", bytes as f64 / 1e9));
+        let Self { parameters, samples, step, .. } = self;
+        let (step, hours) = (format!("{step:.2} s"), format!("{:.2} hours", self.hours()));
+        write!(f, "{parameters:>12}{samples:>10}{memory:>12}{step:>10}{hours:>14}")
+    }
+}
+
+/// Opens a run of the stage `S`, does a few steps and writes its export for the runs after it.
+///
+/// # Errors
+/// Those that would end the run.
+pub(super) fn check<S: Stage>(trial: &Trial) -> Result<Checked> {
+    let wanted: S::Settings = settings(trial.config, trial.set)?;
+    let moved = on_trial(Table::try_from(&wanted)?, trial.out, trial.trial);
+    let wanted = S::on_trial(moved.try_into().context("settings on trial")?, trial.trial);
+    let training = S::training(&wanted).clone();
+    training.check()?;
+    let compute = training.autodiff(trial.compute);
+    compute.device.seed(training.seed);
+    forget_peak();
+    let (stage, mut model) = open::<S>(&wanted, &compute)?;
+    let mut optimizer = adamw(&training);
+    let mut start = Instant::now();
+    for step in 0..=STEPS {
+        if step == 1 {
+            start = Instant::now();
+        }
+        let found = gradients(&stage, &model, &Replicas::none(), step, &training)?;
+        let norm;
+        (model, norm) = update(&mut optimizer, model, found, step, &training)?;
+        ensure!(norm.is_finite(), "step {}: the loss or its gradient is not finite", step + 1);
+    }
+    let step = start.elapsed().as_secs_f64() / STEPS as f64;
+    write_export(&stage, &optimizer.averaged(model.valid()), trial.export)?;
+    let (parameters, samples) = (model.num_params(), training.samples());
+    Ok(Checked { parameters, samples, memory: peak(), step, all: seconds(&training, step) })
+}
+
+/// The most memory that this process has held, in bytes.
+fn peak() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()? * 1024)
+}
+
+/// Begins anew with [`peak`], where the system can.
+fn forget_peak() {
+    // Without it, the peak is that of the runs before as well, which is still true.
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}

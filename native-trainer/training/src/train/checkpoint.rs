@@ -1,0 +1,148 @@
+//! All that a run needs to go on, in one file.
+
+use anyhow::{Context, Result};
+use burn::module::Module;
+use std::collections::BTreeMap;
+use std::path::Path;
+use unigen_core::weights::{Checkpoint, Precision, keys, load, tensors, write_tensors};
+
+use crate::optimizer::{AdamW, EMA};
+
+/// Name of the checkpoint in a run's folder.
+pub const LAST: &str = "last.safetensors";
+/// Name of the checkpoint that validated best, of stages that look for it.
+pub const BEST: &str = "best.safetensors";
+
+const MODEL: &str = "model.";
+const STEP: &str = "step";
+const UPDATES: &str = "updates";
+const COUNTS: &str = "counts";
+
+/// Writes `model.*`, `ema.*`, `adam.m.*` and `adam.v.*` by parameter path in f32, and in the metadata `step` (steps done),
+/// `updates` (steps that changed weights) and `counts`: of the parameters that had a gradient in some updates only, in how
+/// many, as JSON.
+///
+/// # Errors
+/// When a weight is not finite or writing fails (a full disk); an old file at `path` stays as it was.
+pub fn save<M: Module>(path: &Path, model: &M, optimizer: &AdamW, step: u64) -> Result<()> {
+    let average = optimizer.averaged(model.valid());
+    let mut all = tensors(model, |name| Some(format!("{MODEL}{name}")));
+    all.extend(tensors(&average, |name| Some(format!("{EMA}{name}"))));
+    all.extend(optimizer.moments());
+    let metadata = [
+        (STEP, step.to_string()),
+        (UPDATES, optimizer.updates().to_string()),
+        (COUNTS, serde_json::to_string(&optimizer.counts())?),
+    ];
+    let metadata = metadata.map(|(key, value)| (key.to_owned(), value)).into();
+    Ok(write_tensors(path, Precision::F32, all, metadata)?)
+}
+
+/// Fills `model` and `optimizer` from the file `path` and gives the steps done.
+///
+/// # Errors
+/// When the file is missing or damaged, or of a model of other sizes.
+pub fn restore<M: Module>(path: &Path, model: M, optimizer: &mut AdamW) -> Result<(M, u64)> {
+    let checkpoint = Checkpoint::open(path)?;
+    let (step, updates) = (number(&checkpoint, STEP)?, number(&checkpoint, UPDATES)?);
+    // Older checkpoints lack it: their runs took every parameter for one that has had all gradients.
+    let counts: BTreeMap<String, u64> = match checkpoint.metadata().get(COUNTS) {
+        None => BTreeMap::new(),
+        Some(text) => serde_json::from_str(text)
+            .with_context(|| format!("{} is damaged: its {COUNTS} are not understood", path.display()))?,
+    };
+    let model = load(model, &checkpoint, |name| Some(format!("{MODEL}{name}")))?;
+    optimizer.restore(&checkpoint, updates, &counts)?;
+    Ok((model, step))
+}
+
+/// The steps done of the checkpoint `path`.
+///
+/// # Errors
+/// When the file is missing or damaged, or no checkpoint of a run.
+pub fn step(path: &Path) -> Result<u64> {
+    number(&Checkpoint::open(path)?, STEP)
+}
+
+fn number(checkpoint: &Checkpoint, key: &str) -> Result<u64> {
+    let text = checkpoint.metadata().get(key);
+    text.and_then(|text| text.parse().ok())
+        .with_context(|| format!("{} is not the checkpoint of a run: no number {key}", checkpoint.place()))
+}
+
+/// `model` with the weights of the safetensors file or folder `path`: those called `ema.*` where it has such, otherwise
+/// those of the published names ([`keys::unigen`]) where it has such, otherwise those of the parameters' own names.
+///
+/// # Errors
+/// Name every parameter that is missing or of another shape.
+pub fn initial<M: Module>(path: &Path, model: M) -> Result<M> {
+    let checkpoint = Checkpoint::open(path)?;
+    let has = |prefix: &str| checkpoint.names().any(|name| name.starts_with(prefix));
+    let (averaged, published) = (has(EMA), has("llm.model."));
+    Ok(load(model, &checkpoint, |name| match (averaged, published) {
+        (true, _) => Some(format!("{EMA}{name}")),
+        (false, true) => keys::unigen(name),
+        (false, false) => keys::same(name),
+    })?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::optimizer::Step;
+    use crate::optimizer::tests::{Two, gradients, two};
+    use std::borrow::Cow;
+    use unigen_core::weights::NamedTensor;
+    use unigen_runs::floats;
+
+    fn adam() -> AdamW {
+        AdamW::new([0.9, 0.95], 0.0, 0.0)
+    }
+
+    /// The model after one more step, in which the vector has a gradient of 3 or none.
+    fn moved(optimizer: &mut AdamW, model: Two, late: bool) -> Two {
+        let gradients = gradients(&model, 2.0, late.then_some(3.0));
+        let step = Step { learning_rate: 0.1, gradient_scale: 1.0, ema_decay: 0.5 };
+        optimizer.step(model, gradients, step).unwrap()
+    }
+
+    fn values(model: &Two) -> [Vec<f32>; 2] {
+        [floats(model.matrix.val().inner()).unwrap(), floats(model.vector.val().inner()).unwrap()]
+    }
+
+    #[test]
+    fn a_parameter_that_began_late_goes_on_where_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let [new, old] = ["new.safetensors", "old.safetensors"].map(|name| folder.path().join(name));
+        let (mut optimizer, mut model) = (adam(), two());
+        for late in [false, false, true] {
+            model = moved(&mut optimizer, model, late);
+        }
+        save(&new, &model, &optimizer, 5).unwrap();
+        assert_eq!(step(&new).unwrap(), 5);
+        let before = values(&model);
+        let resumed = |path: &Path| {
+            let mut optimizer = adam();
+            let (model, _) = restore(path, two(), &mut optimizer).unwrap();
+            values(&moved(&mut optimizer, model, true))
+        };
+        let after = values(&moved(&mut optimizer, model, true));
+        assert_eq!(resumed(&new), after);
+
+        // Without the counts, as older versions wrote it, three gradients are corrected for, and then four.
+        let file = Checkpoint::open(&new).unwrap();
+        let tensors = file.names().map(|name| {
+            let (values, shape) = file.tensor(name).unwrap();
+            let name = name.to_owned();
+            NamedTensor { name, shape, values: Box::new(move || Ok(Cow::Owned(values.clone()))) }
+        });
+        let mut metadata = file.metadata().clone();
+        assert_eq!(metadata.remove(COUNTS).unwrap(), "{\"vector\":1}");
+        write_tensors(&old, Precision::F32, tensors.collect(), metadata).unwrap();
+        let [early, late] = resumed(&old);
+        assert_eq!(early, after[0]);
+        let (m, v): (f64, f64) = (3.0 * (0.9 * 0.1 + 0.1), 9.0 * (0.95 * 0.05 + 0.05));
+        let length = 0.1 * m / (1.0 - 0.9_f64.powi(4)) / (v / (1.0 - 0.95_f64.powi(4))).sqrt();
+        assert!((f64::from(before[1][0] - late[0]) - length).abs() < 1e-5, "{late:?}");
+    }
+}

@@ -1,0 +1,24 @@
+//! Training: one loop over any [`Stage`].
+
+mod check;
+mod checkpoint;
+mod command;
+mod recipe;
+mod replicas;
+mod settings;
+mod stage;
+#[cfg(test)]
+mod tests;
+mod trainer;
+mod training;
+mod trial;
+
+pub use command::{ComputeArgs, Options, command};
+pub use recipe::{Entry, RecipeOptions, check_all, train_all};
+pub use settings::settings;
+pub use stage::scalar;
+pub use stage::{Evaluation, Loss, Stage, Update};
+#[cfg(test)]
+pub(crate) use trainer::train;
+pub use trainer::{Exported, Start, export, run};
+pub use training::Training;

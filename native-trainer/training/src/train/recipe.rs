@@ -1,0 +1,213 @@
+//! Several runs in a row from one TOML file: `unigen train all` and `unigen train check`.
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+use toml::{Table, Value};
+
+use super::Stage;
+use super::check::{Checked, check};
+use super::command::{ComputeArgs, Options, command};
+use super::trial::Trial;
+use unigen_runs::{Interrupt, RunFolder};
+
+/// What several runs in a row take from the command line.
+#[derive(Debug, Args)]
+pub struct RecipeOptions {
+    /// The runs as TOML, in order: `[[run]]` with a name, a stage where it is called otherwise, a config file as seen from
+    /// this one, and settings of its own
+    #[arg(long)]
+    config: PathBuf,
+    /// Folder of the runs, one folder a name
+    #[arg(long, default_value = "runs")]
+    out: PathBuf,
+    #[command(flatten)]
+    compute: ComputeArgs,
+}
+
+/// A stage that a recipe may name.
+pub struct Entry {
+    pub name: &'static str,
+    train: fn(&Options) -> Result<()>,
+    check: fn(&Trial) -> Result<Checked>,
+}
+
+impl Entry {
+    /// A stage.
+    pub const fn of<S: Stage>() -> Self {
+        Self { name: S::NAME, train: command::<S>, check: check::<S> }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Recipe {
+    run: Vec<Run>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Run {
+    name: String,
+    stage: Option<String>,
+    config: Option<PathBuf>,
+    #[serde(default)]
+    settings: Table,
+}
+
+/// A run with its stage, and its settings as [`Options`] takes them.
+struct Planned<'a> {
+    name: String,
+    entry: &'a Entry,
+    config: Option<PathBuf>,
+    set: Vec<String>,
+}
+
+/// Trains what a recipe names and is not yet done, run after run; a run that was stopped goes on.
+///
+/// # Errors
+/// Where the recipe cannot be used; those of the runs, with the name of the run.
+pub fn train_all(options: &RecipeOptions, stages: &[Entry]) -> Result<()> {
+    Interrupt::install()?;
+    for Planned { name, entry, config, set } in plan(&options.config, stages)? {
+        Interrupt::check()?;
+        let out = options.out.join(&name);
+        let begun = RunFolder::open(&out).ok();
+        if begun.as_ref().is_some_and(|run| run.info().finished) {
+            eprintln!("{name}: done, in {}", out.display());
+            continue;
+        }
+        eprintln!(
+            "{name}: {}",
+            if begun.is_some() { "goes on with the settings that it has" } else { "begins" }
+        );
+        let run = Options::of(config, set, out, begun.is_some(), options.compute);
+        (entry.train)(&run).with_context(|| {
+            let recipe = options.config.display();
+            format!("the run {name}; `unigen train all --config {recipe}` goes on from here")
+        })?;
+    }
+    Ok(())
+}
+
+/// Tries every run of a recipe: opens it, does a few steps with batches of its size, and prints what it takes. Nothing is
+/// left behind; what a run needs of an earlier one that has not been made is made up, with random weights.
+///
+/// # Errors
+/// Where the recipe cannot be used; what would end a run at its start.
+pub fn check_all(options: &RecipeOptions, stages: &[Entry]) -> Result<()> {
+    Interrupt::install()?;
+    let planned = plan(&options.config, stages)?;
+    let compute = &options.compute.open()?;
+    let trial = Scratch::create()?;
+    println!(
+        "{:<12}{:>12}{:>10}{:>12}{:>10}{:>14}",
+        "run", "parameters", "batch", "memory", "a step", "all steps"
+    );
+    let mut total = 0.0;
+    for Planned { name, entry, config, set } in &planned {
+        Interrupt::check()?;
+        let export = &trial.0.join(name).join("export");
+        let (config, out, trial) = (config.as_deref(), &*options.out, &*trial.0);
+        let found = (entry.check)(&Trial { config, set, compute, out, trial, export })
+            .with_context(|| format!("the run {name}"))?;
+        total += found.hours();
+        println!("{name:<12}{found}");
+    }
+    println!("all {total:.1} hours, without validations and the making of image codes");
+    Ok(())
+}
+
+/// The runs of the recipe in `path`.
+fn plan<'a>(path: &Path, stages: &'a [Entry]) -> Result<Vec<Planned<'a>>> {
+    let wrong = || format!("the recipe {} is wrong", path.display());
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let recipe: Recipe = toml::from_str(&text).with_context(wrong)?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let names: Vec<String> = recipe.run.iter().map(|run| run.name.clone()).collect();
+    let planned = recipe.run.into_iter().enumerate().map(|(place, run)| {
+        let Run { name, stage, config, settings } = run;
+        let plain = |c: char| c.is_alphanumeric() || "-_.".contains(c);
+        ensure!(
+            !name.starts_with('.') && !name.is_empty() && name.chars().all(plain),
+            "{name:?} is no name for a folder"
+        );
+        ensure!(!names[..place].contains(&name), "two runs are called {name}");
+        let stage = stage.as_ref().unwrap_or(&name);
+        let entry = stages.iter().find(|entry| entry.name == stage).with_context(|| {
+            let known: Vec<_> = stages.iter().map(|entry| entry.name).collect();
+            format!("the run {name} has the stage {stage}; there are {}", known.join(", "))
+        })?;
+        let mut set = Vec::new();
+        flatten("", &settings, &mut set);
+        Ok(Planned { name, entry, config: config.map(|config| folder.join(config)), set })
+    });
+    let planned = planned.collect::<Result<Vec<_>>>().with_context(wrong)?;
+    ensure!(!planned.is_empty(), "the recipe {} has no [[run]]", path.display());
+    Ok(planned)
+}
+
+/// The values of a table as `section.key=value`.
+fn flatten(prefix: &str, table: &Table, set: &mut Vec<String>) {
+    for (key, value) in table {
+        match value {
+            Value::Table(inner) => flatten(&format!("{prefix}{key}."), inner, set),
+            value => set.push(format!("{prefix}{key}={value}")),
+        }
+    }
+}
+
+/// A folder that is gone after its use.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn create() -> Result<Self> {
+        let folder = std::env::temp_dir().join(format!("unigen-check-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Nothing more can be done about a folder that cannot be removed.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shapes::Shapes;
+
+    fn planned(text: &str) -> Result<Vec<(String, Vec<String>)>> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("all.toml");
+        std::fs::write(&file, text).unwrap();
+        let stages = [
+            Entry::of::<crate::stages::TokenizerStage<Shapes>>(),
+            Entry::of::<crate::stages::SftStage<Shapes>>(),
+        ];
+        Ok(plan(&file, &stages)?.into_iter().map(|run| (run.name, run.set)).collect())
+    }
+
+    #[test]
+    fn recipes_are_runs_in_order() {
+        let text = "[[run]]\nname = \"tokenizer\"\nsettings = { size = 32, training = { betas = [0.5, 0.9], steps = 3 } }\n\
+                    [[run]]\nname = \"a\"\nstage = \"sft\"\nsettings = { model = \"runs/x y\" }\n";
+        let runs = planned(text).unwrap();
+        assert_eq!(runs[0].1, ["size=32", "training.betas=[0.5, 0.9]", "training.steps=3"]);
+        assert_eq!((runs[1].0.as_str(), runs[1].1[0].as_str()), ("a", "model=\"runs/x y\""));
+        for (text, words) in [
+            ("[[run]]\nname = \"x\"\n", ["all.toml", "tokenizer, sft"]),
+            ("[[run]]\nname = \"../sft\"\nstage = \"sft\"\n", ["all.toml", "no name"]),
+            ("[[run]]\nname = \"sft\"\n[[run]]\nname = \"sft\"\n", ["all.toml", "two runs"]),
+            ("[[run]]\nname = \"sft\"\nsteps = 3\n", ["all.toml", "unknown field `steps`"]),
+            ("run = []\n", ["all.toml", "no [[run]]"]),
+        ] {
+            let error = format!("{:#}", planned(text).unwrap_err());
+            assert!(words.iter().all(|word| error.contains(word)), "{error}");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! A run of a recipe that is only tried.
+
+use std::path::Path;
+use toml::{Table, Value};
+
+use super::Training;
+use unigen_runs::Compute;
+
+/// What [`check`](super::check::check) tries: a run of a recipe, with what it needs from earlier ones in `trial` where they have not been made.
+pub(super) struct Trial<'a> {
+    pub config: Option<&'a Path>,
+    pub set: &'a [String],
+    pub compute: &'a Compute,
+    /// Folder of the runs, and the folder that stands for it.
+    pub out: &'a Path,
+    pub trial: &'a Path,
+    /// Where to write what later runs need.
+    pub export: &'a Path,
+}
+
+/// The settings of a run in which paths of runs that have not been made are those of the trial.
+pub(super) fn on_trial(mut settings: Table, out: &Path, trial: &Path) -> Table {
+    settings.iter_mut().for_each(|(_, value)| to_trial(value, out, trial));
+    settings
+}
+
+fn to_trial(value: &mut Value, out: &Path, trial: &Path) {
+    match value {
+        Value::Table(inner) => inner.iter_mut().for_each(|(_, value)| to_trial(value, out, trial)),
+        Value::Array(items) => items.iter_mut().for_each(|value| to_trial(value, out, trial)),
+        Value::String(text) => {
+            if let Ok(rest) = Path::new(&*text).strip_prefix(out)
+                && !Path::new(&*text).exists()
+            {
+                *text = trial.join(rest).display().to_string();
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Seconds that all steps of a run take.
+pub(super) fn seconds(training: &Training, step: f64) -> f64 {
+    step * training.steps as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_made_is_looked_for_in_the_trial() {
+        let folder = tempfile::tempdir().unwrap();
+        let (out, trial) = (folder.path().join("runs"), folder.path().join("trial"));
+        std::fs::create_dir_all(out.join("made/export")).unwrap();
+        let path = |name: &str| Value::from(out.join(name).display().to_string());
+        let table: Table =
+            [("a", path("made/export")), ("b", path("other/export")), ("c", Value::from("elsewhere"))]
+                .map(|(key, value)| (key.to_owned(), value))
+                .into_iter()
+                .collect();
+        let moved = on_trial(table.clone(), &out, &trial);
+        assert_eq!((&moved["a"], &moved["c"]), (&table["a"], &table["c"]));
+        assert_eq!(moved["b"].as_str().unwrap(), trial.join("other/export").display().to_string());
+    }
+}
