@@ -1,4 +1,4 @@
-//! The build tool: `cargo xtask test [web] | lint | scripts | stacks | web | measure | demo | export | help`. Plain cargo; nothing to install first.
+//! The build tool: `cargo xtask test [web | parity] | lint | scripts | stacks | web | measure | demo | export | help`. Plain cargo; nothing to install first.
 
 mod steps;
 mod system;
@@ -19,6 +19,8 @@ cargo xtask COMMAND
          engine, element and app in Chromium
   test web
          only the last of these
+  test parity
+         only the comparison with the reference models
   lint   format, clippy, documentation, and types and habits of the web's scripts only
   scripts
          the scripts of the site and the npm package anew, around the wasm that is there: after a change to web/npm or web/site
@@ -33,7 +35,7 @@ cargo xtask COMMAND
 
 Environment:
   CARGO_TARGET_DIR  build folder; ~/.cache/unigen/target if unset
-  UNIGEN_FIXTURES   folder that holds the parity folders; ../shared/fixtures if unset
+  UNIGEN_FIXTURES   folder of parity folders that are compared beside those in tests/parity; ../shared/fixtures if unset
 ";
 
 fn main() -> ExitCode {
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
     let result = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["test"] => Workspace::find().and_then(|w| test(&w)),
         ["test", "web"] => Workspace::find().and_then(|w| test_web(&w)),
+        ["test", "parity"] => Workspace::find().and_then(|w| test_parity(&w)),
         ["lint"] => Workspace::find().and_then(|w| lint(&w)),
         ["scripts"] => Workspace::find().and_then(|w| web::scripts(&w)),
         ["stacks"] => Workspace::find().and_then(|w| web::stacks(&w)),
@@ -114,6 +117,7 @@ const FORMAT: &[&str] = &["fmt", "--all", "--check"];
 const CLIPPY: &[&str] = &["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"];
 const DOC: &[&str] = &["doc", "--release", "--workspace", "--no-deps"];
 const BUILD: &[&str] = &["build", "--release", "--workspace", "--bins", "--tests"];
+const BUILD_BINS: &[&str] = &["build", "--release", "--workspace", "--bins"];
 const TEST: &[&str] = &["test", "--release", "--workspace", "--no-fail-fast"];
 
 fn lint(workspace: &Workspace) -> Result<()> {
@@ -147,12 +151,24 @@ fn test(workspace: &Workspace) -> Result<()> {
             Ok(())
         });
         steps.command("tests", tests);
-        parity(workspace, &mut steps)?;
+        steps.run("parity", || verify::run(workspace));
         steps.run("browser", || web::test(workspace));
     } else {
         for step in ["tokenizer", "tests", "parity", "browser"] {
             steps.skip(step, "the build failed");
         }
+    }
+    steps.finish()
+}
+
+fn test_parity(workspace: &Workspace) -> Result<()> {
+    system::check_toolchain(workspace)?;
+    system::check_compiler()?;
+    let mut steps = Steps::default();
+    if steps.command("build", workspace.cargo(BUILD_BINS)) {
+        steps.run("parity", || verify::run(workspace));
+    } else {
+        steps.skip("parity", "the build failed");
     }
     steps.finish()
 }
@@ -167,17 +183,4 @@ fn test_web(workspace: &Workspace) -> Result<()> {
         steps.skip("browser", "the build failed");
     }
     steps.finish()
-}
-
-fn parity(workspace: &Workspace, steps: &mut Steps) -> Result<()> {
-    let fixtures = verify::fixtures_dir(workspace)?;
-    let folders = verify::folders(&fixtures)?;
-    if folders.is_empty() {
-        steps.skip("parity", &format!("no parity folders in {}", fixtures.display()));
-        return Ok(());
-    }
-    let mut command = workspace.unigen();
-    command.arg("verify").args(&folders);
-    steps.run("parity", || verify::run(command));
-    Ok(())
 }
