@@ -8,12 +8,12 @@ from .qwen2 import decoder, hidden, with_prefix
 TEXTS, CODES = 40, 32
 PAD, SOI, EOI = 0, 38, 39
 MASK = TEXTS + CODES
-# Differences of scores below this may fall either way in float32.
-SURE = 1e-3
+# Scores that lie nearer together may change places in float32.
+TIE = 1e-3
 
 
 def image_rows(before, codes, pads):
-    """Rows of ids, text then soi, codes and eoi, and who sees whom. `codes` are ids of the whole vocabulary."""
+    """Ids of text, soi, codes and eoi, and who sees whom. `codes` are ids of the whole vocabulary; `pads` come first."""
     images, length = before.shape
     delimiters = torch.tensor([SOI, EOI]).expand(images, 2)
     ids = torch.cat([before, delimiters[:, :1], codes, delimiters[:, 1:]], dim=1)
@@ -34,6 +34,54 @@ def still_masked(tokens, unknown, step, steps):
     ratio = torch.tensor(step / steps, dtype=torch.float32)
     scheduled = torch.floor(tokens * torch.cos(ratio * torch.pi * 0.5)).long()
     return int(scheduled.clamp(max=unknown - 1).clamp(min=1))
+
+
+def noise(draws, steps, images, tokens, classes):
+    return {
+        "gumbel_tokens": draws.gumbel(steps, images, tokens, classes),
+        "gumbel_confidence": draws.gumbel(steps, images, tokens),
+    }
+
+
+def decode(guided_logits, start, steps, temperature, noise):
+    """Draws the codes that are -1 in `start` [images, tokens]; `guided_logits` gives [images, tokens, classes] for codes so far.
+
+    Refuses noise that leaves a tie.
+    """
+    codes, tokens = start.clone(), start.shape[1]
+    step_ids, step_masked, first = [], [], None
+    for step in range(1, steps + 1):
+        with torch.no_grad():
+            logits = guided_logits(codes)
+        first = logits if first is None else first
+        log_p = torch.log_softmax(logits, dim=-1)
+
+        unknown = codes < 0
+        scores = log_p + noise["gumbel_tokens"][step - 1]
+        best = scores.topk(2, dim=-1).values
+        assert ((best[..., 0] - best[..., 1])[unknown] > TIE).all(), "a draw is a tie: choose another seed"
+        drawn = torch.where(unknown, scores.argmax(-1), codes)
+
+        temperature *= 1 - step / steps
+        confidence = log_p.gather(-1, drawn.unsqueeze(-1)).squeeze(-1)
+        confidence = confidence + temperature * noise["gumbel_confidence"][step - 1]
+        confidence = confidence.masked_fill(~unknown, torch.inf)
+        left = torch.tensor([[still_masked(tokens, int(row.sum()), step, steps)] for row in unknown])
+        ordered = confidence.sort(dim=-1).values
+        threshold = ordered.gather(1, left)
+        sure = threshold - ordered.gather(1, left - 1) > TIE
+        assert step == steps or sure.all(), "a re-masking is a tie: choose another seed"
+        masked = confidence < threshold
+        step_ids.append(drawn)
+        step_masked.append(masked.to(torch.uint8))
+        codes = torch.where(masked, -1, drawn)
+    return {
+        **noise,
+        "guided_logits_step0": first,
+        "step_ids": torch.stack(step_ids),
+        "step_masked": torch.stack(step_masked),
+        "final_ids": drawn,
+    }
 
 
 def make():
@@ -65,49 +113,13 @@ def make():
     cond, uncond = draws.integers(1, SOI, images, 9), torch.zeros(images, 9, dtype=torch.int64)
     cond[0, :3] = PAD
     uncond[:, 6:] = draws.integers(1, SOI, 3)
-    noise = {
-        "gumbel_tokens": draws.gumbel(steps, images, tokens, CODES),
-        "gumbel_confidence": draws.gumbel(steps, images, tokens),
-    }
 
-    codes = torch.full((images, tokens), MASK)
-    step_ids, step_masked, first = [], [], None
-    for step in range(1, steps + 1):
-        with torch.no_grad():
-            with_text = code_logits(model, cond, codes, [3, 0])
-            without = code_logits(model, uncond, codes, [6, 6])
-        logits = without + guidance * (with_text - without)
-        first = logits if first is None else first
-        log_p = torch.log_softmax(logits, dim=-1)
+    def guided_logits(codes):
+        ids = torch.where(codes < 0, MASK, codes + TEXTS)
+        with_text = code_logits(model, cond, ids, [3, 0])
+        without = code_logits(model, uncond, ids, [6, 6])
+        return without + guidance * (with_text - without)
 
-        scores = log_p + noise["gumbel_tokens"][step - 1]
-        unknown = codes == MASK
-        best = scores.topk(2, dim=-1).values
-        assert ((best[..., 0] - best[..., 1])[unknown] > SURE).all(), "a draw is a tie: choose another seed"
-        drawn = torch.where(unknown, scores.argmax(-1), codes - TEXTS)
-
-        temperature *= 1 - step / steps
-        confidence = log_p.gather(-1, drawn.unsqueeze(-1)).squeeze(-1)
-        confidence = confidence + temperature * noise["gumbel_confidence"][step - 1]
-        confidence = confidence.masked_fill(~unknown, torch.inf)
-        ordered = confidence.sort(dim=-1).values
-        left = torch.tensor([still_masked(tokens, int(row.sum()), step, steps) for row in unknown])
-        threshold = ordered.gather(1, left.unsqueeze(1))
-        if step < steps:
-            below = ordered.gather(1, left.unsqueeze(1) - 1)
-            assert (threshold - below > SURE).all(), "a re-masking is a tie: choose another seed"
-        masked = confidence < threshold
-        step_ids.append(drawn)
-        step_masked.append(masked.to(torch.uint8))
-        codes = torch.where(masked, MASK, drawn + TEXTS)
-
-    io = {
-        "cond_ids": cond,
-        "uncond_ids": uncond,
-        **noise,
-        "guided_logits_step0": first,
-        "step_ids": torch.stack(step_ids),
-        "step_masked": torch.stack(step_masked),
-        "final_ids": step_ids[-1],
-    }
-    return Fixture(config, with_prefix("llm.", model), io)
+    start = torch.full((images, tokens), -1)
+    drawn = decode(guided_logits, start, steps, temperature, noise(draws, steps, images, tokens, CODES))
+    return Fixture(config, with_prefix("llm.", model), {"cond_ids": cond, "uncond_ids": uncond, **drawn})
