@@ -29,7 +29,10 @@ pub fn lint(workspace: &Workspace) -> Result<()> {
 /// Compiles the package's sources into the folder `out`, modules beside their types, and describes the element in `web/npm/custom-elements.json`.
 pub fn compile(workspace: &Workspace, out: &Path) -> Result<()> {
     let tools = Tools::new(workspace)?;
-    checked(tools.node(TSC).arg("--outDir").arg(out))?;
+    // Visitors download no comments; types are nothing without.
+    for emit in [&["--declaration", "false", "--removeComments"][..], &["--emitDeclarationOnly"]] {
+        checked(tools.node(TSC).arg("--outDir").arg(out).args(emit))?;
+    }
     // Types without a module of their own.
     copy_files(&tools.package.join("src"), out, |name| name.ends_with(".d.ts"))?;
     checked(tools.node(ANALYZER).args(["analyze", "--quiet"]))
