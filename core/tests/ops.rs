@@ -83,7 +83,7 @@ fn linear_takes_any_layout_and_constants() {
         portable::linear(turned(), constant.clone(), None),
     );
     compare!(1e-4, [x], fused, plain);
-    // Without gradients the kernel runs on plain tensors.
+    // Without gradients the operation runs on plain tensors.
     let (x, w) = (turned().inner(), w.inner());
     assert_close("plain", ops::linear(x.clone(), w.clone(), None, F32), portable::linear(x, w, None), 1e-4);
 }

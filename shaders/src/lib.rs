@@ -1,10 +1,10 @@
-//! The compute shaders of UniGen as WGSL text: one file a kernel, and fragments that several kernels share.
+//! The compute shaders of UniGen as WGSL text: a file for each, and fragments that several of them share.
 //!
 //! They need neither subgroups nor `shader-f16`, at most 256 invocations a workgroup, and pass both naga and Tint. Every
 //! storage buffer is declared `read_write`, as tensors share buffers and one buffer may not be bound in two ways. Numbers
 //! (sizes, scales) come last, in a uniform buffer.
 
-/// A kernel: the text of its fragments in order, and the size of its workgroups. The entry point is `main`.
+/// A compute shader: the text of its fragments in order, and the size of its workgroups. The entry point is `main`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Shader {
     /// The name, the same as that of its portable twin.
@@ -27,14 +27,14 @@ impl Shader {
         source
     }
 
-    /// The names of what the text leaves open.
+    /// The names of the constants that the text leaves open.
     pub fn constants(&self) -> &[&'static str] {
         self.constants
     }
 }
 
-/// Appends `text` with the lines from `// repeat N` to `// end` written N times, each `#` in them the count from 0: what
-/// lies in `name#` is in registers for sure, where a compiler may leave an array in memory. N is a number or a constant.
+/// Appends `text`, with the lines from `// repeat N` to `// end` written N times and each `#` in them replaced by the count from 0.
+/// Variables `name#` are in registers for sure; an array may be left in memory by a compiler. N is a number or a constant.
 fn unroll(text: &str, constants: &[(&str, u32)], source: &mut String) {
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
@@ -74,17 +74,17 @@ pub const WORKGROUPS_IN_A_ROW: u32 = 32768;
 /// Rows (or pixels) that an invocation of [`LINEAR`] or [`CONV2D`] computes four outputs of; lanes lie along the outputs.
 pub const TILE_ROWS: usize = 8;
 
-/// `x wᵀ` and `x wᵀ + b`, weights in `f32`.
+/// Naive `x wᵀ` and `x wᵀ + b`, weights in `f32`.
 pub static LINEAR: [Shader; 2] = [
     shader!("linear", [32, 1, 1], "linear", ["weight_f32", "no_bias"]),
     shader!("linear_bias", [32, 1, 1], "linear", ["weight_f32", "bias"]),
 ];
-/// `x wᵀ` and `x wᵀ + b`, weights in `f16`.
+/// Naive `x wᵀ` and `x wᵀ + b`, weights in `f16`.
 pub static LINEAR_F16: [Shader; 2] = [
     shader!("linear_f16", [32, 1, 1], "linear", ["weight_f16", "no_bias"]),
     shader!("linear_f16_bias", [32, 1, 1], "linear", ["weight_f16", "bias"]),
 ];
-/// Matrix products on graphics cards.
+/// Tiled matrix products, for graphics cards.
 pub static MATMUL: Shader =
     shader!("matmul", [256, 1, 1], "matmul", [], "LEFT_TRANSPOSED", "RIGHT_TRANSPOSED");
 /// Rows and columns of the result that a workgroup of [`MATMUL`] computes.
@@ -140,7 +140,7 @@ pub static SAMPLE_DRAW: Shader = shader!("sample_draw", [64, 1, 1], "sample_draw
 /// Re-masking at the end of a decoding step.
 pub static SAMPLE_KEEP: Shader = shader!("sample_keep", [64, 1, 1], "sample_keep", ["list"]);
 
-/// All kernels.
+/// All shaders.
 pub fn all() -> impl Iterator<Item = &'static Shader> {
     let others = [
         &MATMUL,

@@ -11,8 +11,8 @@ use std::sync::OnceLock;
 pub struct AttentionRows {
     /// For each query row the keys `[start, end)` that it sees, counted over all keys.
     pub visible: Vec<[u32; 2]>,
-    /// Query rows and the key rows they can see at all, worked on independently. The query ranges follow one
-    /// another and cover all rows; key ranges may be shared, but not where gradients are wanted.
+    /// Ranges of query rows with the key rows that they can see at all; each pair is computed independently. The query ranges
+    /// follow one another and cover all rows. Key ranges may be shared, except where gradients are wanted.
     pub segments: Vec<(Range<usize>, Range<usize>)>,
     /// The same for the GPU device's shaders, once they were asked for.
     #[cfg(feature = "wgpu")]
@@ -41,8 +41,8 @@ impl AttentionRows {
         rows
     }
 
-    /// Groups of `queries` and `keys` rows, one a number in `seen`: how many of a group's keys its queries see; the keys
-    /// after them are pads.
+    /// One group of `queries` query rows and `keys` key rows for each number in `seen`, which says how many of the group's keys
+    /// its queries see. The keys after them are padding.
     pub fn padded(queries: usize, keys: usize, seen: &[usize]) -> Self {
         let mut rows = Self::default();
         for (group, &seen) in seen.iter().enumerate() {

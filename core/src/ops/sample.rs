@@ -13,7 +13,7 @@ pub fn on_device(device: &Device) -> bool {
     gpu::runs_on(device)
 }
 
-/// A build without a GPU device draws where it reads.
+/// Without a GPU device, steps draw where the values are read.
 #[cfg(not(feature = "wgpu"))]
 pub fn on_device(_: &Device) -> bool {
     false

@@ -19,9 +19,12 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// `weights` of the branches' logits, bits of the `groups` of a code with the most significant first, one seed an
-    /// image, and `schedule[step][image]`, how many positions are to stay masked (see
-    /// [`crate::sampling::scheduled`]).
+    /// The parts of a sampler:
+    ///
+    /// - `weights` of the branches' logits
+    /// - `groups`: the bits of each group of a code, the most significant group first
+    /// - `seeds`, one for each image
+    /// - `schedule[step][image]`: how many positions stay masked, see [`crate::sampling::scheduled`]
     pub fn new(
         weights: Vec<f32>,
         groups: Vec<usize>,

@@ -12,8 +12,8 @@ use crate::precision::MatmulPrecision;
 use burn::tensor::{Device, Int, Tensor};
 use std::sync::Arc;
 
-/// Whether [`linear`] on `device` takes weights in `f16`, as they are stored, of so many `inputs`: half of the memory, the same result. Cards
-/// multiply `f32` faster, and gradients want it.
+/// Whether [`linear`] on `device` multiplies weights with this many `inputs` in `f16`, as they are stored: they take half of the
+/// memory and give the same result. Graphics cards multiply `f32` faster, and gradients need `f32`.
 pub fn multiplies_halves(inputs: usize, device: &Device) -> bool {
     #[cfg(feature = "wgpu")]
     return gpu::multiplies_halves(inputs, device);
@@ -118,7 +118,7 @@ pub fn embed(table: Tensor<2>, ids: Tensor<1, Int>) -> Tensor<2> {
     table.select(0, ids)
 }
 
-/// Some `rows` of `x` `[.., width]`, none of them twice → `[rows, width]`.
+/// Chosen rows of `x` `[.., width]`, none of them twice → `[rows, width]`.
 pub fn select_rows(x: Tensor<2>, rows: Tensor<1, Int>) -> Tensor<2> {
     #[cfg(feature = "wgpu")]
     if gpu::on_gpu(&x) && rows.dims()[0] > 0 && x.dims()[1].is_multiple_of(4) {

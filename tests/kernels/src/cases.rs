@@ -124,7 +124,7 @@ pub(crate) fn mixed_rows() -> AttentionRows {
     mixed
 }
 
-/// Where a class's logit does not matter, the noise alone draws: the random numbers of shader and core are the same ones.
+/// Where the logits do not matter, the noise alone decides: shader and core draw the same random numbers.
 async fn sample_noise(checks: &mut Checks) {
     let (images, tokens, groups) = (3, 50, vec![3, 1, 6]);
     let seeds = vec![7, u64::MAX - 3, 1 << 40];

@@ -1,5 +1,6 @@
 //! Every shader against its portable twin, on any wgpu device: natively in `tests/native.rs`, in Chromium from
-//! `tests/web/kernels.test.js`. The twins run on the CPU device, so little but the shaders is compiled for the adapter.
+//! `tests/web/kernels.test.js`. The twins run on the CPU device, so that hardly anything but the shaders is compiled for the
+//! adapter.
 
 mod cases;
 mod gradients;
@@ -10,12 +11,12 @@ mod browser;
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData, kind::Basic};
 use serde::Serialize;
 
-/// A tensor that kernels computed, beside the same from their portable twin.
+/// A tensor that shaders computed, beside the one of their portable twin.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
-    /// The kernels that it came from.
+    /// The shaders that computed it.
     pub kernels: Vec<&'static str>,
-    /// Of what it is.
+    /// Which values of which shapes were compared.
     pub case: String,
     /// The largest `|got - want| / (1 + |want|)`; of whole numbers, how many differ.
     pub difference: f32,
@@ -32,7 +33,7 @@ impl Comparison {
 
 /// All cases on `device`, a wgpu device. Waits for values as a browser must: without blocking.
 pub async fn compare(device: &Device) -> Vec<Comparison> {
-    // So that a difference comes back.
+    // So that a difference can be reproduced.
     Device::flex().seed(0);
     let mut checks = Checks { device: device.clone(), done: Vec::new() };
     cases::run(&mut checks).await;

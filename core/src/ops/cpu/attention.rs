@@ -1,5 +1,5 @@
 //! Grouped-query attention over segments: blocks of query rows against the span of keys that they see, so that
-//! causal rows cost half; the backward pass computes the scores again rather than keep them.
+//! causal rows cost half; the backward pass computes the scores again instead of keeping them.
 
 use super::matmul::matmul_serial;
 use super::matrix::{Mat, MatMut};
@@ -39,7 +39,7 @@ impl Sizes {
 }
 
 impl Attention {
-    /// The sizes, once the layout is known to fit them: the tasks below rely on it.
+    /// The sizes. They fit the layout, which the tasks below rely on.
     fn sizes(&self, q: View, k: View) -> Sizes {
         let (&[queries, heads, width], &[keys, kv_heads, _]) = (q.shape, k.shape) else {
             panic!("attention wants [tokens, heads, head_dim], got {:?} and {:?}", q.shape, k.shape)

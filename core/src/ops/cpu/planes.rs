@@ -1,5 +1,5 @@
-//! Images on zero-padded grids, so that a tap of a kernel is the same rows shifted by a fixed number, and their products
-//! with kernels and with one another.
+//! Images on zero-padded grids, where a tap of a kernel is a fixed shift of the rows, and products of such images with
+//! kernels and with one another.
 
 use super::bf16;
 use super::matmul::matmul_serial;
@@ -97,7 +97,7 @@ impl Planes {
         place: Place,
         out: &mut [MaybeUninit<f32>],
     ) {
-        /// Pixels of a task, about.
+        /// Approximate number of pixels of a task.
         const BAND: usize = 512;
         let &Taps { starts, c_out, .. } = taps;
         let steps = self.channels.div_ceil(T::INNER);
@@ -118,7 +118,7 @@ impl Planes {
                 let target = |column| Some([line * columns + column, to + place.pixel(1, column)?]);
                 pixels.extend((0..columns).filter_map(target));
             }
-            // The last group repeats a pixel.
+            // The last group is filled up with copies of its last pixel.
             let Some(&last) = pixels.last() else { return };
             pixels.resize(pixels.len().next_multiple_of(ROWS), last);
             for (first, packed) in (0..c_out).step_by(COLUMNS).zip(packed.chunks_exact(panel)) {
@@ -163,7 +163,7 @@ impl Planes {
         place: Place,
         out: &mut [MaybeUninit<f32>],
     ) {
-        /// Rows a task sums up.
+        /// Rows of a task.
         const BAND: usize = 512;
         let (c, &Taps { starts, kernel, c_out }) = (self.channels, taps);
         let out = Shared::new(out);
@@ -188,7 +188,7 @@ impl Planes {
         });
     }
 
-    /// The first pixel of the image row where grid row `line` goes, if anywhere.
+    /// The first pixel of the image row that grid row `line` is stored in, if it is stored.
     fn target_line(&self, place: &Place, line: usize) -> Option<usize> {
         let y = place.pixel(0, line % self.grid[0])?;
         Some((line / self.grid[0] * place.size[0] + y) * place.size[1])
@@ -282,15 +282,15 @@ impl Planes {
         }
     }
 
-    /// Sums of `size` items of `add` over the lines of pixels, given by where their first ones are on the grid, in
-    /// parts that stay in the cache.
+    /// Sums over all lines of pixels, `size` items: `add` adds a part of the lines, which stays in the cache, given the first
+    /// pixel of each line on the grid.
     fn over_lines(
         &self,
         [rows, columns]: [usize; 2],
         size: usize,
         add: impl Fn(&[usize], &mut [Vec<Pair>; 2], &mut [f32]) + Sync + Send,
     ) -> Vec<f32> {
-        /// Pixels of a part, about.
+        /// Approximate number of pixels of a part.
         const PART: usize = 256;
         let line = |line: usize| (line / rows * self.grid[0] + line % rows) * self.grid[1];
         let lines: Vec<_> = (0..self.batch * rows).map(line).collect();
@@ -374,10 +374,10 @@ impl Taps<'_> {
     }
 }
 
-/// Operands of outer products, summed over the steps of some lines.
+/// Operands of outer products, which are summed over the steps of some lines.
 struct Lines<'a, T> {
     left: &'a [T],
-    /// For each tap how far its rows lie after those of the runs, in items.
+    /// For each tap how many items its rows lie after those of the runs.
     taps: &'a [usize],
     right: &'a [T],
     runs: &'a [[usize; 2]],
@@ -398,7 +398,7 @@ impl<T: Item> Lines<'_, T> {
             for (tap, sums) in taps.iter().zip(sums.chunks_exact_mut(c * d)) {
                 for i in (0..c).step_by(ROWS) {
                     let mut part = Sums([[0.0; COLUMNS]; ROWS]);
-                    // Rows beyond the last are it again.
+                    // The last row stands in for those beyond it.
                     let left = std::array::from_fn(|r| left[tap + (i + r).min(c - 1)..].as_ptr());
                     let product = Product { left, right: right[o..].as_ptr(), runs, steps, strides };
                     // SAFETY: as asserted.
@@ -457,8 +457,8 @@ fn items<'a, T: Item>(
     unsafe { assume_init(items) }
 }
 
-/// Writes `rows` rows of pairs of channels from each of `starts` on as pairs of rows: every `step`th row with the next, the last of
-/// an odd number with zeros where rows go by two. Returns the items of a row.
+/// Turns pairs of channels into pairs of rows: of the `rows` rows from each of `starts` on, every `step`th row with the next one. Where
+/// rows go by two, the last of an odd number is paired with zeros. Returns the items of a row.
 fn turn(
     items: &[Pair],
     channels: usize,
@@ -490,7 +490,7 @@ fn turn(
     2 * width
 }
 
-/// Copies the first of `from` to `to`; the usual lengths without a call.
+/// Fills `to` with the first items of `from`, without a call for the usual lengths.
 #[inline(always)]
 fn copy<'a>(to: &'a mut [MaybeUninit<f32>], from: &[f32]) -> &'a mut [f32] {
     match to.len() {
@@ -507,20 +507,40 @@ mod tests {
     use crate::ops::cpu::place::Place;
     use crate::precision::MatmulPrecision;
 
-    /// Numbers of size 1, and their zero-padded images of `size` on `grid`s with one row and column before them.
-    fn planes(batch: usize, channels: usize, size: [usize; 2], reach: usize) -> Planes {
-        let image: Vec<f32> =
-            (0..batch * size[0] * size[1] * channels).map(|i| (i as f32 * 0.7 + 1.0).sin()).collect();
-        let place = Place { stride: 1, start: [-1; 2], size };
-        Planes::spread(
-            &image,
-            batch,
-            channels,
-            size.map(|side| side + 2),
-            reach,
-            &[place],
-            MatmulPrecision::F32,
-        )
+    /// A batch of images, channels last, with values of size 1.
+    struct Images {
+        values: Vec<f32>,
+        batch: usize,
+        size: [usize; 2],
+        channels: usize,
+    }
+
+    impl Images {
+        fn new(batch: usize, size: [usize; 2], channels: usize) -> Self {
+            let values = (0..batch * size[0] * size[1] * channels).map(|i| (i as f32 * 0.7 + 1.0).sin());
+            Self { values: values.collect(), batch, size, channels }
+        }
+
+        /// On a grid with a row and a column of zeros on each side.
+        fn planes(&self) -> Planes {
+            let &Self { ref values, batch, size, channels } = self;
+            let place = Place { stride: 1, start: [-1; 2], size };
+            let grid = size.map(|side| side + 2);
+            Planes::spread(values, batch, channels, grid, 2, &[place], MatmulPrecision::F32)
+        }
+
+        /// The channels of the pixel under tap `t` of a 3 x 3 kernel around pixel `[image, row, column]`, if it has any.
+        fn under(&self, [image, row, column]: [usize; 3], t: usize) -> Option<&[f32]> {
+            let [rows, columns] = self.size;
+            let (y, x) = ((row + t / 3).checked_sub(1)?, (column + t % 3).checked_sub(1)?);
+            let pixel = (y < rows && x < columns).then_some((image * rows + y) * columns + x)?;
+            Some(&self.values[pixel * self.channels..][..self.channels])
+        }
+
+        fn pixels(&self) -> impl Iterator<Item = [usize; 3]> {
+            let (batch, [rows, columns]) = (self.batch, self.size);
+            (0..batch * rows * columns).map(move |i| [i / (rows * columns), i / columns % rows, i % columns])
+        }
     }
 
     fn assert_close(got: &[f32], want: &[f32]) {
@@ -530,30 +550,47 @@ mod tests {
         }
     }
 
-    /// Only where both are can one be told from the other; without AVX-512 there is but one.
+    /// The way that this processor takes, and the one for processors without AVX-512.
     #[test]
-    fn both_ways_to_multiply_agree() {
+    fn both_ways_to_multiply_are_right() {
         for (batch, c, d, size) in [(1, 1, 1, [1, 1]), (2, 3, 20, [5, 7]), (3, 33, 70, [12, 9])] {
-            let x = planes(batch, c, size, 2);
-            let Values::F32(values) = &x.values else { panic!("products are f32 unless set otherwise") };
-            let columns = size[1] + 2;
-            let starts: Vec<_> = (0..9).map(|t| t / 3 * columns + t % 3).collect();
+            let (image, gradient) = (Images::new(batch, size, c), Images::new(batch, size, d));
             let kernel: Vec<f32> = (0..9 * c * d).map(|i| (i as f32 * 0.3).cos()).collect();
             let bias: Vec<f32> = (0..d).map(|i| i as f32).collect();
+            let mut want = vec![];
+            let mut want_outer = vec![0.0; 9 * c * d];
+            for (pixel, gradient) in image.pixels().zip(gradient.values.chunks_exact(d)) {
+                let mut sums = bias.clone();
+                for (t, kernel) in kernel.chunks_exact(c * d).enumerate() {
+                    for (i, x) in image.under(pixel, t).into_iter().flatten().enumerate() {
+                        for o in 0..d {
+                            sums[o] += x * kernel[i * d + o];
+                            want_outer[(t * c + i) * d + o] += x * gradient[o];
+                        }
+                    }
+                }
+                want.extend(sums);
+            }
+
+            let (x, gradient) = (image.planes(), gradient.planes());
+            let (Values::F32(values), Values::F32(gradients)) = (&x.values, &gradient.values) else {
+                panic!("planes in f32 have values in f32")
+            };
+            let columns = size[1] + 2;
+            let starts: Vec<_> = (0..9).map(|t| t / 3 * columns + t % 3).collect();
             let taps = Taps { starts: &starts, kernel: &kernel, c_out: d };
             let place = Place { stride: 1, start: [0; 2], size };
-            let [mut got, mut want] = [0, 1].map(|_| uninit(batch * size[0] * size[1] * d));
+            let [mut got, mut got_in_bands] = [0, 1].map(|_| uninit(batch * size[0] * size[1] * d));
             x.correlate(&taps, Some(&bias), place, &mut got);
-            x.correlate_bands(values, &taps, Some(&bias), place, &mut want);
-            // SAFETY: every pixel has a sum.
-            let [got, want] = [got, want].map(|sums| unsafe { assume_init(sums) });
-            assert_close(&got, &want);
+            x.correlate_bands(values, &taps, Some(&bias), place, &mut got_in_bands);
+            for got in [got, got_in_bands] {
+                // SAFETY: every pixel has a sum.
+                assert_close(&unsafe { assume_init(got) }, &want);
+            }
 
-            let grad = planes(batch, d, size, 2);
-            let Values::F32(grads) = &grad.values else { panic!("as above") };
             let first = columns + 1;
-            let got = x.outer(&starts, 2, (&grad, first), size);
-            assert_close(&got, &x.outer_parts(values, &starts, &grads[first * d..], d));
+            assert_close(&x.outer(&starts, 2, (&gradient, first), size), &want_outer);
+            assert_close(&x.outer_parts(values, &starts, &gradients[first * d..], d), &want_outer);
         }
     }
 }

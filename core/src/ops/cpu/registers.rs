@@ -19,10 +19,10 @@ pub struct Product<'a, T> {
     /// Where the rows of the left operand begin.
     pub left: [*const T; ROWS],
     pub right: *const T,
-    /// Left and right, how many items after that `steps` steps begin.
+    /// For each run, how many items after `left` and `right` its steps begin.
     pub runs: &'a [[usize; 2]],
     pub steps: usize,
-    /// Left and right, how many items a step goes on.
+    /// How many items a step advances on the left and on the right.
     pub strides: [usize; 2],
 }
 
@@ -31,7 +31,7 @@ pub trait Item: Copy + Default + Send + Sync + 'static {
     /// Values in an item, neighbours along the inner dimension.
     const INNER: usize;
 
-    /// An item of values; the first where it holds one.
+    /// An item of two values, or of the first where an item holds one.
     fn new(values: [f32; 2]) -> Self;
 
     /// Writes all items: values one after another, `INNER` an item.
@@ -40,7 +40,7 @@ pub trait Item: Copy + Default + Send + Sync + 'static {
     /// Whether the processor multiplies such items.
     fn able() -> bool;
 
-    /// Adds the product to the first `columns` of each row of sums; the others are not to be read then.
+    /// Adds the product to the first `columns` of each row of sums; the other columns mean nothing afterwards.
     ///
     /// # Safety
     /// The processor is [`able`](Self::able), all items of the left operand are there, and 16 of each row of the right one, or 32

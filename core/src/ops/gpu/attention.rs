@@ -28,7 +28,7 @@ fn tables(layout: &AttentionRows, keys: usize, device: &Device) -> [Tensor<2, In
             queries.extend([first, first + seen.len(), start, end]);
         }
     }
-    // Keys of no segment get their gradient, nothing, too.
+    // Keys outside all segments get a gradient too: zeros.
     let mut seen =
         layout.segments.iter().map(|(rows, keys)| (keys.clone(), rows.clone())).collect::<Vec<_>>();
     seen.sort_by_key(|(keys, _)| keys.start);

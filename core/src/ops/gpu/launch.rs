@@ -86,7 +86,7 @@ impl<'a> Launch<'a> {
         }
     }
 
-    /// Values for the shader's constants; each set of values is compiled for itself.
+    /// Values for the shader's constants. The shader is compiled once for each set of values.
     pub fn constants<const N: usize>(mut self, values: [usize; N]) -> Self {
         self.shader.constants.extend(values.map(|value| value as u32));
         self
@@ -110,19 +110,19 @@ impl<'a> Launch<'a> {
         self
     }
 
-    /// Starts one invocation an item of a list.
+    /// Starts one invocation for each item of a list.
     pub fn list(self, items: usize) {
         let size = self.shader.shader.workgroup[0] as usize;
         self.workgroups_list(items.div_ceil(size));
     }
 
-    /// Starts one workgroup an item of a list.
+    /// Starts one workgroup for each item of a list.
     pub fn workgroups_list(self, items: usize) {
         let row = WORKGROUPS_IN_A_ROW as usize;
         self.workgroups([items.min(row), items.div_ceil(row)]);
     }
 
-    /// Starts so many workgroups in x and y.
+    /// Starts this many workgroups in x and y.
     pub fn workgroups(self, [x, y]: [usize; 2]) {
         let Self { shader, buffers, numbers } = self;
         let Some(client) = buffers.first().map(|buffer| &buffer.0.client) else { return };
@@ -137,7 +137,7 @@ impl<'a> Launch<'a> {
     }
 }
 
-/// A shader as burn's runtime takes kernels.
+/// A shader in the form that burn's runtime launches.
 struct CompiledShader {
     shader: &'static Shader,
     constants: Vec<u32>,

@@ -1,4 +1,4 @@
-//! Stands in where no processor multiplies `bf16`: nothing here is reached.
+//! Stands in where processors do not multiply `bf16`; nothing here is reached.
 
 use crate::ops::cpu::matrix::Mat;
 use crate::ops::cpu::place::Pixels;

@@ -4,7 +4,7 @@
 //! A tile is 16 rows of 64 bytes. The left operand's tiles hold 16 rows x 32 inner values; the right
 //! operand's hold 16 pairs of inner values x 16 columns (Intel's manual calls this VNNI layout; it is also what a dot
 //! product with one broadcast pair wants). Both are packed once, in blocks that stay in the second-level cache, and
-//! 2 x 2 tiles of sums are kept in registers, a quarter of their rows at a time where registers are vectors.
+//! 2 x 2 tiles of sums are kept in registers; vector registers hold a quarter of their rows at a time.
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod matmul;

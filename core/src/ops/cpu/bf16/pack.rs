@@ -11,9 +11,9 @@ pub const TILE: usize = 512;
 #[derive(Clone, Copy)]
 pub struct Line(pub [u16; 32]);
 
-/// Lends `body` memory for `tiles` tiles, with what was last in it.
+/// Lends `body` memory for `tiles` tiles, which holds whatever it held last.
 pub fn with_scratch<R>(tiles: usize, body: impl FnOnce(&mut [u16]) -> R) -> R {
-    // A stack, as a task can run inside another one's wait on the same thread.
+    // A stack, since a task can run while another one waits on the same thread.
     thread_local!(static SCRATCH: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::new()) });
     let mut lines = SCRATCH.with_borrow_mut(Vec::pop).unwrap_or_default();
     if lines.len() < tiles * TILE / 32 {

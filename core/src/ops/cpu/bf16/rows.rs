@@ -24,8 +24,8 @@ const SLACK: usize = 64;
 const GROUP: usize = 32;
 
 impl Rows {
-    /// A matrix of `rows` rows, the first of them in `bands` bands of `band`, each with what `source` says and zeros
-    /// elsewhere. The rows after them are zero.
+    /// A matrix of `rows` rows. The first are `bands` bands of `band` rows, each with the pixels that `source` gives and zeros
+    /// elsewhere; the rows after them are zero.
     pub fn fill<'a>(
         rows: usize,
         columns: usize,
@@ -48,8 +48,7 @@ impl Rows {
         Self { lines, columns, width }
     }
 
-    /// For each of `total` rows `Σ_t self[starts[t] + row] kernel[t]`, handed to `store` with the row and the columns
-    /// that it got. `kernel` is `[taps, columns, c_out]`.
+    /// Hands `Σ_t self[starts[t] + row] kernel[t]` to `store` for each of `total` rows, with the row and the columns of the sums. `kernel` is `[taps, columns, c_out]`.
     pub fn correlate(
         &self,
         total: usize,
@@ -116,7 +115,7 @@ impl Rows {
         let (c, d) = (self.columns, other.columns);
         let size = starts.len() * c * d;
         let planes = starts.iter().map(|start| start / rows + 1).max().unwrap_or(1);
-        // As many rows at once as keep both operands in the second-level cache.
+        // So many rows at once that both operands stay in the second-level cache.
         let chunk = ((1 << 19) / (32 * (planes * self.width + other.width))).clamp(256, 2048) / 32 * 32;
         let tasks = threads::count().min(rows.div_ceil(chunk)).max(1);
         let share = rows.div_ceil(tasks).next_multiple_of(32);
@@ -269,13 +268,13 @@ unsafe fn round(pixels: &[f32], columns: usize, step: usize, lines: &mut [Line])
     }
 }
 
-/// Matrices that are not in use any more, to be written over: fresh pages cost more than the work in them.
+/// Matrices no longer in use, to be written over: fresh pages cost more than the work in them.
 static SPARE: Mutex<Vec<Vec<Line>>> = Mutex::new(Vec::new());
 
 /// Spare matrices kept.
 const SPARES: usize = 4;
 
-/// Memory for `lines` lines, with what was last in it.
+/// Memory for `lines` lines, which holds whatever it held last.
 fn take(lines: usize) -> Vec<Line> {
     let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
     let best = (0..spare.len()).filter(|&i| spare[i].len() >= lines).min_by_key(|&i| spare[i].len());
