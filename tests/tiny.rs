@@ -10,7 +10,6 @@ pub const TOKENIZER: &[&str] = &[
     "model.decoder_num_res_blocks=[1,1]",
     "model.norm_groups=2",
     "model.z_channels=6",
-    "model.code_groups=[3,3]",
     "discriminator_width=4",
     "training.batch=4",
 ];

@@ -4,14 +4,14 @@ use burn::tensor::{Device, Distribution, Tensor};
 use pollster::FutureExt;
 use std::time::Instant;
 use unigen_core::Result;
-use unigen_core::config::ModelConfig;
+use unigen_core::config::{ModelConfig, SpecialTokens};
 use unigen_core::cost::{Cost, Task};
 use unigen_core::model::UniGen;
 use unigen_core::sampling::{
     Branch, Flow, MaskedDecoding, Order, Path, Prefix, Seeded, edit_guidance, text_guidance,
 };
 use unigen_core::sequence::{EditBranch, Layouts, Opener, Sequence};
-use unigen_core::text::{SpecialTokens, Template};
+use unigen_core::text::Template;
 
 /// Decodings of a kind.
 const RUNS: usize = 4;
@@ -19,27 +19,28 @@ const RUNS: usize = 4;
 const TEXT: [u32; 24] = [300; 24];
 
 /// The prefix of `sequence` with random rows: what is in them does not matter for speed.
-fn prefix(sequence: &Sequence, width: usize, device: &Device) -> Prefix {
+fn prefix(sequence: &Sequence, width: usize, device: &Device) -> Result<Prefix> {
     let rows = sequence.prefix_len;
     let mut visible: Vec<usize> = (1..=rows).collect();
     for block in sequence.blocks.iter().filter(|block| block.end <= rows) {
         visible[block.clone()].fill(block.end);
     }
-    Prefix { rows: Tensor::random([rows, width], Distribution::Normal(0.0, 1.0), device), visible }
+    Prefix::new(Tensor::random([rows, width], Distribution::Normal(0.0, 1.0), device), visible)
 }
 
 fn main() -> Result<()> {
     let (config, device) = (ModelConfig::preset("nano")?, Device::flex());
-    let (model, codes) = (UniGen::new(&config, &device), config.image_tokens());
+    let (model, codes) = (UniGen::new(&config, &device), config.image_codes());
     let semantic = config.vision.as_ref().map_or(0, |vision| vision.tokens(config.image_size));
     let special = SpecialTokens::FIRST;
     let template = Template { user: vec![20, 10], assistant: vec![21, 10], newline: vec![10] };
     let layouts = Layouts { special: &special, template: &template, opener: Opener::Block };
-    let one = |sequence: Sequence| vec![prefix(&sequence, config.decoder.hidden_size, &device)];
+    let one = |sequence: Sequence| Ok(vec![prefix(&sequence, config.decoder.hidden_size, &device)?]);
     let edit = |branch| one(layouts.edit(branch, &TEXT, semantic, codes));
-    let generate = text_guidance(4.0, one(layouts.generate(&TEXT, codes)), one(layouts.generate(&[], codes)));
+    let generate =
+        text_guidance(4.0, one(layouts.generate(&TEXT, codes))?, one(layouts.generate(&[], codes))?);
     let edit =
-        edit_guidance(4.0, 1.5, edit(EditBranch::Full), edit(EditBranch::Image), edit(EditBranch::None));
+        edit_guidance(4.0, 1.5, edit(EditBranch::Full)?, edit(EditBranch::Image)?, edit(EditBranch::None)?);
 
     let decode = |branches: &[Branch], steps, path| {
         let decoding = MaskedDecoding { steps, order: Order::Confidence { temperature: 1.0 }, path };

@@ -5,17 +5,22 @@
 
 use crate::config::{Config, DecoderConfig, ModelConfig, TokenizerConfig, VisionConfig};
 use crate::error::{Error, ErrorKind, Result};
-use std::f32::consts::FRAC_PI_2;
+use crate::sampling::still_masked;
 use std::fmt::Write;
 
-/// A job of the model, see `sequence` for the layouts.
+/// The most steps that are counted.
+const MAX_STEPS: usize = 1 << 20;
+/// The most tokens of text that are counted.
+const MAX_TEXT_TOKENS: usize = 1 << 24;
+
+/// A task of the model; [`Layouts`](crate::sequence::Layouts) has its sequences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
     /// Text to image, with and without text.
     Generate,
     /// Image and text to image.
     Edit {
-        /// 2: image, image and text. 3: also neither.
+        /// Branches of guidance. 2: the image alone, and the image with the text. 3: also neither.
         branches: usize,
     },
     /// Image and question to text; the steps are the answer's tokens.
@@ -38,6 +43,16 @@ pub enum Storage {
 impl Storage {
     /// All of them, largest first.
     pub const ALL: [Self; 4] = [Self::F32, Self::F16, Self::Q8, Self::Q4];
+
+    /// Name in tables.
+    fn name(self) -> &'static str {
+        match self {
+            Storage::F32 => "f32",
+            Storage::F16 => "f16",
+            Storage::Q8 => "q8",
+            Storage::Q4 => "q4",
+        }
+    }
 
     /// Bytes of `weights` weights.
     pub fn bytes(self, weights: u64) -> u64 {
@@ -79,26 +94,30 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// Of `task` in `steps` steps (of an answer with `steps` tokens for [`Task::Describe`]) with `text_tokens`
-    /// tokens of text.
+    /// What `task` costs in `steps` steps with `text_tokens` tokens of text. For [`Task::Describe`] the steps are the tokens
+    /// of the answer.
     ///
-    /// Fails where the configuration is not valid, lacks what the task needs, or a count is not sensible.
+    /// # Errors
+    /// `Config` where the sizes are not valid or lack what the task needs, or where a count is out of range.
     pub fn of(config: &ModelConfig, task: Task, steps: usize, text_tokens: usize) -> Result<Self> {
         config.validate()?;
-        let error = |place: &str, what: String| Err(Error::new(ErrorKind::Config, place, what));
-        if !(1..=1 << 20).contains(&steps) {
-            return error("steps", format!("is {steps}, not 1 to {}", 1 << 20));
+        let error =
+            |place: &str, what: &str, fix: &str| Err(Error::new(ErrorKind::Config, place, what).fix(fix));
+        if !(1..=MAX_STEPS).contains(&steps) {
+            return error("steps", &format!("is {steps}"), &format!("choose 1 to {MAX_STEPS}"));
         }
-        if text_tokens > 1 << 24 {
-            return error("text tokens", format!("are {text_tokens}, more than {}", 1 << 24));
+        if text_tokens > MAX_TEXT_TOKENS {
+            let fix = format!("choose at most {MAX_TEXT_TOKENS}");
+            return error("text tokens", &format!("are {text_tokens}"), &fix);
         }
         if config.vision.is_none() && task != Task::Generate {
-            return error("vision", "the task needs an understanding encoder, the model has none".into());
+            let what = "is missing, but the task needs an understanding encoder";
+            return error("vision", what, "use a model that has one");
         }
         if let Task::Edit { branches } = task
             && !(2..=3).contains(&branches)
         {
-            return error("branches", format!("are {branches}, not 2 or 3"));
+            return error("branches", &format!("are {branches}"), "choose 2 or 3");
         }
         let decoder = &config.decoder;
         Ok(Self {
@@ -135,7 +154,7 @@ impl Cost {
     fn write_sizes(&self, out: &mut String) -> std::fmt::Result {
         write!(out, "{:<22}{:>16}", "part", "parameters")?;
         for storage in Storage::ALL {
-            write!(out, "{:>12}", format!("{storage:?}").to_lowercase())?;
+            write!(out, "{:>12}", storage.name())?;
         }
         writeln!(out)?;
         for (part, count) in self.parameters.iter().copied().chain([("total", self.total())]) {
@@ -170,7 +189,7 @@ fn text(write: impl FnOnce(&mut String) -> std::fmt::Result) -> String {
     out
 }
 
-/// By part, in the order of the computation.
+/// Parameters by part, in the order of the computation.
 fn parameters(config: &ModelConfig) -> Vec<(&'static str, u64)> {
     let d = &config.decoder;
     let width = d.hidden_size as u64;
@@ -210,7 +229,7 @@ fn linears(d: &DecoderConfig) -> u64 {
     d.num_hidden_layers as u64 * d.hidden_size as u64 * (attention + 3 * d.intermediate_size as u64)
 }
 
-/// Of the tower without its last layer and head, which nothing reads.
+/// Parameters of the tower without its last layer and head, which nothing reads.
 fn vision_parameters(v: &VisionConfig) -> u64 {
     let [width, hidden, layers] =
         [v.hidden_size, v.intermediate_size, v.num_hidden_layers - 1].map(|x| x as u64);
@@ -254,7 +273,7 @@ fn flops(config: &ModelConfig, task: Task, steps: usize, text_tokens: usize) -> 
     let code_head = 2.0 * width * config.code_classes() as f64;
     let prefill = |n: f64| n * row + pair * n * (n + 1.0) / 2.0;
 
-    let codes = config.image_tokens();
+    let codes = config.image_codes();
     let (n, text) = (codes as f64, text_tokens as f64);
     let semantic = config.vision.as_ref().map_or(0, |vision| vision.tokens(config.image_size));
     let encoder = config.vision.as_ref().map_or(0.0, |vision| {
@@ -303,18 +322,13 @@ fn flops(config: &ModelConfig, task: Task, steps: usize, text_tokens: usize) -> 
     Flops { naive, cached: cached.sum(), images }
 }
 
-/// Codes still masked when each step begins: the cosine schedule, in single precision (reference, section 4.1).
+/// Codes that are masked when each step begins.
 fn masked_counts(codes: usize, steps: usize) -> Vec<usize> {
-    let mut unknown = codes;
-    (1..=steps)
-        .map(|step| {
-            let now = unknown;
-            let ratio = step as f32 / steps as f32;
-            let keep = (codes as f32 * (ratio * FRAC_PI_2).cos()).floor().max(0.0) as usize;
-            unknown = keep.min(unknown.saturating_sub(1)).max(1);
-            now
-        })
-        .collect()
+    let next = |&masked: &(usize, usize)| {
+        let (step, masked) = masked;
+        Some((step + 1, still_masked(codes, masked, step, steps)))
+    };
+    std::iter::successors(Some((1, codes)), next).take(steps).map(|(_, masked)| masked).collect()
 }
 
 /// Parameters and operations of a network on one image.
@@ -357,7 +371,7 @@ impl Network {
     }
 }
 
-/// The image tokenizer's encoder and decoder on an image of `side` pixels a side (reference, section 1.4).
+/// The image tokenizer's encoder and decoder on an image of `side` pixels a side.
 fn tokenizer(t: &TokenizerConfig, side: usize) -> (Network, Network) {
     let pixels = |level: usize| (side as f64 / (1_u64 << level) as f64).powi(2);
     let last = t.encoder_ch_mult.len() - 1;
@@ -396,6 +410,12 @@ fn tokenizer(t: &TokenizerConfig, side: usize) -> (Network, Network) {
     decoder.norm(channels);
     decoder.conv(channels, t.out_ch, 3, pixels(0));
     (encoder, decoder)
+}
+
+/// Floating-point operations of encoding an image of `side` pixels a side to codes and decoding it again.
+pub fn tokenizer_flops(config: &TokenizerConfig, side: usize) -> f64 {
+    let (encoder, decoder) = tokenizer(config, side);
+    encoder.flops + decoder.flops
 }
 
 /// With commas: 1,555,896,320.
@@ -459,7 +479,7 @@ mod tests {
         assert!((found / wanted - 1.0).abs() < bound, "{found:e}, wanted {wanted:e}");
     }
 
-    /// Reference, sections 1.1 and 1.4.
+    /// Counted in the published checkpoints.
     #[test]
     fn published_parameters() {
         let cost = cost("unigen-1.5b", Task::Generate, 50, 128);
@@ -470,7 +490,7 @@ mod tests {
         assert_eq!(cost.cache_bytes, 28_672);
     }
 
-    /// Reference, section 7.
+    /// Worked out by hand for the published sizes.
     #[test]
     fn published_operations() {
         let generate = cost("unigen-1.5b", Task::Generate, 50, 128).flops;
@@ -483,11 +503,11 @@ mod tests {
         near(edit.cached, 177.3e12);
         let describe = cost("unigen-1.5b", Task::Describe, 128, 130).flops;
         near(describe.naive, 391e12);
-        // The reference gives two digits and a ratio.
+        // Known to two digits.
         within(0.03, describe.cached, 2.83e12);
     }
 
-    /// Reference, section 1.4 and 7 (5).
+    /// Worked out by hand for the published sizes.
     #[test]
     fn published_image_operations() {
         for (side, encode, decode) in [(256, 355e9, 301e9), (384, 800e9, 677e9), (512, 1422e9, 1205e9)] {

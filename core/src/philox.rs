@@ -49,10 +49,6 @@ pub enum Stream {
     Token = 0,
     /// The noise on confidences when re-masking.
     Confidence = 1,
-    /// Which positions a training mask hides, and how many.
-    Mask = 2,
-    /// Everything else: data order, dropout of conditions, initial weights.
-    Other = 3,
 }
 
 /// The random numbers of one image or one answer.

@@ -46,7 +46,7 @@ fn decode(model: &UniGen, device: &Device, prompt: usize, seeds: &[u64]) -> Deco
     let given = |i: usize| (i % 2 == 1).then_some(i as u32);
     let targets =
         (0..seeds.len()).map(|image| (0..TOKENS).map(|i| given(i * (image % 2))).collect()).collect();
-    let order = [Order::Confidence { temperature: 2.0 }, Order::Scattered][prompt % 2];
+    let order = [Order::Confidence { temperature: 2.0 }, Order::Halton][prompt % 2];
     let settings = MaskedDecoding { steps: 5, order, path: Path::Cached };
     let (mut masked, mut log_probs) = (0, Vec::new());
     let on_step = async |report: StepReport<'_>| {

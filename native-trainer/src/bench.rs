@@ -6,7 +6,8 @@ use burn::tensor::{Device, Distribution, Int, Tensor};
 use pollster::FutureExt;
 use std::fmt;
 use std::time::{Duration, Instant};
-use unigen_core::config::{ModelConfig, TokenizerConfig};
+use unigen_core::config::ModelConfig;
+use unigen_core::cost::tokenizer_flops;
 use unigen_core::decoder::Decoder;
 use unigen_core::image_tokenizer::{ImageTokenizer, lfq};
 use unigen_core::model::UniGen;
@@ -77,7 +78,7 @@ pub fn tokenizer(batch: usize, device: &Device) -> Result<Job> {
     let (side, config) = (config.image_size, config.image_tokenizer);
     let tokenizer = ImageTokenizer::new(&config, &device)?;
     let images = Tensor::<4>::random([batch, side, side, 3], Distribution::Uniform(-1.0, 1.0), &device);
-    let flops = 3.0 * tokenizer_work(&config, side);
+    let flops = 3.0 * tokenizer_flops(&config, side);
     let step = move |precision| {
         let tokenizer = tokenizer.clone().with_precision(precision);
         let bits = lfq::straight_through(tokenizer.latent(images.clone()));
@@ -107,39 +108,6 @@ impl Job {
         }
         Ok(measured)
     }
-}
-
-/// Floating-point operations of the convolutions of one image, forward.
-fn tokenizer_work(config: &TokenizerConfig, side: usize) -> f64 {
-    let conv =
-        |side: usize, c_in: usize, c_out: usize, k: usize| (2 * side * side * c_in * c_out * k * k) as f64;
-    let block = |side: usize, c_in: usize, c_out: usize| {
-        let shortcut = if c_in == c_out { 0.0 } else { conv(side, c_in, c_out, 1) };
-        conv(side, c_in, c_out, 3) + conv(side, c_out, c_out, 3) + shortcut
-    };
-    let mid = |side: usize, c: usize| 2.0 * block(side, c, c) + 4.0 * conv(side, c, c, 1);
-    let (levels, z) = (config.encoder_ch_mult.len(), config.z_channels);
-    let small = side >> (levels - 1);
-    let mut work = conv(side, config.in_ch, config.ch, 3) + 2.0 * conv(small, z, z, 1);
-    let mut channels = config.ch;
-    for level in 0..levels {
-        let (side, next) = (side >> level, config.ch * config.encoder_ch_mult[level]);
-        work += block(side, channels, next);
-        work += (config.encoder_num_res_blocks[level] - 1) as f64 * block(side, next, next);
-        work += if level + 1 < levels { conv(side / 2, next, next, 3) } else { 0.0 };
-        channels = next;
-    }
-    work += mid(small, channels) + conv(small, channels, z, 3);
-    channels = config.ch * config.decoder_ch_mult[levels - 1];
-    work += conv(small, z, channels, 3) + mid(small, channels);
-    for level in (0..levels).rev() {
-        let (side, next) = (side >> level, config.ch * config.decoder_ch_mult[level]);
-        work += block(side, channels, next);
-        work += (config.decoder_num_res_blocks[level] - 1) as f64 * block(side, next, next);
-        work += if level > 0 { conv(side * 2, next, next, 3) } else { 0.0 };
-        channels = next;
-    }
-    work + conv(side, channels, config.out_ch, 3)
 }
 
 /// Milliseconds that one update of the nano decoder on the CPU device takes: reading gradients, their norm, AdamW and
@@ -204,7 +172,7 @@ pub fn groups(samples: usize, steps: usize) -> Result<Vec<Group>> {
     const DELIMITERS: [u32; 2] = [1, 2];
     let (plain, device) = (Device::flex(), Device::flex().autodiff());
     let config = ModelConfig::preset("nano")?;
-    let tokens = config.image_tokens();
+    let tokens = config.image_codes();
     let trained = UniGen::new(&config, &device).with_precision(MatmulPrecision::Bf16);
     let model = trained.valid();
     let sampling = Sampling { samples, steps, ..Sampling::default() };
@@ -242,7 +210,7 @@ pub fn groups(samples: usize, steps: usize) -> Result<Vec<Group>> {
         // The allocator gives memory back to the system, and takes it anew, until something large was freed.
         learn(32)?;
         let together = timed(&mut || draw().map(drop))?;
-        let decoding = MaskedDecoding { steps, order: Order::Scattered, path: Path::Cached };
+        let decoding = MaskedDecoding { steps, order: Order::Halton, path: Path::Cached };
         let alone = timed(&mut || {
             (0..samples as u64).try_for_each(|seed| {
                 let branches =

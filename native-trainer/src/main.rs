@@ -13,8 +13,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use unigen_core::ErrorKind;
 use unigen_core::config::{Config, ModelConfig};
 use unigen_core::cost::{Cost, Task};
+use unigen_core::engine::ModelFolder;
 use unigen_runs::DeviceChoice;
 use unigen_stickers::Stickers;
 use unigen_stickers::judge::DetectorStage;
@@ -206,10 +208,17 @@ fn main() -> ExitCode {
     match pool.map_err(Into::into).and_then(|()| rayon::scope(|_| run(command))) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {error:#}{}", remedy(&error).unwrap_or_default());
             ExitCode::FAILURE
         }
     }
+}
+
+/// The command that helps with an error of the core, which knows no commands.
+fn remedy(error: &anyhow::Error) -> Option<&'static str> {
+    let error = error.downcast_ref::<unigen_core::Error>()?;
+    let blind = error.kind == ErrorKind::Weights && error.place == ModelFolder::VISION;
+    blind.then_some("; `unigen train sft` makes a model with an understanding encoder")
 }
 
 fn run(command: Command) -> Result<ExitCode> {

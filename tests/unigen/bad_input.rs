@@ -192,7 +192,7 @@ fn settings_that_cannot_train() {
         ("pretrain", PRETRAIN, "drop_text=nan", ["drop_text", "not 0 to 1"]),
         ("pretrain", PRETRAIN, "pictures=0", ["no pictures", ""]),
         ("pretrain", PRETRAIN, "model.image_size=15", ["image_size", "not a multiple of 2"]),
-        ("pretrain", PRETRAIN, "model.image_size=16000", ["image_size", "at most 4096"]),
+        ("pretrain", PRETRAIN, "model.image_size=16000", ["image_size", "at most 1024"]),
         ("pretrain", PRETRAIN, "model.text_vocab=301", ["vocab_size", "301 text"]),
         ("pretrain", PRETRAIN, "model.code_groups=[6,6]", ["code_groups", "z_channels is 6"]),
         ("pretrain", PRETRAIN, "image_tokenizer=absent", ["absent", "no such folder"]),

@@ -422,7 +422,7 @@ impl State {
         };
         let (loaded, image) = (self.loaded()?, picture::from_page(&image, 255)?);
         let course = Course::begin(id, PICTURE_READ_AT);
-        let question = loaded.engine.ask(&image, &question, &settings).map_err(core)?;
+        let question = loaded.engine.begin_answer(&image, &question, &settings).map_err(core)?;
         let mut tokens = 0;
         course.answered(tokens, settings.max_tokens);
         let on_text = async |text: &str| {

@@ -1,8 +1,10 @@
 //! Keys and values kept from one forward pass to the next.
 
-use super::KeysValues;
 use burn::tensor::{Device, Int, Tensor};
 use std::ops::Range;
+
+/// Keys and values of one layer, `[rows, kv_heads, head_dim]` each, keys already rotated.
+pub(super) type KeysValues = (Tensor<3>, Tensor<3>);
 
 /// Every layer's keys and values of some packed rows.
 #[derive(Debug, Clone)]

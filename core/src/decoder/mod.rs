@@ -1,24 +1,28 @@
-//! The language model: Qwen2 (arXiv 2407.10671) over packed rows with any attention layout.
+//! The language model over packed rows with any attention layout.
 //!
-//! Rows of several sequences lie one after another, without pads: `[rows, width]`. Who sees whom is the
-//! [`AttentionLayout`]'s; where a row stands is [`Positions`]'.
+//! Rows of several sequences lie one after another, without pads: `[rows, width]`. The [`AttentionLayout`] says who sees
+//! whom, [`Positions`] where each row stands. The architectures of [`DecoderKind`](crate::config::DecoderKind) have a file
+//! each; so far there is Qwen2 (arXiv 2407.10671, section 2.2).
 
 mod attention;
 mod cache;
+mod qwen2;
 mod rope;
+mod wanted;
 
 pub use cache::{Cache, KeyOrder};
-pub use rope::{Positions, rope};
+pub use rope::Positions;
+pub use wanted::Wanted;
 
 use crate::config::DecoderConfig;
 use crate::nn::{Embedding, Linear, RmsNorm};
-use crate::ops::{self, AttentionRows};
+use crate::ops;
 use crate::precision::MatmulPrecision;
 use crate::sequence::AttentionLayout;
 use attention::attention_rows;
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
-use std::sync::Arc;
+use qwen2::Layer;
 
 /// Standard deviation of the initial weights of layers that read `width` entries: 0.04 at 256, the 0.02 of published
 /// models at 1024 (small init, Nguyen & Salazar 2019, arXiv 1910.05895).
@@ -26,140 +30,7 @@ pub(crate) fn init_std(width: usize) -> f64 {
     (0.4 / width as f64).sqrt()
 }
 
-/// Grouped-query self-attention.
-#[derive(Module, Debug)]
-pub struct SelfAttention {
-    q_proj: Linear,
-    k_proj: Linear,
-    v_proj: Linear,
-    o_proj: Linear,
-    #[module(skip)]
-    heads: usize,
-    #[module(skip)]
-    kv_heads: usize,
-    precision: MatmulPrecision,
-}
-
-impl SelfAttention {
-    fn new(config: &DecoderConfig, std: f64, device: &Device) -> Self {
-        let (width, head) = (config.hidden_size, config.head_dim());
-        let (heads, kv_heads) = (config.num_attention_heads, config.num_key_value_heads);
-        let read = init_std(width);
-        Self {
-            q_proj: Linear::new(width, heads * head, true, read, device),
-            k_proj: Linear::new(width, kv_heads * head, true, read, device),
-            v_proj: Linear::new(width, kv_heads * head, true, read, device),
-            o_proj: Linear::new(heads * head, width, false, std, device),
-            heads,
-            kv_heads,
-            precision: MatmulPrecision::F32,
-        }
-    }
-}
-
-/// The gated feed-forward network: `down(silu(gate x) * up x)`.
-#[derive(Module, Debug)]
-pub struct Mlp {
-    gate_proj: Linear,
-    up_proj: Linear,
-    down_proj: Linear,
-}
-
-impl Mlp {
-    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let gate = self.gate_proj.forward(x.clone());
-        self.down_proj.forward(ops::swiglu(gate, self.up_proj.forward(x)))
-    }
-}
-
-/// One pre-normalised decoder layer.
-#[derive(Module, Debug)]
-pub struct Layer {
-    input_layernorm: RmsNorm,
-    self_attn: SelfAttention,
-    post_attention_layernorm: RmsNorm,
-    mlp: Mlp,
-}
-
-/// Keys and values of one layer, `[rows, kv_heads, head_dim]` each, keys already rotated.
-pub type KeysValues = (Tensor<3>, Tensor<3>);
-
-impl Layer {
-    fn new(config: &DecoderConfig, device: &Device) -> Self {
-        let (width, hidden) = (config.hidden_size, config.intermediate_size);
-        // Layers that write to the residual stream start smaller, as in GPT-2.
-        let read = init_std(width);
-        let std = read / (2.0 * config.num_hidden_layers as f64).sqrt();
-        Self {
-            input_layernorm: RmsNorm::new(width, config.rms_norm_eps, device),
-            self_attn: SelfAttention::new(config, std, device),
-            post_attention_layernorm: RmsNorm::new(width, config.rms_norm_eps, device),
-            mlp: Mlp {
-                gate_proj: Linear::new(width, hidden, false, read, device),
-                up_proj: Linear::new(width, hidden, false, read, device),
-                down_proj: Linear::new(hidden, width, false, std, device),
-            },
-        }
-    }
-
-    /// `x` `[rows, width]` → the layer's output, for `wanted` rows only where given, and its own keys and
-    /// values for all rows. `past` comes before them, put in the layout's order by `order`.
-    fn forward(
-        &self,
-        x: Tensor<2>,
-        positions: &Positions,
-        layout: &Arc<AttentionRows>,
-        past: Option<(&KeysValues, &KeyOrder)>,
-        wanted: Option<&Wanted>,
-    ) -> (Tensor<2>, KeysValues) {
-        let attn = &self.self_attn;
-        let h = self.input_layernorm.forward(x.clone());
-        let k = rope(attn.k_proj.forward(h.clone()), attn.kv_heads, positions);
-        let v = split_heads(attn.v_proj.forward(h.clone()), attn.kv_heads);
-        let own = (k.clone(), v.clone());
-        let (k, v) = match past {
-            Some((past, order)) => order.join(past, (k, v)),
-            None => (k, v),
-        };
-        let (x, h, positions, layout) = match wanted {
-            Some(w) => (w.pick(x), w.pick(h), &w.positions, &w.layout),
-            None => (x, h, positions, layout),
-        };
-        let q = rope(attn.q_proj.forward(h), attn.heads, positions);
-        let [rows, heads, head] = q.dims();
-        let mixed = ops::attention(q, k, v, layout.clone(), attn.precision).reshape([rows, heads * head]);
-        let x = x + attn.o_proj.forward(mixed);
-        let x = x.clone() + self.mlp.forward(self.post_attention_layernorm.forward(x));
-        (x, own)
-    }
-}
-
-/// The rows that the last layer computes; the others only lend it their keys and values.
-#[derive(Debug, Clone)]
-pub struct Wanted {
-    rows: Tensor<1, Int>,
-    positions: Positions,
-    layout: Arc<AttentionRows>,
-}
-
-impl Wanted {
-    /// `rows`: indices into the packed rows, ascending. `positions` and `layout` are those of all rows.
-    pub fn new(rows: &[usize], positions: &Positions, layout: &AttentionLayout, device: &Device) -> Self {
-        let indices: Vec<i32> = rows.iter().map(|&r| r as i32).collect();
-        let indices = Tensor::<1, Int>::from_ints(indices.as_slice(), device);
-        Self {
-            positions: positions.pick(indices.clone()),
-            layout: attention_rows(&layout.pick(rows)),
-            rows: indices,
-        }
-    }
-
-    fn pick(&self, x: Tensor<2>) -> Tensor<2> {
-        ops::select_rows(x, self.rows.clone())
-    }
-}
-
-/// The decoder with its token table and, where the table is not tied to it, its head.
+/// The decoder with its token table, and with a head where that does not share the table's weights.
 #[derive(Module, Debug)]
 pub struct Decoder {
     embed_tokens: Embedding,
@@ -179,7 +50,7 @@ impl Decoder {
         Self {
             embed_tokens: Embedding::new(vocabulary, width, (width as f64).sqrt().recip(), device),
             layers: (0..config.num_hidden_layers).map(|_| Layer::new(config, device)).collect(),
-            norm: RmsNorm::new(width, config.rms_norm_eps, device),
+            norm: RmsNorm::new(width, config.norm_eps, device),
             lm_head: (!config.tie_word_embeddings)
                 .then(|| Linear::new(width, vocabulary, false, init_std(width), device)),
             config: config.clone(),
@@ -199,14 +70,7 @@ impl Decoder {
 
     /// The same decoder with the linear maps of its layers changed.
     pub fn map_linears(self, change: impl Fn(Linear) -> Linear) -> Self {
-        let layers = self.layers.into_iter().map(|layer| {
-            let SelfAttention { q_proj, k_proj, v_proj, o_proj, .. } = layer.self_attn;
-            let [q_proj, k_proj, v_proj, o_proj] = [q_proj, k_proj, v_proj, o_proj].map(&change);
-            let Mlp { gate_proj, up_proj, down_proj } = layer.mlp;
-            let [gate_proj, up_proj, down_proj] = [gate_proj, up_proj, down_proj].map(&change);
-            let self_attn = SelfAttention { q_proj, k_proj, v_proj, o_proj, ..layer.self_attn };
-            Layer { self_attn, mlp: Mlp { gate_proj, up_proj, down_proj }, ..layer }
-        });
+        let layers = self.layers.into_iter().map(|layer| layer.map_linears(&change));
         Self { layers: layers.collect(), ..self }
     }
 
@@ -215,7 +79,7 @@ impl Decoder {
         self.embed_tokens.forward(ids)
     }
 
-    /// Where rows stand, for the rotations: `positions[row]`, counted from each sequence's start.
+    /// The rotations of rows at `positions`, counted from the start of each sequence.
     pub fn positions(&self, positions: &[usize], device: &Device) -> Positions {
         Positions::new(positions, self.config.head_dim(), self.config.rope_theta, device)
     }
@@ -227,7 +91,7 @@ impl Decoder {
         self.norm.forward(x)
     }
 
-    /// [`Self::forward`] for the rows that carry a loss: the last layer computes no others. → `[wanted rows, width]`
+    /// [`Self::forward`] for the rows that carry a loss, `[wanted rows, width]`: the last layer computes no others.
     pub fn forward_wanted(
         &self,
         x: Tensor<2>,
@@ -260,9 +124,10 @@ impl Decoder {
         (self.norm.forward(x), Cache::new(layers))
     }
 
-    /// New rows over a cached prefix; the final hidden states of the `wanted` rows (all without).
+    /// New rows `x` `[rows, width]` over a cached prefix → final hidden states of the `wanted` rows, or of all, and the
+    /// keys and values of the new rows.
     ///
-    /// `layout` has the keys in the order that `order` puts them: each sequence's cached rows, then its new ones.
+    /// `layout` has the keys in the order of `order`: each sequence's cached rows, then its new ones.
     pub fn extend(
         &self,
         x: Tensor<2>,
@@ -290,10 +155,4 @@ impl Decoder {
         let head = if columns.len() == self.config.vocab_size { head } else { head.slice([columns]) };
         ops::linear(hidden, head, None, self.precision)
     }
-}
-
-/// `[rows, heads * head_dim]` → `[rows, heads, head_dim]`
-fn split_heads(x: Tensor<2>, heads: usize) -> Tensor<3> {
-    let [rows, width] = x.dims();
-    x.reshape([rows, heads, width / heads])
 }

@@ -1,6 +1,5 @@
 //! Rotary position embedding (Su et al., arXiv 2104.09864) in Qwen2's rotate-half form.
 
-use super::split_heads;
 use crate::ops;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
@@ -36,6 +35,12 @@ impl Positions {
 }
 
 /// Splits `x` `[rows, heads * head_dim]` into heads and turns each by its row's angles: `[rows, heads, head_dim]`.
-pub fn rope(x: Tensor<2>, heads: usize, positions: &Positions) -> Tensor<3> {
+pub(super) fn rope(x: Tensor<2>, heads: usize, positions: &Positions) -> Tensor<3> {
     ops::rope(split_heads(x, heads), positions.cos.clone(), positions.sin.clone())
+}
+
+/// `[rows, heads * head_dim]` → `[rows, heads, head_dim]`
+pub(super) fn split_heads(x: Tensor<2>, heads: usize) -> Tensor<3> {
+    let [rows, width] = x.dims();
+    x.reshape([rows, heads, width / heads])
 }

@@ -1,34 +1,35 @@
 //! From a picture and an instruction to another picture.
 
+use super::generate::not_drawn;
 use super::{Drawing, Engine, Source, decoding, layouts};
 use crate::config::GenerationConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image_tokenizer::lfq::Codes;
 use crate::picture::Picture;
-use crate::sampling::{Flow, Prefix, StepReport, edit_guidance};
+use crate::sampling::{Flow, StepReport, edit_guidance};
 use crate::sequence::EditBranch;
 use image::RgbImage;
 
 /// A picture to be changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EditRequest {
-    /// Of any size: the largest square in its middle is edited, and seen at the model's `image_size`.
+    /// A picture of any size. The model edits the largest square in its middle, at `image_size` pixels a side.
     pub image: RgbImage,
-    /// What to change; any language can be read, whatever the model has learned.
+    /// What to change. Any language is read, but the model understands what it has learned.
     pub instruction: String,
-    /// One seed gives one picture, alone or in any batch.
+    /// The same seed gives the same picture, alone or in any batch.
     pub seed: u64,
-    /// Where the picture may change, as large as it: codes with a pixel that is nearer to white than to black are drawn
-    /// anew, around them the picture keeps its pixels. Without a mask all are drawn anew.
+    /// Where the picture may change, white on black, of the picture's size. Codes with a pixel that is nearer to white than
+    /// to black are drawn anew, and the pixels around them stay. Without a mask, all codes are drawn anew.
     pub mask: Option<RgbImage>,
 }
 
 impl Engine {
-    /// Edits a picture; the result is square, `image_size` pixels a side, under a mask as large as the square that is edited
-    /// where that is larger. `on_step` sees every step and may cancel.
+    /// Edits a picture. The result is square, of `image_size` pixels a side; with a mask it is as large as the square that is
+    /// edited, where that is larger. `on_step` sees every step and may cancel.
     ///
-    /// Guidance has the three branches of UniGen-1.5: nothing, the picture alone, the picture and the instruction, with
-    /// `image_guidance_scale` and `edit_guidance_scale`.
+    /// Guidance has the three branches of UniGen-1.5 (neither, the picture alone, the picture and the instruction), weighted
+    /// by `image_guidance_scale` and `edit_guidance_scale`.
     ///
     /// # Errors
     /// `Weights` for a model without an understanding encoder; `Text` for an empty instruction or one that is too long;
@@ -41,11 +42,10 @@ impl Engine {
         on_step: impl AsyncFnMut(StepReport<'_>) -> Flow,
     ) -> Result<RgbImage> {
         let images = self.edit_batch(std::slice::from_ref(request), settings, on_step).await?;
-        let missing = || Error::new(ErrorKind::Device, "image", "was not drawn");
-        images.into_iter().next().ok_or_else(missing)
+        images.into_iter().next().ok_or_else(not_drawn)
     }
 
-    /// Edits several pictures at once, each as [`edit`](Self::edit) would edit it alone up to rounding.
+    /// Edits several pictures at once, each as [`edit`](Self::edit) edits it alone, up to rounding. Errors as there.
     pub async fn edit_batch(
         &self,
         requests: &[EditRequest],
@@ -67,8 +67,8 @@ impl Engine {
         self.decode(self.begin_edit(requests, settings, || ()).await?, on_step).await
     }
 
-    /// The edited pictures of the codes that [`edit_codes`](Self::edit_codes) gave for `requests`, sizes as
-    /// [`edit`](Self::edit).
+    /// The edited pictures, from the codes that [`edit_codes`](Self::edit_codes) gave for `requests`. Their sizes are those
+    /// of [`edit`](Self::edit).
     ///
     /// # Errors
     /// Those of [`images`](Self::images); `Image` for a mask of another size than its picture or without white.
@@ -81,54 +81,55 @@ impl Engine {
         edited.collect()
     }
 
-    /// Reads pictures and instructions; `on_seen` hears that the understanding encoder has seen the pictures, whose codes
-    /// come next. Errors as [`edit`](Self::edit).
+    /// Reads pictures and instructions. Calls `on_seen` when the understanding encoder is done with the pictures and before
+    /// the image tokenizer encodes them. Errors as [`edit`](Self::edit).
     pub async fn begin_edit(
         &self,
         requests: &[EditRequest],
         settings: &GenerationConfig,
         on_seen: impl FnOnce(),
     ) -> Result<Drawing> {
-        let tokens = self.config.image_tokens();
-        settings.check(tokens)?;
+        let length = self.config.image_codes();
+        settings.check(length)?;
         let decoding = decoding(settings.edit_steps, settings);
         if requests.is_empty() {
             return Ok(Drawing { branches: vec![], targets: vec![], seeds: vec![], decoding });
         }
         let pictures = requests.iter().map(|r| self.square(&r.image)).collect::<Result<Vec<_>>>()?;
         let layouts = layouts(&self.text);
-        let prefix = |branch, text: &[u32], source: &Source| -> Prefix {
+        let prefix = |branch, text: &[u32], source: &Source| {
             let semantic = source.semantic.as_ref().map_or(0, |rows| rows.dims()[0]);
-            self.prefix(&layouts.edit(branch, text, semantic, tokens), source)
+            self.prefix(&layouts.edit(branch, text, semantic, length), source)
         };
         let (mut full, mut image, mut targets) = (Vec::new(), Vec::new(), Vec::new());
         for (request, (source, codes)) in requests.iter().zip(self.source(&pictures, on_seen).await?) {
             let fix = "say what to change, for example \"make the apple green\"";
             let text = self.read("instruction", &request.instruction, settings.max_prompt_tokens, fix)?;
-            full.push(prefix(EditBranch::Full, &text, &source));
-            image.push(prefix(EditBranch::Image, &[], &source));
+            full.push(prefix(EditBranch::Full, &text, &source)?);
+            image.push(prefix(EditBranch::Image, &[], &source)?);
             targets.push(match &request.mask {
                 Some(mask) => self.outside(mask, &request.image, &codes)?,
-                None => vec![None; tokens],
+                None => vec![None; length],
             });
         }
-        let none = vec![prefix(EditBranch::None, &[], &Source::default())];
+        let none = vec![prefix(EditBranch::None, &[], &Source::default())?];
         let (text_scale, image_scale) = (settings.edit_guidance_scale, settings.image_guidance_scale);
         let branches = edit_guidance(text_scale, image_scale, full, image, none);
         let seeds = requests.iter().map(|r| r.seed).collect();
         Ok(Drawing { branches, targets, seeds, decoding })
     }
 
-    /// A user's picture in the size that the model works in.
+    /// The middle square of a user's picture, at the size that the model works in.
     pub(super) fn square(&self, image: &RgbImage) -> Result<RgbImage> {
         if image.is_empty() {
-            return Err(Error::new(ErrorKind::Image, "image", "has no pixels")
-                .fix("give an image of at least 1 x 1 pixels"));
+            return Err(Error::new(ErrorKind::Image, "picture", "has no pixels")
+                .fix("give one of at least 1 x 1 pixels"));
         }
         Ok(Picture::square(image, self.config.image_size as u32))
     }
 
-    /// What stands for square pictures of `image_size` pixels a side, with their codes, which come after `on_seen`.
+    /// The rows that stand for square pictures of `image_size` pixels a side, and the codes of these pictures. Calls `on_seen`
+    /// between the two encoders.
     pub(super) async fn source(
         &self,
         pictures: &[RgbImage],
@@ -138,10 +139,10 @@ impl Engine {
         on_seen();
         let sources = semantic.into_iter().zip(self.codes(pictures).await?).map(|(semantic, codes)| {
             let known: Vec<Option<u32>> = codes.iter().copied().map(Some).collect();
-            let rows = self.model.embed_codes(&known, &self.device);
-            (Source { semantic: Some(semantic), codes: Some(rows) }, codes)
+            let rows = self.model.embed_codes(&known, &self.device)?;
+            Ok((Source { semantic: Some(semantic), codes: Some(rows) }, codes))
         });
-        Ok(sources.collect())
+        sources.collect()
     }
 }
 

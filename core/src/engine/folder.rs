@@ -1,10 +1,10 @@
 //! The files of a model.
 
 use super::{check_config, check_text, load_image_tokenizer};
-use crate::config::{Config, GenerationConfig, ModelConfig, VisionConfig};
+use crate::config::{Config, GenerationConfig, ModelConfig, TokenizerConfig, VisionConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::write_atomic;
-use crate::image_tokenizer::{ImageTokenizer, TokenizerConfig};
+use crate::image_tokenizer::ImageTokenizer;
 use crate::model::UniGen;
 use crate::text::TextTokenizer;
 use crate::vision::Tower;
@@ -13,12 +13,12 @@ use burn::tensor::Device;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-/// Everything that an [`Engine`](super::Engine) is made of. Headers of weights are read, their data not yet.
+/// Everything that an [`Engine`](super::Engine) is made of. The headers of weights are read, their data not yet.
 pub struct ModelParts {
-    /// Sizes: `config.json`, but that a head of the decoder's own counts where the weights have one that differs from the
-    /// token table: published models may, whatever their config says.
+    /// Sizes, from `config.json`. The weights have the last word about the head: where they have one that differs from the
+    /// token table, `tie_word_embeddings` is false, because published models may have it true all the same.
     pub config: ModelConfig,
-    /// How images are drawn unless told otherwise: `generation.json`.
+    /// How the model draws unless told otherwise, from `generation.json`.
     pub generation: GenerationConfig,
     /// `tokenizer.json`.
     pub text: TextTokenizer,
@@ -26,14 +26,14 @@ pub struct ModelParts {
     pub model: Checkpoint,
     /// Weights of [`ImageTokenizer`] under the published names: `image_tokenizer.safetensors`.
     pub image_tokenizer: Checkpoint,
-    /// Weights of the understanding encoder under the published names: `vision.safetensors`. A model without it draws,
-    /// but sees no pictures.
+    /// Weights of the understanding encoder under the published names: `vision.safetensors`. A model without it draws, but
+    /// it cannot see pictures.
     pub vision: Option<Checkpoint>,
 }
 
 impl ModelParts {
-    /// The parts from the bytes of their files, as a browser has them: `file` gives those of a name, or nothing where
-    /// there is no such file. Weights are whole, not in shards. Fails as [`ModelFolder::parts`] does.
+    /// The parts from the bytes of their files, as a browser has them. `file` gives the bytes of the file with a name, or
+    /// nothing where there is none. Weights are in one file, not in shards. Errors as [`ModelFolder::parts`].
     pub fn from_files(mut file: impl FnMut(&str) -> Option<Vec<u8>>) -> Result<Self> {
         let missing = |name| Error::new(ErrorKind::Io, name, "is missing").fix("download the model again");
         let config = file(ModelFolder::CONFIG).ok_or_else(|| missing(ModelFolder::CONFIG))?;
@@ -42,7 +42,7 @@ impl ModelParts {
             Some(json) => {
                 GenerationConfig::from_json(&String::from_utf8_lossy(&json), ModelFolder::GENERATION)?
             }
-            None => GenerationConfig::of(config.image_tokens()),
+            None => GenerationConfig::of(config.image_codes()),
         };
         let text = file(ModelFolder::TEXT).ok_or_else(|| missing(ModelFolder::TEXT))?;
         let text = read_text(&config, &text)?;
@@ -58,16 +58,19 @@ impl ModelParts {
     }
 }
 
-/// The text tokenizer in `json`; fails where it is not the model's.
+/// The text tokenizer in `json`.
+///
+/// # Errors
+/// `Text` where it is not the model's.
 fn read_text(config: &ModelConfig, json: &[u8]) -> Result<TextTokenizer> {
     let text = TextTokenizer::from_bytes(json)?;
     check_text(config, &text)?;
     Ok(text)
 }
 
-/// A folder in this project's format: the files of [`ModelParts`]. A stage of training writes those that it makes.
+/// A folder with the files of [`ModelParts`], or with some of them.
 ///
-/// Every file is written whole or not at all; errors name the file.
+/// Every file is written whole or not at all. Errors name the file.
 #[derive(Clone, Debug)]
 pub struct ModelFolder {
     path: PathBuf,
@@ -76,25 +79,28 @@ pub struct ModelFolder {
 impl ModelFolder {
     /// Sizes of the model, or of the image tokenizer alone.
     pub const CONFIG: &str = "config.json";
-    /// How images are drawn; optional.
+    /// How the model draws; optional.
     pub const GENERATION: &str = "generation.json";
     /// Text tokenizer.
     pub const TEXT: &str = "tokenizer.json";
     /// Weights of the model.
     pub const MODEL: &str = "model.safetensors";
-    /// Names the shards of the weights, where they are sharded.
+    /// Names the shards of the weights, where there are several.
     pub const MODEL_INDEX: &str = "model.safetensors.index.json";
     /// Weights of the image tokenizer.
     pub const IMAGE_TOKENIZER: &str = "image_tokenizer.safetensors";
     /// Weights of the understanding encoder; optional.
     pub const VISION: &str = "vision.safetensors";
 
-    /// The folder at `path`, whether or not there is one.
+    /// The folder at `path`, which need not exist.
     pub fn at(path: &Path) -> Self {
         Self { path: path.to_owned() }
     }
 
     /// The folder at `path`, made where there is none.
+    ///
+    /// # Errors
+    /// `Io` where it cannot be made.
     pub fn create(path: &Path) -> Result<Self> {
         std::fs::create_dir_all(path).map_err(|e| {
             Error::new(ErrorKind::Io, path.display(), format!("cannot make the folder: {e}"))
@@ -103,8 +109,11 @@ impl ModelFolder {
         Ok(Self::at(path))
     }
 
-    /// Opens all files. Fails where one is missing (all but generation.json and vision.safetensors), damaged, or not what
-    /// it should be.
+    /// Opens all files.
+    ///
+    /// # Errors
+    /// They name the file that is missing, damaged or of another model. `generation.json` and `vision.safetensors` may be
+    /// missing.
     pub fn parts(&self) -> Result<ModelParts> {
         self.exists()?;
         let mut config = ModelConfig::read(&self.file(Self::CONFIG))?;
@@ -126,7 +135,7 @@ impl ModelFolder {
         Ok(ModelParts {
             generation: match generation.exists() {
                 true => GenerationConfig::read(&generation)?,
-                false => GenerationConfig::of(config.image_tokens()),
+                false => GenerationConfig::of(config.image_codes()),
             },
             config,
             text,
@@ -153,7 +162,8 @@ impl ModelFolder {
         Ok((config, tower))
     }
 
-    /// Writes a whole model, with its understanding encoder where it has one, having checked that its parts fit together.
+    /// Checks that the parts of a model fit together and writes them all, with the understanding encoder where there is
+    /// one.
     pub fn write(
         &self,
         tokenizer_json: &[u8],
@@ -166,7 +176,7 @@ impl ModelFolder {
         let config = model.config();
         check_config(config)?;
         read_text(config, tokenizer_json)?;
-        generation.check(config.image_tokens())?;
+        generation.check(config.image_codes())?;
         write_atomic(&self.file(Self::TEXT), |out| out.write_all(tokenizer_json))?;
         self.write_model(model, precision)?;
         self.write_image_tokenizer_weights(image_tokenizer, precision)?;
@@ -208,7 +218,7 @@ impl ModelFolder {
             return Ok(());
         }
         Err(Error::new(ErrorKind::Io, self.path.display(), "there is no such folder")
-            .fix("give the folder of a model, or train one"))
+            .fix("give the folder of a model"))
     }
 
     fn file(&self, name: &str) -> PathBuf {

@@ -1,6 +1,7 @@
-//! From a picture, a mask and a prompt to the picture with what the prompt says under the mask; takes no understanding
+//! From a picture, a mask and a prompt to the picture with the masked part drawn anew. This takes no understanding
 //! encoder.
 
+use super::generate::not_drawn;
 use super::{Drawing, Engine, GenerateRequest};
 use crate::config::GenerationConfig;
 use crate::error::{Error, ErrorKind, Result};
@@ -12,14 +13,14 @@ use image::{RgbImage, imageops};
 /// A picture to be filled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InpaintRequest {
-    /// Of any size: the model sees the largest square in its middle, at its `image_size`.
+    /// A picture of any size. The model sees the largest square in its middle, at `image_size` pixels a side.
     pub image: RgbImage,
-    /// As large as the picture: codes with a pixel that is nearer to white than to black are drawn, around them the
-    /// picture keeps its pixels.
+    /// Where to draw, white on black, of the picture's size. Codes with a pixel that is nearer to white than to black are
+    /// drawn, and the pixels around them stay.
     pub mask: RgbImage,
     /// What the whole picture shows in the end.
     pub prompt: String,
-    /// One seed gives one picture.
+    /// The same seed gives the same picture.
     pub seed: u64,
 }
 
@@ -37,7 +38,7 @@ impl Engine {
         on_step: impl AsyncFnMut(StepReport<'_>) -> Flow,
     ) -> Result<Codes> {
         let drawn = self.decode(self.begin_inpainting(request, settings).await?, on_step).await?;
-        drawn.into_iter().next().ok_or_else(|| Error::new(ErrorKind::Device, "image", "was not drawn"))
+        drawn.into_iter().next().ok_or_else(not_drawn)
     }
 
     /// Reads the picture, the mask and the prompt; errors as [`inpaint_codes`](Self::inpaint_codes).
@@ -47,19 +48,20 @@ impl Engine {
         settings: &GenerationConfig,
     ) -> Result<Drawing> {
         let InpaintRequest { image, mask, prompt, seed } = request;
-        let known = self.codes(&[self.square(image)?]).await?.swap_remove(0);
+        let known = self.codes(&[self.square(image)?]).await?.into_iter().next().ok_or_else(not_drawn)?;
         let targets = vec![self.outside(mask, image, &known)?];
         let request = GenerateRequest { prompt: prompt.clone(), seed: *seed };
         self.begin(&[request], targets, settings)
     }
 
-    /// The filled picture of the codes that [`inpaint_codes`](Self::inpaint_codes) gave for `request`: square, as large as
-    /// the square that was taken of the picture, at least `image_size` pixels a side.
+    /// The filled picture, from the codes that [`inpaint_codes`](Self::inpaint_codes) gave for `request`. It is square, as
+    /// large as the middle square of the picture, and at least `image_size` pixels a side.
     ///
     /// # Errors
     /// Those of [`images`](Self::images); `Image` for a mask of another size than the picture or without white.
     pub async fn inpaint_image(&self, request: &InpaintRequest, codes: &Codes) -> Result<RgbImage> {
-        let drawn = self.images(std::slice::from_ref(codes)).await?.swap_remove(0);
+        let drawn = self.images(std::slice::from_ref(codes)).await?;
+        let drawn = drawn.into_iter().next().ok_or_else(not_drawn)?;
         self.surrounded(&drawn, &request.image, &request.mask)
     }
 
@@ -74,7 +76,7 @@ impl Engine {
         Ok(codes.iter().zip(changes).map(|(&code, changes)| (!changes).then_some(code)).collect())
     }
 
-    /// What was `drawn`, square, under the white of a `mask`, and around it the pixels of `image`: codes do not keep those.
+    /// The square picture `drawn` under the white of `mask`, and the pixels of `image` around it, which codes do not keep.
     pub(super) fn surrounded(&self, drawn: &RgbImage, image: &RgbImage, mask: &RgbImage) -> Result<RgbImage> {
         let (grid, changes) = (self.config.grid() as u32, self.changes(mask, image)?);
         let side = image.width().min(image.height()).max(drawn.width());
@@ -89,7 +91,7 @@ impl Engine {
         Ok(whole)
     }
 
-    /// Whether each code lies under the white of a picture's `mask`, row-major.
+    /// Whether each code lies under the white of the `mask` of `image`, row-major.
     fn changes(&self, mask: &RgbImage, image: &RgbImage) -> Result<Vec<bool>> {
         let error = |what: String, fix| Err(Error::new(ErrorKind::Image, "mask", what).fix(fix));
         let ([width, height], [w, h]) = (<[u32; 2]>::from(mask.dimensions()), image.dimensions().into());

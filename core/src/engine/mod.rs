@@ -1,32 +1,37 @@
-//! From a model folder to images and answers.
+//! From a model folder to pictures and answers (UniGen-1.5, arXiv 2511.14760, section 3).
 //!
-//! [`Engine::new`] takes a model's parts wherever they come from, [`Engine::open`] a folder. The steps of making
-//! an image can be called one by one: [`Engine::draw_codes`], then [`Engine::images`]; [`Engine::edit_codes`], then
-//! [`Engine::edit_images`]; [`Engine::inpaint_codes`], then [`Engine::inpaint_image`]. Of these the first can be taken apart
-//! as well, for those who tell how far it is: [`Engine::begin_drawing`], [`Engine::begin_edit`] or
-//! [`Engine::begin_inpainting`], then [`Engine::decode`]; and of an answer [`Engine::ask`], then [`Engine::answer`].
+//! [`Engine::open`] loads a folder, [`Engine::new`] takes a model's parts wherever they come from. Then
+//! [`Engine::generate`] draws, [`Engine::edit`] edits, and [`Engine::ask`] answers a question about a picture.
 //!
-//! Whatever reads back from a device is async, because a browser cannot wait; natively, block on it (crate `pollster`).
+//! The steps can be called one by one. For pictures: [`Engine::draw_codes`] and [`Engine::images`],
+//! [`Engine::edit_codes`] and [`Engine::edit_images`], [`Engine::inpaint_codes`] and [`Engine::inpaint_image`]. Callers who
+//! show their progress take the first of each pair apart as well: [`Engine::begin_drawing`], [`Engine::begin_edit`]
+//! or [`Engine::begin_inpainting`], then [`Engine::decode`]. For answers: [`Engine::begin_answer`], then
+//! [`Engine::answer`].
+//!
+//! Whatever reads back from a device is async, because a browser cannot wait. Natively, block on it (crate `pollster`).
 
-mod describe;
+mod ask;
 mod edit;
 mod folder;
+mod generate;
+mod images;
 mod inpaint;
 mod warm_up;
 
-pub use describe::{AnswerSettings, Question};
+pub use ask::{AnswerSettings, Question};
 pub use edit::EditRequest;
 pub use folder::{ModelFolder, ModelParts};
+pub use generate::GenerateRequest;
 pub use inpaint::InpaintRequest;
 pub use warm_up::warm_up;
 
-use crate::config::{Config, GenerationConfig, ModelConfig};
+use crate::config::{Config, GenerationConfig, ModelConfig, TokenizerConfig};
 use crate::error::{Error, ErrorKind, Result};
-use crate::image_tokenizer::lfq::{Codes, codes_from_data, codes_to_device};
-use crate::image_tokenizer::{ImageTokenizer, TokenizerConfig, pixels_from_images};
+use crate::image_tokenizer::{Codes, ImageTokenizer};
 use crate::model::UniGen;
 use crate::precision::{MatmulPrecision, WithPrecision};
-use crate::sampling::{Branch, Flow, MaskedDecoding, Order, Path, Prefix, Seeds, StepReport, text_guidance};
+use crate::sampling::{Branch, Flow, MaskedDecoding, Order, Path, Prefix, Seeds, StepReport};
 use crate::sequence::{Layouts, Opener, Sequence};
 use crate::text::TextTokenizer;
 use crate::vision::Tower;
@@ -34,16 +39,7 @@ use crate::weights::{Checkpoint, keys, load};
 use burn::tensor::{Device, Tensor};
 use image::RgbImage;
 
-/// A picture to be drawn.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GenerateRequest {
-    /// What it shows; any language can be read, whatever the model has learned.
-    pub prompt: String,
-    /// One seed gives one picture, alone or in any batch.
-    pub seed: u64,
-}
-
-/// A loaded model.
+/// A loaded model on a device.
 pub struct Engine {
     config: ModelConfig,
     generation: GenerationConfig,
@@ -54,7 +50,7 @@ pub struct Engine {
     device: Device,
 }
 
-/// Pictures of which everything is read and nothing drawn yet.
+/// Pictures whose prompts and sources are read, before any step is taken.
 pub struct Drawing {
     branches: Vec<Branch>,
     /// `None` where a code is to be drawn.
@@ -64,13 +60,13 @@ pub struct Drawing {
 }
 
 impl Drawing {
-    /// Decoding steps.
+    /// Number of decoding steps.
     pub fn steps(&self) -> usize {
         self.decoding.steps
     }
 }
 
-/// The rows that stand for a picture in a sequence, embedded: `[rows, width]` each.
+/// The embedded rows that stand for a picture in a sequence, `[rows, width]` each.
 #[derive(Clone, Default)]
 struct Source {
     /// Projected features.
@@ -82,17 +78,18 @@ struct Source {
 impl Engine {
     /// Opens a model folder, see [`ModelFolder`].
     ///
-    /// Errors name the file, and the tensor or key in it: missing, damaged, of another model, not finite.
+    /// # Errors
+    /// They name the file, and the tensor or key in it that is missing, damaged, of another model or not finite.
     pub fn open(folder: &std::path::Path, device: &Device) -> Result<Self> {
         Self::new(ModelFolder::at(folder).parts()?, device)
     }
 
-    /// Puts a model together on `device`; errors as [`open`](Self::open).
+    /// Puts a model together on `device`. Errors as [`open`](Self::open).
     pub fn new(parts: ModelParts, device: &Device) -> Result<Self> {
         let ModelParts { config, generation, text, model, image_tokenizer, vision } = parts;
         check_config(&config)?;
         check_text(&config, &text)?;
-        generation.check(config.image_tokens()).map_err(|e| within("generation.json", e))?;
+        generation.check(config.image_codes()).map_err(|e| within("generation.json", e))?;
         let vision = config.vision.as_ref().zip(vision);
         Ok(Self {
             vision: vision.map(|(config, weights)| Tower::open(config, &weights, device)).transpose()?,
@@ -105,7 +102,10 @@ impl Engine {
         })
     }
 
-    /// An engine of parts in memory, as training has them; errors where they do not fit together.
+    /// An engine of modules in memory, as training has them.
+    ///
+    /// # Errors
+    /// Where the modules do not fit together.
     pub fn of(
         text: TextTokenizer,
         model: UniGen,
@@ -116,7 +116,7 @@ impl Engine {
         let config = model.config().clone();
         check_config(&config)?;
         check_text(&config, &text)?;
-        let generation = GenerationConfig::of(config.image_tokens());
+        let generation = GenerationConfig::of(config.image_codes());
         Ok(Self { config, generation, text, model, image_tokenizer, vision, device: device.clone() })
     }
 
@@ -135,7 +135,7 @@ impl Engine {
         &self.config
     }
 
-    /// Whether this model can edit and describe, which takes an understanding encoder.
+    /// Whether this model can edit and answer, which takes an understanding encoder.
     pub fn sees(&self) -> bool {
         self.config.vision.is_some() && self.vision.is_some() && self.model.mm_projector.is_some()
     }
@@ -143,70 +143,6 @@ impl Engine {
     /// How this model draws unless told otherwise.
     pub fn generation(&self) -> &GenerationConfig {
         &self.generation
-    }
-
-    /// Draws one picture, square, of `image_size` pixels a side; `on_step` sees every step and may cancel.
-    ///
-    /// # Errors
-    /// `Text` for an empty prompt or one that is too long; `Config` for settings out of range; `Cancelled`;
-    /// `Device`.
-    pub async fn generate(
-        &self,
-        request: &GenerateRequest,
-        settings: &GenerationConfig,
-        on_step: impl AsyncFnMut(StepReport<'_>) -> Flow,
-    ) -> Result<RgbImage> {
-        let images = self.generate_batch(std::slice::from_ref(request), settings, on_step).await?;
-        let missing = || Error::new(ErrorKind::Device, "image", "was not drawn");
-        images.into_iter().next().ok_or_else(missing)
-    }
-
-    /// Draws several pictures at once, each as [`generate`](Self::generate) would draw it alone up to rounding.
-    pub async fn generate_batch(
-        &self,
-        requests: &[GenerateRequest],
-        settings: &GenerationConfig,
-        on_step: impl AsyncFnMut(StepReport<'_>) -> Flow,
-    ) -> Result<Vec<RgbImage>> {
-        self.images(&self.draw_codes(requests, settings, on_step).await?).await
-    }
-
-    /// The codes of the pictures, row-major; errors as [`generate`](Self::generate).
-    pub async fn draw_codes(
-        &self,
-        requests: &[GenerateRequest],
-        settings: &GenerationConfig,
-        on_step: impl AsyncFnMut(StepReport<'_>) -> Flow,
-    ) -> Result<Vec<Codes>> {
-        self.decode(self.begin_drawing(requests, settings)?, on_step).await
-    }
-
-    /// Reads the prompts; errors as [`generate`](Self::generate).
-    pub fn begin_drawing(
-        &self,
-        requests: &[GenerateRequest],
-        settings: &GenerationConfig,
-    ) -> Result<Drawing> {
-        let targets = vec![vec![None; self.config.image_tokens()]; requests.len()];
-        self.begin(requests, targets, settings)
-    }
-
-    /// Reads the prompts of what is drawn into the `None`s of `targets`, one picture's codes each.
-    fn begin(
-        &self,
-        requests: &[GenerateRequest],
-        targets: Vec<Vec<Option<u32>>>,
-        settings: &GenerationConfig,
-    ) -> Result<Drawing> {
-        let tokens = self.config.image_tokens();
-        settings.check(tokens)?;
-        let layouts = layouts(&self.text);
-        let prefix = |text: &[u32]| self.prefix(&layouts.generate(text, tokens), &Source::default());
-        let prompts = requests.iter().map(|r| self.prompt(&r.prompt, settings.max_prompt_tokens));
-        let cond: Vec<Prefix> = prompts.map(|text| Ok(prefix(&text?))).collect::<Result<_>>()?;
-        let branches = text_guidance(settings.guidance_scale, cond, vec![prefix(&[])]);
-        let seeds = requests.iter().map(|r| r.seed).collect();
-        Ok(Drawing { branches, targets, seeds, decoding: decoding(settings.steps, settings) })
     }
 
     /// Takes the steps of a drawing: the codes of its pictures, row-major. `on_step` sees every step and may cancel.
@@ -226,41 +162,7 @@ impl Engine {
         decoding.decode(&self.model, &branches, targets, delimiters, &Seeds(seeds), on_step).await
     }
 
-    /// Codes of whole pictures, row-major, to pixels; fails where they are not `image_tokens` codes of this model.
-    pub async fn images(&self, codes: &[Codes]) -> Result<Vec<RgbImage>> {
-        let (tokens, size) = (self.config.image_tokens(), self.config.image_size);
-        let mut images = Vec::with_capacity(codes.len());
-        // One by one: the finest level of a batch would take most of the memory.
-        for codes in codes {
-            if codes.len() != tokens || codes.iter().any(|&c| c as usize >= self.config.codebook_size()) {
-                let what = format!("are not {tokens} codes of {} bits", self.config.code_bits());
-                return Err(Error::new(ErrorKind::Image, "image codes", what));
-            }
-            let codes = codes_to_device(codes, &self.device);
-            let pixels = self.image_tokenizer.decode(codes, size, size);
-            images.extend(self.image_tokenizer.to_image(pixels).await?);
-        }
-        Ok(images)
-    }
-
-    /// What the image tokenizer keeps of square pictures of `image_size` pixels a side: to codes and back.
-    pub async fn round_trip(&self, pictures: &[RgbImage]) -> Result<Vec<RgbImage>> {
-        self.images(&self.codes(pictures).await?).await
-    }
-
-    /// The codes of square pictures of `image_size` pixels a side, row-major.
-    pub async fn codes(&self, pictures: &[RgbImage]) -> Result<Vec<Codes>> {
-        let codes = self.image_tokenizer.encode(pixels_from_images(pictures, &self.device)?);
-        let codes = codes.into_data_async().await;
-        codes_from_data(codes.map_err(|e| Error::new(ErrorKind::Device, "image codes", format!("{e:?}")))?)
-    }
-
-    /// The tokens of a prompt.
-    fn prompt(&self, prompt: &str, limit: usize) -> Result<Vec<u32>> {
-        self.read("prompt", prompt, limit, "describe the picture, for example \"a photo of a red apple\"")
-    }
-
-    /// The tokens of a user's text, called `name`; `fix` is what to do where it is empty.
+    /// The tokens of a user's text. Errors call it `name`, and `fix` says what to do where it is empty.
     fn read(&self, name: &str, text: &str, limit: usize, fix: &str) -> Result<Vec<u32>> {
         let text = text.trim();
         if text.is_empty() {
@@ -270,7 +172,7 @@ impl Engine {
     }
 
     /// Everything before the live block of `plan`, or all of it where there is none.
-    fn prefix(&self, plan: &Sequence, source: &Source) -> Prefix {
+    fn prefix(&self, plan: &Sequence, source: &Source) -> Result<Prefix> {
         Prefix::of(&self.model, plan, source.semantic.as_ref(), source.codes.as_ref(), &self.device)
     }
 
@@ -279,26 +181,26 @@ impl Engine {
         let (Some(config), Some(tower), Some(projector)) =
             (&self.config.vision, &self.vision, &self.model.mm_projector)
         else {
-            let what = "is not there: this model draws, but sees no pictures";
+            let what = "is missing: this model draws, but it cannot see pictures";
             return Err(Error::new(ErrorKind::Weights, ModelFolder::VISION, what)
-                .fix("use a model that has it; `unigen train sft` makes one"));
+                .fix("use a model with an understanding encoder"));
         };
         let features = tower.features(pictures, config.max_tokens(), &self.device)?;
         Ok(features.into_iter().map(|features| projector.forward(features)).collect())
     }
 }
 
-/// The sequences that [`MaskedDecoding`] completes, with `soi` in the live block: a model must be trained on these.
+/// The sequences that an engine completes, with `soi` in the live block. A model must be trained on these.
 pub fn layouts(text: &TextTokenizer) -> Layouts<'_> {
     Layouts { opener: Opener::Block, ..Layouts::new(text) }
 }
 
-/// Whether pictures of this kind can be drawn.
+/// Checks the sizes.
 fn check_config(config: &ModelConfig) -> Result<()> {
     config.validate().map_err(|e| within("config.json", e))
 }
 
-/// Whether the text tokenizer and the model count tokens alike.
+/// Checks that the text tokenizer and the model have the same ids.
 fn check_text(config: &ModelConfig, text: &TextTokenizer) -> Result<()> {
     let error = |what| {
         Error::new(ErrorKind::Text, "tokenizer.json", what)
@@ -317,7 +219,7 @@ fn check_text(config: &ModelConfig, text: &TextTokenizer) -> Result<()> {
     Ok(())
 }
 
-/// How pictures are drawn in so many steps.
+/// How pictures are drawn in `steps` steps.
 fn decoding(steps: usize, settings: &GenerationConfig) -> MaskedDecoding {
     let order = Order::Confidence { temperature: settings.temperature };
     MaskedDecoding { steps, order, path: Path::Cached }
@@ -340,6 +242,7 @@ mod tests {
     use super::*;
     use crate::config::VisionConfig;
     use crate::philox::{Draws, Stream};
+    use crate::sampling::text_guidance;
     use crate::sequence::{AttentionLayout, EditBranch, Row};
     use crate::text::train_bpe;
     use burn::module::{Module, ModuleMapper, Param};
@@ -353,7 +256,7 @@ mod tests {
     impl ModuleMapper for Seeded {
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
             self.0 += 1;
-            let (draws, parameter) = (Draws::new(0, Stream::Other), self.0);
+            let (draws, parameter) = (Draws::new(0, Stream::Confidence), self.0);
             param.map(|old| {
                 // Zeros and ones stay.
                 if (old.clone().max() - old.clone().min()).into_scalar::<f32>() == 0.0 {
@@ -377,7 +280,7 @@ mod tests {
         let mut seeded = Seeded(0);
         let model = UniGen::new(&config, &device).map(&mut seeded);
         let image_tokenizer = ImageTokenizer::new(&config.image_tokenizer, &device).unwrap().map(&mut seeded);
-        let tower = |vision: &VisionConfig| match Tower::new(&vision.into(), &device).unwrap() {
+        let tower = |vision: &VisionConfig| match Tower::new(vision, &device).unwrap() {
             Tower::Siglip(tower) => Tower::Siglip(tower.map(&mut seeded)),
             Tower::Siglip2(tower) => Tower::Siglip2(tower.map(&mut seeded)),
         };
@@ -400,7 +303,8 @@ mod tests {
     fn trained(engine: &Engine, plan: &Sequence, source: &Source) -> Tensor<2> {
         let (llm, device) = (&engine.model.llm, &engine.device);
         let part = |of: &Option<Tensor<2>>, i: usize| of.clone().unwrap().slice([i..i + 1]);
-        let masked = Some(engine.model.embed_codes(&vec![None; engine.config.image_tokens()], device));
+        let masked = vec![None; engine.config.image_codes()];
+        let masked = Some(engine.model.embed_codes(&masked, device).unwrap());
         let rows = plan.rows().map(|row| match row {
             Row::Token(id) => llm.embed(Tensor::<1, Int>::from_ints([id as i32], device)),
             Row::Semantic(i) => part(&source.semantic, i),
@@ -422,9 +326,9 @@ mod tests {
         let decoding =
             MaskedDecoding { steps: 1, order: Order::Confidence { temperature: 0.0 }, path: Path::Cached };
         let decoded = |plan: &Sequence, source: &Source| {
-            let branches = text_guidance(1.0, vec![engine.prefix(plan, source)], vec![]);
+            let branches = text_guidance(1.0, vec![engine.prefix(plan, source).unwrap()], vec![]);
             let targets = [vec![None; 16]];
-            decoding.first_logits(&engine.model, &branches, &targets, [special.soi, special.eoi])
+            decoding.first_logits(&engine.model, &branches, &targets, [special.soi, special.eoi]).unwrap()
         };
         let difference = |a: Tensor<2>, b: Tensor<2>| (a - b).abs().max().into_scalar::<f32>();
 

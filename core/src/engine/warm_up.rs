@@ -1,4 +1,4 @@
-//! A device made ready before the weights are there.
+//! Makes a device ready before the weights are there.
 
 use crate::config::{Config, ModelConfig};
 use crate::error::Result;
@@ -11,11 +11,11 @@ use crate::sampling::{Flow, MaskedDecoding, Order, Path, Prefix, Seeds, StepRepo
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use half::f16;
 
-/// Draws with random weights and forgets them, so that `device` has compiled what a model of these sizes draws with: a page
-/// does this while the weights are on their way.
+/// Draws with random weights and forgets them, so that `device` compiles what a model of these sizes draws with. A page
+/// does this while it downloads the weights.
 ///
 /// # Errors
-/// `Config` for sizes that cannot be; `Device`.
+/// `Config` for sizes that no model can have; `Device`.
 pub async fn warm_up(config: &ModelConfig, device: &Device) -> Result<()> {
     config.validate()?;
     let (model, size) = (UniGen::new(config, device), config.image_size);
@@ -23,20 +23,20 @@ pub async fn warm_up(config: &ModelConfig, device: &Device) -> Result<()> {
     let prefix = |ids: &[i32]| Prefix::causal(model.llm.embed(Tensor::<1, Int>::from_ints(ids, device)));
     let branches = text_guidance(2.0, vec![prefix(&[0, 1])], vec![prefix(&[0])]);
     let delimiters = [config.special_tokens.soi, config.special_tokens.eoi];
-    let targets = vec![vec![None; config.image_tokens()]];
+    let targets = vec![vec![None; config.image_codes()]];
     let decoding =
         MaskedDecoding { steps: 2, order: Order::Confidence { temperature: 1.0 }, path: Path::Cached };
     let on_step = async |_: StepReport<'_>| Flow::Continue;
     let codes = decoding.decode(&model, &branches, targets, delimiters, &Seeds(vec![0]), on_step).await?;
     for codes in codes {
-        let pixels = image_tokenizer.decode(codes_to_device(&codes, device), size, size);
+        let pixels = image_tokenizer.decode(codes_to_device(&codes, device), size, size)?;
         image_tokenizer.to_image(pixels).await?;
     }
     halves(device);
     Ok(())
 }
 
-/// Multiplies by weights in `f16`, as files have them, where `device` keeps them so; a new model has none.
+/// Multiplies by weights in `f16` where `device` keeps them so. Files have such weights, a new model has none.
 fn halves(device: &Device) {
     const SIDE: usize = 4;
     if !ops::multiplies_halves(SIDE, device) {

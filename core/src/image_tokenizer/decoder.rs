@@ -1,7 +1,7 @@
 //! Code bits to pixels.
 
-use super::TokenizerConfig;
 use super::blocks::{Conv2d, GroupNorm, Mid, ResnetBlock, Upsample};
+use crate::config::TokenizerConfig;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 

@@ -1,7 +1,7 @@
 //! Pixels to the latent whose signs are the code.
 
-use super::TokenizerConfig;
 use super::blocks::{Conv2d, Downsample, GroupNorm, Mid, ResnetBlock};
+use crate::config::TokenizerConfig;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 

@@ -1,7 +1,7 @@
-//! Lookup-free quantisation (MAGVIT-v2, arXiv 2310.05737, section 3): each latent channel becomes one bit,
-//! its sign, so the codebook is the corners of a cube and needs no lookup.
+//! Lookup-free quantisation (MAGVIT-v2, arXiv 2310.05737, section 3.1): each latent channel becomes one bit, its sign, so
+//! the codebook is the corners of a cube and needs no lookup.
 //!
-//! A code packs the bits of one token, channel 0 most significant: `Σ 2^(z-1-c) [z_c > 0]`.
+//! A code packs these bits, channel 0 most significant: `Σ 2^(z-1-c) [z_c > 0]`.
 
 use crate::error::{Error, ErrorKind, Result};
 use burn::tensor::{Device, Int, Tensor, TensorData, activation::sigmoid};
@@ -9,15 +9,12 @@ use burn::tensor::{Device, Int, Tensor, TensorData, activation::sigmoid};
 /// The codes of one image, row-major.
 pub type Codes = Vec<u32>;
 
-/// The most bits a code may have, so that it fits the 32-bit integers of every device.
-pub const MAX_BITS: usize = 31;
-
 /// The nearest corner of the cube: +1 where `z > 0`, else −1. `[..]` → same, without gradient.
 pub fn quantise<const D: usize>(z: Tensor<D>) -> Tensor<D> {
     z.greater_elem(0.0).float() * 2.0 - 1.0
 }
 
-/// [`quantise`] whose gradient is that of the identity (Bengio et al. 2013). `[..]` → same
+/// [`quantise`] with the gradient of the identity (Bengio et al., arXiv 1308.3432). `[..]` → same
 pub fn straight_through<const D: usize>(z: Tensor<D>) -> Tensor<D> {
     (quantise(z.clone()) - z.clone()).detach() + z
 }
@@ -30,35 +27,37 @@ pub fn codes(z: Tensor<4>) -> Tensor<2, Int> {
     (z.greater_elem(0.0).int() * powers.unsqueeze()).sum_dim(3).reshape([batch, height * width])
 }
 
-/// Codes `[batch, tokens]` → bits as ±1 `[batch, tokens, z]`.
+/// Codes `[batch, codes]` → bits as ±1 `[batch, codes, z]`.
 pub fn bits(codes: Tensor<2, Int>, z: usize) -> Tensor<3> {
     CodeGroups::new(vec![1; z]).split(codes).float() * 2.0 - 1.0
 }
 
-/// Brings codes `[batch, tokens]`, read back from a device, into plain numbers, one [`Codes`] an image.
-/// Fails where the data are not integers of two dimensions.
+/// Codes `[batch, codes]` that were read back from a device as plain numbers, one [`Codes`] per image.
+///
+/// # Errors
+/// `Device` where the data are not integers.
 pub fn codes_from_data(data: TensorData) -> Result<Vec<Codes>> {
-    let tokens = data.shape().last().copied().unwrap_or(0).max(1);
+    let length = data.shape().last().copied().unwrap_or(0).max(1);
     let codes = data
         .convert::<i64>()
         .try_into_vec::<i64>()
-        .map_err(|e| Error::new(ErrorKind::Device, "image codes", format!("cannot be read: {e:?}")))?;
-    Ok(codes.chunks(tokens).map(|image| image.iter().map(|&code| code as u32).collect()).collect())
+        .map_err(|e| Error::new(ErrorKind::Device, "image codes", format!("cannot be read: {e}")))?;
+    Ok(codes.chunks(length).map(|image| image.iter().map(|&code| code as u32).collect()).collect())
 }
 
-/// Puts the codes of one image, each below `2^31`, on a device: `[1, tokens]`.
+/// Puts the codes of one image, each below `2^31`, on a device: `[1, codes]`.
 pub fn codes_to_device(codes: &[u32], device: &Device) -> Tensor<2, Int> {
     let codes: Vec<i32> = codes.iter().map(|&code| code as i32).collect();
     Tensor::<1, Int>::from_data(TensorData::from(&codes[..]), device).unsqueeze()
 }
 
-/// How the bits of a code are cut into groups, each of which a model predicts as one class among
-/// `2^bits` (token factorisation, MAGVIT-v2, section 3). The first group holds the most significant bits.
+/// How the bits of a code are cut into groups. A model predicts each group as one class among `2^bits` (token
+/// factorisation, MAGVIT-v2, section 3.2). The first group holds the most significant bits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CodeGroups(Vec<usize>);
 
 impl CodeGroups {
-    /// Groups of these numbers of bits, at most [`MAX_BITS`] together.
+    /// Groups of these numbers of bits, at most 31 together.
     pub fn new(bits: Vec<usize>) -> Self {
         Self(bits)
     }
@@ -73,7 +72,7 @@ impl CodeGroups {
         self.0.iter().map(|bits| 1 << bits)
     }
 
-    /// Each group's bits and the bits to its right.
+    /// Of each group its number of bits, and how many bits come after it.
     fn fields(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
         let mut shift = self.0.iter().sum::<usize>();
         self.0.iter().map(move |&bits| {
@@ -87,7 +86,7 @@ impl CodeGroups {
         self.fields().map(|(bits, shift)| code >> shift & ((1 << bits) - 1)).collect()
     }
 
-    /// Codes `[batch, tokens]` → classes `[batch, tokens, groups]`.
+    /// Codes `[batch, codes]` → classes `[batch, codes, groups]`.
     pub fn split(&self, codes: Tensor<2, Int>) -> Tensor<3, Int> {
         let class = |(bits, shift)| {
             codes
@@ -99,7 +98,8 @@ impl CodeGroups {
     }
 }
 
-/// The two halves of LFQ's entropy penalty (MAGVIT-v2, section 3), in nats, each a sum over the bits. Both are scalars `[1]`.
+/// The two halves of LFQ's entropy penalty (MAGVIT-v2, section 3.1), in nats, each a sum over the bits. Both are scalars
+/// `[1]`.
 #[derive(Clone, Debug)]
 pub struct Entropy {
     /// `E[H(q(z))]`: low where the encoder is sure of every bit.

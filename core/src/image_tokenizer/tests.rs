@@ -96,7 +96,7 @@ fn matches_the_published_network() {
     for (ids, image, [h, w]) in
         [("indices", "reconstruction", [64, 96]), ("random_indices", "random_decoded", [64, 64])]
     {
-        let off = difference(tokenizer.decode(codes(ids), h, w), pixels(image));
+        let off = difference(tokenizer.decode(codes(ids), h, w).unwrap(), pixels(image));
         println!("{image} {off:e}");
         assert!(off < 2e-3);
     }
@@ -197,8 +197,6 @@ fn impossible_sizes_are_named() {
     wrong(|c| c.norm_groups = 3, "norm_groups");
     wrong(|c| c.decoder_ch_mult = vec![1], "decoder_ch_mult");
     wrong(|c| c.encoder_ch_mult = vec![], "encoder_ch_mult");
-    wrong(|c| c.code_groups = vec![3, 3], "code_groups");
-    wrong(|c| c.code_groups = vec![usize::MAX, 6], "code_groups");
     assert_eq!(small().grid(8, 12).unwrap(), [4, 6]);
     assert!(small().grid(9, 12).is_err() && small().grid(0, 12).is_err());
 }

@@ -1,50 +1,51 @@
 //! Masked decoding that never leaves the device: steps follow one another without anything being read back.
 
-use super::masked::{
-    Block, Branch, Flow, MaskedDecoding, StepReport, StepState, go_on, read_codes, unknown_positions,
-};
-use super::{Seeds, scheduled};
+use super::blocks::{Blocks, Target};
+use super::masked::{MaskedDecoding, masked_positions};
+use super::read::read_codes;
+use super::step::{Flow, StepReport, StepState};
+use super::{Branch, Seeds, scheduled};
 use crate::error::Result;
 use crate::model::UniGen;
 use crate::ops::sample::{Sampler, sample_draw, sample_keep};
 use burn::tensor::{Int, Tensor, TensorData};
 
 impl MaskedDecoding {
-    /// [`Self::decode`] with the noise of one seed an image. All positions are computed at every step, as only the device
+    /// [`Self::decode`] with the noise of one seed per image. Every step computes all positions, because only the device
     /// knows which ones are masked.
     pub(super) async fn decode_on_device(
         &self,
         model: &UniGen,
         branches: &[Branch],
-        block: &Block,
-        targets: &[Vec<Option<u32>>],
+        blocks: &Blocks,
+        targets: &[Target],
         seeds: Vec<u64>,
         mut on_step: impl AsyncFnMut(StepReport<'_>) -> Flow,
     ) -> Result<Vec<Vec<u32>>> {
-        let (images, tokens) = (targets.len(), targets.first().map_or(0, Vec::len));
-        let device = branches[0].prefixes[0].rows.device();
-        let unknown = unknown_positions(targets);
+        let (images, length) = (targets.len(), targets.first().map_or(0, Vec::len));
+        let device = blocks.device().clone();
+        let masked = masked_positions(targets);
         let schedule: Vec<Vec<usize>> = (1..=self.steps)
-            .map(|step| unknown.iter().map(|unknown| scheduled(unknown.len(), step, self.steps)).collect())
+            .map(|step| masked.iter().map(|masked| scheduled(masked.len(), step, self.steps)).collect())
             .collect();
         let weights = branches.iter().map(|branch| branch.weight).collect();
         let noise = Seeds(seeds);
-        let turns = self.order.turns(images, tokens, &noise);
+        let turns = self.order.turns(images, length, &noise);
         let sampler = Sampler::new(weights, model.config().code_groups.clone(), noise.0, &schedule, &device);
 
-        let live = block.live(model, &vec![(0..tokens).collect(); images]);
-        let cache = block.prefill(model);
+        let live = blocks.live(model, &vec![(0..length).collect(); images]);
+        let cache = blocks.prefill(model);
         let codes =
             targets.iter().flatten().map(|code| code.map_or(-1, |code| code as i32)).collect::<Vec<_>>();
-        let mut codes = Tensor::<2, Int>::from_data(TensorData::new(codes, [images, tokens]), &device);
+        let mut codes = Tensor::<2, Int>::from_data(TensorData::new(codes, [images, length]), &device);
         let mut drawn = codes.clone();
-        let mut log_probs = Tensor::<2>::zeros([images, tokens], &device);
+        let mut log_probs = Tensor::<2>::zeros([images, length], &device);
         let turns = turns
-            .map(|turns| Tensor::<2>::from_data(TensorData::new(turns.concat(), [images, tokens]), &device));
+            .map(|turns| Tensor::<2>::from_data(TensorData::new(turns.concat(), [images, length]), &device));
         let mut temperature = self.order.temperature();
         for step in 1..=self.steps {
-            let embedded = model.embed_code_tensor(codes.clone().reshape([images * tokens]));
-            let logits = live.logits(block, model, &cache, embedded);
+            let embedded = model.embed_code_tensor(codes.clone().reshape([images * length]));
+            let logits = live.logits(blocks, model, &cache, embedded);
             temperature *= 1.0 - step as f32 / self.steps as f32;
             let now = sample_draw(&sampler, logits, codes.clone(), step - 1, temperature);
             // A code that is known keeps the probability it was drawn with.
@@ -58,7 +59,7 @@ impl MaskedDecoding {
                 step - 1,
             );
             let state = StepState::OnDevice { drawn: &drawn, log_probs: &log_probs, codes: &codes };
-            go_on(on_step(StepReport { step, steps: self.steps, state }).await, step)?;
+            on_step(StepReport { step, steps: self.steps, state }).await.check(step)?;
         }
         read_codes(drawn, |code| code as u32).await
     }

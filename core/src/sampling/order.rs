@@ -2,20 +2,21 @@
 
 use super::Noise;
 
-/// Which of the codes that a step has drawn stay; the others are masked again.
+/// Which of the codes that a step has drawn stay. The others are masked again.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Order {
-    /// Those with the highest log-probability (MaskGIT), which gets Gumbel noise times `temperature`; it decays to nothing,
-    /// see unigen's published loop.
+    /// Those with the highest log-probability plus Gumbel noise (MaskGIT, arXiv 2202.04200, section 3.2). The noise is
+    /// scaled by `temperature`, which decays to nothing over the steps.
     Confidence {
         /// Scale of the noise at the start.
         temperature: f32,
     },
-    /// Those whose turn it is in an order that scatters each step's codes over the image by the Halton sequence (Besnier et
-    /// al., arXiv 2503.17076), shifted at random for each image. What is drawn does not change it, so that an image is as
-    /// likely as its codes are one by one: what a policy gradient needs. Where likely codes are kept, the mean of the kept
-    /// codes' scores (the gradients of their log-probabilities) is not zero.
-    Scattered,
+    /// Those that come next in the Halton sequence (Besnier et al., arXiv 2503.17076), which spreads the codes of each
+    /// step over the image; each image starts at a random shift. The order does not depend on what is drawn, so the
+    /// probability of an image is the product over its codes, as a policy gradient needs it. Under
+    /// [`Confidence`](Self::Confidence) it is not: likely codes are kept, and the mean of their scores (the gradients of
+    /// their log-probabilities) is not zero.
+    Halton,
 }
 
 impl Order {
@@ -23,15 +24,15 @@ impl Order {
     pub(super) fn temperature(self) -> f32 {
         match self {
             Self::Confidence { temperature } => temperature,
-            Self::Scattered => 0.0,
+            Self::Halton => 0.0,
         }
     }
 
-    /// For each of `images` images, row by row, what stands for the confidence of its codes at every step, the highest first;
-    /// none where confidences are to be taken.
-    pub(super) fn turns(self, images: usize, tokens: usize, noise: &dyn Noise) -> Option<Vec<Vec<f32>>> {
-        (self == Self::Scattered).then(|| {
-            let side = (1..).find(|side| side * side >= tokens).unwrap_or(1);
+    /// For each image, row by row, the scores by which its `length` codes are kept at every step, the highest first. `None`
+    /// where each step's confidences decide.
+    pub(super) fn turns(self, images: usize, length: usize, noise: &dyn Noise) -> Option<Vec<Vec<f32>>> {
+        (self == Self::Halton).then(|| {
+            let side = (1..).find(|side| side * side >= length).unwrap_or(1);
             let order = halton(side);
             let shifts =
                 (0..images).map(|image| [0, 1].map(|axis| uniform(noise.confidence(0, image, axis))));
@@ -41,7 +42,7 @@ impl Order {
                 for (turn, &[row, column]) in order.iter().enumerate() {
                     turns[(row + down) % side * side + (column + right) % side] = -(turn as f32);
                 }
-                turns.truncate(tokens);
+                turns.truncate(length);
                 turns
             });
             turns.collect()
@@ -49,7 +50,7 @@ impl Order {
     }
 }
 
-/// The cells (row, column) of a square of `side` by `side` in the order in which the Halton sequence first meets them.
+/// The cells (row, column) of a square of `side` by `side`, in the order in which the Halton sequence first meets them.
 fn halton(side: usize) -> Vec<[usize; 2]> {
     let mut met = vec![false; side * side];
     let cells = (1..).map(|index| [2, 3].map(|base| (radical_inverse(index, base) * side as f64) as usize));
@@ -59,7 +60,7 @@ fn halton(side: usize) -> Vec<[usize; 2]> {
         .collect()
 }
 
-/// The digits of `index` in `base`, mirrored behind the point: `0..1`.
+/// The digits of `index` in `base`, mirrored at the radix point: a number in `0..1`.
 fn radical_inverse(mut index: u64, base: u64) -> f64 {
     let (mut value, mut digit) = (0.0, 1.0);
     while index > 0 {
@@ -82,22 +83,22 @@ mod tests {
 
     #[test]
     fn every_code_has_its_turn_and_images_differ() {
-        for tokens in [1, 9, 10, 144] {
-            let turns = Order::Scattered.turns(5, tokens, &Seeded { seed: 3 }).unwrap();
+        for length in [1, 9, 10, 144] {
+            let turns = Order::Halton.turns(5, length, &Seeded { seed: 3 }).unwrap();
             for image in &turns {
                 let mut sorted = image.clone();
                 sorted.sort_by(f32::total_cmp);
                 sorted.dedup();
-                assert_eq!(sorted.len(), tokens);
+                assert_eq!(sorted.len(), length);
             }
-            assert!(tokens == 1 || turns.iter().any(|image| *image != turns[0]));
+            assert!(length == 1 || turns.iter().any(|image| *image != turns[0]));
         }
         assert_eq!(Order::Confidence { temperature: 1.0 }.turns(5, 9, &Seeded { seed: 3 }), None);
     }
 
     #[test]
     fn first_turns_are_far_apart() {
-        let turns = &Order::Scattered.turns(1, 144, &Seeded { seed: 1 }).unwrap()[0];
+        let turns = &Order::Halton.turns(1, 144, &Seeded { seed: 1 }).unwrap()[0];
         let mut first: Vec<usize> = (0..144).collect();
         first.sort_by(|&a, &b| turns[b].total_cmp(&turns[a]));
         // Of nine cells out of twelve by twelve, no two touch, even around the edge.

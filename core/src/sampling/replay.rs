@@ -1,7 +1,7 @@
 //! Logits of chosen codes in partly known images: what a drawn image is replayed with, step by step.
 
 use super::Prefix;
-use super::masked::Block;
+use super::blocks::Blocks;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::UniGen;
 use burn::tensor::Tensor;
@@ -9,39 +9,37 @@ use burn::tensor::Tensor;
 /// An image as it stood before a step of decoding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartialTarget {
-    /// Which prefix it comes after.
+    /// Index of the prefix that it comes after.
     pub prefix: usize,
-    /// What is known of it, row-major.
+    /// The known codes, row-major; `None` where masked.
     pub codes: Vec<Option<u32>>,
     /// The positions whose logits are wanted, ascending.
     pub wanted: Vec<usize>,
 }
 
-/// Logits of the wanted codes, target after target: `[wanted codes, classes]`. Every prefix is computed once, for all
-/// targets after it; gradients reach the model and the prefixes where they have them.
+/// Logits of the wanted codes, target after target: `[wanted codes, classes]`.
+///
+/// Every prefix is computed once, for all targets after it. Gradients reach the model, and the prefixes where they
+/// have them.
 ///
 /// # Errors
-/// `Config` for no targets, for targets of unequal size, and for a prefix or a position that is not there.
+/// `Config` for no targets, for targets of unequal size, and for a prefix or a position that does not exist.
 pub fn target_logits(
     model: &UniGen,
     prefixes: &[Prefix],
     targets: &[PartialTarget],
     delimiters: [u32; 2],
 ) -> Result<Tensor<2>> {
-    let tokens = targets.first().map_or(0, |target| target.codes.len());
-    let fits = |t: &PartialTarget| {
-        t.codes.len() == tokens && t.prefix < prefixes.len() && t.wanted.iter().all(|&w| w < tokens)
-    };
-    let (Some(first), true) = (prefixes.first(), tokens > 0 && targets.iter().all(fits)) else {
-        let what = format!("{} targets, {} prefixes; they do not fit", targets.len(), prefixes.len());
+    let fits = |t: &PartialTarget| t.prefix < prefixes.len() && t.wanted.iter().all(|&w| w < t.codes.len());
+    if targets.is_empty() || !targets.iter().all(fits) {
+        let what = format!("{} targets and {} prefixes do not fit", targets.len(), prefixes.len());
         return Err(Error::new(ErrorKind::Config, "partly known images", what)
-            .fix("give images of one size, each with a prefix that is there"));
-    };
-    let device = first.rows.device();
+            .fix("give at least one image, each with a prefix and positions that exist"));
+    }
     let all: Vec<&Prefix> = prefixes.iter().collect();
     let of: Vec<usize> = targets.iter().map(|target| target.prefix).collect();
-    let block = Block::new(model, &all, &of, [targets.len(), tokens], delimiters, &device);
     let codes: Vec<_> = targets.iter().map(|target| target.codes.clone()).collect();
     let wanted: Vec<_> = targets.iter().map(|target| target.wanted.clone()).collect();
-    Ok(block.cached_logits(model, &block.prefill(model), &codes, &wanted))
+    let blocks = Blocks::new(model, &all, &of, &codes, delimiters)?;
+    blocks.cached_logits(model, &blocks.prefill(model), &codes, &wanted)
 }

@@ -1,18 +1,18 @@
-//! MaskGIT's cosine mask schedule (Chang et al., arXiv 2202.04200).
+//! MaskGIT's cosine schedule (Chang et al., arXiv 2202.04200, section 3.3): how many codes are masked after each step.
 
-/// How many of `tokens` stay masked after step `step` of `steps` (counted from 1), where `unknown` are masked
-/// before it.
+/// How many of `codes` stay masked after step `step` of `steps` (counted from 1), where `masked` are masked before it.
 ///
-/// At least one stays and at least one is fixed. In `f32`, as the published decoder computes it: `f64` would
-/// keep one token more where `steps` is a multiple of three.
-pub fn still_masked(tokens: usize, unknown: usize, step: usize, steps: usize) -> usize {
-    scheduled(tokens, step, steps).min(unknown.saturating_sub(1)).max(1)
+/// Each step fixes at least one code and leaves at least one masked.
+pub fn still_masked(codes: usize, masked: usize, step: usize, steps: usize) -> usize {
+    scheduled(codes, step, steps).min(masked.saturating_sub(1)).max(1)
 }
 
-/// The schedule alone: how many of `tokens` are masked after step `step` of `steps` (counted from 1).
-pub fn scheduled(tokens: usize, step: usize, steps: usize) -> usize {
+/// The schedule alone: `⌊cos(π/2 · step/steps) · codes⌋` are masked after step `step` of `steps` (counted from 1).
+///
+/// In `f32`, as the published decoder computes it: `f64` would keep one code more where `steps` is a multiple of three.
+pub fn scheduled(codes: usize, step: usize, steps: usize) -> usize {
     let ratio = (step as f64 / steps as f64) as f32;
-    let masked = (tokens as f32 * (ratio * std::f32::consts::PI * 0.5).cos()).floor();
+    let masked = (codes as f32 * (ratio * std::f32::consts::PI * 0.5).cos()).floor();
     masked.max(0.0) as usize
 }
 
@@ -22,20 +22,20 @@ mod tests {
 
     #[test]
     fn rounds_as_float32() {
-        for (tokens, wanted) in [(256, 127), (576, 287), (1024, 511)] {
-            assert_eq!(still_masked(tokens, tokens, 2, 3), wanted);
+        for (codes, wanted) in [(256, 127), (576, 287), (1024, 511)] {
+            assert_eq!(still_masked(codes, codes, 2, 3), wanted);
         }
     }
 
     #[test]
     fn fixes_the_published_counts() {
-        // unigen, 256 tokens, 50 steps: tokens fixed at each of the first steps.
-        let mut unknown = 256;
+        // UniGen, 256 codes, 50 steps: codes fixed at each of the first steps.
+        let mut masked = 256;
         let fixed: Vec<usize> = (1..=16)
             .map(|k| {
-                let left = still_masked(256, unknown, k, 50);
-                let fixed = unknown - left;
-                unknown = left;
+                let left = still_masked(256, masked, k, 50);
+                let fixed = masked - left;
+                masked = left;
                 fixed
             })
             .collect();

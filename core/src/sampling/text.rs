@@ -1,20 +1,21 @@
 //! Left-to-right decoding of text over cached keys and values.
 
+use super::prefix::ints;
+use super::read::read_logits;
 use super::{Flow, Noise, Prefix};
 use crate::decoder::KeyOrder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::UniGen;
 use crate::sequence::{AttentionLayout, Segment};
-use burn::tensor::{Int, Tensor};
 
 /// Settings of text decoding.
 #[derive(Debug, Clone, Copy)]
 pub struct TextDecoding {
-    /// At most so many new tokens.
+    /// The most new tokens.
     pub max_tokens: usize,
-    /// 0 takes the likeliest token; otherwise logits are divided by it and drawn from.
+    /// 0 takes the likeliest token. Above 0, logits are divided by it and a token is drawn.
     pub temperature: f32,
-    /// Draws come from the so many likeliest tokens.
+    /// Number of likeliest tokens that are drawn from.
     pub top_k: usize,
     /// The token that ends the answer; it is not returned.
     pub stop: u32,
@@ -23,7 +24,8 @@ pub struct TextDecoding {
 /// Continues `prefix` token by token; `on_token` sees each one and may cancel.
 ///
 /// # Errors
-/// `Cancelled` where `on_token` asks for it; `Device` where logits cannot be read.
+/// `Config` for an empty prefix or one of another width; `Cancelled` where `on_token` asks for it; `Device` where logits
+/// cannot be read.
 pub async fn decode_text(
     model: &UniGen,
     prefix: &Prefix,
@@ -31,20 +33,20 @@ pub async fn decode_text(
     noise: &dyn Noise,
     mut on_token: impl AsyncFnMut(u32) -> Flow,
 ) -> Result<Vec<u32>> {
-    let device = prefix.rows.device();
-    let rows = prefix.visible.len();
-    let all = |rows| vec![Segment { queries: 0..rows, keys: 0..rows }];
-    let visible = prefix.visible.iter().map(|&v| [0, v as u32]).collect();
+    let ([rows, width], device) = (prefix.rows().dims(), prefix.device());
+    if rows == 0 || width != model.config().decoder.hidden_size {
+        let what = format!("a prefix of {rows} rows of {width} cannot be continued");
+        return Err(Error::new(ErrorKind::Config, "text decoding", what)
+            .fix("embed at least one row with the same model"));
+    }
+    let visible = prefix.visible().iter().map(|&v| [0, v as u32]).collect();
     let positions = model.llm.positions(&(0..rows).collect::<Vec<_>>(), &device);
-    let layout = AttentionLayout { visible, segments: all(rows) };
-    let (hidden, mut cache) = model.llm.prefill(prefix.rows.clone(), &positions, &layout);
+    let layout = AttentionLayout { visible, segments: vec![Segment { queries: 0..rows, keys: 0..rows }] };
+    let (hidden, mut cache) = model.llm.prefill(prefix.rows().clone(), &positions, &layout);
     let mut last = hidden.slice([rows - 1..rows]);
     let mut answer = Vec::new();
     while answer.len() < settings.max_tokens {
-        let error = |e| Error::new(ErrorKind::Device, "logits", e);
-        let logits = model.llm.logits(last, 0..model.config().text_vocab).into_data_async().await;
-        let logits = logits.map_err(|e| error(format!("{e:?}")))?;
-        let logits: Vec<f32> = logits.try_to_vec().map_err(|e| error(format!("{e:?}")))?;
+        let logits = read_logits(model.llm.logits(last, 0..model.config().text_vocab)).await?;
         let token = pick(&logits, settings, |class| noise.token(answer.len(), 0, 0, class));
         if token == settings.stop {
             break;
@@ -54,7 +56,7 @@ pub async fn decode_text(
             return Err(Error::new(ErrorKind::Cancelled, "text decoding", "cancelled"));
         }
         let seen = rows + answer.len();
-        let x = model.llm.embed(Tensor::<1, Int>::from_ints([token as i32], &device));
+        let x = model.llm.embed(ints(std::iter::once(token as i32), &device));
         let positions = model.llm.positions(&[seen - 1], &device);
         let layout = AttentionLayout::causal([(seen - 1, 1)]);
         let order = KeyOrder::new(&[0..seen - 1], &[0..1], seen - 1, &device);
@@ -65,6 +67,7 @@ pub async fn decode_text(
     Ok(answer)
 }
 
+/// The next token.
 fn pick(logits: &[f32], settings: TextDecoding, noise: impl Fn(usize) -> f32) -> u32 {
     let mut order: Vec<usize> = (0..logits.len()).collect();
     order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));
@@ -75,4 +78,28 @@ fn pick(logits: &[f32], settings: TextDecoding, noise: impl Fn(usize) -> f32) ->
     let score = |i: usize| logits[i] / settings.temperature + noise(i);
     let best = order.into_iter().max_by(|&a, &b| score(a).total_cmp(&score(b)));
     best.map_or(settings.stop, |i| i as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ModelConfig;
+    use crate::sampling::Seeded;
+    use burn::tensor::{Device, Tensor};
+    use pollster::FutureExt;
+
+    #[test]
+    fn a_prefix_that_cannot_be_continued_is_an_error() {
+        let mut config = ModelConfig::preset("nano").unwrap();
+        config.decoder.num_hidden_layers = 1;
+        let model = UniGen::new(&config, &Device::flex());
+        let settings = TextDecoding { max_tokens: 2, temperature: 0.0, top_k: 1, stop: 2 };
+        for shape in [[0, 256], [2, 3]] {
+            let prefix = Prefix::causal(Tensor::zeros(shape, &Device::flex()));
+            let noise = Seeded { seed: 0 };
+            let answer = decode_text(&model, &prefix, settings, &noise, async |_| Flow::Continue).block_on();
+            let error = answer.unwrap_err();
+            assert!(error.kind == ErrorKind::Config && !error.fix.is_empty(), "{error}");
+        }
+    }
 }

@@ -117,8 +117,9 @@ impl AttentionLayout {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::SpecialTokens;
     use crate::sequence::{EditBranch, ImageRows, Layouts, Opener, Piece};
-    use crate::text::{SpecialTokens, Template};
+    use crate::text::Template;
 
     /// A matrix drawn with `x` for "sees", and the layout's mask in the same form.
     fn drawn(text: &str) -> (Vec<bool>, usize, usize) {

@@ -9,10 +9,12 @@
 //!
 //! With [`Opener::Block`], as in training and decoding, the target's block is `[soi target eoi]`.
 //!
-//! After UniGen's prompt builders (training/prompting_utils.py) and UniGen-1.5, section 3 (editing).
+//! After the prompt builders in UniGen's published code (training/prompting_utils.py), and for editing UniGen-1.5 (arXiv
+//! 2511.14760, section 3).
 
 use super::{Piece, Sequence};
-use crate::text::{SpecialTokens, Template, TextTokenizer};
+use crate::config::SpecialTokens;
+use crate::text::{Template, TextTokenizer};
 use std::ops::Range;
 
 /// Whether the `soi` before the target belongs to the target's block.
@@ -29,9 +31,9 @@ pub enum Opener {
 /// The rows that stand for an image to be described.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImageRows {
-    /// So many features of the vision tower.
+    /// This many features of the vision tower.
     Semantic(usize),
-    /// So many codes (UniGen's first stage, before there is a vision tower).
+    /// This many codes, for a model without a vision tower (UniGen before its second stage).
     Codes(usize),
 }
 
@@ -63,7 +65,7 @@ impl<'a> Layouts<'a> {
         Self { special: tokenizer.special(), template: tokenizer.template(), opener: Opener::default() }
     }
 
-    /// An image of `codes` codes from `text`; the unconditional branch has empty text.
+    /// An image of `codes` codes from `text`. The unconditional branch has empty text.
     pub fn generate(&self, text: &[u32], codes: usize) -> Sequence {
         let mut plan = self.open(self.special.t2i);
         self.turns(&mut plan, text);
@@ -92,8 +94,8 @@ impl<'a> Layouts<'a> {
         plan.finish_text(vec![])
     }
 
-    /// Questions about one image, each with its answer, which is to be predicted with the `im_end` that closes it. Several
-    /// turns cost little more than one, as the image is most of the sequence (LLaVA-1.5, arXiv 2310.03744, section 3.3).
+    /// Questions about one image with their answers. The loss is on each answer and on the `im_end` that closes it. Several
+    /// turns cost little more than one, because most rows are the image's (LLaVA-1.5, arXiv 2310.03744, section 3.3).
     pub fn conversation<'t>(
         &self,
         image: ImageRows,
@@ -115,7 +117,7 @@ impl<'a> Layouts<'a> {
         plan.finish_text(answers)
     }
 
-    /// Plain text, every token after the first to be predicted.
+    /// Plain text. The loss is on every token after the first.
     pub fn text(&self, text: &[u32]) -> Sequence {
         let mut plan = Plan::default();
         plan.tokens(&[self.special.im_start]);
@@ -185,7 +187,7 @@ struct Plan {
 }
 
 impl Plan {
-    /// Appends rows and says which they are.
+    /// Appends a piece and returns its rows.
     fn piece(&mut self, piece: Piece) -> Range<usize> {
         let start = self.len;
         self.len += piece.rows();
@@ -193,7 +195,7 @@ impl Plan {
         start..self.len
     }
 
-    /// Appends tokens, to the last piece where that is one of tokens.
+    /// Appends tokens, to the last piece where it has tokens, and returns their rows.
     fn tokens(&mut self, ids: &[u32]) -> Range<usize> {
         let Some(Piece::Tokens(last)) = self.pieces.last_mut() else {
             return self.piece(Piece::Tokens(ids.to_vec()));

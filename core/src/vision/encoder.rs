@@ -1,7 +1,7 @@
-//! The pre-norm transformer encoder and the attention pooling head that both towers share.
+//! The pre-norm transformer encoder and the attention pooling head that both towers share (SigLIP, arXiv 2303.15343).
 
-use super::VisionConfig;
-use crate::error::{Error, ErrorKind, Result};
+use crate::config::{Activation, VisionConfig};
+use crate::error::Result;
 use crate::nn::{self, LayerNorm, Linear};
 use crate::ops::{self, AttentionRows};
 use crate::precision::MatmulPrecision;
@@ -9,31 +9,9 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, activation};
 use std::sync::Arc;
 
-/// The non-linearity of the feed-forward blocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
-    /// `x Φ(x)`
-    Gelu,
-    /// `x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2`
-    GeluTanh,
-    /// `x σ(1.702 x)`
-    QuickGelu,
-}
-
 impl Activation {
-    /// By the name in config.json. Errors on any other.
-    pub fn from_name(name: &str) -> Result<Self> {
-        match name {
-            "gelu" => Ok(Self::Gelu),
-            "gelu_pytorch_tanh" => Ok(Self::GeluTanh),
-            "quick_gelu" => Ok(Self::QuickGelu),
-            _ => Err(Error::new(ErrorKind::Config, "vision config: hidden_act", format!("is {name:?}"))
-                .fix("use gelu_pytorch_tanh, gelu or quick_gelu")),
-        }
-    }
-
-    /// Elementwise.
-    pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
+    /// Applies it to every element.
+    fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
         match self {
             Self::Gelu => activation::gelu(x),
             Self::GeluTanh => ops::gelu_tanh(x),
@@ -118,7 +96,7 @@ impl Mlp {
         Ok(Self {
             fc1: linear(config.hidden_size, config.intermediate_size, device),
             fc2: linear(config.intermediate_size, config.hidden_size, device),
-            activation: Activation::from_name(&config.hidden_act)?,
+            activation: config.activation()?,
         })
     }
 
@@ -171,7 +149,7 @@ impl Encoder {
         Ok(Self { layers: layers.collect::<Result<_>>()? })
     }
 
-    /// `x` `[batch, tokens, width]`, of which each token sees those that `rows` says → the output of all layers, same shape.
+    /// `x` `[batch, tokens, width]` → the output of all layers, same shape. `rows` says which tokens each token sees.
     pub fn forward(&self, x: Tensor<3>, rows: &Arc<AttentionRows>) -> Tensor<3> {
         self.layers.iter().fold(x, |x, layer| layer.forward(x, rows))
     }
@@ -214,7 +192,7 @@ impl PackedAttention {
     }
 }
 
-/// The attention pooling head: one vector an image.
+/// The attention pooling head: one vector per image.
 #[derive(Module, Debug)]
 pub struct PoolingHead {
     /// The learned query, `[1, 1, width]`.
@@ -244,7 +222,8 @@ impl PoolingHead {
         })
     }
 
-    /// `hidden` `[batch, tokens, width]` after the last normalisation, of which the first `lengths` count → `[batch, width]`.
+    /// `hidden` `[batch, tokens, width]` after the last normalisation → `[batch, width]`. Of each picture the first `lengths`
+    /// tokens count.
     pub fn forward(&self, hidden: Tensor<3>, lengths: &[usize]) -> Tensor<2> {
         let [batch, tokens, _] = hidden.dims();
         let probe = self.probe.val().repeat_dim(0, batch);
@@ -276,7 +255,7 @@ mod tests {
         assert!((exact[66] - 0.841_344_7).abs() < 1e-6, "{}", exact[66]);
     }
 
-    /// Over equal tokens attention returns their value, whatever the scores.
+    /// Whatever the scores are, attention over equal tokens returns their value.
     #[test]
     fn pooling_over_equal_tokens_ignores_their_number() {
         let device = Device::flex();

@@ -1,6 +1,6 @@
 //! From pictures of any size to the towers' input, as the published processors do it.
 
-use super::positions::{Filter, Window, windows};
+use super::resample::{Filter, resize};
 use super::siglip2::Patches;
 use crate::error::{Error, ErrorKind, Result};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -20,37 +20,6 @@ fn normalise(byte: u8) -> f32 {
     f32::from(byte) / 127.5 - 1.0
 }
 
-/// Resizes to `width` x `height` pixels (each at least 1, as the picture's), antialiased.
-///
-/// Across, then down, with bytes in between: the procedure of PIL and of torchvision on bytes (Pillow 13 chooses the
-/// cheaper order, which may move a byte where one side shrinks and the other grows).
-pub fn resize(picture: &RgbImage, width: usize, height: usize, filter: Filter) -> RgbImage {
-    /// Mixes samples that lie `stride` apart, the first of them at `at`.
-    fn mix(bytes: &[u8], at: usize, stride: usize, weights: &[f64]) -> u8 {
-        let samples = bytes[at..].iter().step_by(stride);
-        let sum: f64 = samples.zip(weights).map(|(&byte, weight)| f64::from(byte) * weight).sum();
-        (sum + 0.5).clamp(0.0, 255.0) as u8
-    }
-    let (from_width, from_height) = (picture.width() as usize, picture.height() as usize);
-    let across = windows(from_width, width, filter);
-    let down = windows(from_height, height, filter);
-    let mut middle = Vec::with_capacity(from_height * width * 3);
-    for row in picture.as_raw().chunks_exact(from_width * 3) {
-        for Window { start, weights } in &across {
-            middle.extend((0..3).map(|channel| mix(row, start * 3 + channel, 3, weights)));
-        }
-    }
-    let mut bytes = Vec::with_capacity(width * height * 3);
-    for Window { start, weights } in &down {
-        let first = start * width * 3;
-        bytes.extend((0..width * 3).map(|i| mix(&middle, first + i, width * 3, weights)));
-    }
-    RgbImage::from_fn(width as u32, height as u32, |x, y| {
-        let at = (y as usize * width + x as usize) * 3;
-        image::Rgb([bytes[at], bytes[at + 1], bytes[at + 2]])
-    })
-}
-
 /// SigLIP's input: each picture squashed to a square, bicubic.
 ///
 /// `size` in pixels → `[batch, 3, size, size]` in -1 to 1. Errors on a picture without pixels.
@@ -58,7 +27,7 @@ pub fn siglip(pictures: &[RgbImage], size: usize, device: &Device) -> Result<Ten
     check(pictures)?;
     let mut pixels = Vec::with_capacity(pictures.len() * 3 * size * size);
     for picture in pictures {
-        let picture = resize(picture, size, size, Filter::Bicubic);
+        let picture = resize(picture, size, size, Filter::Bicubic)?;
         for channel in 0..3 {
             pixels.extend(picture.as_raw().iter().skip(channel).step_by(3).map(|&byte| normalise(byte)));
         }
@@ -116,7 +85,7 @@ pub fn naflex(
     let (line, inputs) = (patch_size * 3, patch_size * patch_size * 3);
     let mut pixels = Vec::with_capacity(pictures.len() * length * inputs);
     for (i, (picture, &[rows, columns])) in pictures.iter().zip(&shapes).enumerate() {
-        let picture = resize(picture, columns * patch_size, rows * patch_size, Filter::Bilinear);
+        let picture = resize(picture, columns * patch_size, rows * patch_size, Filter::Bilinear)?;
         for (row, column) in (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))) {
             for y in row * patch_size..(row + 1) * patch_size {
                 let at = (y * columns + column) * line;
@@ -162,21 +131,6 @@ mod tests {
         }
         assert!(naflex_grid(0, 5, 16, 256).is_err());
         assert!(naflex_grid(5, 5, 16, 0).is_err());
-    }
-
-    #[test]
-    fn resizing_by_hand() {
-        let ramp = RgbImage::from_fn(2, 1, |x, _| Rgb([x as u8 * 200, 40, 0]));
-        let wide = resize(&ramp, 4, 3, Filter::Bilinear);
-        let row: Vec<u8> = (0..4).map(|x| wide.get_pixel(x, 2)[0]).collect();
-        assert_eq!(row, [0, 50, 150, 200]);
-        assert!(wide.pixels().all(|p| p[1] == 40 && p[2] == 0));
-        // Bicubic at centre 0.25: distances 0.25 and 1.25 weigh 0.8671875 and -0.0703125.
-        let wide = resize(&ramp, 4, 1, Filter::Bicubic);
-        let right = 200.0 * 0.867_187_5 / (0.867_187_5 - 0.070_312_5);
-        assert_eq!([wide.get_pixel(0, 0)[0], wide.get_pixel(3, 0)[0]], [0, f64::round(right) as u8]);
-        let same = resize(&wide, 4, 1, Filter::Bicubic);
-        assert_eq!(same, wide);
     }
 
     #[test]

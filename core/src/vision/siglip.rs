@@ -1,8 +1,9 @@
-//! SigLIP at its fixed resolution (arXiv 2303.15343); SigLIP2 checkpoints of fixed resolution are the same.
+//! SigLIP at its fixed resolution (arXiv 2303.15343). SigLIP2 checkpoints of fixed resolution are the same network.
 
 use super::encoder::{Encoder, PoolingHead};
-use super::{VisionConfig, shape_error};
-use crate::error::Result;
+use super::shape_error;
+use crate::config::{Config, VisionConfig};
+use crate::error::{Error, ErrorKind, Result};
 use crate::nn::{self, Embedding, LayerNorm};
 use crate::ops::{self, AttentionRows};
 use crate::precision::MatmulPrecision;
@@ -22,8 +23,8 @@ pub struct PatchConvolution {
 }
 
 impl PatchConvolution {
-    /// `[batch, channels, height, width]` → `[batch, patches, width]`, row by row; pixels beyond the last whole
-    /// patch are dropped.
+    /// `[batch, channels, height, width]` → `[batch, patches, width]`, row by row. Pixels beyond the last whole patch are
+    /// dropped.
     pub fn forward(&self, pixels: Tensor<4>) -> Tensor<3> {
         let [batch, channels, height, width] = pixels.dims();
         let [outputs, _, patch, _] = self.weight.dims();
@@ -70,7 +71,11 @@ impl Siglip {
         let (width, patch) = (config.hidden_size, config.patch_size);
         let inputs = config.num_channels * patch * patch;
         let weight = [width, config.num_channels, patch, patch];
-        let side = config.image_size() / patch;
+        let image_size = config.image_size.ok_or_else(|| {
+            Error::new(ErrorKind::Config, "image_size", "is missing from a tower with a fixed resolution")
+                .fix("take the config.json of a SigLIP")
+        })?;
+        let side = image_size / patch;
         Ok(Self {
             embeddings: Embeddings {
                 patch_embedding: PatchConvolution {
@@ -83,7 +88,7 @@ impl Siglip {
             encoder: Encoder::new(config, device)?,
             post_layernorm: LayerNorm::new(width, config.layer_norm_eps, device),
             head: config.vision_use_head.then(|| PoolingHead::new(config, device)).transpose()?,
-            image_size: config.image_size(),
+            image_size,
         })
     }
 
@@ -120,7 +125,7 @@ impl Siglip {
         Ok(self.post_layernorm.forward(self.encoder.forward(x, &rows)))
     }
 
-    /// One vector an image, `[batch, width]`; none without a head.
+    /// One vector per image, `[batch, width]`, or `None` without a head. Errors as [`embeddings`](Self::embeddings).
     pub fn pooled(&self, pixels: Tensor<4>) -> Result<Option<Tensor<2>>> {
         let Some(head) = &self.head else { return Ok(None) };
         let hidden = self.last_hidden_state(pixels)?;

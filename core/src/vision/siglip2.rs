@@ -1,7 +1,8 @@
 //! SigLIP2 NaFlex: any resolution and aspect ratio (arXiv 2502.14786, section 2.4).
 
 use super::encoder::{self, Encoder, PoolingHead};
-use super::{VisionConfig, positions, shape_error};
+use super::{positions, shape_error};
+use crate::config::{Config, VisionConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::nn::{Embedding, LayerNorm, Linear};
 use crate::ops::AttentionRows;
@@ -68,10 +69,14 @@ impl Siglip2 {
         config.validate()?;
         let (width, patch) = (config.hidden_size, config.patch_size);
         let std = (width as f64).powf(-0.5);
+        let entries = config.num_patches.ok_or_else(|| {
+            Error::new(ErrorKind::Config, "num_patches", "is missing from a tower for any resolution")
+                .fix("take the config.json of a SigLIP2 NaFlex")
+        })?;
         Ok(Self {
             embeddings: Embeddings {
                 patch_embedding: encoder::linear(config.num_channels * patch * patch, width, device),
-                position_embedding: Embedding::new(config.num_patches(), width, std, device),
+                position_embedding: Embedding::new(entries, width, std, device),
             },
             encoder: Encoder::new(config, device)?,
             post_layernorm: LayerNorm::new(width, config.layer_norm_eps, device),
@@ -109,7 +114,7 @@ impl Siglip2 {
 
     /// Output of the last layer but one, before the last normalisation: what UniGen projects.
     ///
-    /// → `[batch, patches, width]`, of which the rows of padding mean nothing; the last layer is not run. Errors as
+    /// → `[batch, patches, width]`, where rows of padding mean nothing. The last layer is not run. Errors as
     /// [`embeddings`](Self::embeddings).
     pub fn penultimate(&self, patches: &Patches) -> Result<Tensor<3>> {
         Ok(self.encoder.penultimate(self.embeddings(patches)?, &patches.rows()))
@@ -121,7 +126,7 @@ impl Siglip2 {
         Ok(self.post_layernorm.forward(hidden))
     }
 
-    /// One vector an image, `[batch, width]`; none without a head.
+    /// One vector per image, `[batch, width]`, or `None` without a head. Errors as [`embeddings`](Self::embeddings).
     pub fn pooled(&self, patches: &Patches) -> Result<Option<Tensor<2>>> {
         Ok(self.penultimate_and_pooled(patches)?.1)
     }

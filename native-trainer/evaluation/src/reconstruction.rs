@@ -46,7 +46,7 @@ impl Reconstructions {
             let pixels = pixels_from_images(batch, device)?;
             let [_, height, width, _] = pixels.dims();
             let batch = tokenizer.encode(pixels);
-            let pixels = tokenizer.decode(batch.clone(), height, width);
+            let pixels = tokenizer.decode(batch.clone(), height, width)?;
             decoded.extend(tokenizer.to_image(pixels).block_on()?);
             codes.extend(lfq::codes_from_data(batch.into_data())?);
             progress(decoded.len());
@@ -132,7 +132,6 @@ mod tests {
             decoder_num_res_blocks: vec![1; 2],
             norm_groups: 4,
             z_channels: 4,
-            code_groups: vec![4],
             ..TokenizerConfig::default()
         };
         let tokenizer = ImageTokenizer::new(&config, &device).unwrap();

@@ -38,8 +38,7 @@ impl Describe {
         let engine = engine(&self.model, &self.compute.open()?)?;
         let &Self { max_tokens, temperature, seed, .. } = self;
         let settings = AnswerSettings { max_tokens, temperature, seed, ..AnswerSettings::default() };
-        let answer =
-            engine.describe(&image, &self.question, &settings, async |_| Flow::Continue).block_on()?;
+        let answer = engine.ask(&image, &self.question, &settings, async |_| Flow::Continue).block_on()?;
         println!("{answer}");
         Ok(ExitCode::SUCCESS)
     }

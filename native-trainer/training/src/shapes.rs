@@ -204,7 +204,7 @@ impl Validation for Held {
         let picture = Shape::at(HELD_OUT, 0).draw([size; 2]);
         let real = pixels_from_images(&[picture], device)?;
         let codes = tokenizer.encode(real.clone());
-        let again = tokenizer.decode(codes, size as usize, size as usize);
+        let again = tokenizer.decode(codes, size as usize, size as usize)?;
         let error = floats((real - again).abs().mean())?[0];
         Ok(Evaluation { scalars: vec![("l1", error.into()), ("bits", bits as f64)], sheets: vec![] })
     }
@@ -283,14 +283,13 @@ pub fn model_folder() -> TempDir {
         decoder_num_res_blocks: vec![1; 4],
         norm_groups: 4,
         z_channels: 8,
-        code_groups: vec![4, 4],
         ..TokenizerConfig::default()
     };
     let vision = config.vision.as_mut().unwrap();
     (vision.hidden_size, vision.intermediate_size) = (48, 64);
     (vision.num_hidden_layers, vision.num_attention_heads, vision.num_patches) = (2, 3, Some(16));
     let bpe = train_bpe(["a photo of a red apple, make it blue".to_owned()], 300).unwrap();
-    let tower = Tower::new(&config.vision.as_ref().unwrap().into(), &device).unwrap();
+    let tower = Tower::new(config.vision.as_ref().unwrap(), &device).unwrap();
     let images = ImageTokenizer::new(&config.image_tokenizer, &device).unwrap();
     let model = UniGen::new(&config, &device);
     let generation = GenerationConfig::of(16);

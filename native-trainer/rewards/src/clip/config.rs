@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use unigen_core::vision::VisionConfig;
+use unigen_core::config::{Config, VisionConfig};
 
 /// Sizes of both towers.
 #[derive(Debug, Clone, PartialEq)]
@@ -198,9 +198,15 @@ impl ClipConfig {
         Ok(Self { text, vision, projection_dim: width as usize })
     }
 
+    /// Side of the pictures that the vision tower reads, in pixels.
+    pub fn image_size(&self) -> usize {
+        self.vision.image_size.unwrap_or_default()
+    }
+
     fn validate(&self) -> Result<()> {
         let Self { text, vision, projection_dim } = self;
         vision.validate()?;
+        ensure!(vision.image_size.is_some(), "config.json: vision_config: no image_size");
         text.encoder().validate().context("config.json: the text tower")?;
         ensure!(vision.num_channels == 3, "config.json: {} channels; pictures have 3", vision.num_channels);
         for (key, value, most) in [

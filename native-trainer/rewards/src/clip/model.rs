@@ -4,10 +4,10 @@ use anyhow::{Context, Result, ensure};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor};
 use std::sync::Arc;
+use unigen_core::config::VisionConfig;
 use unigen_core::nn::{self, Embedding, LayerNorm, Linear};
 use unigen_core::ops::AttentionRows;
 use unigen_core::precision::MatmulPrecision;
-use unigen_core::vision::VisionConfig;
 use unigen_core::vision::encoder::Encoder;
 use unigen_core::vision::siglip::PatchConvolution;
 use unigen_core::weights::{Tensors, load};
@@ -37,7 +37,7 @@ pub struct VisionTower {
 impl VisionTower {
     fn new(config: &VisionConfig, device: &Device) -> Result<Self> {
         let (width, patch) = (config.hidden_size, config.patch_size);
-        let side = config.image_size() / patch;
+        let side = config.position_grid();
         let inputs = config.num_channels * patch * patch;
         let norm = || LayerNorm::new(width, config.layer_norm_eps, device);
         Ok(Self {

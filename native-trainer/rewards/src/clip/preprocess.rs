@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use burn::tensor::{Device, Tensor, TensorData};
 use image::{RgbImage, imageops};
 use serde_json::Value;
-use unigen_core::vision::{positions::Filter, preprocess::resize};
+use unigen_core::vision::resample::{Filter, resize};
 
 /// How a picture that is not square becomes so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl Preprocess {
     }
 
     /// The square that the model looks at: bicubic, antialiased.
-    fn frame(&self, picture: &RgbImage) -> RgbImage {
+    fn frame(&self, picture: &RgbImage) -> Result<RgbImage> {
         let (width, height) = (picture.width() as usize, picture.height() as usize);
         let (short, long) = (width.min(height), width.max(height));
         let fitted = match self.framing {
@@ -65,12 +65,12 @@ impl Preprocess {
             Framing::Crop => side * self.size / fitted,
             Framing::Pad => (2 * side * self.size + fitted) / (2 * fitted),
         };
-        let picture = resize(picture, side(width).max(1), side(height).max(1), Filter::Bicubic);
+        let picture = resize(picture, side(width).max(1), side(height).max(1), Filter::Bicubic)?;
         let size = self.size as i64;
         let (left, top) = ((size - i64::from(picture.width())) / 2, (size - i64::from(picture.height())) / 2);
         let mut square = RgbImage::new(self.size as u32, self.size as u32);
         imageops::replace(&mut square, &picture, left, top);
-        square
+        Ok(square)
     }
 
     /// `[batch, 3, size, size]`, normalised.
@@ -81,7 +81,7 @@ impl Preprocess {
         let mut values = Vec::with_capacity(pictures.len() * 3 * self.size * self.size);
         for picture in pictures {
             ensure!(!picture.is_empty(), "a picture has no pixels");
-            let square = self.frame(picture);
+            let square = self.frame(picture)?;
             for channel in 0..3 {
                 let (mean, std) = (self.mean[channel], self.std[channel]);
                 let bytes = square.as_raw().iter().skip(channel).step_by(3);
@@ -104,9 +104,9 @@ mod tests {
             4..8 => Rgb([0, 255, 0]),
             _ => Rgb([0, 0, 255]),
         });
-        let cropped = Preprocess::new(4, Framing::Crop).frame(&wide);
+        let cropped = Preprocess::new(4, Framing::Crop).frame(&wide).unwrap();
         assert!(cropped.pixels().all(|pixel| pixel.0 == [0, 255, 0]));
-        let padded = Preprocess::new(6, Framing::Pad).frame(&wide);
+        let padded = Preprocess::new(6, Framing::Pad).frame(&wide).unwrap();
         let column =
             |x: u32| (0..6).map(|y| padded.get_pixel(x, y).0.iter().any(|&v| v > 0)).collect::<Vec<_>>();
         assert_eq!(column(0), [false, false, true, true, false, false]);

@@ -34,7 +34,7 @@ impl ClipReward {
         let Compute { device, precision } = compute;
         let config = ClipConfig::from_json(&json(&folder.join("config.json"))?)?;
         let model = Clip::load(&config, &Checkpoint::open(folder)?, device)?;
-        let mut preprocess = Preprocess::new(config.vision.image_size(), Framing::Crop);
+        let mut preprocess = Preprocess::new(config.image_size(), Framing::Crop);
         let constants = folder.join("preprocessor_config.json");
         if constants.is_file() {
             preprocess = preprocess.with_constants(&json(&constants)?)?;
@@ -59,7 +59,7 @@ impl ClipReward {
         };
         let weights = Checkpoint::open(folder)?;
         let model = Clip::load(&config, &OpenClip::new(&weights, weights.names())?, device)?;
-        let preprocess = Preprocess::new(config.vision.image_size(), Framing::Pad);
+        let preprocess = Preprocess::new(config.image_size(), Framing::Pad);
         let tokenizer =
             ClipTokenizer::open(&folder.join("tokenizer.json"), config.text.max_position_embeddings)?;
         let model = model.with_precision(*precision);

@@ -121,7 +121,7 @@ impl Base {
 
     /// Codes of an image that the model makes.
     pub fn image_tokens(&self) -> usize {
-        self.config.image_tokens()
+        self.config.image_codes()
     }
 
     /// What images are encoded with, and the file of its weights.

@@ -96,7 +96,7 @@ pub fn hidden(model: &UniGen, examples: &[Example], device: &Device) -> Result<H
     let order: Vec<i32> = order.iter().map(|place| place.index(ids.len(), codes.len()) as i32).collect();
     let mut parts = vec![model.llm.embed(Tensor::<1, Int>::from_ints(ids.as_slice(), device))];
     if !codes.is_empty() {
-        parts.push(model.embed_codes(&codes, device));
+        parts.push(model.embed_codes(&codes, device)?);
     }
     if !features.is_empty() {
         let projector = model.mm_projector.as_ref().context("the model has no projector for features")?;
@@ -250,7 +250,8 @@ mod tests {
             let source: Vec<_> = example.source.iter().copied().map(Some).collect();
             let target = example.target.iter().zip(&example.masked);
             let target: Vec<_> = target.map(|(&code, masked)| (!masked).then_some(code)).collect();
-            let code = |codes: &[Option<u32>], i| model.embed_codes(codes, &device).slice([i..i + 1]);
+            let code =
+                |codes: &[Option<u32>], i| model.embed_codes(codes, &device).unwrap().slice([i..i + 1]);
             let rows = example.sequence.rows().map(|row| match row {
                 Row::Token(id) => model.llm.embed(Tensor::<1, Int>::from_ints([id as i32], &device)),
                 Row::Source(i) => code(&source, i),

@@ -245,7 +245,7 @@ mod tests {
     use super::*;
     use std::path::PathBuf;
     use tempfile::TempDir;
-    use unigen_core::image_tokenizer::TokenizerConfig;
+    use unigen_core::config::TokenizerConfig;
 
     /// Three pictures of 2 x 2 codes, one of them broken, and a tokenizer.
     struct Setting {

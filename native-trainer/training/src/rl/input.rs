@@ -58,8 +58,9 @@ impl Input {
             Ok(projector.forward(Tensor::from_data(features.clone(), device)))
         };
         let semantic = self.semantic.as_ref().map(project).transpose()?;
-        let source = (!self.source.is_empty()).then(|| model.embed_codes(&self.source, device));
-        Ok(Prefix::of(model, &self.plan, semantic.as_ref(), source.as_ref(), device))
+        let source =
+            (!self.source.is_empty()).then(|| model.embed_codes(&self.source, device)).transpose()?;
+        Ok(Prefix::of(model, &self.plan, semantic.as_ref(), source.as_ref(), device)?)
     }
 }
 

@@ -80,7 +80,7 @@ impl Sampling {
                 log_probs: vec![0.0; tokens],
             })
             .collect();
-        let decoding = MaskedDecoding { steps: self.steps, order: Order::Scattered, path: Path::Cached };
+        let decoding = MaskedDecoding { steps: self.steps, order: Order::Halton, path: Path::Cached };
         let targets = vec![vec![None; tokens]; images];
         let branches = [Branch { weight: 1.0 / self.temperature, prefixes }];
         let on_step = async |report: StepReport<'_>| {

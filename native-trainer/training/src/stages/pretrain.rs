@@ -236,7 +236,7 @@ impl<W: World> Stage for PretrainStage<W> {
 
     fn export(&self, model: &UniGen, folder: &Path) -> Result<()> {
         let folder = ModelFolder::create(folder)?;
-        let generation = GenerationConfig::of(model.config().image_tokens());
+        let generation = GenerationConfig::of(model.config().image_codes());
         Ok(folder.write(&self.text_json, model, &self.image_tokenizer, None, &generation, Precision::F16)?)
     }
 }

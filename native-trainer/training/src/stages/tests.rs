@@ -44,7 +44,6 @@ fn every_stage_trains_on_another_world() {
             "model.decoder_num_res_blocks=[1,1]",
             "model.norm_groups=2",
             "model.z_channels=6",
-            "model.code_groups=[3,3]",
             "discriminator_width=4",
             "adversarial_start=0.0",
             "teacher=\"any\"",

@@ -139,7 +139,7 @@ impl Siglip {
         let (inputs, width) = (text.hidden_size, vision.hidden_size);
         let number = |value: f32| Param::from_tensor(Tensor::from_floats([value], device));
         Ok(Self {
-            vision_model: Siglip2::new(&vision.into(), device)?,
+            vision_model: Siglip2::new(vision, device)?,
             text_model: TextTower {
                 encoder: Decoder::new(text, device),
                 head: Linear::new(inputs, width, true, (inputs as f64).powf(-0.5), device),

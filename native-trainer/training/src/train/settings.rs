@@ -48,6 +48,11 @@ fn checked<T: Serialize + DeserializeOwned>(table: &Table) -> Result<Table> {
     }
 }
 
+/// Keys that settings had once and that mean nothing now, so that old recipes and runs are still read.
+///
+/// `code_groups`: the image tokenizer had it beside the model, which alone cuts codes into groups.
+const RETIRED: [&str; 1] = ["code_groups"];
+
 /// What is wrong with a key of `table` that `known` lacks, if there is one.
 fn unknown(table: &Table, known: &Table) -> Option<String> {
     table.iter().find_map(|(key, value)| match (value, known.get(key)) {
@@ -63,6 +68,7 @@ fn unknown(table: &Table, known: &Table) -> Option<String> {
             })
         }
         (Value::Array(items), None) if items.is_empty() => None,
+        (_, None) if RETIRED.contains(&key.as_str()) => None,
         (_, None) => {
             let keys: Vec<_> = known.keys().map(|key| format!("`{key}`")).collect();
             Some(format!("unknown field `{key}`, expected one of {}", keys.join(", ")))
@@ -186,7 +192,10 @@ mod tests {
         }
         let set = |text: &str| settings::<tokenizer::Settings>(None, &[text.to_owned()]);
         assert!(set("model.chh=8").unwrap_err().root_cause().to_string().contains("unknown field `chh`"));
-        assert_eq!(set("model.code_groups=[]").unwrap().model.code_groups, [0_usize; 0]);
+        // From before the model alone cut codes into groups.
+        for old in ["model.code_groups=[]", "model.code_groups=[8,8]"] {
+            assert_eq!(set(old).unwrap(), tokenizer::Settings::default());
+        }
     }
 
     /// What is flattened into an entry lets unknown keys pass.

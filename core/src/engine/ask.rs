@@ -11,11 +11,11 @@ use image::RgbImage;
 pub struct AnswerSettings {
     /// The longest answer, in tokens, 1 to 4096.
     pub max_tokens: usize,
-    /// 0 writes the likeliest answer token by token; above, to 100, tokens are drawn.
+    /// 0 takes the likeliest token each time; above 0, up to 100, tokens are drawn.
     pub temperature: f32,
-    /// Tokens are drawn from the so many likeliest.
+    /// Tokens are drawn from this many of the likeliest, at least 1.
     pub top_k: usize,
-    /// One seed gives one answer.
+    /// The same seed gives the same answer.
     pub seed: u64,
 }
 
@@ -40,7 +40,7 @@ impl AnswerSettings {
     }
 }
 
-/// A picture and a question about it that are read, with nothing answered yet.
+/// A question about a picture, read but not answered yet.
 pub struct Question {
     prefix: Prefix,
     decoding: TextDecoding,
@@ -48,38 +48,43 @@ pub struct Question {
 }
 
 impl Engine {
-    /// Answers a question about a picture of any size and, where the encoder takes it (NaFlex), any aspect ratio.
-    /// `on_text` sees the answer grow and may cancel.
+    /// Answers a question about a picture of any size. An encoder for any resolution (NaFlex) keeps the aspect ratio, others
+    /// see the picture as a square. `on_text` sees the answer grow and may cancel.
     ///
     /// # Errors
     /// `Weights` for a model without an understanding encoder; `Text` for an empty question or one that is too long;
     /// `Image` for a picture without pixels; `Config` for settings out of range; `Cancelled`; `Device`.
-    pub async fn describe(
+    pub async fn ask(
         &self,
         image: &RgbImage,
         question: &str,
         settings: &AnswerSettings,
         on_text: impl AsyncFnMut(&str) -> Flow,
     ) -> Result<String> {
-        self.answer(&self.ask(image, question, settings)?, on_text).await
+        self.answer(&self.begin_answer(image, question, settings)?, on_text).await
     }
 
-    /// Reads a picture and a question; errors as [`describe`](Self::describe).
-    pub fn ask(&self, image: &RgbImage, question: &str, settings: &AnswerSettings) -> Result<Question> {
+    /// Reads a picture and a question. Errors as [`ask`](Self::ask).
+    pub fn begin_answer(
+        &self,
+        image: &RgbImage,
+        question: &str,
+        settings: &AnswerSettings,
+    ) -> Result<Question> {
         settings.check()?;
         let fix = "ask about the picture, for example \"what color is the apple?\"";
         let question = self.read("question", question, self.generation.max_prompt_tokens, fix)?;
         let semantic = self.semantic(std::slice::from_ref(image))?.pop();
         let rows = semantic.as_ref().map_or(0, |rows| rows.dims()[0]);
         let plan = layouts(&self.text).describe(ImageRows::Semantic(rows), &question);
-        let prefix = self.prefix(&plan, &Source { semantic, codes: None });
+        let prefix = self.prefix(&plan, &Source { semantic, codes: None })?;
         let &AnswerSettings { max_tokens, temperature, top_k, seed } = settings;
         let stop = self.text.special().im_end;
         let decoding = TextDecoding { max_tokens, temperature, top_k, stop };
         Ok(Question { prefix, decoding, seed })
     }
 
-    /// Answers a question that was read. `on_text` sees the answer grow and may cancel.
+    /// Answers a question that [`begin_answer`](Self::begin_answer) has read. `on_text` sees the answer grow and may cancel.
     ///
     /// # Errors
     /// `Cancelled`; `Device`.
@@ -110,7 +115,7 @@ mod tests {
     fn a_question_has_an_answer() {
         let engine = engine();
         let ask = |settings| {
-            engine.describe(&picture(60, 20), "what is this?", &settings, async |_| Flow::Continue).block_on()
+            engine.ask(&picture(60, 20), "what is this?", &settings, async |_| Flow::Continue).block_on()
         };
         let few = AnswerSettings { max_tokens: 4, ..AnswerSettings::default() };
         assert_eq!(ask(few).unwrap(), ask(few).unwrap());
@@ -125,7 +130,7 @@ mod tests {
         let engine = engine();
         let good = AnswerSettings::default();
         let ask = |image: &RgbImage, question: &str, settings: &AnswerSettings| {
-            engine.describe(image, question, settings, async |_| Flow::Continue).block_on().unwrap_err()
+            engine.ask(image, question, settings, async |_| Flow::Continue).block_on().unwrap_err()
         };
         let error = ask(&picture(9, 9), "\n", &good);
         assert!(error.kind == ErrorKind::Text && error.to_string().contains("question"), "{error}");

@@ -1,0 +1,76 @@
+//! How a model draws.
+
+use super::Config;
+use super::bounds::{MAX_SIZE, size, wrong};
+use crate::error::Result;
+use serde::{Deserialize, Serialize};
+
+/// How a model draws unless the user says otherwise: its generation.json.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GenerationConfig {
+    /// Classifier-free guidance: `uncond + guidance_scale (cond - uncond)`, 0 to 100. 1 is no guidance.
+    pub guidance_scale: f32,
+    /// `s_T` of editing, 0 to 100: `none + s_I (image - none) + s_T (full - image)`. UniGen-1.5 edits with 3.
+    pub edit_guidance_scale: f32,
+    /// `s_I` of editing, 0 to 100. UniGen-1.5 edits with 1.5.
+    pub image_guidance_scale: f32,
+    /// Decoding steps, 1 to the number of codes of an image.
+    pub steps: usize,
+    /// Decoding steps of an edit. An edit keeps most of the picture, so fewer steps are enough.
+    pub edit_steps: usize,
+    /// Noise on the confidences that decide which codes are kept, at the start, 0 to 100. It decays to nothing.
+    pub temperature: f32,
+    /// The longest prompt, in tokens; UniGen trains with 128.
+    pub max_prompt_tokens: usize,
+}
+
+impl Default for GenerationConfig {
+    fn default() -> Self {
+        Self {
+            guidance_scale: 4.0,
+            edit_guidance_scale: 3.0,
+            image_guidance_scale: 1.5,
+            steps: 12,
+            edit_steps: 12,
+            temperature: 3.0,
+            max_prompt_tokens: 128,
+        }
+    }
+}
+
+impl GenerationConfig {
+    /// The defaults for images of `codes` codes, with no more steps than codes.
+    pub fn of(codes: usize) -> Self {
+        let usual = Self::default();
+        Self { steps: usual.steps.min(codes), edit_steps: usual.edit_steps.min(codes), ..usual }
+    }
+
+    /// [`validate`](Config::validate) for images of `codes` codes.
+    ///
+    /// # Errors
+    /// Those of [`validate`](Config::validate), and `Config` where there are more steps than codes.
+    pub fn check(&self, codes: usize) -> Result<()> {
+        self.validate()?;
+        size("steps", self.steps, codes)?;
+        size("edit_steps", self.edit_steps, codes)
+    }
+}
+
+impl Config for GenerationConfig {
+    fn validate(&self) -> Result<()> {
+        for (key, value) in [
+            ("guidance_scale", self.guidance_scale),
+            ("edit_guidance_scale", self.edit_guidance_scale),
+            ("image_guidance_scale", self.image_guidance_scale),
+            ("temperature", self.temperature),
+        ] {
+            if !(0.0..=100.0).contains(&value) {
+                return Err(wrong(key, format!("is {value}")).fix("choose 0 to 100"));
+            }
+        }
+        size("steps", self.steps, MAX_SIZE)?;
+        size("edit_steps", self.edit_steps, MAX_SIZE)?;
+        size("max_prompt_tokens", self.max_prompt_tokens, 1 << 12)
+    }
+}
