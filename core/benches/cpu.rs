@@ -4,7 +4,7 @@
 use burn::tensor::{Device, Distribution, Tensor};
 use std::sync::Arc;
 use std::time::Instant;
-use unigen_core::ops::{self, AttentionRows, portable};
+use unigen_core::ops::{self, AttentionLayout, portable};
 use unigen_core::precision::MatmulPrecision::{self, Bf16, F32};
 
 /// Runs of each kind. They take turns, so that a busy machine slows both.
@@ -60,7 +60,7 @@ fn main() {
             |precision| ops::linear(x.clone(), w.clone(), None, precision),
         );
     }
-    let layout = Arc::new(AttentionRows::causal(&[180; 32]));
+    let layout = Arc::new(AttentionLayout::causal(&[180; 32]));
     let (q, k, v) = (random([rows, 4, 64]), random([rows, 2, 64]), random([rows, 2, 64]));
     compare_products(
         "attention, 32 sequences of 180 rows, 4 heads of 64",

@@ -5,7 +5,7 @@ use half::f16;
 use std::sync::Arc;
 use std::time::Instant;
 use unigen_core::ops::sample::{Sampler, sample_draw, sample_keep};
-use unigen_core::ops::{self, AttentionRows, portable};
+use unigen_core::ops::{self, AttentionLayout, portable};
 use unigen_core::precision::MatmulPrecision::F32;
 
 /// Calls in a chain, whose end alone is waited for.
@@ -111,7 +111,7 @@ fn main() {
         start = keys.end;
         segments.push((i * rows..(i + 1) * rows, keys));
     }
-    let layout = Arc::new(AttentionRows::new(visible, segments));
+    let layout = Arc::new(AttentionLayout::new(visible, segments));
     let flops = prefixes.iter().map(|prefix| 4 * rows * (prefix + rows) * 256).sum();
     let q = random([2 * rows, 256]).reshape([2 * rows, 4, 64]);
     let [k, v] = [0; 2].map(|_| random([start, 128]).reshape([start, 2, 64]));

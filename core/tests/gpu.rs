@@ -8,7 +8,7 @@ use burn::tensor::{DType, Device, DeviceKind, DeviceType, Int, Tensor};
 use std::collections::{BTreeSet, HashMap};
 use unigen_core::config::ModelConfig;
 use unigen_core::model::UniGen;
-use unigen_core::sequence::{AttentionLayout, Segment};
+use unigen_core::sequence::AttentionLayout;
 use unigen_core::weights::{Checkpoint, Precision, keys, load, save};
 
 fn floats<const D: usize>(x: Tensor<D>) -> Vec<f32> {
@@ -37,10 +37,7 @@ fn weights_in_halves_stay_so_and_give_the_same() {
     let rows = 7;
     let hidden = |model: &UniGen, device: &Device| {
         let ids: Vec<i32> = (0..rows as i32).map(|i| 31 * i % 97).collect();
-        let layout = AttentionLayout {
-            visible: (0..rows).map(|i| [0, i as u32 + 1]).collect(),
-            segments: vec![Segment { queries: 0..rows, keys: 0..rows }],
-        };
+        let layout = AttentionLayout::causal(&[rows]);
         let positions = model.llm.positions(&(0..rows).collect::<Vec<_>>(), device);
         let x = model.llm.embed(Tensor::<1, Int>::from_ints(ids.as_slice(), device));
         model.llm.logits(model.llm.forward(x, &positions, &layout), 5..70)

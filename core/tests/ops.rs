@@ -4,7 +4,7 @@
 
 use burn::tensor::{Device, Distribution, Tensor};
 use std::sync::Arc;
-use unigen_core::ops::{self, AttentionRows, portable};
+use unigen_core::ops::{self, AttentionLayout, portable};
 use unigen_core::precision::MatmulPrecision::{self, Bf16, F32};
 
 fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
@@ -137,15 +137,15 @@ fn rope_is_its_twin() {
 #[test]
 fn attention_is_its_twin() {
     // Two sequences, the first with a bidirectional end and a row that sees nothing.
-    let mut mixed = AttentionRows::causal(&[150, 7]);
+    let mut mixed = AttentionLayout::causal(&[150, 7]);
     mixed.visible[100..150].fill([0, 150]);
     mixed.visible[3] = [2, 2];
     // Queries that follow cached keys.
-    let cached = AttentionRows::new(vec![[3, 20], [0, 21], [0, 40]], vec![(0..3, 0..21)]);
+    let cached = AttentionLayout::new(vec![[3, 20], [0, 21], [0, 40]], vec![(0..3, 0..21)]);
     in_both_precisions(|precision, tolerance| {
         for (layout, keys, heads, kv_heads, width) in [
-            (AttentionRows::causal(&[1]), 1, 1, 1, 2),
-            (AttentionRows::causal(&[5, 3, 70]), 78, 6, 2, 10),
+            (AttentionLayout::causal(&[1]), 1, 1, 1, 2),
+            (AttentionLayout::causal(&[5, 3, 70]), 78, 6, 2, 10),
             (mixed.clone(), 157, 4, 2, 64),
             (cached.clone(), 21, 2, 1, 16),
         ] {

@@ -14,7 +14,7 @@ use unigen_core::model::UniGen;
 use unigen_core::ops;
 use unigen_core::precision::{MatmulPrecision, WithPrecision};
 use unigen_core::sampling::{Branch, Flow, MaskedDecoding, Order, Path, Prefix, Seeded};
-use unigen_core::sequence::{AttentionLayout, Segment};
+use unigen_core::sequence::AttentionLayout;
 use unigen_core::weights::parameters;
 
 use unigen_training::optimizer::{AdamW, HostGradients, Step};
@@ -52,11 +52,7 @@ pub fn decoder(batch: usize, rows: usize, device: &Device) -> Result<Job> {
     let decoder = Decoder::new(&config, &device);
     let ids: Vec<i32> = (0..batch * rows).map(|i| (i * 7919 % config.vocab_size) as i32).collect();
     let places: Vec<usize> = (0..batch * rows).map(|i| i % rows).collect();
-    let sequence = |i: usize| i * rows..(i + 1) * rows;
-    let layout = AttentionLayout {
-        visible: (0..batch * rows).map(|i| [(i / rows * rows) as u32, i as u32 + 1]).collect(),
-        segments: (0..batch).map(|i| Segment { queries: sequence(i), keys: sequence(i) }).collect(),
-    };
+    let layout = AttentionLayout::causal(&vec![rows; batch]);
     let targets: Vec<u32> = ids.iter().map(|&id| id as u32).collect();
     let flops = 6.0 * parameters(&decoder) as f64 * rows as f64;
     let step = move |precision| {
@@ -118,8 +114,7 @@ pub fn optimizer_step() -> Result<f64> {
     let config = ModelConfig::preset("nano")?.decoder;
     let mut decoder = Decoder::new(&config, &device);
     let mut optimizer = AdamW::new([0.9, 0.95], 1e-8, 0.01);
-    let layout =
-        AttentionLayout { visible: vec![[0, 1]], segments: vec![Segment { queries: 0..1, keys: 0..1 }] };
+    let layout = AttentionLayout::causal(&[1]);
     let mut spent = Duration::ZERO;
     for step in 0..=STEPS {
         let x = decoder.embed(Tensor::<1, Int>::from_ints([0], &device));

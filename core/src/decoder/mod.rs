@@ -4,7 +4,6 @@
 //! whom, [`Positions`] where each row stands. The architectures of [`DecoderKind`](crate::config::DecoderKind) have a file
 //! each; so far there is Qwen2 (arXiv 2407.10671, section 2.2).
 
-mod attention;
 mod cache;
 mod qwen2;
 mod rope;
@@ -19,10 +18,10 @@ use crate::nn::{Embedding, Linear, RmsNorm};
 use crate::ops;
 use crate::precision::MatmulPrecision;
 use crate::sequence::AttentionLayout;
-use attention::attention_rows;
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use qwen2::Layer;
+use std::sync::Arc;
 
 /// Standard deviation of the initial weights of layers that read `width` entries: 0.04 at 256, the 0.02 of published
 /// models at 1024 (small init, Nguyen & Salazar 2019, arXiv 1910.05895).
@@ -86,7 +85,7 @@ impl Decoder {
 
     /// All rows through all layers and the final norm: `[rows, width]` → `[rows, width]`.
     pub fn forward(&self, x: Tensor<2>, positions: &Positions, layout: &AttentionLayout) -> Tensor<2> {
-        let layout = &attention_rows(layout);
+        let layout = &Arc::new(layout.clone());
         let x = self.layers.iter().fold(x, |x, layer| layer.forward(x, positions, layout, None, None).0);
         self.norm.forward(x)
     }
@@ -99,7 +98,7 @@ impl Decoder {
         layout: &AttentionLayout,
         wanted: &Wanted,
     ) -> Tensor<2> {
-        let layout = &attention_rows(layout);
+        let layout = &Arc::new(layout.clone());
         let last = self.layers.len() - 1;
         let x = self.layers.iter().enumerate().fold(x, |x, (i, layer)| {
             layer.forward(x, positions, layout, None, Some(wanted).filter(|_| i == last)).0
@@ -114,7 +113,7 @@ impl Decoder {
         positions: &Positions,
         layout: &AttentionLayout,
     ) -> (Tensor<2>, Cache) {
-        let layout = &attention_rows(layout);
+        let layout = &Arc::new(layout.clone());
         let mut layers = Vec::with_capacity(self.layers.len());
         let x = self.layers.iter().fold(x, |x, layer| {
             let (x, own) = layer.forward(x, positions, layout, None, None);
@@ -137,7 +136,7 @@ impl Decoder {
         order: &KeyOrder,
         wanted: Option<&Wanted>,
     ) -> (Tensor<2>, Cache) {
-        let layout = &attention_rows(layout);
+        let layout = &Arc::new(layout.clone());
         let last = self.layers.len() - 1;
         let mut fresh = Vec::with_capacity(self.layers.len());
         let x = self.layers.iter().zip(cache.layers()).enumerate().fold(x, |x, (i, (layer, past))| {

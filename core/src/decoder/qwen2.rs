@@ -7,7 +7,7 @@ use super::rope::{Positions, rope, split_heads};
 use super::wanted::Wanted;
 use crate::config::DecoderConfig;
 use crate::nn::{Linear, RmsNorm};
-use crate::ops::{self, AttentionRows};
+use crate::ops::{self, AttentionLayout};
 use crate::precision::MatmulPrecision;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -104,7 +104,7 @@ impl Layer {
         &self,
         x: Tensor<2>,
         positions: &Positions,
-        layout: &Arc<AttentionRows>,
+        layout: &Arc<AttentionLayout>,
         past: Option<(&KeysValues, &KeyOrder)>,
         wanted: Option<&Wanted>,
     ) -> (Tensor<2>, KeysValues) {

@@ -1,9 +1,7 @@
 //! The rows whose output is wanted.
 
 use super::Positions;
-use super::attention::attention_rows;
-use crate::ops::{self, AttentionRows};
-use crate::sequence::AttentionLayout;
+use crate::ops::{self, AttentionLayout};
 use burn::tensor::{Device, Int, Tensor};
 use std::sync::Arc;
 
@@ -12,7 +10,7 @@ use std::sync::Arc;
 pub struct Wanted {
     rows: Tensor<1, Int>,
     pub(super) positions: Positions,
-    pub(super) layout: Arc<AttentionRows>,
+    pub(super) layout: Arc<AttentionLayout>,
 }
 
 impl Wanted {
@@ -22,7 +20,7 @@ impl Wanted {
         let indices = Tensor::<1, Int>::from_ints(indices.as_slice(), device);
         Self {
             positions: positions.pick(indices.clone()),
-            layout: attention_rows(&layout.pick(rows)),
+            layout: Arc::new(layout.pick(rows)),
             rows: indices,
         }
     }

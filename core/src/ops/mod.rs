@@ -8,10 +8,10 @@
 //!      \      |          /                  |
 //!       cpu, gpu, portable ──> fused, gpu::shader_op
 //!              |
-//!       attention_rows, sampler
+//!       attention_layout, sampler
 //! ```
 
-mod attention_rows;
+mod attention_layout;
 #[cfg(feature = "train")]
 mod autodiff;
 #[cfg(any(feature = "cpu", feature = "wgpu"))]
@@ -29,7 +29,7 @@ pub mod sample;
 mod sampler;
 mod transformer;
 
-pub use attention_rows::AttentionRows;
+pub use attention_layout::AttentionLayout;
 pub use transformer::{
     attention, cross_entropy, embed, gelu_tanh, layer_norm, linear, multiplies_bf16, multiplies_halves,
     rms_norm, rope, select_rows, swiglu,

@@ -1,7 +1,7 @@
 //! The operations in plain burn tensor operations: what every device can run, and what the kernels are
 //! tested against.
 
-use super::attention_rows::AttentionRows;
+use super::attention_layout::AttentionLayout;
 use super::sampler::{Drawn, LEAST_LOG_P, Sampler};
 use crate::philox::{Draws, Stream};
 use burn::tensor::{Int, Slice, Tensor, TensorData, activation, ops::PadMode, s};
@@ -55,7 +55,7 @@ pub fn rope(x: Tensor<3>, cos: Tensor<2>, sin: Tensor<2>) -> Tensor<3> {
 }
 
 /// See [`super::attention`].
-pub fn attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, layout: &AttentionRows) -> Tensor<3> {
+pub fn attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, layout: &AttentionLayout) -> Tensor<3> {
     let [_, heads, width] = q.dims();
     let kv_heads = k.dims()[1];
     let device = q.device();

@@ -1,6 +1,6 @@
 //! The operations of transformers: each picks the implementation of the device that its tensors are on.
 
-use super::attention_rows::AttentionRows;
+use super::attention_layout::AttentionLayout;
 #[cfg(feature = "cpu")]
 use super::cpu;
 #[cfg(feature = "cpu")]
@@ -152,7 +152,7 @@ pub fn attention(
     q: Tensor<3>,
     k: Tensor<3>,
     v: Tensor<3>,
-    layout: Arc<AttentionRows>,
+    layout: Arc<AttentionLayout>,
     precision: MatmulPrecision,
 ) -> Tensor<3> {
     #[cfg(not(feature = "cpu"))]

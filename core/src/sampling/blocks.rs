@@ -8,7 +8,7 @@ use super::{Branch, Prefix};
 use crate::decoder::{Cache, KeyOrder, Positions, Wanted};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::UniGen;
-use crate::sequence::{AttentionLayout, Segment};
+use crate::sequence::AttentionLayout;
 use burn::tensor::{Device, Tensor};
 use std::ops::Range;
 
@@ -126,12 +126,12 @@ impl Blocks {
     /// Keys and values of the prefixes.
     pub(super) fn prefill(&self, model: &UniGen) -> Cache {
         let places: Vec<usize> = self.prefix_rows.iter().flat_map(|r| 0..r.len()).collect();
-        let segments = self.prefix_rows.iter().map(|r| Segment { queries: r.clone(), keys: r.clone() });
+        let segments = self.prefix_rows.iter().map(|r| (r.clone(), r.clone()));
         let visible = self
             .prefix_rows
             .iter()
             .flat_map(|r| r.clone().map(|row| [r.start as u32, (r.start + self.prefix_visible[row]) as u32]));
-        let layout = AttentionLayout { visible: visible.collect(), segments: segments.collect() };
+        let layout = AttentionLayout::new(visible.collect(), segments.collect());
         let positions = model.llm.positions(&places, &self.device);
         model.llm.prefill(self.prefix.clone(), &positions, &layout).1
     }
@@ -187,9 +187,8 @@ impl Blocks {
         }
         let queries: Vec<Range<usize>> = (0..keys.len()).map(|s| s * rows..(s + 1) * rows).collect();
         let visible = keys.iter().flat_map(|k| std::iter::repeat_n([k.start as u32, k.end as u32], rows));
-        let segments =
-            queries.iter().zip(&keys).map(|(q, k)| Segment { queries: q.clone(), keys: k.clone() });
-        let layout = AttentionLayout { visible: visible.collect(), segments: segments.collect() };
+        let segments = queries.iter().zip(&keys).map(|(q, k)| (q.clone(), k.clone()));
+        let layout = AttentionLayout::new(visible.collect(), segments.collect());
         let places: Vec<usize> = self.sequences.iter().flat_map(|p| p.len()..p.len() + rows).collect();
         let positions: Positions = model.llm.positions(&places, &self.device);
         let order = KeyOrder::new(&self.sequences, &queries, self.prefix.dims()[0], &self.device);
@@ -215,13 +214,13 @@ impl Blocks {
             let end = start + prefix.len() + rows;
             visible.extend(prefix.clone().map(|r| [start as u32, (start + self.prefix_visible[r]) as u32]));
             visible.extend(std::iter::repeat_n([start as u32, end as u32], rows));
-            segments.push(Segment { queries: start..end, keys: start..end });
+            segments.push((start..end, start..end));
             places.extend(0..end - start);
             picked.extend(wanted[image].iter().map(|p| (start + prefix.len() + 1 + p) as i32));
             start = end;
         }
         let positions = model.llm.positions(&places, &self.device);
-        let layout = AttentionLayout { visible, segments };
+        let layout = AttentionLayout::new(visible, segments);
         let hidden = model.llm.forward(Tensor::cat(parts, 0), &positions, &layout);
         Ok(model.code_logits(hidden).select(0, ints(picked.into_iter(), &self.device)))
     }

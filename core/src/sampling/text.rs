@@ -6,7 +6,7 @@ use super::{Flow, Noise, Prefix};
 use crate::decoder::KeyOrder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::UniGen;
-use crate::sequence::{AttentionLayout, Segment};
+use crate::sequence::AttentionLayout;
 
 /// Settings of text decoding.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +41,7 @@ pub async fn decode_text(
     }
     let visible = prefix.visible().iter().map(|&v| [0, v as u32]).collect();
     let positions = model.llm.positions(&(0..rows).collect::<Vec<_>>(), &device);
-    let layout = AttentionLayout { visible, segments: vec![Segment { queries: 0..rows, keys: 0..rows }] };
+    let layout = AttentionLayout::new(visible, vec![(0..rows, 0..rows)]);
     let (hidden, mut cache) = model.llm.prefill(prefix.rows().clone(), &positions, &layout);
     let mut last = hidden.slice([rows - 1..rows]);
     let mut answer = Vec::new();
@@ -58,7 +58,7 @@ pub async fn decode_text(
         let seen = rows + answer.len();
         let x = model.llm.embed(ints(std::iter::once(token as i32), &device));
         let positions = model.llm.positions(&[seen - 1], &device);
-        let layout = AttentionLayout::causal([(seen - 1, 1)]);
+        let layout = AttentionLayout::extending([(seen - 1, 1)]);
         let order = KeyOrder::new(&[0..seen - 1], &[0..1], seen - 1, &device);
         let (hidden, fresh) = model.llm.extend(x, &positions, &layout, &cache, &order, None);
         cache = cache.join(fresh, &order);

@@ -1,29 +1,12 @@
-//! Who attends to whom, as ranges.
+//! The attention of sequences.
 //!
-//! Every query row sees one contiguous range of key rows: text sees from the start of its sequence to
-//! itself, a block from the start to its own end. Two numbers a row replace the dense mask.
+//! Every query row sees one contiguous range of key rows: text sees from the start of its sequence to itself, a block
+//! from the start to its own end.
 
 use super::Sequence;
+use crate::ops::AttentionLayout;
 use crate::{Error, ErrorKind, Result};
 use std::ops::Range;
-
-/// The rows of one sequence among the packed ones.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Segment {
-    /// Packed query rows.
-    pub queries: Range<usize>,
-    /// Packed key rows.
-    pub keys: Range<usize>,
-}
-
-/// Visible keys for packed queries: sequences one after another, without pads.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AttentionLayout {
-    /// For every query row the packed key rows `[start, end)` it sees; never empty, within its segment.
-    pub visible: Vec<[u32; 2]>,
-    /// One a sequence; together they cover all query and key rows in order.
-    pub segments: Vec<Segment>,
-}
 
 impl AttentionLayout {
     /// All rows of all sequences: training, prefill, and the naive recompute of every step.
@@ -35,8 +18,8 @@ impl AttentionLayout {
         layout
     }
 
-    /// New text rows after `cached` rows in each of several sequences, as `(cached, new)`: text decoding.
-    pub fn causal(sequences: impl IntoIterator<Item = (usize, usize)>) -> Self {
+    /// New text rows after cached ones in each of several sequences, as `(cached, new)`: text decoding.
+    pub fn extending(sequences: impl IntoIterator<Item = (usize, usize)>) -> Self {
         let mut layout = Self::default();
         for (cached, new) in sequences {
             layout.push((cached..cached + new).map(|row| 0..row + 1), cached + new);
@@ -74,11 +57,11 @@ impl AttentionLayout {
     pub fn concat(layouts: impl IntoIterator<Item = Self>) -> Self {
         let mut all = Self::default();
         for layout in layouts {
-            for segment in layout.segments {
-                let local = layout.visible[segment.queries].iter().map(|&[start, end]| {
-                    start as usize - segment.keys.start..end as usize - segment.keys.start
-                });
-                all.push(local, segment.keys.len());
+            for (queries, keys) in layout.segments {
+                let local = layout.visible[queries]
+                    .iter()
+                    .map(|&[start, end]| start as usize - keys.start..end as usize - keys.start);
+                all.push(local, keys.len());
             }
         }
         all
@@ -89,18 +72,18 @@ impl AttentionLayout {
         let (query, key) = (self.queries(), self.keys());
         let packed = visible.into_iter().map(|r| [(key + r.start) as u32, (key + r.end) as u32]);
         self.visible.extend(packed);
-        self.segments.push(Segment { queries: query..self.visible.len(), keys: key..key + keys });
+        self.segments.push((query..self.visible.len(), key..key + keys));
     }
 
     /// The layout of some query rows, given in ascending order; keys stay as they are.
     pub fn pick(&self, rows: &[usize]) -> Self {
         let mut start = 0;
-        let segments = self.segments.iter().map(|segment| {
-            let count = rows.iter().filter(|row| segment.queries.contains(row)).count();
+        let segments = self.segments.iter().map(|(queries, keys)| {
+            let count = rows.iter().filter(|row| queries.contains(row)).count();
             start += count;
-            Segment { queries: start - count..start, keys: segment.keys.clone() }
+            (start - count..start, keys.clone())
         });
-        Self { segments: segments.collect(), visible: rows.iter().map(|&row| self.visible[row]).collect() }
+        Self::new(rows.iter().map(|&row| self.visible[row]).collect(), segments.collect())
     }
 
     /// Number of packed query rows.
@@ -110,7 +93,7 @@ impl AttentionLayout {
 
     /// Number of packed key rows.
     pub fn keys(&self) -> usize {
-        self.segments.last().map_or(0, |segment| segment.keys.end)
+        self.segments.last().map_or(0, |(_, keys)| keys.end)
     }
 }
 
@@ -128,10 +111,10 @@ mod tests {
     }
 
     /// Whether the rows of a segment see its keys, `[queries, keys]` row-major.
-    fn allow(layout: &AttentionLayout, segment: &Segment) -> Vec<bool> {
-        let rows = layout.visible[segment.queries.clone()].iter();
+    fn allow(layout: &AttentionLayout, (queries, keys): &(Range<usize>, Range<usize>)) -> Vec<bool> {
+        let rows = layout.visible[queries.clone()].iter();
         let line = |&[start, end]: &[u32; 2]| {
-            segment.keys.clone().map(move |key| (start as usize..end as usize).contains(&key))
+            keys.clone().map(move |key| (start as usize..end as usize).contains(&key))
         };
         rows.flat_map(line).collect()
     }
@@ -140,7 +123,7 @@ mod tests {
         let segment = &layout.segments[segment];
         let allow = allow(layout, segment);
         let line = |line: &[bool]| line.iter().map(|&sees| if sees { 'x' } else { '.' }).collect::<String>();
-        allow.chunks(segment.keys.len()).map(line).collect::<Vec<_>>().join(" ")
+        allow.chunks(segment.1.len()).map(line).collect::<Vec<_>>().join(" ")
     }
 
     /// Two text rows, a block of two, a text row, the target block of two rows and its end.
@@ -166,7 +149,7 @@ mod tests {
     fn small_matrices() {
         let sequence = small();
         assert_eq!(draw(&AttentionLayout::full([&sequence]), 0), SMALL);
-        assert_eq!(draw(&AttentionLayout::causal([(2, 3)]), 0), "xxx.. xxxx. xxxxx");
+        assert_eq!(draw(&AttentionLayout::extending([(2, 3)]), 0), "xxx.. xxxx. xxxxx");
     }
 
     #[test]
@@ -174,14 +157,14 @@ mod tests {
         let text = Sequence { pieces: vec![Piece::Tokens(vec![9; 3])], prefix_len: 3, ..Default::default() };
         let layout = AttentionLayout::full([&text, &small()]);
         assert_eq!((draw(&layout, 0).as_str(), draw(&layout, 1).as_str()), ("x.. xx. xxx", SMALL));
-        assert_eq!(layout.segments[1], Segment { queries: 3..11, keys: 3..11 });
+        assert_eq!(layout.segments[1], (3..11, 3..11));
         assert_eq!(layout.visible[3..6], [[3, 4], [3, 5], [3, 7]]);
 
         // New rows over rows that are cached.
-        let new = AttentionLayout::causal([(5, 1), (2, 2)]);
-        assert_eq!(new.segments[1], Segment { queries: 1..3, keys: 6..10 });
+        let new = AttentionLayout::extending([(5, 1), (2, 2)]);
+        assert_eq!(new.segments[1], (1..3, 6..10));
         assert_eq!(new.visible, [[0, 6], [6, 9], [6, 10]]);
-        let parts = [(5, 1), (2, 2)].map(|part| AttentionLayout::causal([part]));
+        let parts = [(5, 1), (2, 2)].map(|part| AttentionLayout::extending([part]));
         assert_eq!(AttentionLayout::concat(parts), new);
     }
 
@@ -234,12 +217,8 @@ mod tests {
                     }
                 }
                 let again = full.segments.iter().map(|segment| {
-                    AttentionLayout::from_allow(
-                        &allow(&full, segment),
-                        segment.queries.len(),
-                        segment.keys.len(),
-                    )
-                    .unwrap()
+                    AttentionLayout::from_allow(&allow(&full, segment), segment.0.len(), segment.1.len())
+                        .unwrap()
                 });
                 assert_eq!(AttentionLayout::concat(again), full);
             }

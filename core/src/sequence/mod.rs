@@ -8,7 +8,7 @@
 mod attention;
 mod layout;
 
-pub use attention::{AttentionLayout, Segment};
+pub use crate::ops::AttentionLayout;
 pub use layout::{EditBranch, ImageRows, Layouts, Opener};
 
 use crate::{Error, ErrorKind, Result};

@@ -3,7 +3,7 @@
 use crate::config::{Activation, VisionConfig};
 use crate::error::Result;
 use crate::nn::{self, LayerNorm, Linear};
-use crate::ops::{self, AttentionRows};
+use crate::ops::{self, AttentionLayout};
 use crate::precision::MatmulPrecision;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, activation};
@@ -31,7 +31,7 @@ fn attend(
     query: Tensor<3>,
     key: Tensor<3>,
     value: Tensor<3>,
-    rows: &Arc<AttentionRows>,
+    rows: &Arc<AttentionLayout>,
     heads: usize,
     precision: MatmulPrecision,
 ) -> Tensor<3> {
@@ -72,7 +72,7 @@ impl Attention {
         }
     }
 
-    fn forward(&self, x: Tensor<3>, rows: &Arc<AttentionRows>) -> Tensor<3> {
+    fn forward(&self, x: Tensor<3>, rows: &Arc<AttentionLayout>) -> Tensor<3> {
         let query = self.q_proj.forward(x.clone());
         let key = self.k_proj.forward(x.clone());
         let value = self.v_proj.forward(x);
@@ -129,7 +129,7 @@ impl Layer {
         })
     }
 
-    fn forward(&self, x: Tensor<3>, rows: &Arc<AttentionRows>) -> Tensor<3> {
+    fn forward(&self, x: Tensor<3>, rows: &Arc<AttentionLayout>) -> Tensor<3> {
         let x = x.clone() + self.self_attn.forward(self.layer_norm1.forward(x), rows);
         x.clone() + self.mlp.forward(self.layer_norm2.forward(x))
     }
@@ -150,17 +150,17 @@ impl Encoder {
     }
 
     /// `x` `[batch, tokens, width]` → the output of all layers, same shape. `rows` says which tokens each token sees.
-    pub fn forward(&self, x: Tensor<3>, rows: &Arc<AttentionRows>) -> Tensor<3> {
+    pub fn forward(&self, x: Tensor<3>, rows: &Arc<AttentionLayout>) -> Tensor<3> {
         self.layers.iter().fold(x, |x, layer| layer.forward(x, rows))
     }
 
     /// As [`forward`](Self::forward), without running the last layer.
-    pub fn penultimate(&self, x: Tensor<3>, rows: &Arc<AttentionRows>) -> Tensor<3> {
+    pub fn penultimate(&self, x: Tensor<3>, rows: &Arc<AttentionLayout>) -> Tensor<3> {
         self.layers.iter().rev().skip(1).rev().fold(x, |x, layer| layer.forward(x, rows))
     }
 
     /// The last layer alone, after [`penultimate`](Self::penultimate).
-    pub fn last(&self, x: Tensor<3>, rows: &Arc<AttentionRows>) -> Tensor<3> {
+    pub fn last(&self, x: Tensor<3>, rows: &Arc<AttentionLayout>) -> Tensor<3> {
         self.layers.iter().last().into_iter().fold(x, |x, layer| layer.forward(x, rows))
     }
 }
@@ -180,7 +180,7 @@ pub struct PackedAttention {
 }
 
 impl PackedAttention {
-    fn forward(&self, query: Tensor<3>, memory: Tensor<3>, rows: &Arc<AttentionRows>) -> Tensor<3> {
+    fn forward(&self, query: Tensor<3>, memory: Tensor<3>, rows: &Arc<AttentionLayout>) -> Tensor<3> {
         let width = query.dims()[2];
         let project = |part: usize, x: Tensor<3>| {
             let weight = self.in_proj_weight.val().narrow(0, part * width, width);
@@ -227,7 +227,7 @@ impl PoolingHead {
     pub fn forward(&self, hidden: Tensor<3>, lengths: &[usize]) -> Tensor<2> {
         let [batch, tokens, _] = hidden.dims();
         let probe = self.probe.val().repeat_dim(0, batch);
-        let rows = Arc::new(AttentionRows::padded(1, tokens, lengths));
+        let rows = Arc::new(AttentionLayout::padded(1, tokens, lengths));
         let x = self.attention.forward(probe, hidden, &rows);
         let x = x.clone() + self.mlp.forward(self.layernorm.forward(x));
         x.squeeze_dim(1)

@@ -5,7 +5,7 @@ use super::shape_error;
 use crate::config::{Config, VisionConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::nn::{self, Embedding, LayerNorm};
-use crate::ops::{self, AttentionRows};
+use crate::ops::{self, AttentionLayout};
 use crate::precision::MatmulPrecision;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
@@ -135,9 +135,9 @@ impl Siglip {
 }
 
 /// All tokens of a picture see each other: of `x` `[batch, tokens, width]`.
-fn all(x: &Tensor<3>) -> Arc<AttentionRows> {
+fn all(x: &Tensor<3>) -> Arc<AttentionLayout> {
     let [batch, tokens, _] = x.dims();
-    Arc::new(AttentionRows::padded(tokens, tokens, &vec![tokens; batch]))
+    Arc::new(AttentionLayout::padded(tokens, tokens, &vec![tokens; batch]))
 }
 
 #[cfg(test)]

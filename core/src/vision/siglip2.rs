@@ -5,7 +5,7 @@ use super::{positions, shape_error};
 use crate::config::{Config, VisionConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::nn::{Embedding, LayerNorm, Linear};
-use crate::ops::AttentionRows;
+use crate::ops::AttentionLayout;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use std::sync::Arc;
@@ -33,9 +33,9 @@ impl Patches {
     }
 
     /// All rows see the patches of their picture.
-    fn rows(&self) -> Arc<AttentionRows> {
+    fn rows(&self) -> Arc<AttentionLayout> {
         let length = self.pixels.dims()[1];
-        Arc::new(AttentionRows::padded(length, length, &self.lengths()))
+        Arc::new(AttentionLayout::padded(length, length, &self.lengths()))
     }
 }
 

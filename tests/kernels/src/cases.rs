@@ -4,7 +4,7 @@ use crate::{Checks, data, ints, random};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use std::sync::Arc;
 use unigen_core::ops::sample::{Sampler, sample_draw, sample_keep};
-use unigen_core::ops::{self, AttentionRows, portable};
+use unigen_core::ops::{self, AttentionLayout, portable};
 use unigen_core::precision::MatmulPrecision::F32;
 use unigen_core::sampling::scheduled;
 
@@ -101,10 +101,10 @@ async fn rope(checks: &mut Checks) {
 
 async fn attention(checks: &mut Checks) {
     // Queries that follow cached keys; the last asks for more keys than its segment has.
-    let cached = AttentionRows::new(vec![[3, 20], [0, 21], [0, 40]], vec![(0..3, 0..21)]);
+    let cached = AttentionLayout::new(vec![[3, 20], [0, 21], [0, 40]], vec![(0..3, 0..21)]);
     for (case, layout, keys, heads, kv_heads, width) in [
-        ("one", AttentionRows::causal(&[1]), 1, 1, 1, 4),
-        ("causal", AttentionRows::causal(&[5, 3, 70]), 78, 6, 2, 12),
+        ("one", AttentionLayout::causal(&[1]), 1, 1, 1, 4),
+        ("causal", AttentionLayout::causal(&[5, 3, 70]), 78, 6, 2, 12),
         ("mixed", mixed_rows(), 57, 4, 2, 64),
         ("cached", cached, 21, 2, 1, 16),
     ] {
@@ -117,8 +117,8 @@ async fn attention(checks: &mut Checks) {
 }
 
 /// Two sequences, the first with a bidirectional end and a row that sees nothing.
-pub(crate) fn mixed_rows() -> AttentionRows {
-    let mut mixed = AttentionRows::causal(&[50, 7]);
+pub(crate) fn mixed_rows() -> AttentionLayout {
+    let mut mixed = AttentionLayout::causal(&[50, 7]);
     mixed.visible[30..50].fill([0, 50]);
     mixed.visible[3] = [2, 2];
     mixed

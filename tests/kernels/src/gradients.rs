@@ -4,7 +4,7 @@ use crate::cases::mixed_rows;
 use crate::{Checks, random};
 use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
 use std::sync::Arc;
-use unigen_core::ops::{self, AttentionRows, portable};
+use unigen_core::ops::{self, AttentionLayout, portable};
 use unigen_core::precision::MatmulPrecision::F32;
 
 pub(crate) async fn run(checks: &mut Checks) {
@@ -158,10 +158,10 @@ async fn rope(checks: &mut Checks) {
 
 async fn attention(checks: &mut Checks) {
     // Some queries only; keys before, between and after the segments belong to none.
-    let gaps = AttentionRows::new(vec![[3, 20], [0, 21], [40, 73]], vec![(0..2, 2..21), (2..3, 40..73)]);
+    let gaps = AttentionLayout::new(vec![[3, 20], [0, 21], [40, 73]], vec![(0..2, 2..21), (2..3, 40..73)]);
     for (case, layout, keys, heads, kv_heads, width) in [
-        ("one", AttentionRows::causal(&[1]), 1, 1, 1, 4),
-        ("causal", AttentionRows::causal(&[5, 3, 70]), 78, 6, 2, 12),
+        ("one", AttentionLayout::causal(&[1]), 1, 1, 1, 4),
+        ("causal", AttentionLayout::causal(&[5, 3, 70]), 78, 6, 2, 12),
         ("mixed", mixed_rows(), 57, 4, 2, 64),
         ("gaps", gaps, 80, 2, 1, 16),
     ] {

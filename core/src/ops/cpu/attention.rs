@@ -5,7 +5,7 @@ use super::matmul::matmul_serial;
 use super::matrix::{Mat, MatMut};
 use super::threads::{self, Shared};
 use super::vector::{dot, softmax, vectorised};
-use crate::ops::attention_rows::AttentionRows;
+use crate::ops::attention_layout::AttentionLayout;
 use crate::ops::fused::{FusedOp, View};
 use crate::precision::MatmulPrecision;
 use std::{ops::Range, sync::Arc};
@@ -16,7 +16,7 @@ const BLOCK: usize = 64;
 /// See [`crate::ops::attention`]. Inputs: `q`, `k`, `v`.
 #[derive(Clone, Debug)]
 pub struct Attention {
-    pub layout: Arc<AttentionRows>,
+    pub layout: Arc<AttentionLayout>,
     pub precision: MatmulPrecision,
 }
 

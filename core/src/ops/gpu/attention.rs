@@ -3,19 +3,19 @@
 use super::launch::{Buffer, Launch, dense, tensor};
 use super::rows::like;
 use super::shader_op::{Inputs, ShaderOp};
-use crate::ops::attention_rows::AttentionRows;
+use crate::ops::attention_layout::AttentionLayout;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use unigen_shaders as shaders;
 
 /// See [`crate::ops::attention`]; the width of a head is a multiple of 4.
-pub fn attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, layout: &AttentionRows) -> Tensor<3> {
+pub fn attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, layout: &AttentionLayout) -> Tensor<3> {
     let tables = layout.tables.get_or_init(|| tables(layout, k.dims()[0], &q.device()));
     let [visible, queries, keys] = tables.clone().map(dense);
     [q.into_dispatch(), k.into_dispatch(), v.into_dispatch()].apply(Attention { visible, queries, keys })
 }
 
 /// `layout` as the shaders take it, see the fields of [`Attention`].
-fn tables(layout: &AttentionRows, keys: usize, device: &Device) -> [Tensor<2, Int>; 3] {
+fn tables(layout: &AttentionLayout, keys: usize, device: &Device) -> [Tensor<2, Int>; 3] {
     let lanes = shaders::ATTENTION.workgroup[0] as usize;
     let (mut visible, mut queries) = (Vec::new(), Vec::new());
     for (rows, keys) in &layout.segments {

@@ -6,7 +6,7 @@ use burn::tensor::{Device, Int, Tensor};
 use std::sync::Arc;
 use unigen_core::config::VisionConfig;
 use unigen_core::nn::{self, Embedding, LayerNorm, Linear};
-use unigen_core::ops::AttentionRows;
+use unigen_core::ops::AttentionLayout;
 use unigen_core::precision::MatmulPrecision;
 use unigen_core::vision::encoder::Encoder;
 use unigen_core::vision::siglip::PatchConvolution;
@@ -69,7 +69,7 @@ impl VisionTower {
         let positions = embeddings.position_embedding.weight.val().unsqueeze::<3>();
         let x = self.pre_layrnorm.forward(Tensor::cat(vec![class, patches], 1) + positions);
         let tokens = x.dims()[1];
-        let rows = Arc::new(AttentionRows::padded(tokens, tokens, &vec![tokens; batch]));
+        let rows = Arc::new(AttentionLayout::padded(tokens, tokens, &vec![tokens; batch]));
         let x = self.encoder.forward(x, &rows).narrow(1, 0, 1).squeeze_dim::<2>(1);
         self.post_layernorm.forward(x)
     }
@@ -138,7 +138,7 @@ impl TextTower {
             self.embeddings.token_embedding.forward(Tensor::<1, Int>::from_ints(ids.as_slice(), device));
         let positions = self.embeddings.position_embedding.weight.val().narrow(0, 0, length).unsqueeze::<3>();
         let x = tokens.reshape([texts.len(), length, width]) + positions;
-        let causal = Arc::new(AttentionRows::causal(&vec![length; texts.len()]));
+        let causal = Arc::new(AttentionLayout::causal(&vec![length; texts.len()]));
         let x = self.encoder.forward(x, &causal).reshape([texts.len() * length, width]);
         let rows: Vec<i32> =
             ends.iter().enumerate().map(|(text, end)| (text * length + end) as i32).collect();

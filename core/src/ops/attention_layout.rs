@@ -1,4 +1,4 @@
-//! Who attends to whom, as the operation takes it.
+//! Who attends to whom, as ranges: two numbers per query row replace the dense mask.
 
 #[cfg(feature = "wgpu")]
 use burn::tensor::{Int, Tensor};
@@ -6,9 +6,11 @@ use std::ops::Range;
 #[cfg(feature = "wgpu")]
 use std::sync::OnceLock;
 
-/// Which keys each query sees.
+/// Which keys each query sees, for packed rows: sequences one after another, without pads.
+///
+/// [`crate::sequence`] makes the layouts of its sequences.
 #[derive(Clone, Debug, Default)]
-pub struct AttentionRows {
+pub struct AttentionLayout {
     /// For each query row the keys `[start, end)` that it sees, counted over all keys.
     pub visible: Vec<[u32; 2]>,
     /// Ranges of query rows with the key rows that they can see at all; each pair is computed independently. The query ranges
@@ -19,8 +21,16 @@ pub struct AttentionRows {
     pub(super) tables: OnceLock<[Tensor<2, Int>; 3]>,
 }
 
-impl AttentionRows {
-    /// See the fields.
+impl PartialEq for AttentionLayout {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.visible, &self.segments) == (&other.visible, &other.segments)
+    }
+}
+
+impl Eq for AttentionLayout {}
+
+impl AttentionLayout {
+    /// A layout of `visible` keys and `segments`; see the fields.
     pub fn new(visible: Vec<[u32; 2]>, segments: Vec<(Range<usize>, Range<usize>)>) -> Self {
         Self {
             visible,
