@@ -21,7 +21,7 @@ impl Cache {
         &self.layers
     }
 
-    /// The rows of `self` and `more`, put in order: each sequence's old rows, then its new ones.
+    /// The rows of `self` and `more` in the order of `order`: each sequence's old rows, then its new ones.
     pub fn join(self, more: Cache, order: &KeyOrder) -> Cache {
         let layers = self.layers.iter().zip(more.layers).map(|(past, own)| order.join(past, own));
         Cache { layers: layers.collect() }

@@ -14,7 +14,7 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// `rows`: indices into the packed rows, ascending. `positions` and `layout` are those of all rows.
+    /// The packed rows with the indices `rows`, ascending. `positions` and `layout` are those of all rows.
     pub fn new(rows: &[usize], positions: &Positions, layout: &AttentionLayout, device: &Device) -> Self {
         let indices: Vec<i32> = rows.iter().map(|&r| r as i32).collect();
         let indices = Tensor::<1, Int>::from_ints(indices.as_slice(), device);

@@ -20,7 +20,7 @@ fn normalise(byte: u8) -> f32 {
     f32::from(byte) / 127.5 - 1.0
 }
 
-/// SigLIP's input: each picture squashed to a square, bicubic.
+/// SigLIP's input: each picture is resized to a square, bicubic, whatever its shape.
 ///
 /// `size` in pixels → `[batch, 3, size, size]` in -1 to 1. Errors on a picture without pixels.
 pub fn siglip(pictures: &[RgbImage], size: usize, device: &Device) -> Result<Tensor<4>> {
@@ -35,8 +35,10 @@ pub fn siglip(pictures: &[RgbImage], size: usize, device: &Device) -> Result<Ten
     Ok(Tensor::from_data(TensorData::new(pixels, [pictures.len(), 3, size, size]), device))
 }
 
-/// Rows and columns of patches for a picture of `height` x `width` pixels: the largest scale up to 100, found by
-/// bisection to 1e-5, at which the sides, rounded up to whole patches, make at most `max_num_patches`.
+/// Rows and columns of patches for a picture of `height` x `width` pixels.
+///
+/// The picture is scaled by the largest factor up to 100 at which its sides, rounded up to whole patches, make at most
+/// `max_num_patches`. Bisection finds the factor to 1e-5.
 ///
 /// Errors where a size is zero.
 pub fn naflex_grid(
@@ -68,7 +70,7 @@ pub fn naflex_grid(
     Ok([patches(height, low), patches(width, low)])
 }
 
-/// SigLIP2's input: each picture resized to its grid of patches, bilinear; padded to the longest of the batch.
+/// SigLIP2's input: each picture is resized to its grid of patches, bilinear, and padded to the longest of the batch.
 ///
 /// `patch_size` in pixels. Errors on a picture without pixels and on sizes of zero.
 pub fn naflex(

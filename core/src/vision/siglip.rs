@@ -134,7 +134,7 @@ impl Siglip {
     }
 }
 
-/// All tokens of a picture see each other: of `x` `[batch, tokens, width]`.
+/// The layout in which all tokens of a picture see each other, for `x` `[batch, tokens, width]`.
 fn all(x: &Tensor<3>) -> Arc<AttentionLayout> {
     let [batch, tokens, _] = x.dims();
     Arc::new(AttentionLayout::padded(tokens, tokens, &vec![tokens; batch]))
