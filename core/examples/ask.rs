@@ -19,6 +19,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let image = Picture::decode(&std::fs::read(picture)?)?;
     let settings = AnswerSettings::default();
     let answer = engine.ask(&image, question, &settings, async |_| Flow::Continue);
-    println!("{}", answer.block_on()?);
+    println!("{}", answer.block_on()?.text);
     Ok(())
 }

@@ -1,8 +1,8 @@
-//! Files that are either the old version or the new one, never half of it.
+//! Files that are either the old version or the new one, never half of it; and reading within a limit.
 
 use crate::error::{Error, ErrorKind, Result};
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// Replaces `path` with what `write` produces: writes `path.part` aside, syncs it to disk, renames it into
@@ -21,6 +21,42 @@ pub fn write_atomic(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Resul
     })?;
     sync_folder(path);
     Ok(())
+}
+
+/// All bytes of the file at `path`, of which there may be at most `most`.
+///
+/// # Errors
+/// `Io` for a folder, for a device or a pipe, which may have no end, for a file with more bytes, and for what the file
+/// system reports.
+pub fn read_regular(path: &Path, most: u64) -> Result<Vec<u8>> {
+    let error = |what: String, fix: &str| Error::new(ErrorKind::Io, path.display(), what).fix(fix);
+    let unreadable = |e: io::Error| {
+        let fix = match e.kind() {
+            io::ErrorKind::NotFound => "check its name",
+            io::ErrorKind::PermissionDenied => "allow reading it",
+            _ => "check the disk",
+        };
+        error(format!("cannot read it: {e}"), fix)
+    };
+    let found = fs::metadata(path).map_err(unreadable)?;
+    if found.is_dir() {
+        return Err(error("is a folder".into(), "give a file in it"));
+    }
+    if !found.is_file() {
+        return Err(error("is a device or a pipe".into(), "copy what it holds into a file"));
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(unreadable)?;
+    let read = file.take(most + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if found.len().max(read as u64) > most {
+        let what = format!(
+            "has {} MB, more than the {} MB that are read",
+            found.len() / 1_000_000,
+            most / 1_000_000
+        );
+        return Err(error(what, "check that it is the file that you mean"));
+    }
+    Ok(bytes)
 }
 
 fn part_of(path: &Path) -> PathBuf {
@@ -112,6 +148,24 @@ mod tests {
         }
         assert_eq!(fs::read_to_string(&path).unwrap(), "old");
         assert!(!part_of(&path).exists());
+    }
+
+    #[test]
+    fn only_files_within_the_limit_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("picture");
+        fs::write(&path, [7; 1000]).unwrap();
+        assert_eq!(read_regular(&path, 1000).unwrap(), [7; 1000]);
+        let fails = |path: &Path, words: &str| {
+            let error = read_regular(path, 999).unwrap_err();
+            assert!(error.to_string().contains(words) && !error.fix.is_empty(), "{error}");
+        };
+        fails(&path, "more than");
+        fails(folder.path(), "a folder");
+        fails(&folder.path().join("absent"), "cannot read it");
+        if cfg!(unix) {
+            fails(Path::new("/dev/zero"), "a device");
+        }
     }
 
     #[test]

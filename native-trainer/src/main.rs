@@ -4,7 +4,7 @@ mod cli;
 
 use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use cli::{
     Ablate, Describe, Edit, EvalAll, EvalRewards, EvalTokenizer, Generate, Geneval, ImgEdit, Runs,
     ServeRewards, Understanding, interruptible,
@@ -14,7 +14,7 @@ use serde_json::Value;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use unigen_core::ErrorKind;
-use unigen_core::config::{Config, ModelConfig};
+use unigen_core::config::{Config, GenerationConfig, ModelConfig};
 use unigen_core::cost::{Cost, Task};
 use unigen_core::engine::ModelFolder;
 use unigen_runs::DeviceChoice;
@@ -192,6 +192,11 @@ enum DataCommand {
         #[arg(long, default_value_t = 96)]
         size: u32,
     },
+    /// List the words of the sticker world in a model's generation.json, so that it says which of a prompt it has not learned
+    Vocabulary {
+        /// Folder of a model that was trained on it
+        model: PathBuf,
+    },
 }
 
 /// Bytes of a thread's stack, as the main thread has them.
@@ -201,7 +206,14 @@ fn main() -> ExitCode {
     // The next step needs the same memory, and fresh pages cost it more than some kernels do.
     // SAFETY: sets a number, before there are other threads.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
-    let command = Cli::parse().command;
+    #[cfg(target_os = "linux")]
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        // Looking for GPUs asks for a Wayland display, and its library complains where it has no folder to look in.
+        // SAFETY: there are no other threads yet.
+        unsafe { std::env::set_var("XDG_RUNTIME_DIR", std::env::temp_dir()) };
+    }
+    let matches = with_negative_numbers(Cli::command()).get_matches();
+    let Cli { command } = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     // On a thread of the pool, so that a kernel's tasks start on the thread that asks for them: waking others first
     // costs as much as a small kernel takes.
     let pool = rayon::ThreadPoolBuilder::new().stack_size(STACK).build_global();
@@ -219,6 +231,15 @@ fn remedy(error: &anyhow::Error) -> Option<&'static str> {
     let error = error.downcast_ref::<unigen_core::Error>()?;
     let blind = error.kind == ErrorKind::Weights && error.place == ModelFolder::VISION;
     blind.then_some("; `unigen train sft` makes a model with an understanding encoder")
+}
+
+/// Takes `-1` for a value, so that an error names the option and what is wrong with the number.
+fn with_negative_numbers(command: clap::Command) -> clap::Command {
+    let values = |arg: clap::Arg| match arg.get_action().takes_values() {
+        true => arg.allow_negative_numbers(true),
+        false => arg,
+    };
+    command.mut_args(values).mut_subcommands(with_negative_numbers)
 }
 
 fn run(command: Command) -> Result<ExitCode> {
@@ -256,6 +277,13 @@ fn run(command: Command) -> Result<ExitCode> {
         }
         Command::Ablate(ablate) => ablate.run(),
         Command::Train(train) => interruptible(|| train.run()),
+        Command::Data(DataCommand::Vocabulary { model }) => {
+            let path = model.join(ModelFolder::GENERATION);
+            let vocabulary = unigen_stickers::vocabulary()?;
+            println!("{} words in {}", vocabulary.words().len(), path.display());
+            GenerationConfig { vocabulary, ..GenerationConfig::read(&path)? }.write(&path)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Data(DataCommand::Stickers { out, count, seed, size }) => {
             let style = ProgressStyle::with_template("{bar:40} {pos}/{len} scenes, {eta} left")?;
             let bar = ProgressBar::new(count).with_style(style);

@@ -431,9 +431,9 @@ impl State {
             post(id, Event::Token { text: text.into() });
             underway.seen().await
         };
-        let text = loaded.engine.answer(&question, on_text).await.map_err(core)?;
+        let answer = loaded.engine.answer(&question, on_text).await.map_err(core)?;
         course.tell(Progress::new(Phase::Answer, 1.0));
-        Ok(Outcome::Answer { text })
+        Ok(Outcome::Answer { text: answer.text })
     }
 
     async fn capabilities(&self) -> Result<Outcome, Failure> {

@@ -3,6 +3,7 @@
 use super::Config;
 use super::bounds::{MAX_SIZE, size, wrong};
 use crate::error::Result;
+use crate::text::Vocabulary;
 use serde::{Deserialize, Serialize};
 
 /// How a model draws unless the user says otherwise: its generation.json.
@@ -23,6 +24,9 @@ pub struct GenerationConfig {
     pub temperature: f32,
     /// The longest prompt, in tokens; UniGen trains with 128.
     pub max_prompt_tokens: usize,
+    /// The words that the model has learned, where somebody has listed them: others make no picture of what they say.
+    #[serde(skip_serializing_if = "Vocabulary::is_empty")]
+    pub vocabulary: Vocabulary,
 }
 
 impl Default for GenerationConfig {
@@ -35,6 +39,7 @@ impl Default for GenerationConfig {
             edit_steps: 12,
             temperature: 3.0,
             max_prompt_tokens: 128,
+            vocabulary: Vocabulary::default(),
         }
     }
 }
@@ -51,9 +56,9 @@ impl GenerationConfig {
     /// # Errors
     /// Those of [`validate`](Config::validate), and `Config` where there are more steps than codes.
     pub fn check(&self, codes: usize) -> Result<()> {
-        self.validate()?;
         size("steps", self.steps, codes)?;
-        size("edit_steps", self.edit_steps, codes)
+        size("edit_steps", self.edit_steps, codes)?;
+        self.validate()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Engine, Source, layouts};
 use crate::error::{Error, ErrorKind, Result};
-use crate::sampling::{Flow, Prefix, Seeded, TextDecoding, decode_text};
+use crate::sampling::{DecodedText, Flow, Prefix, Seeded, TextDecoding, decode_text};
 use crate::sequence::ImageRows;
 use image::RgbImage;
 
@@ -27,17 +27,28 @@ impl Default for AnswerSettings {
 
 impl AnswerSettings {
     fn check(&self) -> Result<()> {
-        for (key, value, allowed, fix) in [
-            ("max_tokens", self.max_tokens as f32, 1.0..=4096.0, "choose 1 to 4096"),
-            ("temperature", self.temperature, 0.0..=100.0, "choose 0 to 100"),
-            ("top_k", self.top_k as f32, 1.0..=f32::MAX, "choose 1 or more"),
+        let &Self { max_tokens, temperature, top_k, .. } = self;
+        for (key, good, value, fix) in [
+            ("max_tokens", (1..=4096).contains(&max_tokens), max_tokens.to_string(), "choose 1 to 4096"),
+            ("temperature", (0.0..=100.0).contains(&temperature), temperature.to_string(), "choose 0 to 100"),
+            ("top_k", top_k > 0, top_k.to_string(), "choose 1 or more"),
         ] {
-            if !allowed.contains(&value) {
+            if !good {
                 return Err(Error::new(ErrorKind::Config, key, format!("is {value}")).fix(fix));
             }
         }
         Ok(())
     }
+}
+
+/// What a model says about a picture.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// What it says.
+    pub text: String,
+    /// The mean of `ln p(token)` over the answer, in nats: 0 is sure, -2 is one choice of seven at each token. A model that
+    /// sees what it has not learned may still be sure.
+    pub mean_log_probability: f32,
 }
 
 /// A question about a picture, read but not answered yet.
@@ -60,7 +71,7 @@ impl Engine {
         question: &str,
         settings: &AnswerSettings,
         on_text: impl AsyncFnMut(&str) -> Flow,
-    ) -> Result<String> {
+    ) -> Result<Answer> {
         self.answer(&self.begin_answer(image, question, settings)?, on_text).await
     }
 
@@ -92,7 +103,7 @@ impl Engine {
         &self,
         question: &Question,
         mut on_text: impl AsyncFnMut(&str) -> Flow,
-    ) -> Result<String> {
+    ) -> Result<Answer> {
         let &Question { ref prefix, decoding, seed } = question;
         let mut tokens = Vec::new();
         let on_token = async |token| {
@@ -100,7 +111,8 @@ impl Engine {
             on_text(&self.text.decode(&tokens)).await
         };
         let answer = decode_text(&self.model, prefix, decoding, &Seeded { seed }, on_token).await?;
-        Ok(self.text.decode(&answer))
+        let DecodedText { tokens, mean_log_probability } = answer;
+        Ok(Answer { text: self.text.decode(&tokens), mean_log_probability })
     }
 }
 
@@ -119,7 +131,10 @@ mod tests {
         };
         let few = AnswerSettings { max_tokens: 4, ..AnswerSettings::default() };
         assert_eq!(ask(few).unwrap(), ask(few).unwrap());
-        let drawn = |seed| ask(AnswerSettings { temperature: 5.0, seed, ..few }).unwrap();
+        // Of 300 tokens none is sure in a model that has learned nothing.
+        let sure = ask(few).unwrap().mean_log_probability;
+        assert!((-10.0..-0.5).contains(&sure), "{sure}");
+        let drawn = |seed| ask(AnswerSettings { temperature: 5.0, seed, ..few }).unwrap().text;
         assert_eq!(drawn(1), drawn(1));
         let answers: HashSet<String> = (1..17).map(drawn).collect();
         assert!(answers.len() > 1, "{answers:?}");
@@ -136,11 +151,16 @@ mod tests {
         assert!(error.kind == ErrorKind::Text && error.to_string().contains("question"), "{error}");
         assert_eq!(ask(&RgbImage::new(0, 3), "what?", &good).kind, ErrorKind::Image);
         for wrong in [
-            AnswerSettings { max_tokens: 0, ..good },
-            AnswerSettings { temperature: f32::NAN, ..good },
-            AnswerSettings { top_k: 0, ..good },
+            (AnswerSettings { max_tokens: 0, ..good }, "max_tokens: is 0 (choose 1 to 4096)"),
+            (AnswerSettings { max_tokens: 4097, ..good }, "max_tokens: is 4097 (choose 1 to 4096)"),
+            (AnswerSettings { max_tokens: 99_999_999, ..good }, "max_tokens: is 99999999 (choose 1 to 4096)"),
+            (AnswerSettings { temperature: f32::NAN, ..good }, "temperature: is NaN (choose 0 to 100)"),
+            (AnswerSettings { temperature: -0.5, ..good }, "temperature: is -0.5 (choose 0 to 100)"),
+            (AnswerSettings { temperature: 101.0, ..good }, "temperature: is 101 (choose 0 to 100)"),
+            (AnswerSettings { top_k: 0, ..good }, "top_k: is 0 (choose 1 or more)"),
         ] {
-            assert_eq!(ask(&picture(9, 9), "what?", &wrong).kind, ErrorKind::Config);
+            let error = ask(&picture(9, 9), "what?", &wrong.0);
+            assert_eq!((error.kind, error.to_string()), (ErrorKind::Config, wrong.1.to_owned()));
         }
     }
 }

@@ -1,9 +1,10 @@
 //! From a picture and an instruction to another picture.
 
 use super::generate::not_drawn;
+use super::inpaint::{Window, has_pixels, surrounded};
 use super::{Drawing, Engine, Source, decoding, layouts};
 use crate::config::GenerationConfig;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::image_tokenizer::lfq::Codes;
 use crate::picture::Picture;
 use crate::sampling::{Flow, StepReport, edit_guidance};
@@ -13,20 +14,21 @@ use image::RgbImage;
 /// A picture to be changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EditRequest {
-    /// A picture of any size. The model edits the largest square in its middle, at `image_size` pixels a side.
+    /// Of any size: the largest square in its middle is edited, and seen at the model's `image_size`; with a mask the square
+    /// that [`InpaintRequest`](super::InpaintRequest) has.
     pub image: RgbImage,
     /// What to change. Any language is read, but the model understands what it has learned.
     pub instruction: String,
     /// The same seed gives the same picture, alone or in any batch.
     pub seed: u64,
-    /// Where the picture may change, white on black, of the picture's size. Codes with a pixel that is nearer to white than
-    /// to black are drawn anew, and the pixels around them stay. Without a mask, all codes are drawn anew.
+    /// Where the picture may change, as large as it: pixels nearer to white than to black are drawn anew, the others stay as
+    /// they are. Without a mask all are drawn anew.
     pub mask: Option<RgbImage>,
 }
 
 impl Engine {
-    /// Edits a picture. The result is square, of `image_size` pixels a side; with a mask it is as large as the square that is
-    /// edited, where that is larger. `on_step` sees every step and may cancel.
+    /// Edits a picture; the result is square, `image_size` pixels a side, and with a mask as large as the picture. `on_step`
+    /// sees every step and may cancel.
     ///
     /// Guidance has the three branches of UniGen-1.5 (neither, the picture alone, the picture and the instruction), weighted
     /// by `image_guidance_scale` and `edit_guidance_scale`.
@@ -75,7 +77,7 @@ impl Engine {
     pub async fn edit_images(&self, requests: &[EditRequest], codes: &[Codes]) -> Result<Vec<RgbImage>> {
         let drawn = self.images(codes).await?.into_iter().zip(requests);
         let edited = drawn.map(|(drawn, request)| match &request.mask {
-            Some(mask) => self.surrounded(&drawn, &request.image, mask),
+            Some(mask) => surrounded(&drawn, &request.image, mask),
             None => Ok(drawn),
         });
         edited.collect()
@@ -95,20 +97,28 @@ impl Engine {
         if requests.is_empty() {
             return Ok(Drawing { branches: vec![], targets: vec![], seeds: vec![], decoding });
         }
-        let pictures = requests.iter().map(|r| self.square(&r.image)).collect::<Result<Vec<_>>>()?;
+        let windows =
+            requests.iter().map(|r| r.mask.as_ref().map(|mask| Window::of(&r.image, mask)).transpose());
+        let windows = windows.collect::<Result<Vec<_>>>()?;
+        let pictures = requests.iter().zip(&windows).map(|(r, window)| match window {
+            Some(window) => Ok(self.seen(&r.image, *window)),
+            None => self.square(&r.image),
+        });
+        let pictures = pictures.collect::<Result<Vec<_>>>()?;
         let layouts = layouts(&self.text);
         let prefix = |branch, text: &[u32], source: &Source| {
             let semantic = source.semantic.as_ref().map_or(0, |rows| rows.dims()[0]);
             self.prefix(&layouts.edit(branch, text, semantic, length), source)
         };
         let (mut full, mut image, mut targets) = (Vec::new(), Vec::new(), Vec::new());
-        for (request, (source, codes)) in requests.iter().zip(self.source(&pictures, on_seen).await?) {
+        let sources = self.source(&pictures, on_seen).await?;
+        for ((request, window), (source, codes)) in requests.iter().zip(windows).zip(sources) {
             let fix = "say what to change, for example \"make the apple green\"";
             let text = self.read("instruction", &request.instruction, settings.max_prompt_tokens, fix)?;
             full.push(prefix(EditBranch::Full, &text, &source)?);
             image.push(prefix(EditBranch::Image, &[], &source)?);
-            targets.push(match &request.mask {
-                Some(mask) => self.outside(mask, &request.image, &codes)?,
+            targets.push(match request.mask.as_ref().zip(window) {
+                Some((mask, window)) => self.outside(mask, window, &codes),
                 None => vec![None; length],
             });
         }
@@ -121,10 +131,7 @@ impl Engine {
 
     /// The middle square of a user's picture, at the size that the model works in.
     pub(super) fn square(&self, image: &RgbImage) -> Result<RgbImage> {
-        if image.is_empty() {
-            return Err(Error::new(ErrorKind::Image, "picture", "has no pixels")
-                .fix("give one of at least 1 x 1 pixels"));
-        }
+        has_pixels(image)?;
         Ok(Picture::square(image, self.config.image_size as u32))
     }
 
@@ -150,6 +157,7 @@ impl Engine {
 mod tests {
     use super::super::tests::{engine, picture};
     use super::*;
+    use crate::error::ErrorKind;
     use crate::sampling::Path;
     use pollster::FutureExt;
 
@@ -161,7 +169,9 @@ mod tests {
     fn cached_and_naive_edits_are_the_same() {
         let engine = engine();
         let mut masked = request(2);
-        masked.mask = Some(RgbImage::from_fn(50, 40, |x, _| image::Rgb([if x < 25 { 255 } else { 0 }; 3])));
+        masked.mask = Some(RgbImage::from_fn(50, 40, |x, _| {
+            image::Rgb([if (5..25).contains(&x) { 255 } else { 0 }; 3])
+        }));
         let requests = [request(1), masked.clone()];
         let edit = |path, requests: &[EditRequest]| {
             let mut seen = false;
@@ -187,19 +197,21 @@ mod tests {
     fn around_the_mask_an_edit_keeps_the_pixels() {
         let engine = engine();
         let mut masked = request(2);
-        masked.mask = Some(RgbImage::from_fn(50, 40, |x, _| image::Rgb([if x < 25 { 255 } else { 0 }; 3])));
+        masked.mask = Some(RgbImage::from_fn(50, 40, |x, _| {
+            image::Rgb([if (5..25).contains(&x) { 255 } else { 0 }; 3])
+        }));
         let edit = |requests: &[EditRequest]| {
             let edits = engine.edit_batch(requests, engine.generation(), async |_| Flow::Continue);
             edits.block_on().unwrap()
         };
         let edited = edit(&[request(2), masked]);
         // Without a mask all of it is what the model drew; under one the picture keeps its own size.
-        assert_eq!([edited[0].dimensions(), edited[1].dimensions()], [(32, 32), (40, 40)]);
-        let source = Picture::square(&picture(50, 40), 40);
+        assert_eq!([edited[0].dimensions(), edited[1].dimensions()], [(32, 32), (50, 40)]);
+        let source = picture(50, 40);
         let same = |(x, y)| edited[1].get_pixel(x, y) == source.get_pixel(x, y);
         let all = |from: u32, to: u32| (0..40).flat_map(move |y| (from..to).map(move |x| (x, y)));
-        assert!(all(20, 40).all(same));
-        assert!(!all(0, 10).all(same));
+        assert!(all(25, 50).all(same));
+        assert!(!all(5, 25).all(same));
     }
 
     #[test]

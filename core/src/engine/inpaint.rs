@@ -8,15 +8,15 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::image_tokenizer::lfq::Codes;
 use crate::picture::Picture;
 use crate::sampling::{Flow, StepReport};
-use image::{RgbImage, imageops};
+use image::{Rgb, RgbImage, imageops};
 
 /// A picture to be filled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InpaintRequest {
-    /// A picture of any size. The model sees the largest square in its middle, at `image_size` pixels a side.
+    /// Of any size: the model sees its largest square that has all of the mask's white, as near to the middle as can be, at
+    /// its `image_size`.
     pub image: RgbImage,
-    /// Where to draw, white on black, of the picture's size. Codes with a pixel that is nearer to white than to black are
-    /// drawn, and the pixels around them stay.
+    /// As large as the picture: pixels nearer to white than to black are drawn, the others stay as they are.
     pub mask: RgbImage,
     /// What the whole picture shows in the end.
     pub prompt: String,
@@ -48,70 +48,123 @@ impl Engine {
         settings: &GenerationConfig,
     ) -> Result<Drawing> {
         let InpaintRequest { image, mask, prompt, seed } = request;
-        let known = self.codes(&[self.square(image)?]).await?.into_iter().next().ok_or_else(not_drawn)?;
-        let targets = vec![self.outside(mask, image, &known)?];
+        let window = Window::of(image, mask)?;
+        let known =
+            self.codes(&[self.seen(image, window)]).await?.into_iter().next().ok_or_else(not_drawn)?;
+        let targets = vec![self.outside(mask, window, &known)];
         let request = GenerateRequest { prompt: prompt.clone(), seed: *seed };
         self.begin(&[request], targets, settings)
     }
 
-    /// The filled picture, from the codes that [`inpaint_codes`](Self::inpaint_codes) gave for `request`. It is square, as
-    /// large as the middle square of the picture, and at least `image_size` pixels a side.
+    /// The filled picture of the codes that [`inpaint_codes`](Self::inpaint_codes) gave for `request`, as large as the
+    /// picture before.
     ///
     /// # Errors
     /// Those of [`images`](Self::images); `Image` for a mask of another size than the picture or without white.
     pub async fn inpaint_image(&self, request: &InpaintRequest, codes: &Codes) -> Result<RgbImage> {
         let drawn = self.images(std::slice::from_ref(codes)).await?;
         let drawn = drawn.into_iter().next().ok_or_else(not_drawn)?;
-        self.surrounded(&drawn, &request.image, &request.mask)
+        surrounded(&drawn, &request.image, &request.mask)
     }
 
-    /// The codes of `image` that stay, `None` under the white of its `mask`.
-    pub(super) fn outside(
-        &self,
-        mask: &RgbImage,
-        image: &RgbImage,
-        codes: &Codes,
-    ) -> Result<Vec<Option<u32>>> {
-        let changes = self.changes(mask, image)?;
-        Ok(codes.iter().zip(changes).map(|(&code, changes)| (!changes).then_some(code)).collect())
+    /// What the model sees of a picture.
+    pub(super) fn seen(&self, image: &RgbImage, Window { left, top, side }: Window) -> RgbImage {
+        let window = imageops::crop_imm(image, left, top, side, side).to_image();
+        Picture::square(&window, self.config.image_size as u32)
     }
 
-    /// The square picture `drawn` under the white of `mask`, and the pixels of `image` around it, which codes do not keep.
-    pub(super) fn surrounded(&self, drawn: &RgbImage, image: &RgbImage, mask: &RgbImage) -> Result<RgbImage> {
-        let (grid, changes) = (self.config.grid() as u32, self.changes(mask, image)?);
-        let side = image.width().min(image.height()).max(drawn.width());
-        let mut whole = Picture::square(image, side);
-        let drawn = Picture::square(drawn, side);
-        for ((x, y, pixel), drawn) in whole.enumerate_pixels_mut().zip(drawn.pixels()) {
-            let cell = y * grid / side * grid + x * grid / side;
-            if changes[cell as usize] {
-                *pixel = *drawn;
+    /// The codes of what the model sees that stay, `None` where a pixel of the `mask` is white.
+    pub(super) fn outside(&self, mask: &RgbImage, window: Window, codes: &Codes) -> Vec<Option<u32>> {
+        let Window { left, top, side } = window;
+        let grid = self.config.grid() as u32;
+        // The pixels of a code, those that it shares with its neighbours too.
+        let pixels = |from: u32, at: u32| from + at * side / grid..from + ((at + 1) * side).div_ceil(grid);
+        let changes = |code: u32| {
+            pixels(top, code / grid)
+                .any(|y| pixels(left, code % grid).any(|x| is_white(mask.get_pixel(x, y))))
+        };
+        (0..).zip(codes).map(|(at, &code)| (!changes(at)).then_some(code)).collect()
+    }
+}
+
+/// What was `drawn`, square, under the white of a `mask`, and around it the pixels of `image`: codes do not keep those.
+pub(super) fn surrounded(drawn: &RgbImage, image: &RgbImage, mask: &RgbImage) -> Result<RgbImage> {
+    let Window { left, top, side } = Window::of(image, mask)?;
+    let drawn = Picture::square(drawn, side);
+    let mut whole = image.clone();
+    for (x, y, pixel) in drawn.enumerate_pixels() {
+        let (x, y) = (left + x, top + y);
+        if is_white(mask.get_pixel(x, y)) {
+            whole.put_pixel(x, y, *pixel);
+        }
+    }
+    Ok(whole)
+}
+
+fn is_white(pixel: &Rgb<u8>) -> bool {
+    pixel.0.iter().map(|&c| u32::from(c)).sum::<u32>() > 3 * 127
+}
+
+/// The square of a picture that the model sees, in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Window {
+    left: u32,
+    top: u32,
+    side: u32,
+}
+
+impl Window {
+    /// The largest square that has all of the mask's white, as near to the middle as can be.
+    ///
+    /// # Errors
+    /// `Image` for a picture without pixels, and for a mask that has another size, no white, or more than fits.
+    pub fn of(image: &RgbImage, mask: &RgbImage) -> Result<Self> {
+        let error = |what: String, fix| Err(Error::new(ErrorKind::Image, "mask", what).fix(fix));
+        has_pixels(image)?;
+        let ((width, height), (w, h)) = (image.dimensions(), mask.dimensions());
+        if (width, height) != (w, h) {
+            let what = format!("has {w} x {h} pixels, the picture {width} x {height}");
+            return error(what, "paint it over the picture, and save it in the same size");
+        }
+        let white = || mask.enumerate_pixels().filter(|(.., pixel)| is_white(pixel));
+        let range = |values: &mut dyn Iterator<Item = u32>| {
+            values.fold(None, |range, at| {
+                let (first, last) = range.unwrap_or((at, at));
+                Some((at.min(first), at.max(last)))
+            })
+        };
+        let (columns, rows) = (range(&mut white().map(|(x, ..)| x)), range(&mut white().map(|(_, y, _)| y)));
+        let (Some(columns), Some(rows)) = (columns, rows) else {
+            return error(
+                "has no white, so nothing may change".into(),
+                "paint white what may change; what is black or transparent stays",
+            );
+        };
+        let side = width.min(height);
+        let place = |length: u32, (first, last): (u32, u32)| {
+            let middle = (length - side) / 2;
+            (last - first < side).then(|| middle.clamp((last + 1).saturating_sub(side), first))
+        };
+        match (place(width, columns), place(height, rows)) {
+            (Some(left), Some(top)) => Ok(Self { left, top, side }),
+            _ => {
+                let what = format!(
+                    "has white over more than {side} pixels, the side of the square that the model sees"
+                );
+                error(what, "paint less at once, or crop the picture")
             }
         }
-        Ok(whole)
     }
+}
 
-    /// Whether each code lies under the white of the `mask` of `image`, row-major.
-    fn changes(&self, mask: &RgbImage, image: &RgbImage) -> Result<Vec<bool>> {
-        let error = |what: String, fix| Err(Error::new(ErrorKind::Image, "mask", what).fix(fix));
-        let ([width, height], [w, h]) = (<[u32; 2]>::from(mask.dimensions()), image.dimensions().into());
-        if [width, height] != [w, h] {
-            let what = format!("has {width} x {height} pixels, the picture {w} x {h}");
-            return error(what, "paint it over the picture");
-        }
-        let (size, grid) = (self.config.image_size as u32, self.config.grid() as u32);
-        let (mask, side) = (Picture::square(mask, size), size / grid);
-        let bright = |pixel: image::Rgb<u8>| pixel.0.iter().map(|&c| u32::from(c)).sum::<u32>() > 3 * 127;
-        let changes = |code: u32| {
-            let cell = imageops::crop_imm(&mask, code % grid * side, code / grid * side, side, side);
-            cell.to_image().pixels().any(|&pixel| bright(pixel))
-        };
-        let changes: Vec<_> = (0..grid * grid).map(changes).collect();
-        if !changes.contains(&true) {
-            return error("has no white, so nothing may change".into(), "paint white what may change");
-        }
-        Ok(changes)
+/// Fails for a picture without pixels.
+pub(super) fn has_pixels(image: &RgbImage) -> Result<()> {
+    if image.is_empty() {
+        return Err(
+            Error::new(ErrorKind::Image, "picture", "has no pixels").fix("give one of at least 1 x 1 pixels")
+        );
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -121,7 +174,8 @@ mod tests {
     use pollster::FutureExt;
 
     fn request(seed: u64) -> InpaintRequest {
-        let mask = RgbImage::from_fn(50, 40, |x, _| image::Rgb([if x < 25 { 255 } else { 0 }; 3]));
+        let mask =
+            RgbImage::from_fn(50, 40, |x, _| image::Rgb([if (5..25).contains(&x) { 255 } else { 0 }; 3]));
         InpaintRequest { image: picture(50, 40), mask, prompt: "a red apple".into(), seed }
     }
 
@@ -151,25 +205,61 @@ mod tests {
     }
 
     #[test]
-    fn around_the_mask_the_picture_keeps_its_pixels() {
+    fn outside_of_the_mask_the_picture_keeps_its_size_and_pixels() {
         let engine = engine();
-        // Seen smaller, as it is and larger: a result as large as the middle of the picture, but no smaller than drawn.
-        for (width, height, side) in [(50, 40, 40), (32, 32, 32), (8, 12, 32)] {
+        // Width, height and the white rectangle (left, top, width, height): seen smaller, as it is and larger; spots, at
+        // corners and at the ends of long pictures; all of a picture.
+        for (width, height, [x, y, w, h]) in [
+            (50, 40, [0, 0, 25, 40]),
+            (32, 32, [16, 0, 16, 32]),
+            (8, 12, [0, 0, 4, 8]),
+            (600, 400, [300, 200, 3, 3]),
+            (600, 400, [0, 0, 3, 3]),
+            (600, 400, [597, 397, 3, 3]),
+            (300, 20, [290, 5, 1, 1]),
+            (20, 300, [5, 0, 1, 20]),
+            (1, 1, [0, 0, 1, 1]),
+            (3, 3, [2, 2, 1, 1]),
+            (31, 33, [0, 2, 31, 31]),
+        ] {
+            let white = |at_x: u32, at_y: u32| (x..x + w).contains(&at_x) && (y..y + h).contains(&at_y);
             let mask =
-                RgbImage::from_fn(width, height, |x, _| image::Rgb([if 2 * x < width { 255 } else { 0 }; 3]));
+                RgbImage::from_fn(width, height, |x, y| image::Rgb([if white(x, y) { 255 } else { 0 }; 3]));
             let request = InpaintRequest { image: picture(width, height), mask, ..request(1) };
             let codes = engine.inpaint_codes(&request, engine.generation(), async |_| Flow::Continue);
             let codes = codes.block_on().unwrap();
             let filled = engine.inpaint_image(&request, &codes).block_on().unwrap();
-            assert_eq!(filled.dimensions(), (side, side));
-            let source = Picture::square(&request.image, side);
-            let drawn = Picture::square(&engine.images(&[codes]).block_on().unwrap()[0], side);
-            let right =
-                |picture: &RgbImage| imageops::crop_imm(picture, side / 2, 0, side / 2, side).to_image();
-            let left = |picture: &RgbImage| imageops::crop_imm(picture, 0, 0, side / 4, side).to_image();
-            assert_eq!(right(&filled), right(&source));
-            assert_eq!(left(&filled), left(&drawn));
-            assert_ne!(right(&drawn), right(&source));
+            assert_eq!(filled.dimensions(), (width, height));
+            let changed = |(x, y, pixel): (u32, u32, &Rgb<u8>)| {
+                (pixel != request.image.get_pixel(x, y)).then_some((x, y))
+            };
+            let changed: Vec<_> = filled.enumerate_pixels().filter_map(changed).collect();
+            assert!(changed.iter().all(|&(x, y)| white(x, y)), "{width} x {height}");
+            assert!(!changed.is_empty(), "{width} x {height}, {x} {y}");
         }
+    }
+
+    #[test]
+    fn the_window_has_all_white_and_is_as_central_as_can_be() {
+        let window = |width, height, spots: &[(u32, u32)]| {
+            let mut mask = RgbImage::new(width, height);
+            spots.iter().for_each(|&(x, y)| mask.put_pixel(x, y, image::Rgb([200; 3])));
+            Window::of(&RgbImage::new(width, height), &mask)
+        };
+        for (size, spots, wanted) in [
+            ((60, 40), [(30, 20), (31, 20)], (10, 0)),
+            ((60, 40), [(10, 0), (49, 39)], (10, 0)),
+            ((60, 40), [(9, 0), (30, 0)], (9, 0)),
+            ((60, 40), [(0, 0), (39, 0)], (0, 0)),
+            ((60, 40), [(50, 0), (59, 0)], (20, 0)),
+            ((40, 60), [(0, 55), (0, 59)], (0, 20)),
+            ((40, 60), [(0, 3), (0, 42)], (0, 3)),
+            ((40, 40), [(0, 0), (39, 39)], (0, 0)),
+        ] {
+            let Window { left, top, side } = window(size.0, size.1, &spots).unwrap();
+            assert_eq!((left, top, side), (wanted.0, wanted.1, 40), "{spots:?}");
+        }
+        let error = window(60, 40, &[(0, 0), (40, 0)]).unwrap_err();
+        assert!(error.to_string().contains("more than 40 pixels"), "{error}");
     }
 }

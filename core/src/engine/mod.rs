@@ -19,7 +19,7 @@ mod images;
 mod inpaint;
 mod warm_up;
 
-pub use ask::{AnswerSettings, Question};
+pub use ask::{Answer, AnswerSettings, Question};
 pub use edit::EditRequest;
 pub use folder::{ModelFolder, ModelParts};
 pub use generate::GenerateRequest;
@@ -143,6 +143,12 @@ impl Engine {
     /// How this model draws unless told otherwise.
     pub fn generation(&self) -> &GenerationConfig {
         &self.generation
+    }
+
+    /// The words of a prompt, an instruction or a question that the model has not learned, each once, as they are written
+    /// there; none where nobody has listed what it knows.
+    pub fn unknown_words<'a>(&self, text: &'a str) -> Vec<&'a str> {
+        self.generation.vocabulary.unknown(text)
     }
 
     /// Takes the steps of a drawing: the codes of its pictures, row-major. `on_step` sees every step and may cancel.

@@ -31,4 +31,4 @@ pub use prefix::Prefix;
 pub use replay::{PartialTarget, target_logits};
 pub use schedule::{scheduled, still_masked};
 pub use step::{Flow, Preview, StepReport};
-pub use text::{TextDecoding, decode_text};
+pub use text::{DecodedText, TextDecoding, decode_text};

@@ -21,6 +21,16 @@ pub struct TextDecoding {
     pub stop: u32,
 }
 
+/// What [`decode_text`] has written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DecodedText {
+    /// Tokens, without the one that ends them.
+    pub tokens: Vec<u32>,
+    /// The mean over all tokens that were chosen, also the one that ends them, of `ln p(token | what is before it)`, in nats:
+    /// 0 is sure.
+    pub mean_log_probability: f32,
+}
+
 /// Continues `prefix` token by token; `on_token` sees each one and may cancel.
 ///
 /// # Errors
@@ -32,7 +42,7 @@ pub async fn decode_text(
     settings: TextDecoding,
     noise: &dyn Noise,
     mut on_token: impl AsyncFnMut(u32) -> Flow,
-) -> Result<Vec<u32>> {
+) -> Result<DecodedText> {
     let ([rows, width], device) = (prefix.rows().dims(), prefix.device());
     if rows == 0 || width != model.config().decoder.hidden_size {
         let what = format!("a prefix of {rows} rows of {width} cannot be continued");
@@ -44,10 +54,11 @@ pub async fn decode_text(
     let layout = AttentionLayout::new(visible, vec![(0..rows, 0..rows)]);
     let (hidden, mut cache) = model.llm.prefill(prefix.rows().clone(), &positions, &layout);
     let mut last = hidden.slice([rows - 1..rows]);
-    let mut answer = Vec::new();
+    let (mut answer, mut log_probabilities) = (Vec::new(), Vec::new());
     while answer.len() < settings.max_tokens {
         let logits = read_logits(model.llm.logits(last, 0..model.config().text_vocab)).await?;
         let token = pick(&logits, settings, |class| noise.token(answer.len(), 0, 0, class));
+        log_probabilities.push(log_probability(&logits, token));
         if token == settings.stop {
             break;
         }
@@ -64,7 +75,15 @@ pub async fn decode_text(
         cache = cache.join(fresh, &order);
         last = hidden;
     }
-    Ok(answer)
+    let mean_log_probability = log_probabilities.iter().sum::<f32>() / log_probabilities.len().max(1) as f32;
+    Ok(DecodedText { tokens: answer, mean_log_probability })
+}
+
+/// `ln softmax(logits)[token]`
+fn log_probability(logits: &[f32], token: u32) -> f32 {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f32 = logits.iter().map(|logit| (logit - largest).exp()).sum();
+    logits.get(token as usize).map_or(f32::NEG_INFINITY, |logit| logit - largest - sum.ln())
 }
 
 /// The next token.
@@ -101,5 +120,21 @@ mod tests {
             let error = answer.unwrap_err();
             assert!(error.kind == ErrorKind::Config && !error.fix.is_empty(), "{error}");
         }
+    }
+
+    #[test]
+    fn probabilities_are_those_of_a_softmax() {
+        for (logits, token, probability) in [
+            (&[0.0, 0.0][..], 0, 0.5),
+            (&[0.0; 4], 3, 0.25),
+            (&[5.0], 0, 1.0),
+            (&[2.0f32.ln(), 0.0, 0.0], 0, 0.5),
+            (&[1000.0, 0.0], 0, 1.0),
+            (&[-1000.0, -1000.0], 1, 0.5),
+        ] {
+            let found = log_probability(logits, token).exp();
+            assert!((found - probability).abs() < 1e-6, "{logits:?}: {found}");
+        }
+        assert_eq!(log_probability(&[1000.0, 0.0], 1), -1000.0);
     }
 }

@@ -5,6 +5,8 @@
 
 mod special;
 mod tokenizer;
+mod vocabulary;
 
 pub use special::Template;
 pub use tokenizer::{MAX_TEXT_BYTES, TextTokenizer, train_bpe};
+pub use vocabulary::Vocabulary;

@@ -141,7 +141,7 @@ pub fn evaluate(
 ) -> Result<Understanding> {
     let settings = AnswerSettings { max_tokens: ANSWER, ..AnswerSettings::default() };
     let answer = |image: &RgbImage, question: &str| {
-        Ok(engine.ask(image, question, &settings, async |_| Interrupt::flow()).block_on()?)
+        Ok(engine.ask(image, question, &settings, async |_| Interrupt::flow()).block_on()?.text)
     };
     Understanding::run(asked, majority, answer, progress)
 }

@@ -1,12 +1,13 @@
 //! `unigen describe`.
 
-use super::{ComputeArgs, engine, read_image};
+use super::{ComputeArgs, engine, warn_of_unknown_words};
 use anyhow::Result;
 use clap::Args;
 use pollster::FutureExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use unigen_core::engine::AnswerSettings;
+use unigen_core::picture::Picture;
 use unigen_core::sampling::Flow;
 
 #[derive(Args)]
@@ -34,12 +35,14 @@ pub struct Describe {
 
 impl Describe {
     pub fn run(&self) -> Result<ExitCode> {
-        let image = read_image(&self.image)?;
+        let image = Picture::open(&self.image)?;
         let engine = engine(&self.model, &self.compute.open()?)?;
+        warn_of_unknown_words(&engine, [self.question.as_str()]);
         let &Self { max_tokens, temperature, seed, .. } = self;
         let settings = AnswerSettings { max_tokens, temperature, seed, ..AnswerSettings::default() };
         let answer = engine.ask(&image, &self.question, &settings, async |_| Flow::Continue).block_on()?;
-        println!("{answer}");
+        println!("{}", answer.text);
+        eprintln!("mean probability of a token: {:.2}", answer.mean_log_probability.exp());
         Ok(ExitCode::SUCCESS)
     }
 }

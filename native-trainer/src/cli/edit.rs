@@ -1,18 +1,21 @@
 //! `unigen edit`.
 
-use super::{ComputeArgs, Sampling, engine, image_format, interruptible, read_image, steps_bar, write_image};
+use super::{
+    ComputeArgs, Sampling, engine, image_format, interruptible, steps_bar, warn_of_unknown_words, write_image,
+};
 use anyhow::Result;
 use clap::Args;
 use pollster::FutureExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use unigen_core::engine::EditRequest;
+use unigen_core::picture::Picture;
 use unigen_core::sampling::StepReport;
 use unigen_runs::Interrupt;
 
 #[derive(Args)]
 pub struct Edit {
-    /// Picture to change; of one that is not square, the middle
+    /// Picture to change; of one that is not square, the middle, or what a mask says
     image: PathBuf,
     /// What to change
     instruction: String,
@@ -25,7 +28,7 @@ pub struct Edit {
     /// Seed; the same seed gives the same image
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Picture as large as IMAGE, white where it may change; around it the pixels stay
+    /// Picture as large as IMAGE, white where it may change; where it is black or transparent the pixels stay, and the size
     #[arg(long)]
     mask: Option<PathBuf>,
     /// How strongly the picture counts [default: the model's]
@@ -45,12 +48,13 @@ impl Edit {
     fn draw(&self) -> Result<()> {
         image_format(&self.out)?;
         let request = EditRequest {
-            image: read_image(&self.image)?,
+            image: Picture::open(&self.image)?,
             instruction: self.instruction.clone(),
             seed: self.seed,
-            mask: self.mask.as_deref().map(read_image).transpose()?,
+            mask: self.mask.as_deref().map(Picture::open_mask).transpose()?,
         };
         let engine = engine(&self.model, &self.compute.open()?)?;
+        warn_of_unknown_words(&engine, [self.instruction.as_str()]);
         let settings = self.sampling.over_edits(engine.generation(), self.image_guidance_scale);
         let bar = steps_bar(settings.edit_steps)?;
         let on_step = async |_: StepReport<'_>| {

@@ -1,6 +1,8 @@
 //! `unigen generate`.
 
-use super::{ComputeArgs, Sampling, engine, image_format, interruptible, steps_bar, write_image};
+use super::{
+    ComputeArgs, Sampling, engine, image_format, interruptible, steps_bar, warn_of_unknown_words, write_image,
+};
 use anyhow::Result;
 use clap::Args;
 use pollster::FutureExt;
@@ -45,6 +47,7 @@ impl Generate {
     fn draw(&self) -> Result<()> {
         image_format(&self.out)?;
         let engine = engine(&self.model, &self.compute.open()?)?;
+        warn_of_unknown_words(&engine, self.prompts.iter().map(String::as_str));
         let settings = self.sampling.over(engine.generation());
         let requests: Vec<GenerateRequest> = self
             .prompts

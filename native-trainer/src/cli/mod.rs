@@ -32,11 +32,9 @@ use serde::Serialize;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use unigen_core::Error;
 use unigen_core::config::GenerationConfig;
-use unigen_core::engine::Engine;
+use unigen_core::engine::{Engine, ModelFolder};
 use unigen_core::files::write_atomic;
-use unigen_core::picture::Picture;
 use unigen_core::precision::MatmulPrecision;
 use unigen_evaluation::{Detect, check_judge};
 use unigen_runs::{Compute, DeviceChoice, Interrupt, Interrupted};
@@ -175,10 +173,22 @@ fn image_format(path: &Path) -> Result<ImageFormat> {
     format.with_context(|| format!("{}: give it a name that ends in .png or .jpg", path.display()))
 }
 
-/// The picture in a file.
-fn read_image(path: &Path) -> Result<RgbImage> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(Picture::decode(&bytes).map_err(|e| Error { place: path.display().to_string(), ..e })?)
+/// Says which words of `texts` the model has not learned, where it is known.
+fn warn_of_unknown_words<'a>(engine: &Engine, texts: impl IntoIterator<Item = &'a str>) {
+    const EXAMPLES: usize = 12;
+    let text = texts.into_iter().collect::<Vec<_>>().join("\n");
+    let unknown = engine.unknown_words(&text);
+    if unknown.is_empty() {
+        return;
+    }
+    let known = engine.generation().vocabulary.words();
+    eprintln!(
+        "warning: this model has not learned {}; it knows {} words, among them {} (all are in its {})",
+        unknown.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", "),
+        known.len(),
+        known[..known.len().min(EXAMPLES)].join(", "),
+        ModelFolder::GENERATION,
+    );
 }
 
 fn write_image(path: &Path, image: &RgbImage) -> Result<()> {

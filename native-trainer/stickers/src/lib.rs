@@ -17,6 +17,8 @@ pub mod shards;
 mod stickers;
 pub mod understanding;
 mod validation;
+mod vocabulary;
 pub mod world;
 
 pub use stickers::Stickers;
+pub use vocabulary::vocabulary;
