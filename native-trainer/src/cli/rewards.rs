@@ -3,6 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 use std::process::ExitCode;
+use unigen_rewards::http::contract::TOKEN;
 use unigen_rewards::http::{HttpSettings, Server};
 use unigen_rewards::{Reward, RewardSettings, RewardSource};
 use unigen_runs::DeviceChoice;
@@ -63,17 +64,22 @@ impl EvalRewards {
 pub struct ServeRewards {
     #[command(flatten)]
     rewards: Rewards,
-    /// Address to listen at; 0.0.0.0 for all of this machine's, which nothing protects
+    /// Address to listen at; 0.0.0.0 for all of this machine's, then best with a token
     #[arg(long, default_value = "127.0.0.1")]
     host: String,
     /// Port to listen at; 0 for a free one
     #[arg(long, default_value_t = 8600)]
     port: u16,
+    /// What clients must send, in the environment variable UNIGEN_REWARDS_TOKEN of theirs [default: that of this machine, if
+    /// any]
+    #[arg(long)]
+    token: Option<String>,
 }
 
 impl ServeRewards {
     pub fn run(&self) -> Result<ExitCode> {
-        let server = Server::bind(&self.host, self.port, self.rewards.open()?)?;
+        let token = self.token.clone().or_else(|| std::env::var(TOKEN).ok());
+        let server = Server::bind(&self.host, self.port, self.rewards.open()?, token.as_deref())?;
         let interrupt = Interrupt::install()?;
         println!("rewards at http://{}; Ctrl-C ends", server.address()?);
         server.run(|| interrupt.requested())?;

@@ -16,6 +16,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::contract::Failure;
 use crate::Missing;
+use unigen_core::json;
 
 /// What all clients wait in. It only moves bytes, so one thread is enough.
 static RUNTIME: LazyLock<io::Result<Runtime>> =
@@ -188,7 +189,7 @@ impl Client {
             let again = matches!(status, 408 | 429 | 500..);
             return Err(failed(format!("status {status}: {why}"), again));
         }
-        serde_json::from_slice(&text)
+        json::from_slice(&text)
             .map_err(|e| failed(format!("the answer is not understood: {e}: {}", shown(&text)), false))
     }
 }
@@ -216,7 +217,8 @@ fn reason(error: reqwest::Error) -> String {
     format!("{:#}", anyhow::Error::from(error.without_url()))
 }
 
-fn shown(text: &[u8]) -> String {
+/// So much of a text as an error shows.
+pub(super) fn shown(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     let end = text.floor_char_boundary(SHOWN);
     if end < text.len() { format!("{}..", &text[..end]) } else { text.into_owned() }

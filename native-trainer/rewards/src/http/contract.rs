@@ -5,16 +5,19 @@
 //!
 //! A reward that is unknown or fails, and an item that cannot be scored, are errors in their places in the answer; the
 //! others have their scores. What cannot be served at all is answered with a status of 400 or above and a [`Failure`]: 400
-//! for what no server could serve, 404 for an unknown path, 500 where the server failed, 503 where it is worth another try.
+//! for what no server could serve, 401 without the token that the server wants, 404 for an unknown path, 408 for a request
+//! that did not come in time, 500 where the server failed, 503 where it is worth another try.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use image::{ImageFormat, RgbImage};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use std::io::Cursor;
 use unigen_core::picture::Picture;
 
+use super::server::MAX_PIXELS;
 use crate::{Item, Missing, Score};
 
 /// Version of the contract; both sides refuse others.
@@ -23,6 +26,8 @@ pub const VERSION: u32 = 2;
 pub const HEALTH: &str = "/health";
 /// Path of scores.
 pub const SCORE: &str = "/v2/score";
+/// Environment variable with the token that a server wants, on its machine and where training runs.
+pub const TOKEN: &str = "UNIGEN_REWARDS_TOKEN";
 
 /// What a server has.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -73,7 +78,7 @@ pub struct WireScores {
 #[serde(rename_all = "lowercase")]
 pub enum WireFound {
     /// In the order of the items.
-    Scores(Vec<WireScore>),
+    Scores(#[serde(deserialize_with = "each")] Vec<WireScore>),
     Error(String),
 }
 
@@ -83,6 +88,14 @@ pub enum WireFound {
 pub enum WireScore {
     Score(f32),
     Error(String),
+}
+
+/// Scores, of which one that is not understood takes no other along.
+fn each<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<WireScore>, D::Error> {
+    let read = |value: Value| {
+        WireScore::deserialize(&value).unwrap_or_else(|_| WireScore::Error(format!("{value} is no score")))
+    };
+    Ok(Vec::<Value>::deserialize(from)?.into_iter().map(read).collect())
 }
 
 /// Why a request was not served.
@@ -103,13 +116,16 @@ impl WireItem {
         })
     }
 
+    /// The pictures take their pixels from `room`, what a request has left.
+    ///
     /// # Errors
     /// Where a picture is not base64 or no picture, or too large.
-    pub fn open(&self) -> Result<Item> {
+    pub fn open(self, room: &mut u64) -> Result<Item> {
+        let mut open = |text: &str| decode(text, room);
         Ok(Item {
-            image: decode(&self.image).context("image")?,
-            description: self.description.clone(),
-            before: self.before.as_deref().map(decode).transpose().context("before")?,
+            image: open(&self.image).context("image")?,
+            before: self.before.as_deref().map(open).transpose().context("before")?,
+            description: self.description,
         })
     }
 }
@@ -139,6 +155,14 @@ pub(super) fn encode(picture: &RgbImage) -> Result<String> {
     Ok(BASE64_STANDARD.encode(png.into_inner()))
 }
 
-fn decode(text: &str) -> Result<RgbImage> {
-    Ok(Picture::decode(&BASE64_STANDARD.decode(text).context("not base64")?)?)
+fn decode(text: &str, room: &mut u64) -> Result<RgbImage> {
+    let [most, _] = MAX_PIXELS;
+    let picture =
+        Picture::decode_within(&BASE64_STANDARD.decode(text).context("not base64")?, most.min(*room));
+    let picture = picture.map_err(|e| match *room < most {
+        true => Error::from(e).context("the pictures of the request before this one leave little room"),
+        false => e.into(),
+    })?;
+    *room -= u64::from(picture.width()) * u64::from(picture.height());
+    Ok(picture)
 }

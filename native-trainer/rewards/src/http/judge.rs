@@ -1,10 +1,12 @@
 //! A vision-language model as a judge, behind an OpenAI-compatible chat endpoint, as vLLM and others serve it.
 
 use anyhow::Result;
+use regex::Regex;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::sync::LazyLock;
 
-use super::client::{Client, HttpSettings};
+use super::client::{Client, HttpSettings, shown};
 use super::contract::encode;
 use crate::{Item, Missing, Reward, Score};
 
@@ -16,7 +18,7 @@ const KEY: &str = "UNIGEN_JUDGE_KEY";
 #[serde(rename_all = "kebab-case")]
 pub enum Question {
     /// Whether the picture shows the description: the probability of "yes" against "no", 0 to 1 (as an outcome reward
-    /// model); without log-probabilities in the answer, 0 or 1.
+    /// model), where the two have at least half of the mass; else 0 or 1 as the answer says.
     YesNo,
     /// How well it does, as a score from 1 to 5 (as UnifiedReward).
     Score,
@@ -55,14 +57,13 @@ struct LogProbabilities {
 
 #[derive(Deserialize)]
 struct Token {
-    #[serde(default)]
-    top_logprobs: Vec<Top>,
+    top_logprobs: Option<Vec<Top>>,
 }
 
 #[derive(Deserialize)]
 struct Top {
     token: String,
-    logprob: f64,
+    logprob: Option<f64>,
 }
 
 impl Judge {
@@ -123,46 +124,133 @@ impl Judge {
             completion.choices.into_iter().next().ok_or_else(|| wrong("no choices came back".into()))?;
         let said = choice.message.content.unwrap_or_default();
         let score = match self.question {
-            Question::YesNo => {
-                probability(choice.logprobs.as_ref()).or_else(|| match answer(&said).as_str() {
-                    "yes" => Some(1.0),
-                    "no" => Some(0.0),
-                    _ => None,
-                })
-            }
+            Question::YesNo => match probability(choice.logprobs.as_ref()) {
+                Some(probability) => Ok(probability),
+                None => yes_or_no(&said),
+            },
             Question::Score => final_score(&said),
         };
-        score.ok_or_else(|| wrong(format!("the judge's answer is not understood: {said:?}")))
+        score.map_err(|why| {
+            wrong(format!("the judge's answer is not understood: {why}: {}", shown(said.as_bytes())))
+        })
     }
 }
 
-/// A word without case and what stands around it.
-fn answer(text: &str) -> String {
-    text.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase()
+/// A token without case and what stands around it, spaces as vocabularies write them too.
+fn word(token: &str) -> String {
+    token.trim_matches(|c: char| !c.is_alphanumeric() || c == 'Ġ').to_lowercase()
 }
 
-/// Of "yes" against "no" as the first token; none where neither is among the likely ones.
+/// Of "yes" against "no" as the first token; none where less than half of the mass is on the two, as with a model that
+/// thinks first.
 fn probability(log: Option<&LogProbabilities>) -> Option<f32> {
-    let first = log?.content.as_ref()?.first()?;
-    let mass = |word: &str| {
-        let same = first.top_logprobs.iter().filter(|top| answer(&top.token) == word);
-        same.map(|top| top.logprob.exp()).sum::<f64>()
+    const LEAST: f64 = 0.5;
+    let first = log?.content.as_ref()?.first()?.top_logprobs.as_ref()?;
+    let mass = |wanted: &str| {
+        let same = first.iter().filter(|top| word(&top.token) == wanted);
+        same.filter_map(|top| top.logprob).map(f64::exp).sum::<f64>()
     };
     let (yes, no) = (mass("yes"), mass("no"));
-    (yes + no > 0.0).then_some((yes / (yes + no)) as f32)
+    (yes + no >= LEAST).then_some((yes / (yes + no)) as f32)
 }
 
-/// The number behind the last "Final Score:", from 1 to 5.
-fn final_score(text: &str) -> Option<f32> {
-    let lower = text.to_lowercase();
-    let (_, behind) = lower.rsplit_once("final score")?;
-    let start = behind.find(|c: char| c.is_ascii_digit())?;
-    let number = &behind[start..];
-    let end = number.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(number.len());
-    let score: f32 = number[..end].trim_end_matches('.').parse().ok()?;
-    // A sign, or words that are no mark-up, before the number: it is some other number.
-    let plain = behind[..start].chars().all(|c| matches!(c, ':' | ' ' | '*' | '\n' | '\t' | '='));
-    (plain && (1.0..=5.0).contains(&score)).then_some(score)
+/// 1 for an answer that begins with "yes", 0 for one with "no".
+fn yes_or_no(text: &str) -> Result<f32, String> {
+    let said = without_thoughts(text);
+    let first = said.trim_start_matches(|c: char| !c.is_alphanumeric());
+    let end = first.find(|c: char| !c.is_alphanumeric()).unwrap_or(first.len());
+    let (first, behind) = first.split_at(end);
+    let alone = behind.is_empty() || !behind.starts_with([' ', '\'', '-', '/']);
+    match first.to_lowercase().as_str() {
+        "yes" if alone => Ok(1.0),
+        "no" if alone => Ok(0.0),
+        _ => Err("it is neither yes nor no".into()),
+    }
+}
+
+/// What a judge says outside of its thoughts, `<think>..</think>` and the like; a thought that has no beginning began in the
+/// prompt, and one without an end was cut off.
+fn without_thoughts(text: &str) -> String {
+    const TAGS: [(&str, &str); 6] = [
+        ("<think>", "</think>"),
+        ("<thinking>", "</thinking>"),
+        ("<thought>", "</thought>"),
+        ("<reasoning>", "</reasoning>"),
+        ("[think]", "[/think]"),
+        ("◁think▷", "◁/think▷"),
+    ];
+    // Byte for byte as long as the text.
+    let lower = text.to_ascii_lowercase();
+    let (mut said, mut at) = (String::new(), 0);
+    let tag = |from: usize, which: fn(&(&'static str, &'static str)) -> &'static str| {
+        let found =
+            TAGS.iter().map(which).filter_map(|tag| Some((from + lower[from..].find(tag)?, tag.len())));
+        found.min()
+    };
+    loop {
+        let (open, close) = (tag(at, |tags| tags.0), tag(at, |tags| tags.1));
+        match (open, close) {
+            (_, Some((end, length))) if open.is_none_or(|(start, _)| end < start) => {
+                said.clear();
+                at = end + length;
+            }
+            (Some((start, length)), _) => {
+                said.push_str(&text[at..start]);
+                match tag(start + length, |tags| tags.1) {
+                    Some((end, length)) => at = end + length,
+                    None => return said,
+                }
+            }
+            _ => return said + &text[at..],
+        }
+    }
+}
+
+/// "Final Score: N" up to the number's end, or its scale's where that follows.
+static STATEMENT: LazyLock<Result<Regex, regex::Error>> = LazyLock::new(|| {
+    let number = r"(\d+(?:[.,]\d+)?)";
+    Regex::new(&format!(
+        r"final\s+score\s*(?:is\b\s*)?[:=]?\s*\(?\s*{number}(?: *(?:/|out of|of) *{number})?(?: *\))?"
+    ))
+});
+/// What may follow on the same line: nothing, a sentence's end, a remark in brackets or after a dash.
+static END: LazyLock<Result<Regex, regex::Error>> =
+    LazyLock::new(|| Regex::new(r"^\s*(?:$|[.,;!]+(?:\s|$)|\(|-+\s*[^\d\s-])"));
+
+/// The score of the last statement "Final Score: N" outside of thoughts, 1 to 5, or why there is none. N may be followed by
+/// its scale, "/5" or "out of 5", and stand in brackets or in Markdown. A mention without a number is no statement; a range,
+/// another scale or an unfinished number is one that cannot be used.
+fn final_score(text: &str) -> Result<f32, String> {
+    let (statement, end) = match (&*STATEMENT, &*END) {
+        (Ok(statement), Ok(end)) => (statement, end),
+        (Err(e), _) | (_, Err(e)) => return Err(e.to_string()),
+    };
+    let said: String = without_thoughts(text).chars().map(plain).collect();
+    let last = statement.captures_iter(&said).last().ok_or("it has no \"Final Score: N\"")?;
+    let number =
+        |group| last.get(group).and_then(|number| number.as_str().replace(',', ".").parse::<f32>().ok());
+    let behind = &said[last.get(0).map_or(0, |all| all.end())..];
+    let behind = behind.lines().next().unwrap_or_default();
+    let scored = number(1).unwrap_or(f32::NAN);
+    match number(2) {
+        _ if !end.is_match(behind) => Err(format!("{:?} follows the number", behind.trim())),
+        Some(scale) if scale != 5.0 => Err(format!("its scale is {scale}, not 5")),
+        _ if !(1.0..=5.0).contains(&scored) => Err(format!("{scored} is not from 1 to 5")),
+        _ => Ok(scored),
+    }
+}
+
+/// One form for what is written in several: lower case, full-width digits and signs, spaces, dashes; marks of Markdown and
+/// quotes are spaces.
+fn plain(c: char) -> char {
+    match c {
+        '\u{ff01}'..='\u{ff5e}' => plain(char::from_u32(u32::from(c) - 0xff01 + 0x21).unwrap_or(c)),
+        '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{301c}' | '~' => '-',
+        '*' | '_' | '`' | '[' | ']' | '{' | '}' | '$' | '#' | '"' | '\'' | '“' | '”' => ' ',
+        '\n' => '\n',
+        c if c.is_whitespace() => ' ',
+        c => c.to_ascii_lowercase(),
+    }
 }
 
 impl Reward for Judge {
@@ -186,16 +274,94 @@ mod tests {
     #[test]
     fn final_scores_are_read_and_nothing_else_is() {
         for (text, wanted) in [
-            ("All is there.\nFinal Score: 4.5", Some(4.5)),
-            ("final score: **3**.", Some(3.0)),
-            ("Final Score: 2 of the text. Final Score: 5", Some(5.0)),
-            ("4", None),
-            ("Final Score: -3", None),
-            ("Final Score: 9", None),
-            ("Final Score: none of 3", None),
-            ("Final Score", None),
+            ("All is there.\nFinal Score: 4.5", Ok(4.5)),
+            ("final score: **3**.", Ok(3.0)),
+            ("Final Score: 2 of the text. Final Score: 5", Ok(5.0)),
+            ("Final Score: 2\nFinal Score: 3", Ok(3.0)),
+            ("**Final Score**: 3 (one object is missing)", Ok(3.0)),
+            ("### Final Score\n\n4/5", Ok(4.0)),
+            ("Final Score: 4 / 5.", Ok(4.0)),
+            ("Final Score: 3.5 out of 5!", Ok(3.5)),
+            ("The final score is 2.", Ok(2.0)),
+            ("Final Score: $4$", Ok(4.0)),
+            ("Final\u{a0}Score\u{ff1a}\u{ff14}", Ok(4.0)),
+            ("Final Score: (4)", Ok(4.0)),
+            ("Final Score: 4 — clean, but dark", Ok(4.0)),
+            ("Final Score: 4, which is fair", Ok(4.0)),
+            ("Final Score: 4\r\nThe final score counts 3 faults.", Ok(4.0)),
+            ("Final Score: 5\nI leave the final score as it is.", Ok(5.0)),
+            ("Final Score: 2 <think>or Final Score: 3?</think>", Ok(2.0)),
+            ("Final Score: 1 is a draft.</think>Final Score: 5", Ok(5.0)),
+            ("Final Score: 3\n<THINK>Final Score: 1", Ok(3.0)),
+            ("[THINK]Final Score: 1[/THINK]\nFinal Score: 4", Ok(4.0)),
+            ("4", Err("no \"Final Score")),
+            ("Final Score: -3", Err("no \"Final Score")),
+            ("Final Score: none of 3", Err("no \"Final Score")),
+            ("Final Score", Err("no \"Final Score")),
+            ("<think>Final Score: 4", Err("no \"Final Score")),
+            ("Final Score: 9", Err("9 is not from 1 to 5")),
+            ("Final Score: 0", Err("0 is not from 1 to 5")),
+            ("Final Score: 4/10", Err("scale is 10")),
+            ("Final Score: 4 of 100", Err("scale is 100")),
+            ("Final Score: 3–4", Err("-4")),
+            ("Final Score: 3 to 4", Err("to 4")),
+            ("Final Score: 3 or 4", Err("or 4")),
+            ("Final Score: 4.5.1", Err(".1")),
+            ("Final Score: 4e0", Err("e0")),
+            ("Final Score: 80%", Err("%")),
+            ("Final Score: 4 points lower than before", Err("points lower")),
+            ("Final Score: 5\nFinal Score: 4/10", Err("scale is 10")),
         ] {
-            assert_eq!(final_score(text), wanted, "{text}");
+            match (final_score(text), wanted) {
+                (Ok(found), Ok(wanted)) => assert_eq!(found, wanted, "{text}"),
+                (Err(why), Err(words)) => assert!(why.contains(words), "{text}: {why}"),
+                (found, _) => panic!("{text}: {found:?}"),
+            }
         }
+    }
+
+    #[test]
+    fn yes_and_no_count_where_they_have_most_of_the_mass() {
+        let of = |json: &str| {
+            let choice: Choice = unigen_core::json::from_slice(json.as_bytes()).expect("a choice");
+            let said = choice.message.content.unwrap_or_default();
+            probability(choice.logprobs.as_ref()).map_or_else(|| yes_or_no(&said), Ok)
+        };
+        let answer = |says: &str, top: &str| {
+            of(&format!(
+                r#"{{"message": {{"content": "{says}"}}, "logprobs": {{"content": [{{"top_logprobs": {top}}}]}}}}"#
+            ))
+        };
+        let top = |pairs: &[(&str, f64)]| {
+            let tops =
+                pairs.iter().map(|(token, p)| format!(r#"{{"token": "{token}", "logprob": {}}}"#, p.ln()));
+            format!("[{}]", tops.collect::<Vec<_>>().join(","))
+        };
+        for (says, tops, wanted) in [
+            ("Yes", top(&[("Yes", 0.6), ("No", 0.2)]), Some(0.75)),
+            ("yes", top(&[(" yes", 0.5), ("YES", 0.25), ("no", 0.25)]), Some(0.75)),
+            ("no", top(&[("Ġno", 0.9), ("▁yes", 0.1)]), Some(0.1)),
+            ("Yes", top(&[("Yes", 0.4), ("No", 0.05)]), Some(1.0)),
+            ("<think>", top(&[("<think>", 0.999), ("yes", 0.0003), ("no", 0.0007)]), None),
+            ("The", top(&[("The", 0.9), ("Yes", 0.05)]), None),
+            ("no", "null".into(), Some(0.0)),
+            ("Yes.", "[]".into(), Some(1.0)),
+            ("yes", r#"[{"token": "yes", "logprob": null}]"#.into(), Some(1.0)),
+            (
+                "no",
+                r#"[{"token": "yes", "logprob": -Infinity}, {"token": "no", "logprob": 0.0}]"#.into(),
+                Some(0.0),
+            ),
+            ("<think>yes</think> No, it has two.", "null".into(), Some(0.0)),
+            ("Nothing", "null".into(), None),
+            ("no doubt", "null".into(), None),
+            ("", "null".into(), None),
+        ] {
+            let found = answer(says, &tops).ok();
+            let near = found.zip(wanted).is_some_and(|(a, b): (f32, f32)| (a - b).abs() < 1e-6);
+            assert!(near || found.is_none() && wanted.is_none(), "{says} {tops}: {found:?}");
+        }
+        assert_eq!(of(r#"{"message": {"content": "No"}, "logprobs": null}"#), Ok(0.0));
+        assert!(of(r#"{"message": {"content": null}}"#).is_err());
     }
 }

@@ -3,7 +3,9 @@
 use anyhow::{Context, Result, ensure};
 
 use super::client::{Client, HttpSettings};
-use super::contract::{HEALTH, Health, SCORE, ScoreRequest, ScoreResponse, VERSION, WireFound, WireItem};
+use super::contract::{
+    HEALTH, Health, SCORE, ScoreRequest, ScoreResponse, TOKEN, VERSION, WireFound, WireItem,
+};
 use crate::{Item, Missing, Reward, Score};
 
 /// A reward of a [`super::Server`], or of any other that keeps the [contract](super::contract).
@@ -24,7 +26,7 @@ impl RemoteReward {
     pub fn new(name: &str, url: &str, settings: &HttpSettings) -> Result<Self> {
         let at = url.trim_end_matches('/').to_owned();
         let url = format!("{at}{SCORE}");
-        Ok(Self { name: name.into(), at, url, client: Client::new(settings, None)? })
+        Ok(Self { name: name.into(), at, url, client: Client::new(settings, std::env::var(TOKEN).ok())? })
     }
 
     /// Asks the server whether it has the reward.

@@ -1,34 +1,49 @@
 //! Serving rewards.
 
 use anyhow::{Context, Result, ensure};
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH};
 use axum::http::{StatusCode, Uri};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use futures_util::StreamExt;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
 use std::collections::BTreeSet;
-use std::future::IntoFuture;
 use std::net::{SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc::channel};
 use std::thread;
 use std::time::Duration;
 use tokio::runtime::Runtime;
-use tokio::sync::{Mutex, oneshot};
-use tokio::time::sleep;
+use tokio::sync::{Mutex, Semaphore};
+use tokio::time::{sleep, timeout};
 
 use super::contract::{
-    Failure, HEALTH, Health, SCORE, ScoreRequest, ScoreResponse, VERSION, WireFound, WireScore, WireScores,
+    Failure, HEALTH, Health, SCORE, ScoreRequest, ScoreResponse, TOKEN, VERSION, WireFound, WireScore,
+    WireScores,
 };
 use crate::{Item, Missing, Reward, Score};
 use unigen_runs::pool;
 
 /// The largest request, in bytes.
-pub(super) const MAX_REQUEST: usize = 256 << 20;
+pub(super) const MAX_REQUEST: usize = 64 << 20;
+/// Bytes of all requests that are being read or wait to be scored; further ones are read after these.
+const MAX_REQUESTS: usize = 4 * MAX_REQUEST;
 /// The most items of a request.
 const MAX_ITEMS: usize = 4096;
+/// The most pixels of a picture, and of all pictures of a request together.
+pub(super) const MAX_PIXELS: [u64; 2] = [16 << 20, 64 << 20];
+/// The most connections at once; further ones wait to be taken.
+const MAX_CONNECTIONS: usize = 64;
+/// How long a client may take to send the head of a request, and its body.
+const HEAD: Duration = Duration::from_secs(30);
+const BODY: Duration = Duration::from_secs(120);
 /// How often the server looks whether to stop.
 const LOOK: Duration = Duration::from_millis(200);
 /// How long a server that is to stop waits, after the last scores, for clients that are slow to send or to take.
@@ -45,14 +60,18 @@ struct Served {
     names: Arc<[String]>,
     /// Rewards compute on all cores: one request at a time.
     rewards: Arc<Mutex<Vec<Box<dyn Reward>>>>,
+    /// Of [`MAX_REQUESTS`], in kilobytes, what is free.
+    room: Arc<Semaphore>,
+    /// What clients must send as a bearer token.
+    token: Option<Arc<str>>,
 }
 
 impl Server {
-    /// Listens at `host`:`port`; port 0 takes a free one.
+    /// Listens at `host`:`port`; port 0 takes a free one. Where there is a `token`, only clients that send it are served.
     ///
     /// # Errors
     /// Where the address cannot be listened at, there are no rewards, or two have one name.
-    pub fn bind(host: &str, port: u16, rewards: Vec<Box<dyn Reward>>) -> Result<Self> {
+    pub fn bind(host: &str, port: u16, rewards: Vec<Box<dyn Reward>>, token: Option<&str>) -> Result<Self> {
         let names: BTreeSet<&str> = rewards.iter().map(|reward| reward.name()).collect();
         ensure!(!rewards.is_empty(), "there are no rewards to serve");
         ensure!(names.len() == rewards.len(), "two rewards have one name; serve each once");
@@ -61,7 +80,9 @@ impl Server {
         // As tokio wants it.
         listener.set_nonblocking(true)?;
         let names = rewards.iter().map(|reward| reward.name().to_owned()).collect();
-        Ok(Self { listener, served: Served { names, rewards: Arc::new(Mutex::new(rewards)) } })
+        let room = Arc::new(Semaphore::new(MAX_REQUESTS >> 10));
+        let token = token.map(Arc::from);
+        Ok(Self { listener, served: Served { names, rewards: Arc::new(Mutex::new(rewards)), room, token } })
     }
 
     /// Where it listens.
@@ -89,25 +110,49 @@ impl Server {
         Runtime::new().context("cannot start the server")?.block_on(async {
             let listener = tokio::net::TcpListener::from_std(self.listener)?;
             let rewards = self.served.rewards.clone();
-            let (stopping, stopped) = oneshot::channel::<()>();
-            let serving = axum::serve(listener, app(self.served)).with_graceful_shutdown(async {
-                // A sender that is gone says the same.
-                let _ = stopped.await;
-            });
-            let leaving = async {
+            let (app, open) = (app(self.served), GracefulShutdown::new());
+            let stopping = async {
                 while !stop() {
                     sleep(LOOK).await;
                 }
-                drop(stopping);
+            };
+            tokio::select! {
+                () = accept(&listener, &app, &open) => {}
+                () = stopping => {}
+            }
+            drop(listener);
+            let patience = async {
                 // Turns are taken in order: this one comes after all requests that wait for theirs.
                 drop(rewards.lock().await);
                 sleep(GRACE).await;
             };
             tokio::select! {
-                served = serving.into_future() => Ok(served?),
-                () = leaving => Ok(()),
+                () = open.shutdown() => {}
+                () = patience => {}
             }
+            Ok(())
         })
+    }
+}
+
+/// Takes connections for ever, so many at once.
+async fn accept(listener: &tokio::net::TcpListener, app: &Router, open: &GracefulShutdown) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD);
+    while let Ok(place) = places.clone().acquire_owned().await {
+        let Ok((stream, _)) = listener.accept().await else {
+            // The system is short of something, such as files: what is open will end.
+            sleep(LOOK).await;
+            continue;
+        };
+        let service = TowerToHyperService::new(app.clone());
+        let connection = open.watch(http.serve_connection(TokioIo::new(stream), service));
+        tokio::spawn(async move {
+            // A client that breaks off is its own affair.
+            let _ = connection.await;
+            drop(place);
+        });
     }
 }
 
@@ -122,8 +167,25 @@ fn app(served: Served) -> Router {
             let why = format!("there is no {}; use GET {HEALTH} or POST {SCORE}", uri.path());
             Refused(StatusCode::NOT_FOUND, why)
         })
-        .layer(DefaultBodyLimit::max(MAX_REQUEST))
+        .layer(middleware::from_fn_with_state(served.clone(), admitted))
         .with_state(served)
+}
+
+/// Serves only who has the token, where there is one.
+async fn admitted(State(served): State<Served>, request: Request, next: Next) -> Result<Response, Refused> {
+    if let Some(token) = &served.token {
+        let sent = request.headers().get(AUTHORIZATION).map(|sent| sent.as_bytes());
+        let sent = sent.and_then(|sent| sent.strip_prefix(b"Bearer ")).unwrap_or_default();
+        // As long for a token that is nearly right as for another.
+        let differ = sent.iter().zip(token.as_bytes()).fold(0, |differ, (a, b)| differ | (a ^ b));
+        if sent.len() != token.len() || differ != 0 {
+            let why = format!(
+                "the server wants its token; set the environment variable {TOKEN} where training runs"
+            );
+            return Err(Refused(StatusCode::UNAUTHORIZED, why));
+        }
+    }
+    Ok(next.run(request).await)
 }
 
 /// A request that is not served: the status, and why.
@@ -139,17 +201,20 @@ async fn health(State(served): State<Served>) -> Json<Health> {
     Json(Health { version: VERSION, rewards: served.names.to_vec() })
 }
 
-async fn score(
-    State(served): State<Served>,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Json<ScoreResponse>, Refused> {
+async fn score(State(served): State<Served>, request: Request) -> Result<Json<ScoreResponse>, Refused> {
     let bad = |why: String| Refused(StatusCode::BAD_REQUEST, why);
-    let body = body.map_err(|e| match e.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            bad(format!("the request has more than {MAX_REQUEST} bytes; send fewer items"))
-        }
-        _ => bad(format!("the request broke off: {e}")),
+    let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let length = length.unwrap_or(MAX_REQUEST);
+    if length > MAX_REQUEST {
+        pass_over(request.into_body()).await;
+        return Err(bad(format!("the request has more than {MAX_REQUEST} bytes; send fewer items")));
+    }
+    let room = served.room.acquire_many_owned((length >> 10) as u32 + 1).await;
+    let body = timeout(BODY, to_bytes(request.into_body(), MAX_REQUEST)).await.map_err(|_| {
+        let why = format!("the request was not whole after {} s", BODY.as_secs());
+        Refused(StatusCode::REQUEST_TIMEOUT, why)
     })?;
+    let body = body.map_err(|e| bad(format!("the request broke off: {e}")))?;
     let request: ScoreRequest =
         serde_json::from_slice(&body).map_err(|e| bad(format!("the request is not understood: {e}")))?;
     drop(body);
@@ -161,24 +226,53 @@ async fn score(
     }
     // The turn goes along: scoring that has begun ends before another begins, also where the client has gone.
     let rewards = served.rewards.lock_owned().await;
-    let scored = tokio::task::spawn_blocking(move || scores(&rewards, request)).await;
+    let scored = tokio::task::spawn_blocking(move || {
+        let _room = room;
+        scores(&rewards, request)
+    });
+    let scored = scored.await;
     scored.map(Json).map_err(|e| Refused(StatusCode::INTERNAL_SERVER_ERROR, format!("scoring failed: {e}")))
+}
+
+/// Takes what a client still sends, but not for ever: it reads the answer only when it has sent all.
+async fn pass_over(body: Body) {
+    let mut parts = body.into_data_stream();
+    let all = async {
+        let mut left = 4 * MAX_REQUEST;
+        while let Some(Ok(part)) = parts.next().await {
+            left = left.saturating_sub(part.len());
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // Who is not done by then loses the connection.
+    let _ = timeout(HEAD, all).await;
 }
 
 /// The answer to a request.
 fn scores(rewards: &[Box<dyn Reward>], request: ScoreRequest) -> ScoreResponse {
-    let opened: Vec<Result<Item, Missing>> =
-        request.items.iter().map(|item| item.open().map_err(Missing::from)).collect();
-    let items: Vec<Item> = opened.iter().filter_map(|item| item.as_ref().ok()).cloned().collect();
-    let scored = request.rewards.into_iter().map(|name| {
+    let ScoreRequest { rewards: names, items: wire, .. } = request;
+    let [_, mut room] = MAX_PIXELS;
+    let (mut items, mut missing) = (Vec::new(), Vec::new());
+    for item in wire {
+        match item.open(&mut room) {
+            Ok(item) => {
+                items.push(item);
+                missing.push(None);
+            }
+            Err(why) => missing.push(Some(Missing::from(why))),
+        }
+    }
+    let scored = names.into_iter().map(|name| {
         let found = match scores_of(rewards, &name, &items) {
             Err(why) => WireFound::Error(why),
             Ok(scores) => {
                 let mut scores = scores.into_iter();
                 // As many as there are items that could be opened.
-                let placed = opened.iter().filter_map(|item| match item {
-                    Ok(_) => scores.next(),
-                    Err(missing) => Some(Err(missing.clone())),
+                let placed = missing.iter().filter_map(|missing| match missing {
+                    None => scores.next(),
+                    Some(missing) => Some(Err(missing.clone())),
                 });
                 WireFound::Scores(placed.map(finite).collect())
             }

@@ -100,7 +100,7 @@ impl Drop for Stop<'_> {
 
 /// Runs `test` against a server of `rewards`.
 fn serve(rewards: Vec<Box<dyn Reward>>, test: impl FnOnce(&str)) {
-    let server = Server::bind("127.0.0.1", 0, rewards).unwrap();
+    let server = Server::bind("127.0.0.1", 0, rewards, None).unwrap();
     let url = format!("http://{}", server.address().unwrap());
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -181,8 +181,8 @@ fn what_a_server_scores_arrives_with_every_error_in_its_place() {
         // Also who is in a runtime may score.
         assert_eq!(runtime.block_on(async { remote.score(&asked[..1]) }), [Ok(50.0)]);
     });
-    assert!(Server::bind("127.0.0.1", 0, vec![]).is_err());
-    assert!(Server::bind("127.0.0.1", 0, vec![Box::new(Redness), Box::new(Redness)]).is_err());
+    assert!(Server::bind("127.0.0.1", 0, vec![], None).is_err());
+    assert!(Server::bind("127.0.0.1", 0, vec![Box::new(Redness), Box::new(Redness)], None).is_err());
 }
 
 #[test]
@@ -321,6 +321,100 @@ fn answers_that_are_none_score_nothing_and_stop_nothing() {
             },
         );
     }
+}
+
+#[test]
+fn a_score_that_is_none_takes_no_other_along() {
+    for (score, words) in [
+        ("null", "no score"),
+        ("{\"score\": null}", "no score"),
+        ("{\"score\": NaN}", "no score"),
+        ("{\"score\": -Infinity}", "no score"),
+        ("{\"score\": \"1\"}", "no score"),
+        ("{\"score\": [1]}", "no score"),
+        ("{\"score\": true}", "no score"),
+        ("{\"points\": 1}", "no score"),
+        ("{}", "no score"),
+        ("7", "no score"),
+        ("{\"error\": \"too dark\"}", "too dark"),
+        ("{\"error\": null}", "no score"),
+    ] {
+        let scores = format!("[{{\"score\": 0.25}}, {score}, {{\"score\": 0.5}}]");
+        let answer = format!("{{\"version\": 2, \"rewards\": [{{\"name\": \"x\", \"scores\": {scores}}}]}}");
+        mock(
+            move |_, _| (200, answer.clone()),
+            |url| {
+                let together = HttpSettings { batch: 3, ..settings() };
+                let scores = RemoteReward::new("x", url, &together).unwrap().score(&items(&[1, 2, 3]));
+                assert_eq!((&scores[0], &scores[2]), (&Ok(0.25), &Ok(0.5)), "{score}");
+                assert!(why(&scores[1]).contains(words), "{score}: {scores:?}");
+            },
+        );
+    }
+}
+
+#[test]
+fn pictures_take_no_more_room_than_a_request_has() {
+    let wire = |width, height| {
+        let image = RgbImage::from_pixel(width, height, Rgb([60, 0, 0]));
+        contract::WireItem::new(&Item { image, description: String::new(), before: None }).unwrap()
+    };
+    let [most, all] = server::MAX_PIXELS;
+    // Too large alone; then as many as fit, and one that does not.
+    let (large, fits) = (wire(4097, 4096), wire(4096, 4096));
+    let mut room = all;
+    let error = format!("{:#}", large.open(&mut room).unwrap_err());
+    assert!(error.contains("4097 x 4096") && error.contains("17 million"), "{error}");
+    for _ in 0..all / most {
+        fits.clone().open(&mut room).unwrap();
+    }
+    assert_eq!(room, 0);
+    let error = format!("{:#}", wire(1, 1).open(&mut room).unwrap_err());
+    assert!(error.contains("leave little room"), "{error}");
+}
+
+#[test]
+fn a_server_with_a_token_serves_who_has_it() {
+    let server = Server::bind("127.0.0.1", 0, vec![Box::new(Redness)], Some("s3cret")).unwrap();
+    let url = format!("http://{}", server.address().unwrap());
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| server.run(|| stop.load(Ordering::Relaxed)).unwrap());
+        let _stop = Stop(&stop);
+        let ask = |token: Option<&str>, path: &str| {
+            let client = client::Client::new(&settings(), token.map(String::from)).unwrap();
+            client.get::<Value>(&format!("{url}{path}")).map_err(|Missing(why)| why)
+        };
+        assert_eq!(ask(Some("s3cret"), "/health").unwrap()["rewards"], json!(["redness"]));
+        for token in [None, Some(""), Some("s3cre"), Some("s3cret2"), Some("S3cret")] {
+            for path in ["/health", "/v2/score", "/"] {
+                let why = ask(token, path).unwrap_err();
+                assert!(why.contains("status 401") && why.contains("UNIGEN_REWARDS_TOKEN"), "{why}");
+            }
+        }
+    });
+}
+
+#[test]
+fn clients_that_say_nothing_or_never_end_leave_the_server_to_others() {
+    use std::io::Write;
+    serve(vec![Box::new(Redness)], |url| {
+        let address = url.strip_prefix("http://").unwrap();
+        let open = |text: &str| {
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            stream.write_all(text.as_bytes()).unwrap();
+            stream
+        };
+        let head = |length: usize| {
+            format!("POST /v2/score HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{{")
+        };
+        // Fewer than are served at once: none of them holds what another needs.
+        let _silent: Vec<_> = (0..20).map(|_| open("")).collect();
+        let _half: Vec<_> = (0..20).map(|_| open("POST /v2/sc")).collect();
+        let _slow: Vec<_> = (0..3).map(|_| open(&head(server::MAX_REQUEST))).collect();
+        let scores = RemoteReward::new("redness", url, &settings()).unwrap().score(&items(&[50]));
+        assert_eq!(scores, [Ok(50.0)]);
+    });
 }
 
 #[test]
