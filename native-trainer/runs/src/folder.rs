@@ -1,7 +1,7 @@
 //! A run folder that explains itself: what ran, with which settings, from which code, and what came of it.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -18,10 +18,13 @@ use unigen_core::files::write_atomic;
 /// - `log.jsonl`: one object of scalars a line,
 /// - `tb/`: the same for TensorBoard, with images,
 /// - `sheets/`: sample sheets, `NAME-STEP.png`,
-/// - `checkpoints/`: what training resumes from.
+/// - `checkpoints/`: what training resumes from,
+/// - `.lock`: held by the process that trains.
 pub struct RunFolder {
     root: PathBuf,
     info: RunInfo,
+    /// Held by whoever works on the run, not by who only reads it.
+    lock: Option<File>,
 }
 
 /// The content of `run.json`.
@@ -51,25 +54,32 @@ pub struct Session {
 }
 
 impl RunFolder {
-    /// Makes a new run folder at `path`, which must be absent or empty.
+    /// Makes a new run folder at `path`, which must be absent or empty, or hold a run that never came to a checkpoint.
     ///
     /// # Errors
-    /// When a run or other files are there already, when `config_toml` is not TOML, or when writing fails.
+    /// When a run or other files are there already, when another process makes a run there, when `config_toml` is not TOML,
+    /// or when writing fails.
     pub fn create(path: &Path, config_toml: &str, command: &str) -> Result<Self> {
         let config: toml::Table = config_toml.parse().context("the configuration is not valid TOML")?;
-        if path.join(INFO).exists() {
+        if path.join(INFO).exists() && begun(path) {
             bail!(
                 "{} already holds a run; continue it with --resume or choose another folder",
                 path.display()
             );
         }
-        if fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some()) {
+        if !path.join(INFO).exists()
+            && fs::read_dir(path).is_ok_and(|entries| entries.flatten().any(|e| e.file_name() != LOCK))
+        {
             bail!("{} is not empty; choose a new folder for the run", path.display());
         }
+        fs::create_dir_all(path).with_context(|| {
+            format!("cannot create {}; check the path and its permissions", path.display())
+        })?;
+        let lock = lock(path)?;
         let mut seeds = BTreeMap::new();
         collect_seeds("", &config, &mut seeds);
         let info = RunInfo { seeds, sessions: vec![Session::now(command)], finished: false };
-        let folder = Self { root: path.to_owned(), info };
+        let folder = Self { root: path.to_owned(), info, lock: Some(lock) };
         for part in [folder.events(), folder.sheets(), folder.root.join(CHECKPOINTS)] {
             fs::create_dir_all(&part).with_context(|| {
                 format!("cannot create {}; check the path and its permissions", part.display())
@@ -96,7 +106,7 @@ impl RunFolder {
         let info = serde_json::from_str(&text).with_context(|| {
             format!("{} is damaged; restore it from a backup or start anew", file.display())
         })?;
-        Ok(Self { root: path.to_owned(), info })
+        Ok(Self { root: path.to_owned(), info, lock: None })
     }
 
     /// The run at `path`, or all runs in the folder `path`, by name.
@@ -119,9 +129,10 @@ impl RunFolder {
     /// Opens an existing run to go on with it, and notes `command` as one more session.
     ///
     /// # Errors
-    /// As for [`RunFolder::open`], and when the note cannot be written.
+    /// As for [`RunFolder::open`]; when another process is at work on the run, or the note cannot be written.
     pub fn resume(path: &Path, command: &str) -> Result<Self> {
         let mut folder = Self::open(path)?;
+        folder.lock = Some(lock(path)?);
         folder.info.sessions.push(Session::now(command));
         folder.info.finished = false;
         folder.save_info()?;
@@ -135,6 +146,11 @@ impl RunFolder {
     pub fn finish(&mut self) -> Result<()> {
         self.info.finished = true;
         self.save_info()
+    }
+
+    /// Whether the run has come to a checkpoint, from which it can go on.
+    pub fn begun(&self) -> bool {
+        begun(&self.root)
     }
 
     /// The folder itself.
@@ -193,7 +209,35 @@ impl RunFolder {
     }
 }
 
+/// Whether the run at `path` has come to a checkpoint, so that something would be lost.
+fn begun(path: &Path) -> bool {
+    fs::read_dir(path.join(CHECKPOINTS)).is_ok_and(|files| {
+        files.flatten().any(|file| file.path().extension().is_some_and(|ending| ending == "safetensors"))
+    })
+}
+
+/// Takes the lock of the run at `path`, which the system gives back when the process ends, however it does.
+fn lock(path: &Path) -> Result<File> {
+    let file = path.join(LOCK);
+    let open = File::options().create(true).append(true).open(&file);
+    let lock = open
+        .with_context(|| format!("cannot create {}; check the path and its permissions", file.display()))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => {
+            bail!(
+                "another process is at work on the run in {}; wait until it ends, or stop it",
+                path.display()
+            )
+        }
+        // Not every file system has locks; the run itself does not need one.
+        Err(TryLockError::Error(e)) if e.kind() == std::io::ErrorKind::Unsupported => Ok(lock),
+        Err(TryLockError::Error(e)) => Err(e).with_context(|| format!("cannot lock {}", file.display())),
+    }
+}
+
 const INFO: &str = "run.json";
+const LOCK: &str = ".lock";
 const CHECKPOINTS: &str = "checkpoints";
 
 impl Session {
@@ -271,9 +315,11 @@ mod tests {
         assert!(run.checkpoint("last").parent().unwrap().is_dir() && run.events().is_dir());
         assert_eq!(run.root(), path);
 
+        let first = run.info().sessions[0].clone();
+        drop(run);
         RunFolder::resume(&path, "unigen train --resume").unwrap();
         let sessions = &RunFolder::open(&path).unwrap().info;
-        assert_eq!(sessions.sessions[0], run.info().sessions[0]);
+        assert_eq!(sessions.sessions[0], first);
         assert_eq!(sessions.sessions[1].command, "unigen train --resume");
     }
 
@@ -283,6 +329,7 @@ mod tests {
         let fails = |path: &Path| RunFolder::create(path, CONFIG, "unigen").err().unwrap().to_string();
         let run = place.path().join("run");
         RunFolder::create(&run, CONFIG, "unigen").unwrap();
+        fs::write(run.join("checkpoints/last.safetensors"), "x").unwrap();
         assert!(fails(&run).contains("--resume"));
         assert!(fails(place.path()).contains("not empty"));
         let file = place.path().join("file");
@@ -293,6 +340,33 @@ mod tests {
         assert!(RunFolder::open(place.path()).err().unwrap().to_string().contains("no run"));
         fs::write(run.join(INFO), "{").unwrap();
         assert!(RunFolder::open(&run).err().unwrap().to_string().contains("damaged"));
+    }
+
+    #[test]
+    fn one_process_works_on_a_run_and_any_may_read_it() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("run");
+        let taken = |path: &Path| {
+            for error in
+                [RunFolder::create(path, CONFIG, "unigen").err(), RunFolder::resume(path, "unigen").err()]
+            {
+                let error = error.unwrap().to_string();
+                assert!(error.contains("another process") && error.contains("run"), "{error}");
+            }
+        };
+        let run = RunFolder::create(&path, CONFIG, "unigen").unwrap();
+        taken(&path);
+        RunFolder::open(&path).unwrap();
+        assert_eq!(RunFolder::all(place.path()).unwrap().len(), 1);
+        drop(run);
+        let run = RunFolder::resume(&path, "unigen").unwrap();
+        taken(&path);
+        drop(run);
+        // A run that came to no checkpoint, as where the disk was full at once, begins anew.
+        fs::write(path.join("checkpoints/last.safetensors.part"), "x").unwrap();
+        let run = RunFolder::create(&path, "steps = 20\n", "again").unwrap();
+        assert_eq!(run.info().sessions.len(), 1);
+        assert_eq!(fs::read_to_string(run.config()).unwrap(), "steps = 20\n");
     }
 
     #[test]

@@ -22,7 +22,11 @@ pub struct Progress {
 
 enum Output {
     Bar(ProgressBar),
-    Lines { next: Instant },
+    /// When the next line is due, and the step that the last one told.
+    Lines {
+        next: Instant,
+        told: Option<u64>,
+    },
 }
 
 impl Progress {
@@ -37,7 +41,7 @@ impl Progress {
             bar.tick();
             Output::Bar(bar)
         } else {
-            Output::Lines { next: now }
+            Output::Lines { next: now, told: None }
         };
         let (pace, loss) = (Pace::default(), f64::NAN);
         Self { label: label.to_owned(), total, done, last: now, pace, loss, output }
@@ -72,8 +76,8 @@ impl Progress {
                 bar.set_position(step);
                 bar.set_message(state);
             }
-            Output::Lines { next } if now >= *next => {
-                *next = now + QUIET;
+            Output::Lines { next, told } if now >= *next => {
+                (*next, *told) = (now + QUIET, Some(step));
                 self.line();
             }
             Output::Lines { .. } => {}
@@ -92,6 +96,7 @@ impl Progress {
     pub fn finish(self) {
         match &self.output {
             Output::Bar(bar) => bar.abandon(),
+            Output::Lines { told, .. } if *told == Some(self.done) => {}
             Output::Lines { .. } => self.line(),
         }
     }

@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::Arc;
 use unigen_core::picture::Picture;
-use unigen_core::text::MAX_TEXT_BYTES;
 
 use super::index::ShardIndex;
 use super::{Annotation, Captioned, Edit, Edits, Pictures, Prompt, Prompts};
@@ -33,7 +32,7 @@ impl Files {
         index: u64,
         read: impl Fn(&super::record::Record) -> Result<T, super::ShardError>,
     ) -> Result<T> {
-        self.0.usable(index, |index| read(&self.0.record(index)?))
+        self.0.usable(index, |index| read(&self.0.record(index)))
     }
 }
 
@@ -66,10 +65,7 @@ impl Pictures for Files {
     /// An unusable sample is reported and passed over for the next.
     fn captioned(&self, index: u64, _: [u32; 2]) -> Result<Captioned> {
         let sample = self.0.usable(index, |index| self.0.read(index))?;
-        let mut caption = sample.caption;
-        // No model reads so far.
-        caption.truncate(caption.floor_char_boundary(MAX_TEXT_BYTES));
-        Ok(Captioned { picture: sample.image, annotation: Arc::new(Text(caption)) })
+        Ok(Captioned { picture: sample.image, annotation: Arc::new(Text(sample.caption)) })
     }
 
     fn texts(&self, count: u64) -> Result<Vec<String>> {
@@ -120,6 +116,7 @@ pub(super) mod tests {
     use super::*;
     use image::RgbImage;
     use std::path::Path;
+    use unigen_core::text::MAX_TEXT_BYTES;
 
     /// A shard in `folder` of grey pictures, 12 x 8 pixels, captioned by their number; `None` is a broken one.
     pub fn shard(folder: &Path, pictures: &[Option<u8>]) -> Vec<PathBuf> {

@@ -1,18 +1,18 @@
-//! The samples of WebDataset shards and of jsonl files by number. Shards are tar files in which the files of a sample share a
-//! name up to its first dot (`000012.png`, `000012.txt`, `000012.json`).
+//! The samples of shards and of jsonl files by number.
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use image::RgbImage;
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use unigen_core::picture::Picture;
+use unigen_core::file_kind::recognise;
 
 use super::error::ShardError;
-use super::record::{PICTURES, Record};
+use super::paths::expand;
+use super::record::{Parts, Record, utf8};
+use super::tar_index::Shard;
 
 /// A picture with its caption.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,20 +20,8 @@ pub struct Sample {
     pub key: String,
     pub image: RgbImage,
     pub caption: String,
-    /// What the sample's .json says, if it has one.
-    pub json: Option<serde_json::Value>,
-}
-
-struct OpenShard {
-    path: PathBuf,
-    file: BufReader<File>,
-    samples: Vec<Entry>,
-}
-
-/// The files of a sample: extension, offset and length.
-struct Entry {
-    key: String,
-    files: Vec<(String, u64, u64)>,
+    /// What the sample's .json or line says, if it has one that can be read.
+    pub json: Option<Value>,
 }
 
 /// The samples of shards and of jsonl files by number.
@@ -46,7 +34,7 @@ pub struct ShardIndex {
 }
 
 enum Samples {
-    Shard(Mutex<OpenShard>),
+    Shard(Shard),
     Lines {
         path: PathBuf,
         /// The lines that are not empty, with their numbers from 1.
@@ -60,16 +48,15 @@ const PATIENCE: u64 = 100;
 const BAD: usize = 100;
 
 impl ShardIndex {
-    /// Lists what is in these files (those called `.jsonl` and others, which are shards), in this order, without reading it
-    /// all.
+    /// Lists what is in the files that `paths` mean ([`expand`]), in this order, without reading it all: those called `.jsonl`,
+    /// and others, which are shards.
     ///
     /// # Errors
-    /// Where one cannot be read to its end.
-    pub fn open(paths: &[PathBuf]) -> Result<Self, ShardError> {
-        let mut index = ShardIndex { files: Vec::new(), samples: Vec::new(), bad: Mutex::default() };
-        for path in paths {
-            let file =
-                Samples::open(path).map_err(|cause| ShardError::Shard { shard: path.clone(), cause })?;
+    /// Where one means no file, is of another kind, or cannot be read to its end.
+    pub fn open(paths: &[PathBuf]) -> anyhow::Result<Self> {
+        let mut index = Self { files: Vec::new(), samples: Vec::new(), bad: Mutex::default() };
+        for path in expand(paths)? {
+            let file = Samples::open(&path).map_err(|what| ShardError::File { file: path, what })?;
             let number = index.files.len();
             index.samples.extend((0..file.len()).map(|sample| (number, sample)));
             index.files.push(file);
@@ -80,10 +67,7 @@ impl ShardIndex {
     /// The files' paths and sizes.
     pub fn name(&self) -> String {
         let name = |file: &Samples| {
-            let path = match file {
-                Samples::Shard(shard) => unlocked(shard).path.clone(),
-                Samples::Lines { path, .. } => path.clone(),
-            };
+            let (Samples::Shard(Shard { path, .. }) | Samples::Lines { path, .. }) = file;
             format!("{} ({})", path.display(), file.len())
         };
         self.files.iter().map(name).collect::<Vec<_>>().join(", ")
@@ -107,59 +91,32 @@ impl ShardIndex {
     /// # Panics
     /// If there are not as many.
     pub fn read(&self, index: usize) -> Result<Sample, ShardError> {
-        let (file, inside) = self.samples[index];
-        match &self.files[file] {
-            Samples::Shard(shard) => {
-                let OpenShard { path, file, samples } = &mut *unlocked(shard);
-                read_sample(file, path, &samples[inside])
-            }
-            Samples::Lines { .. } => {
-                let record = self.record(index)?;
-                let (image, caption) = (record.picture("image")?, record.text("caption")?);
-                Ok(Sample { key: record.key, image, caption, json: None })
-            }
-        }
+        let record = self.record(index);
+        let (image, caption) = (record.picture("image")?, record.text("caption")?);
+        let key = match &record.parts {
+            Parts::Files(_, entry) => entry.key.clone(),
+            Parts::Line(_) => record.key.clone(),
+        };
+        // What nobody asked for may be broken.
+        let json = record.json().ok().filter(|json| !json.is_null());
+        Ok(Sample { key, image, caption, json })
     }
 
-    /// Sample number `index` by the names of its parts.
-    ///
-    /// # Errors
-    /// Where it cannot be read.
+    /// Sample number `index`, of which nothing is read yet.
     ///
     /// # Panics
     /// If there are not as many.
-    pub fn record(&self, index: usize) -> Result<Record, ShardError> {
+    pub fn record(&self, index: usize) -> Record<'_> {
         let (file, inside) = self.samples[index];
         match &self.files[file] {
             Samples::Shard(shard) => {
-                let OpenShard { path, file, samples } = &mut *unlocked(shard);
-                let entry = &samples[inside];
-                let files = entry.files.iter().map(|(extension, offset, length)| {
-                    let bytes = contents(file, path, *offset, *length)?;
-                    Ok((extension.clone(), bytes))
-                });
-                let files = files.collect::<Result<Vec<_>, ShardError>>()?;
-                let json = files.iter().find(|(extension, _)| extension == "json").map(|(_, bytes)| bytes);
-                let json = match json {
-                    None => Value::Null,
-                    Some(bytes) => serde_json::from_slice(bytes).map_err(|error| ShardError::Text {
-                        shard: path.clone(),
-                        key: entry.key.clone(),
-                        part: "json",
-                        what: error.to_string(),
-                    })?,
-                };
-                Ok(Record { file: path.clone(), key: format!("sample {:?}", entry.key), files, json })
+                let entry = &shard.samples[inside];
+                let key = format!("sample {:?}", entry.key);
+                Record { file: &shard.path, key, parts: Parts::Files(shard, entry) }
             }
             Samples::Lines { path, lines } => {
                 let (number, line) = &lines[inside];
-                let (file, key) = (path.clone(), format!("line {number}"));
-                match serde_json::from_str(line) {
-                    Ok(json) => Ok(Record { file, key, files: vec![], json }),
-                    Err(error) => {
-                        Err(ShardError::Sample { shard: file, key, what: format!("is not JSON: {error}") })
-                    }
-                }
+                Record { file: path, key: format!("line {number}"), parts: Parts::Line(line) }
             }
         }
     }
@@ -190,28 +147,33 @@ impl ShardIndex {
             eprintln!("passed over: {error}");
         }
         let limit = BAD.max(self.len() / 100);
-        anyhow::ensure!(
-            bad.len() <= limit,
-            "more than {limit} samples cannot be used; the last of them: {error}"
-        );
+        ensure!(bad.len() <= limit, "more than {limit} samples cannot be used; the last of them: {error}");
         Ok(())
     }
 }
 
 impl Samples {
-    fn open(path: &Path) -> io::Result<Self> {
-        if path.extension().is_some_and(|extension| extension == "jsonl") {
-            let text = fs::read_to_string(path)?;
-            let lines = (1..).zip(text.trim_start_matches('\u{feff}').lines().map(str::to_owned));
-            let lines = lines.filter(|(_, line)| !line.trim().is_empty()).collect();
-            return Ok(Self::Lines { path: path.to_owned(), lines });
+    fn open(path: &Path) -> Result<Self, String> {
+        if path.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("jsonl")) {
+            return Ok(Self::Shard(Shard::open(path)?));
         }
-        Ok(Self::Shard(Mutex::new(OpenShard::open(path)?)))
+        let text = utf8(fs::read(path).map_err(|e| format!("cannot be read: {e}"))?)?;
+        let start = text.trim_start();
+        if !start.is_empty() && !start.starts_with('{') {
+            return Err(match recognise(start.as_bytes()) {
+                _ if start.starts_with('[') => "is one JSON array; a .jsonl file has an object a line".into(),
+                Some(kind) => format!("is {}, not a .jsonl file, which has a JSON object a line", kind.name),
+                None => "is no .jsonl file, which has a JSON object a line".into(),
+            });
+        }
+        let lines = (1..).zip(text.lines().map(str::to_owned));
+        let lines = lines.filter(|(_, line)| !line.trim().is_empty()).collect();
+        Ok(Self::Lines { path: path.to_owned(), lines })
     }
 
     fn len(&self) -> usize {
         match self {
-            Self::Shard(shard) => unlocked(shard).samples.len(),
+            Self::Shard(shard) => shard.samples.len(),
             Self::Lines { lines, .. } => lines.len(),
         }
     }
@@ -220,75 +182,6 @@ impl Samples {
 /// What a lock guards, though another thread may have panicked with it.
 fn unlocked<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl OpenShard {
-    /// Lists what is in a shard without reading it all.
-    fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        let length = file.metadata()?.len();
-        let mut archive = tar::Archive::new(BufReader::new(file));
-        let mut samples: Vec<Entry> = Vec::new();
-        for entry in archive.entries_with_seek()? {
-            let entry = entry?;
-            if entry.raw_file_position().saturating_add(entry.size()) > length {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            if !entry.header().entry_type().is_file() {
-                continue;
-            }
-            let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-            let (folder, file) =
-                name.rsplit_once('/').map_or(("", &name[..]), |(folder, file)| (folder, file));
-            let (stem, extension) = file.split_once('.').unwrap_or((file, ""));
-            let key = if folder.is_empty() { stem.to_owned() } else { format!("{folder}/{stem}") };
-            let file = (extension.to_ascii_lowercase(), entry.raw_file_position(), entry.size());
-            match samples.last_mut() {
-                Some(sample) if sample.key == key => sample.files.push(file),
-                _ => samples.push(Entry { key, files: vec![file] }),
-            }
-        }
-        Ok(OpenShard { path: path.to_owned(), file: archive.into_inner(), samples })
-    }
-}
-
-fn contents(
-    file: &mut BufReader<File>,
-    shard: &Path,
-    offset: u64,
-    length: u64,
-) -> Result<Vec<u8>, ShardError> {
-    let mut bytes = Vec::new();
-    file.seek(SeekFrom::Start(offset))
-        .and_then(|_| file.take(length).read_to_end(&mut bytes))
-        .map_err(|cause| ShardError::Shard { shard: shard.to_owned(), cause })?;
-    Ok(bytes)
-}
-
-fn read_sample(file: &mut BufReader<File>, shard: &Path, entry: &Entry) -> Result<Sample, ShardError> {
-    let key = || entry.key.clone();
-    let mut read = |extensions: &[&str]| {
-        let found = entry.files.iter().find(|(extension, ..)| extensions.contains(&extension.as_str()));
-        let Some(&(_, offset, length)) = found else { return Ok(None) };
-        contents(file, shard, offset, length).map(Some)
-    };
-    let missing = |missing| ShardError::Missing { shard: shard.to_owned(), key: key(), missing };
-    let broken = |part, what: String| ShardError::Text { shard: shard.to_owned(), key: key(), part, what };
-
-    let picture = read(&PICTURES)?.ok_or_else(|| missing("png"))?;
-    let caption = read(&["txt"])?.ok_or_else(|| missing("txt"))?;
-    let json = read(&["json"])?;
-    let image = Picture::decode(&picture).map_err(|cause| ShardError::Picture {
-        shard: shard.to_owned(),
-        key: key(),
-        cause: Box::new(cause),
-    })?;
-    let caption =
-        String::from_utf8(caption).map_err(|error| broken("txt", error.to_string()))?.trim().to_owned();
-    let json = json
-        .map(|bytes| serde_json::from_slice(&bytes).map_err(|error| broken("json", error.to_string())))
-        .transpose()?;
-    Ok(Sample { key: key(), image, caption, json })
 }
 
 #[cfg(test)]
@@ -331,7 +224,7 @@ mod tests {
 
     /// A shard of these files.
     fn write_shard(path: &Path, files: &[(&str, &[u8])]) {
-        let mut tar = tar::Builder::new(File::create(path).expect("a file"));
+        let mut tar = tar::Builder::new(fs::File::create(path).expect("a file"));
         for (name, bytes) in files {
             let mut header = tar::Header::new_ustar();
             header.set_size(bytes.len() as u64);
@@ -427,7 +320,7 @@ mod tests {
         let cut = index.read(2).expect_err("half a picture").to_string();
         assert!(cut.contains("own.tar") && cut.contains("\"cut\"") && cut.contains("truncated"), "{cut}");
         for sample in 0..2 {
-            let record = index.record(sample).expect("a record");
+            let record = index.record(sample);
             assert_eq!(
                 record.picture("image").expect("a picture"),
                 index.read(sample).expect("a picture").image
@@ -473,13 +366,13 @@ mod tests {
         let index = ShardIndex::open(&[dir.path().join("own.jsonl"), shard]).expect("two files");
         assert_eq!(index.len(), 5);
         for sample in [0, 3] {
-            let record = index.record(sample).expect("a record");
+            let record = index.record(sample);
             assert_eq!(record.picture("before").expect("a picture"), picture(3));
             assert_eq!(record.picture("after").expect("a picture"), picture(3));
             assert_eq!(record.text("description").expect("a text"), "a dog");
         }
         let read = |sample| {
-            let record = index.record(sample)?;
+            let record = index.record(sample);
             record.picture("before").and(record.picture("after")).and(record.text("instruction"))
         };
         for (sample, words) in [

@@ -6,10 +6,14 @@ mod edits;
 mod error;
 mod files;
 mod index;
+mod paths;
 mod pictures;
 mod prompts;
 mod random;
 pub mod record;
+mod tar_index;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use serde::{Deserialize, Serialize};
@@ -31,7 +35,8 @@ pub const MAX_SIDE: u32 = 1024;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SourceSettings {
-    /// Captioned pictures as WebDataset shards or jsonl files ([`record`]); none: those of the world.
+    /// Captioned pictures as WebDataset shards or jsonl files ([`record`]), folders of such, or patterns like
+    /// `shards/{00000..00009}.tar`; none: those of the world.
     pub shards: Vec<PathBuf>,
     /// What the world's pictures are drawn from.
     pub seed: u64,

@@ -6,54 +6,65 @@
 //! | questions | `{"image": PATH, "question": TEXT, "answer": TEXT}` | `KEY.png`, `KEY.json` with `question`, `answer` |
 //! | edits | `{"before": PATH, "instruction": TEXT, "after": PATH, "description": TEXT}` | `KEY.before.png`, `KEY.after.png`, `KEY.json` with `instruction`, `description` |
 //!
-//! Paths are as seen from the jsonl file's folder; pictures may be of any kind that the program reads.
+//! `file_name` and `text` are other names of `image` and `caption`, as Hugging Face's image folders have them, and a caption may
+//! also stand in `KEY.json`. Paths are as seen from the jsonl file's folder; pictures may be of any kind that the program reads.
+//! Texts are UTF-8, with or without a byte-order mark; an empty one is missing.
 
 use image::RgbImage;
 use serde_json::Value;
-use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use unigen_core::file_kind::recognise;
 use unigen_core::picture::Picture;
 use unigen_core::text::MAX_TEXT_BYTES;
+use unigen_core::{Error, json};
 
 use super::error::ShardError;
+use super::tar_index::{Entry, PICTURES, Part, Shard};
 
-/// Extensions of pictures.
-pub(super) const PICTURES: [&str; 5] = ["png", "jpg", "jpeg", "webp", "bmp"];
+/// Most bytes of a text or a .json file.
+const MAX_TEXT_FILE: u64 = 16 << 20;
 
-/// A sample whose pictures are not yet decoded.
-#[derive(Debug)]
-pub struct Record {
+/// A sample of which nothing is read yet.
+pub struct Record<'a> {
     /// The shard or the jsonl file.
-    pub(super) file: PathBuf,
+    pub(super) file: &'a Path,
     /// The sample's key, or the line.
     pub(super) key: String,
-    /// Extensions and contents of the files of a shard's sample.
-    pub(super) files: Vec<(String, Vec<u8>)>,
-    /// The line of a jsonl file, or the sample's .json.
-    pub(super) json: Value,
+    pub(super) parts: Parts<'a>,
 }
 
-impl Record {
+/// Where the parts of a sample are.
+pub(super) enum Parts<'a> {
+    Files(&'a Shard, &'a Entry),
+    Line(&'a str),
+}
+
+impl Record<'_> {
     /// The picture called `name`: `image`, `before` or `after`.
     ///
     /// # Errors
     /// Where it is missing or cannot be decoded.
     pub fn picture(&self, name: &str) -> Result<RgbImage, ShardError> {
-        let is = |extension: &str| match extension.rsplit_once('.') {
-            None => name == "image" && PICTURES.contains(&extension),
-            Some((stem, kind)) => stem == name && PICTURES.contains(&kind),
+        let broken = |e: Error| {
+            self.broken(format!("the picture \"{name}\" cannot be decoded: {}; {}", e.what, e.fix))
         };
-        let in_shard = self.files.iter().find(|(extension, _)| is(extension));
-        let bytes = match (in_shard, self.json.get(name).and_then(Value::as_str)) {
-            (Some((_, bytes)), _) => bytes,
-            (None, Some(path)) if self.files.is_empty() => {
-                let path = self.file.with_file_name("").join(path);
-                &fs::read(&path).map_err(|e| self.broken(format!("cannot read {}: {e}", path.display())))?
+        let missing = || self.broken(format!("has no picture \"{name}\"{}", self.parts.endings()));
+        match &self.parts {
+            Parts::Files(shard, entry) => {
+                let is = |part: &&Part| match part.ending.rsplit_once('.') {
+                    None => name == "image" && PICTURES.contains(&part.ending.as_str()),
+                    Some((stem, kind)) => stem == name && PICTURES.contains(&kind),
+                };
+                let part = entry.files.iter().find(is).ok_or_else(missing)?;
+                let bytes = shard.read(part, Picture::MAX_FILE).map_err(|what| self.broken(what))?;
+                Picture::decode(&bytes).map_err(broken)
             }
-            _ => return Err(self.broken(format!("has no picture \"{name}\""))),
-        };
-        Picture::decode(bytes)
-            .map_err(|e| self.broken(format!("the picture \"{name}\" {}; {}", e.what, e.fix)))
+            Parts::Line(_) => {
+                let json = self.json()?;
+                let path = string(&json, name).ok_or_else(missing)?;
+                Picture::open(&self.beside(path)).map_err(|e| self.broken(e.to_string()))
+            }
+        }
     }
 
     /// The text called `name`: `caption`, `question`, `answer`, `instruction` or `description`; cut where no model reads
@@ -62,14 +73,97 @@ impl Record {
     /// # Errors
     /// Where it is missing or empty.
     pub fn text(&self, name: &str) -> Result<String, ShardError> {
-        let text = self.json.get(name).and_then(Value::as_str).map(str::trim).unwrap_or_default();
+        let text = match self.file("txt").filter(|_| name == "caption") {
+            Some(bytes) => bytes.and_then(|bytes| self.utf8(bytes, "txt"))?,
+            None => string(&self.json()?, name).unwrap_or_default().to_owned(),
+        };
+        let text = text.trim();
         if text.is_empty() {
-            return Err(self.broken(format!("has no text \"{name}\"")));
+            let file =
+                if name == "caption" && matches!(self.parts, Parts::Files(..)) { " (.txt)" } else { "" };
+            return Err(self.broken(format!("has no text \"{name}\"{file}{}", self.parts.endings())));
         }
         Ok(text[..text.floor_char_boundary(MAX_TEXT_BYTES)].to_owned())
     }
 
+    /// The line of a jsonl file, or a sample's .json; `null` without one.
+    ///
+    /// # Errors
+    /// Where it is no JSON.
+    pub fn json(&self) -> Result<Value, ShardError> {
+        let text = match (&self.parts, self.file("json")) {
+            (Parts::Line(line), _) => (*line).to_owned(),
+            (_, Some(bytes)) => bytes.and_then(|bytes| self.utf8(bytes, "json"))?,
+            (_, None) => return Ok(Value::Null),
+        };
+        json::from_slice(text.as_bytes()).map_err(|e| match &self.parts {
+            Parts::Line(_) => self.broken(format!("is not JSON: {e}")),
+            Parts::Files(..) => self.broken(format!("the .json file is not JSON: {e}")),
+        })
+    }
+
+    /// The contents of a small file of a shard's sample, where it has one.
+    fn file(&self, ending: &str) -> Option<Result<Vec<u8>, ShardError>> {
+        let Parts::Files(shard, entry) = &self.parts else { return None };
+        let part = entry.files.iter().find(|part| part.ending == ending)?;
+        Some(shard.read(part, MAX_TEXT_FILE).map_err(|what| self.broken(what)))
+    }
+
+    fn utf8(&self, bytes: Vec<u8>, ending: &str) -> Result<String, ShardError> {
+        utf8(bytes).map_err(|what| self.broken(format!("the .{ending} file {what}")))
+    }
+
+    /// A path as seen from the jsonl file's folder, with backslashes as Windows writes them where it is one only so.
+    fn beside(&self, path: &str) -> PathBuf {
+        let folder = self.file.with_file_name("");
+        let here = folder.join(path);
+        let slashes = folder.join(path.replace('\\', "/"));
+        if !here.exists() && slashes.exists() { slashes } else { here }
+    }
+
     fn broken(&self, what: String) -> ShardError {
-        ShardError::Sample { shard: self.file.clone(), key: self.key.clone(), what }
+        ShardError::Sample { file: self.file.to_owned(), sample: self.key.clone(), what }
+    }
+}
+
+impl Parts<'_> {
+    /// What there is instead of what is missing.
+    fn endings(&self) -> String {
+        match self {
+            Parts::Files(_, entry) => {
+                let endings = entry.files.iter().map(|part| format!(".{}", part.ending));
+                format!("; its files are {}", endings.collect::<Vec<_>>().join(", "))
+            }
+            Parts::Line(_) => String::new(),
+        }
+    }
+}
+
+/// The string called `name` in JSON, by that name or the one that Hugging Face gives it.
+fn string<'a>(json: &'a Value, name: &str) -> Option<&'a str> {
+    let other = match name {
+        "image" => "file_name",
+        "caption" => "text",
+        name => name,
+    };
+    [name, other].into_iter().find_map(|name| json.get(name).and_then(Value::as_str))
+}
+
+/// Text without its byte-order mark; what it is where it is not UTF-8.
+pub(super) fn utf8(bytes: Vec<u8>) -> Result<String, String> {
+    let wrong = match std::str::from_utf8(&bytes) {
+        // UTF-16 of Latin letters is UTF-8 as well, with a zero after each.
+        Ok(text) => text.find('\0'),
+        Err(e) => Some(e.valid_up_to()),
+    };
+    match (wrong, recognise(&bytes)) {
+        (None, _) => {
+            let text = String::from_utf8_lossy(&bytes);
+            Ok(text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned())
+        }
+        (_, Some(kind)) => {
+            Err(format!("is {}{}", kind.name, kind.fix.map(|fix| format!("; {fix}")).unwrap_or_default()))
+        }
+        (Some(at), None) => Err(format!("is not UTF-8 at byte {at}; save it as UTF-8")),
     }
 }

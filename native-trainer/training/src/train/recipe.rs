@@ -73,7 +73,8 @@ pub fn train_all(options: &RecipeOptions, stages: &[Entry]) -> Result<()> {
     for Planned { name, entry, config, set } in plan(&options.config, stages)? {
         Interrupt::check()?;
         let out = options.out.join(&name);
-        let begun = RunFolder::open(&out).ok();
+        // One without a checkpoint has nothing to go on from.
+        let begun = RunFolder::open(&out).ok().filter(RunFolder::begun);
         if begun.as_ref().is_some_and(|run| run.info().finished) {
             eprintln!("{name}: done, in {}", out.display());
             continue;

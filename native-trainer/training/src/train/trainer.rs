@@ -119,9 +119,15 @@ pub(crate) fn train<S: Stage>(
     let command = std::env::args().collect::<Vec<_>>().join(" ");
     let (folder, done) = match start {
         Start::Resume => {
-            let path = RunFolder::open(out)?.checkpoint(checkpoint::LAST);
+            let run = RunFolder::open(out)?;
+            let restored = checkpoint::restore(&run.checkpoint(checkpoint::LAST), model, &mut optimizer);
             let done;
-            (model, done) = checkpoint::restore(&path, model, &mut optimizer)?;
+            (model, done) = match run.begun() {
+                true => restored?,
+                false => {
+                    restored.context("the run has no checkpoint yet; start it again without --resume")?
+                }
+            };
             let folder = RunFolder::resume(out, &command)?;
             write_atomic(&folder.config(), |file| file.write_all(config.as_bytes()))?;
             (folder, done)
