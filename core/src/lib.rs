@@ -25,7 +25,7 @@
 //!
 //! let (question, settings) = ("what is left of the car?", AnswerSettings::default());
 //! let answer = engine.ask(&picture, question, &settings, async |_| Flow::Continue).block_on()?;
-//! assert_eq!(answer, "apple");
+//! assert_eq!(answer.text, "apple");
 //! # Ok(())
 //! # }
 //! ```
