@@ -164,8 +164,15 @@ fn cross_entropy_is_its_twin() {
         let logits = (random([rows, classes]) * 5.0).detach().require_grad();
         let targets: Vec<u32> = (0..rows).map(|row| (row * 31 % classes) as u32).collect();
         let plain = portable::cross_entropy(logits.clone(), targets.clone());
-        compare!(1e-4, [logits], ops::cross_entropy(logits.clone(), targets), plain);
+        compare!(1e-4, [logits], ops::cross_entropy(logits.clone(), targets).unwrap(), plain);
     }
+}
+
+#[test]
+fn cross_entropy_wants_a_class_for_each_row() {
+    let error = |targets| ops::cross_entropy(random([2, 3]), targets).unwrap_err().to_string();
+    assert_eq!(error(vec![0]), "cross entropy: there are 1 targets for 2 rows of logits");
+    assert_eq!(error(vec![0, 3]), "cross entropy: the target of row 1 is 3, but there are 3 classes");
 }
 
 #[test]

@@ -59,7 +59,7 @@ pub fn decoder(batch: usize, rows: usize, device: &Device) -> Result<Job> {
         let decoder = decoder.clone().with_precision(precision);
         let x = decoder.embed(Tensor::<1, Int>::from_ints(ids.as_slice(), &device));
         let hidden = decoder.forward(x, &decoder.positions(&places, &device), &layout);
-        let loss = ops::cross_entropy(decoder.logits(hidden, 0..config.vocab_size), targets.clone());
+        let loss = ops::cross_entropy(decoder.logits(hidden, 0..config.vocab_size), targets.clone())?;
         loss.backward();
         Ok(device.sync()?)
     };
@@ -119,7 +119,7 @@ pub fn optimizer_step() -> Result<f64> {
     for step in 0..=STEPS {
         let x = decoder.embed(Tensor::<1, Int>::from_ints([0], &device));
         let hidden = decoder.forward(x, &decoder.positions(&[0], &device), &layout);
-        let loss = ops::cross_entropy(decoder.logits(hidden, 0..config.vocab_size), vec![1]);
+        let loss = ops::cross_entropy(decoder.logits(hidden, 0..config.vocab_size), vec![1])?;
         let gradients = loss.backward();
         let start = Instant::now();
         let gradients = HostGradients::read(&decoder, gradients)?;

@@ -370,7 +370,7 @@ impl Case<'_> {
         let loss = |model: &UniGen| ops::cross_entropy(model.code_logits(hidden(model)), labels.clone());
         let all = model.llm.logits(hidden(&model), 0..config.decoder.vocab_size);
         let in_vocabulary: Vec<u32> = labels.iter().map(|l| l + config.text_vocab as u32).collect();
-        let full = scalar(ops::cross_entropy(all, in_vocabulary))?;
+        let full = scalar(ops::cross_entropy(all, in_vocabulary)?)?;
         let wanted = self.value("loss_full_vocabulary")?;
         self.push("loss_full_vocabulary", (full - wanted).abs(), 1e-5);
 
@@ -381,7 +381,7 @@ impl Case<'_> {
         let mut optimizer = AdamW::new(betas, number(&hyper["eps"])?, number(&hyper["weight_decay"])?);
         let mut losses = Vec::with_capacity(history.len());
         for step in 0..history.len() {
-            let loss = loss(&model);
+            let loss = loss(&model)?;
             let value = scalar(loss.clone())?;
             losses.push(value as f32);
             let gradients = HostGradients::read(&model, loss.backward())?;

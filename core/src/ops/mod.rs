@@ -1,6 +1,9 @@
 //! Operations with more than one implementation: a [`portable`] one of burn tensor operations, fused kernels for the CPU
 //! device in `cpu`, and compute shaders for the GPU device in `gpu`; forward and, where training meets them, backward.
 //!
+//! As burn's own tensor operations do, these panic where the shapes of tensors do not fit one another. What depends on data,
+//! such as the labels of [`cross_entropy`], gives an error.
+//!
 //! Modules use those below them:
 //!
 //! ```text

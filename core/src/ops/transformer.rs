@@ -8,6 +8,7 @@ use super::fused::{Inputs, on_cpu};
 #[cfg(feature = "wgpu")]
 use super::gpu;
 use super::portable;
+use crate::error::{Error, ErrorKind, Result};
 use crate::precision::MatmulPrecision;
 use burn::tensor::{Device, Int, Tensor};
 use std::sync::Arc;
@@ -175,20 +176,23 @@ pub fn attention(
     portable::attention(q, k, v, &layout)
 }
 
-/// Mean over the rows of `-log softmax(logits)[target]`: `logits` `[rows, classes]`, one target a row → `[1]`.
+/// Mean over the rows of `-log softmax(logits)[target]`: `logits` `[rows, classes]`, one target for each row → `[1]`.
 ///
-/// # Panics
-/// If a target is no class or there is not one a row.
-pub fn cross_entropy(logits: Tensor<2>, targets: Vec<u32>) -> Tensor<1> {
+/// # Errors
+/// Where the number of targets is not that of the rows, or a target is not one of the classes.
+pub fn cross_entropy(logits: Tensor<2>, targets: Vec<u32>) -> Result<Tensor<1>> {
     let [rows, classes] = logits.dims();
-    assert_eq!(rows, targets.len(), "cross entropy needs one target a row");
-    assert!(
-        targets.iter().all(|&target| (target as usize) < classes),
-        "a target is none of {classes} classes"
-    );
+    let wrong = |what: String| Error::new(ErrorKind::Config, "cross entropy", what);
+    if targets.len() != rows {
+        return Err(wrong(format!("there are {} targets for {rows} rows of logits", targets.len())));
+    }
+    if let Some(row) = targets.iter().position(|&target| target as usize >= classes) {
+        let target = targets[row];
+        return Err(wrong(format!("the target of row {row} is {target}, but there are {classes} classes")));
+    }
     #[cfg(feature = "cpu")]
     if on_cpu(&logits) {
-        return [logits.into_dispatch()].apply(cpu::CrossEntropy { targets });
+        return Ok([logits.into_dispatch()].apply(cpu::CrossEntropy { targets }));
     }
-    portable::cross_entropy(logits, targets)
+    Ok(portable::cross_entropy(logits, targets))
 }

@@ -106,8 +106,8 @@ pub fn loss(output: Tensor<4>, scenes: &[Vec<Truth>]) -> Result<Loss> {
     let object = cost.sum() / count;
 
     let at = output.select(0, Tensor::<1, Int>::from_ints(cells.as_slice(), &device));
-    let class = cross_entropy(at.clone().slice(s![.., CLASS]), classes);
-    let color = cross_entropy(at.clone().slice(s![.., COLOR]), colors);
+    let class = cross_entropy(at.clone().slice(s![.., CLASS]), classes)?;
+    let color = cross_entropy(at.clone().slice(s![.., COLOR]), colors)?;
     let place = (at.slice(s![.., BOX]) - constant(boxes, [near, BOX.len()])).abs().sum() / near as f64;
     Ok(Loss {
         total: object.clone() + class.clone() + color.clone() + place.clone() * BOX_WEIGHT,

@@ -126,7 +126,8 @@ impl RewardsStage {
         let logits = images.matmul(model.scorer.text_embeds(&texts, device).transpose()) * scale;
         let own: Vec<u32> = (0..n as u32).collect();
         let by_text = logits.clone().narrow(1, 0, n).transpose();
-        let contrastive = (ops::cross_entropy(logits, own.clone()) + ops::cross_entropy(by_text, own)) / 2.0;
+        let contrastive =
+            (ops::cross_entropy(logits, own.clone())? + ops::cross_entropy(by_text, own)?) / 2.0;
 
         // The picture with the right text, with the wrong one, and the worse picture with the right one.
         let reads: Vec<(usize, usize)> = (0..n)

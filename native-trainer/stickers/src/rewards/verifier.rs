@@ -107,15 +107,16 @@ impl Verifier {
             .unzip();
         let cells = Tensor::<1, Int>::from_ints(cells.as_slice(), &device);
         let poses = poses.reshape([(scenes.len() * rows * columns) as i32, -1]).select(0, cells);
-        let poses = ops::cross_entropy(poses, wanted);
-        let entropy = |columns: Range<usize>, targets: Vec<(usize, usize)>| {
+        let poses = ops::cross_entropy(poses, wanted)?;
+        let entropy = |columns: Range<usize>, targets: Vec<(usize, usize)>| -> Result<Tensor<1>> {
             if targets.is_empty() {
-                return Tensor::zeros([1], &device);
+                return Ok(Tensor::zeros([1], &device));
             }
             let (rows, classes): (Vec<i32>, Vec<u32>) =
                 targets.into_iter().map(|(row, class)| (row as i32, class as u32)).unzip();
             let rows = Tensor::<1, Int>::from_ints(rows.as_slice(), &device);
-            ops::cross_entropy(logits.clone().select(0, rows).slice([0..classes.len(), columns]), classes)
+            let logits = logits.clone().select(0, rows).slice([0..classes.len(), columns]);
+            Ok(ops::cross_entropy(logits, classes)?)
         };
         let seen: Vec<Surroundings> = scenes.iter().map(|scene| Surroundings::of(scene)).collect();
         let tints = |pick: fn(&[Tint]) -> Option<&Tint>| {
@@ -124,10 +125,10 @@ impl Verifier {
         };
         let patterns = seen.iter().enumerate().map(|(row, seen)| (row, seen.pattern as usize)).collect();
         let styles = scenes.iter().enumerate().map(|(row, scene)| (row, scene.style as usize)).collect();
-        let surroundings = entropy(PATTERN, patterns)
-            + entropy(FIRST, tints(<[Tint]>::first))
-            + entropy(SECOND, tints(<[Tint]>::last))
-            + entropy(STYLE, styles);
+        let surroundings = entropy(PATTERN, patterns)?
+            + entropy(FIRST, tints(<[Tint]>::first))?
+            + entropy(SECOND, tints(<[Tint]>::last))?
+            + entropy(STYLE, styles)?;
         Ok(objects + poses + surroundings)
     }
 

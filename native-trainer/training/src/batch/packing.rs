@@ -135,8 +135,16 @@ impl Hidden {
 
     /// Cross-entropy of the masked codes of some of the batch's examples: the mean over the codes of the sum over the
     /// groups. None without examples; all of them must be of images to be made.
-    pub fn code_loss(&self, model: &UniGen, examples: &[Example], of: Range<usize>) -> Option<Tensor<1>> {
-        let rows = self.of(of.clone())?;
+    ///
+    /// # Errors
+    /// Where an example's codes are not those of the model.
+    pub fn code_loss(
+        &self,
+        model: &UniGen,
+        examples: &[Example],
+        of: Range<usize>,
+    ) -> Result<Option<Tensor<1>>> {
+        let Some(rows) = self.of(of.clone()) else { return Ok(None) };
         let groups = CodeGroups::new(model.config().code_groups.clone());
         let mut labels = vec![Vec::new(); groups.bits().len()];
         for example in &examples[of] {
@@ -150,18 +158,26 @@ impl Hidden {
         let mut first = 0;
         let losses = groups.classes().zip(labels).map(|(classes, labels)| {
             first += classes;
-            ops::cross_entropy(logits.clone().slice([0..count, first - classes..first]), labels)
+            Ok(ops::cross_entropy(logits.clone().slice([0..count, first - classes..first]), labels)?)
         });
-        losses.reduce(|a, b| a + b)
+        Ok(losses.collect::<Result<Vec<_>>>()?.into_iter().reduce(|a, b| a + b))
     }
 
     /// Cross-entropy of the answers' tokens in some of the batch's examples, the mean over them. None without examples; all of them
     /// must have answers.
-    pub fn answer_loss(&self, model: &UniGen, examples: &[Example], of: Range<usize>) -> Option<Tensor<1>> {
-        let rows = self.of(of.clone())?;
+    ///
+    /// # Errors
+    /// Where an answer has tokens that the model does not know.
+    pub fn answer_loss(
+        &self,
+        model: &UniGen,
+        examples: &[Example],
+        of: Range<usize>,
+    ) -> Result<Option<Tensor<1>>> {
+        let Some(rows) = self.of(of.clone()) else { return Ok(None) };
         let answers = examples[of].iter().flat_map(|example| example.sequence.answer_labels());
         let labels = answers.map(|(_, token)| token).collect();
-        Some(ops::cross_entropy(model.llm.logits(rows, 0..model.config().text_vocab), labels))
+        Ok(Some(ops::cross_entropy(model.llm.logits(rows, 0..model.config().text_vocab), labels)?))
     }
 }
 
@@ -277,8 +293,8 @@ mod tests {
         let device = Device::flex().autodiff();
         let (model, examples) = (model_on(&device), seeing(&device));
         let hidden = hidden(&model, &examples, &device).unwrap();
-        let loss = hidden.code_loss(&model, &examples, 1..2).unwrap()
-            + hidden.answer_loss(&model, &examples, 3..4).unwrap();
+        let loss = hidden.code_loss(&model, &examples, 1..2).unwrap().unwrap()
+            + hidden.answer_loss(&model, &examples, 3..4).unwrap().unwrap();
         let gradients = loss.backward();
         let (first, _, second) = &model.mm_projector.as_ref().unwrap().mm_projector;
         for layer in [first, second] {
@@ -322,21 +338,21 @@ mod tests {
         let codes = (0..2).map(|i| {
             let one = std::slice::from_ref(&examples[i]);
             let masked = examples[i].masked.iter().filter(|&&masked| masked).count();
-            (alone[i].code_loss(&model, one, 0..1).unwrap(), masked)
+            (alone[i].code_loss(&model, one, 0..1).unwrap().unwrap(), masked)
         });
-        let together = batch.code_loss(&model, &examples, 0..2).unwrap();
+        let together = batch.code_loss(&model, &examples, 0..2).unwrap().unwrap();
         close(&values(together), &mean(codes.collect()));
         for of in [2..4, 4..6] {
             let answers = of.clone().map(|i| {
                 let one = std::slice::from_ref(&examples[i]);
                 let count = examples[i].sequence.answer_labels().len();
-                (alone[i].answer_loss(&model, one, 0..1).unwrap(), count)
+                (alone[i].answer_loss(&model, one, 0..1).unwrap().unwrap(), count)
             });
-            let together = batch.answer_loss(&model, &examples, of.clone()).unwrap();
+            let together = batch.answer_loss(&model, &examples, of.clone()).unwrap().unwrap();
             close(&values(together), &mean(answers.collect()));
         }
-        assert!(batch.code_loss(&model, &examples, 2..2).is_none());
-        assert!(batch.answer_loss(&model, &examples, 6..6).is_none());
+        assert!(batch.code_loss(&model, &examples, 2..2).unwrap().is_none());
+        assert!(batch.answer_loss(&model, &examples, 6..6).unwrap().is_none());
     }
 
     #[test]

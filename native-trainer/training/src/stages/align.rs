@@ -126,7 +126,8 @@ impl<W: World> AlignStage<W> {
         let edits = drawn.partition_point(|(rehearsed, _)| !rehearsed);
         let examples = self.base.look(drawn.into_iter().map(|(_, sample)| sample).collect(), device)?;
         let hidden = hidden(model, &examples, device)?;
-        Ok([0..edits, edits..examples.len()].map(|of| hidden.answer_loss(model, &examples, of)))
+        let loss = |of| hidden.answer_loss(model, &examples, of);
+        Ok([loss(0..edits)?, loss(edits..examples.len())?])
     }
 }
 

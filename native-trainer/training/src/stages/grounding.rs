@@ -2,6 +2,7 @@
 //! section 2.2) learns it with a decoder that describes regions (LocCa, arXiv 2403.19596); where regions of a picture
 //! are known, a linear layer over the patches asks for the same, and a small tower learns shapes from far fewer pictures.
 
+use anyhow::Result;
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use unigen_core::nn::Linear;
@@ -100,21 +101,27 @@ impl Grounding {
 
     /// Cross-entropy of the classes of patches with an object, of those with nothing, and of the objects' colours;
     /// `features` `[batch, patches, width]` → `[1]`. None where no regions are known.
-    pub fn loss(&self, features: Tensor<3>, shown: &Shown) -> Option<Tensor<1>> {
-        let known = self.known(features, shown)?;
+    ///
+    /// # Errors
+    /// Where a class or a colour is none of those that the layers tell apart.
+    pub fn loss(&self, features: Tensor<3>, shown: &Shown) -> Result<Option<Tensor<1>>> {
+        let Some(known) = self.known(features, shown) else { return Ok(None) };
         let device = self.class.weight.device();
-        let mean = |layer: &Linear, places: &[i32], names: Vec<u32>| {
-            let rows =
-                (!places.is_empty()).then(|| ops::select_rows(known.clone(), ints(places, &device)))?;
-            Some(ops::cross_entropy(layer.forward(rows), names))
+        let mean = |layer: &Linear, places: &[i32], names: Vec<u32>| -> Result<Option<Tensor<1>>> {
+            if places.is_empty() {
+                return Ok(None);
+            }
+            let rows = ops::select_rows(known.clone(), ints(places, &device));
+            Ok(Some(ops::cross_entropy(layer.forward(rows), names)?))
         };
         // Most patches show nothing; in one mean with them, those with an object would hardly count.
         let classes = |places: &[i32]| {
             let names = places.iter().map(|&place| shown.classes[place as usize]).collect();
             mean(&self.class, places, names)
         };
-        let colors = mean(&self.color, &shown.objects, shown.colors.clone());
-        [classes(&shown.objects), classes(&shown.nothing), colors].into_iter().flatten().reduce(|a, b| a + b)
+        let colors = mean(&self.color, &shown.objects, shown.colors.clone())?;
+        let losses = [classes(&shown.objects)?, classes(&shown.nothing)?, colors];
+        Ok(losses.into_iter().flatten().reduce(|a, b| a + b))
     }
 
     /// How many patches with an object are called by its class, and how many there are.
@@ -169,11 +176,11 @@ mod tests {
         let features = Tensor::<3>::ones([2, 16, 6], &device);
         let sizes = [(32, 32); 2];
         let none = Shown::new(&[None, None], &sizes, &patches, [5, 4]);
-        assert!(grounding.loss(features.clone(), &none).is_none());
+        assert!(grounding.loss(features.clone(), &none).unwrap().is_none());
         assert_eq!(grounding.named(features.clone(), &none), [0, 0]);
         let regions = vec![Region { bbox: [0.0, 0.0, 9.0, 9.0], labels: [1, 2] }];
         let second = Shown::new(&[None, Some(regions)], &sizes, &patches, [5, 4]);
         assert_eq!(second.rows, (16..32).collect::<Vec<_>>());
-        assert!(grounding.loss(features, &second).is_some());
+        assert!(grounding.loss(features, &second).unwrap().is_some());
     }
 }

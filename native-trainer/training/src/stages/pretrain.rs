@@ -161,9 +161,9 @@ impl<W: World> PretrainStage<W> {
         let hidden = hidden(model, &examples, device)?;
         let all = generate + describe + text;
         Ok([
-            hidden.code_loss(model, &examples, 0..generate),
-            hidden.answer_loss(model, &examples, generate..generate + describe),
-            hidden.answer_loss(model, &examples, generate + describe..all),
+            hidden.code_loss(model, &examples, 0..generate)?,
+            hidden.answer_loss(model, &examples, generate..generate + describe)?,
+            hidden.answer_loss(model, &examples, generate + describe..all)?,
         ])
     }
 }

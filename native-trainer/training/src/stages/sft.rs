@@ -265,10 +265,10 @@ impl<W: World> SftStage<W> {
         let hidden = hidden(model, &examples, device)?;
         let [generate, edit, describe, text] = of;
         Ok([
-            hidden.code_loss(model, &examples, generate),
-            hidden.code_loss(model, &examples, edit),
-            hidden.answer_loss(model, &examples, describe),
-            hidden.answer_loss(model, &examples, text),
+            hidden.code_loss(model, &examples, generate)?,
+            hidden.code_loss(model, &examples, edit)?,
+            hidden.answer_loss(model, &examples, describe)?,
+            hidden.answer_loss(model, &examples, text)?,
         ])
     }
 }

@@ -266,7 +266,7 @@ impl<W: World> Stage for VisionStage<W> {
         let samples = step * batch..(step + 1) * batch;
         let pairs = Pairs::read(&*self.pictures, *size, training.seed, samples)?;
         let Seen { images, texts, features, shown } = self.look(model, &pairs, &self.device)?;
-        let losses = [Some(model.loss(images, texts)), model.grounding.loss(features, &shown)];
+        let losses = [Some(model.loss(images, texts)), model.grounding.loss(features, &shown)?];
         let mut loss = Loss::weighted(["captions", "patches"], losses, *weights, &self.device);
         loss.parts.push(("temperature", model.logit_scale.val().exp()));
         loss.parts.push(("bias", model.logit_bias.val()));
