@@ -66,7 +66,10 @@ impl ModelConfig {
 
     fn validate_image_size(&self) -> Result<()> {
         let (side, codes, f) = (self.image_size, self.image_codes(), self.image_tokenizer.downsampling());
-        if side == 0 || !side.is_multiple_of(f) {
+        if side == 0 {
+            return size("image_size", side, MAX_IMAGE_SIZE);
+        }
+        if !side.is_multiple_of(f) {
             return Err(wrong("image_size", format!("is {side}, not a multiple of {f}"))
                 .fix("the image tokenizer halves images once a level after the first"));
         }
