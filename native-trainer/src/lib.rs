@@ -1,4 +1,3 @@
-//! What the binary `unigen` has beside its commands: benches and parity.
+//! What the binary `unigen` has beside its commands: benches.
 
 pub mod bench;
-pub mod verify;

@@ -22,7 +22,7 @@ use unigen_stickers::Stickers;
 use unigen_stickers::judge::DetectorStage;
 use unigen_stickers::rewards::RewardsStage;
 use unigen_stickers::shards::write_stickers;
-use unigen_trainer::{bench, verify};
+use unigen_trainer::bench;
 use unigen_training::stages::{AlignStage, PretrainStage, RlStage, SftStage, TokenizerStage, VisionStage};
 use unigen_training::train;
 
@@ -298,12 +298,12 @@ fn run(command: Command) -> Result<ExitCode> {
 fn verify_all(folders: &[PathBuf], device: &Device) -> Result<ExitCode> {
     let mut failed = false;
     for folder in folders {
-        let mut report = |c: verify::Comparison| {
+        let mut report = |c: unigen_parity::Comparison| {
             let verdict = if c.ok { "ok" } else { "FAIL" };
             println!("{} {} {:.3e} {verdict}", folder.display(), c.tensor, c.difference);
             failed |= !c.ok;
         };
-        if let Err(error) = verify::verify(folder, device, &mut report) {
+        if let Err(error) = unigen_parity::verify(folder, device, &mut report) {
             println!("{} - - FAIL", folder.display());
             eprintln!("error: {}: {error:#}", folder.display());
             failed = true;

@@ -93,6 +93,13 @@ fn parity_folders() {
     let path = |name: &str| folder.path().join(name);
     fs::create_dir(path("a")).expect("makes a folder");
     unigen(folder.path(), &["verify", "a"]).fails(&["a - - FAIL", "cannot read a/config.json"]);
+    fs::write(path("a/config.json"), r#"{"model_type": "bert"}"#).expect("writes");
+    unigen(folder.path(), &["verify", "a"]).fails(&[
+        "a - - FAIL",
+        "\"bert\"",
+        "the kinds are",
+        "Qwen2, SigLIP",
+    ]);
     let decoder = r#"{"model_type": "qwen2", "guidance": 2, "codebook_size": 0, "text_vocab": 8, "vocab_size": 11,
         "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}"#;
     fs::write(path("a/config.json"), decoder).expect("writes");
