@@ -7,6 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use bytes::Bytes;
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
@@ -31,7 +32,6 @@ const MAX_INDEX: u64 = 64 << 20;
 /// | safetensors | `.safetensors`, one or shards with an index |
 /// | PyTorch archives | `.bin`, `.pt`, `.pth` of PyTorch 1.6 and later, one or shards with an index; nothing in them is run |
 /// | GGUF, versions 2 and 3 | `.gguf`, one |
-#[derive(Debug)]
 pub struct Checkpoint {
     place: String,
     shards: Vec<Shard>,
@@ -41,13 +41,11 @@ pub struct Checkpoint {
 }
 
 /// One file.
-#[derive(Debug)]
 struct Shard {
     place: String,
     bytes: Bytes,
 }
 
-#[derive(Debug)]
 struct Entry {
     shard: usize,
     element_type: ElementType,
@@ -56,7 +54,7 @@ struct Entry {
 }
 
 /// What the header of a file lists.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Contents {
     pub tensors: Vec<Listed>,
     pub metadata: HashMap<String, String>,
@@ -64,7 +62,6 @@ pub(super) struct Contents {
 }
 
 /// A tensor in the header of a file.
-#[derive(Debug)]
 pub(super) struct Listed {
     pub name: String,
     pub element_type: ElementType,
@@ -77,6 +74,12 @@ pub(super) struct Listed {
 #[derive(Deserialize)]
 struct Index {
     weight_map: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for Checkpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} with {} tensors", self.place, self.tensors.len())
+    }
 }
 
 impl Checkpoint {

@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use bytes::Bytes;
 use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
 
 /// The most dimensions that GGML knows.
 const MAX_DIMENSIONS: u32 = 4;
@@ -18,7 +19,7 @@ const LEAST_PAIR: usize = 13;
 const LEAST_INFO: usize = 24;
 
 /// The key-value pairs of a GGUF file.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Gguf {
     place: String,
     values: BTreeMap<String, Value>,
@@ -30,7 +31,7 @@ pub struct Gguf {
     scaled: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 enum Value {
     /// A whole number, or 0 or 1 for a truth value.
     Int(i128),
@@ -291,6 +292,12 @@ impl Reader<'_> {
 /// The number that someone wrote to get this `f32`: 1e-6, not 9.999999974752427e-7.
 fn shortest(x: f32) -> f64 {
     x.to_string().parse().unwrap_or(f64::from(x))
+}
+
+impl fmt::Debug for Gguf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} with the keys {:?}", self.place, self.values.keys())
+    }
 }
 
 impl Gguf {

@@ -6,6 +6,7 @@
 use crate::error::{Error, ErrorKind, Result};
 use bytes::Bytes;
 use half::f16;
+use std::fmt;
 use std::ops::Range;
 
 /// Values of a block of the formats that are written.
@@ -167,12 +168,18 @@ fn dequantize_q6_k(bytes: &[u8], values: &mut [f32]) {
 }
 
 /// A quantised matrix `[rows, columns]` over bytes that are shared with others or mapped from a file.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct QuantizedMatrix {
     format: BlockFormat,
     rows: usize,
     columns: usize,
     bytes: Bytes,
+}
+
+impl fmt::Debug for QuantizedMatrix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{}, {}] in {}", self.rows, self.columns, self.format.name())
+    }
 }
 
 impl QuantizedMatrix {

@@ -5,16 +5,23 @@ use super::{Element, ElementType};
 use crate::error::{Error, ErrorKind, Result};
 use bytes::Bytes;
 use half::{bf16, f16};
+use std::fmt;
 use std::ops::Range;
 
 /// A tensor whose bytes stay where they are, mapped from a file or in memory, until its values are asked for.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct StoredTensor {
     /// File and name, for messages.
     pub(super) place: String,
     pub(super) element_type: ElementType,
     pub(super) shape: Vec<usize>,
     pub(super) bytes: Bytes,
+}
+
+impl fmt::Debug for StoredTensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {:?} in {}", self.place, self.shape, self.element_type)
+    }
 }
 
 impl StoredTensor {

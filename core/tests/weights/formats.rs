@@ -2,6 +2,7 @@
 
 use super::files::{self, Gguf, archive, file, floats, pickle};
 use half::{bf16, f16};
+use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 use unigen_core::weights::{
     BlockFormat, Checkpoint, ElementType, GgufDecoder, QuantizedMatrix, StoredTensor, Tensors,
@@ -256,4 +257,25 @@ fn rows_are_had_in_any_order() {
     assert!(StoredTensor::new("a", ElementType::F32, vec![3, 3], tensor.bytes().clone()).is_err());
     let number = StoredTensor::new("a", ElementType::F32, vec![], floats(&[1.0]).into()).expect("fits");
     assert!(number.rows(0..1).is_err() && number.reordered([0].into_iter()).is_err());
+}
+
+proptest! {
+    #[test]
+    fn blocks_are_near_their_values(
+        scale in -3_i32..4,
+        values in prop::collection::vec(-1.0_f32..1.0, 64),
+    ) {
+        let values: Vec<f32> = values.iter().map(|x| x * 10_f32.powi(scale)).collect();
+        for (format, steps) in [(BlockFormat::Q8_0, 127.0), (BlockFormat::Q4_0, 8.0)] {
+            let matrix = QuantizedMatrix::quantize(format, 32, &values).expect("quantises");
+            let found = matrix.dequantize(0..2);
+            for (values, found) in values.chunks(32).zip(found.chunks(32)) {
+                let step = values.iter().fold(0_f32, |a, b| a.max(b.abs())) / steps;
+                let squares: f32 = values.iter().zip(found).map(|(a, b)| (a - b).powi(2)).sum();
+                // Half a step each; in 4 bits a whole one for the far end of the range, which has 7 steps and not 8.
+                let bound = if steps > 8.0 { 0.6 * step } else { 1.1 * step };
+                prop_assert!(squares <= 32.0 * bound * bound, "{squares} with steps of {step}");
+            }
+        }
+    }
 }

@@ -271,6 +271,7 @@ fn files_are_called_what_they_are() {
         ("model", &page, "an HTML page", "open its address"),
         ("model.gguf", &b"\x1F\x8B\x08\0\0".to_vec(), "a gzip archive", "unpack"),
         ("model.safetensors", &vec![0; 4096], "nothing but zeros", "download"),
+        ("model.safetensors", &vec![], "an empty file", "download"),
         ("model.gguf", &vec![9; 99], "not a GGUF file: its first bytes", "download"),
         ("model.pth", &vec![9; 99], "not a PyTorch archive", "download"),
         ("model", &vec![9; 99], "not a file of weights: its first bytes", "download"),
