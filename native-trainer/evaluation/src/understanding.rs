@@ -132,7 +132,7 @@ impl Understanding {
 /// Has `engine` answer every question, see [`Understanding::run`].
 ///
 /// # Errors
-/// Those of [`Engine::describe`], and where there are no questions; after Ctrl-C.
+/// Those of [`Engine::ask`], and where there are no questions; after Ctrl-C.
 pub fn evaluate(
     engine: &Engine,
     asked: Vec<Asked>,

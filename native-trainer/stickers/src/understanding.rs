@@ -80,7 +80,7 @@ fn majority() -> HashMap<String, String> {
 /// Has `engine` answer every question. `progress` learns how many are done.
 ///
 /// # Errors
-/// Those of [`Engine::describe`], and where there are no questions; after Ctrl-C.
+/// Those of [`Engine::ask`], and where there are no questions; after Ctrl-C.
 pub fn evaluate(
     engine: &Engine,
     asked: &[SceneQuestion],
