@@ -1,7 +1,7 @@
 // Grouped-query attention in one pass over the keys (online softmax: Milakov & Gimelshein 2018; Dao et al. 2022). An
-// invocation owns one head of one query row, so scores never leave its registers and nothing has to be synchronised. A
-// workgroup owns a tile: rows of one sequence that walk over the same keys together, so that keys and values are loaded
-// once for all of them.
+// invocation owns one head of one query row, so scores stay in its registers and nothing has to be synchronised. A
+// workgroup owns a tile: rows of one sequence that walk over the same keys together, so keys and values are loaded once
+// for all of them.
 
 // [keys, heads / group, width]
 @group(0) @binding(2) var<storage, read_write> v: array<vec4<f32>>;
@@ -34,7 +34,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var top = LEAST;
     var total = 0.0;
     for (var first = tile.z; first < tile.w; first += 4u) {
-        // Four keys; beyond the end the last is read again. What a row does not see weighs 0.
+        // Four keys. Beyond the end the last key is read again. Keys that a row does not see have weight 0.
         let keys = first + vec4<u32>(0u, 1u, 2u, 3u);
         let at = (min(keys, vec4<u32>(tile.w - 1u)) * kv_heads + kv_head) * QUADS;
         var score = vec4<f32>();
@@ -58,7 +58,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             + weight.w * v[at.w + #u];
         // end
     }
-    // A row that sees nothing gives zeros.
+    // A row that sees no key gives zeros.
     let share = select(0.0, 1.0 / total, total > 0.0);
     // repeat QUADS
     mixed[own + #u] = sum# * share;

@@ -1,6 +1,7 @@
-// Gradient of the queries of attention, after the manner of the forward pass: an invocation owns one head of one query row
-// and recomputes its scores (Dao et al. 2022). With `p` the weights and `δ = Σ p (g · v)`: `dq = scale Σ p (g · v - δ) k`.
-// What the keys' kernels need of a row goes to `stats`: the logarithm of the sum of its exponentials, and δ.
+// Gradient of the queries of attention. As in the forward pass, an invocation owns one head of one query row. It
+// recomputes the scores (Dao et al. 2022). With the weights `p` and `δ = Σ p (g · v)`: `dq = scale Σ p (g · v - δ) k`.
+// The kernels for keys and values need two numbers of each row, which go to `stats`: the logarithm of the sum of its
+// exponentials, and δ.
 
 // [keys, heads / group, width]
 @group(0) @binding(2) var<storage, read_write> v: array<vec4<f32>>;
@@ -53,7 +54,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         total = total * kept + weight;
         delta = delta * kept + weight * value;
     }
-    // A row that sees nothing weighs nothing.
+    // A row that sees no key has weights of 0.
     let share = select(0.0, 1.0 / total, total > 0.0);
     delta *= share;
     stats[row * info.heads + head] = vec2<f32>(top + log(max(total, 1.0e-30)), delta);

@@ -1,18 +1,19 @@
-// Two-dimensional cross-correlation of channels-last images, zero-padded: `linear` with a walk over the taps around it. An
-// invocation keeps a tile of eight pixels by four channels in registers; all lanes of a workgroup work on the same pixels.
+// Two-dimensional cross-correlation of channels-last images with zero padding: `linear` inside a loop over the taps. An
+// invocation keeps a tile of eight pixels by four channels in registers. All lanes of a workgroup work on the same
+// pixels.
 
 struct Info {
-    // of the input
+    // size of the input
     height: u32,
     width: u32,
     // input channels / 4
     quads: u32,
-    // all output pixels, and those of one image
+    // number of all output pixels, and of those of one image
     pixels: u32,
     pixels_out: u32,
     width_out: u32,
     channels_out: u32,
-    // of the kernel
+    // side and stride of the kernel
     side: u32,
     stride: u32,
     // rows and columns of zeros before the image
@@ -30,7 +31,7 @@ struct Info {
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 @group(0) @binding(4) var<uniform> info: Info;
 
-/// Four channels of a pixel, as far as they exist.
+/// Writes four channels of a pixel, as far as they exist.
 fn store(pixel: u32, channel: u32, sums: vec4<f32>) {
     if (pixel >= info.pixels) {
         return;
@@ -48,7 +49,7 @@ fn store(pixel: u32, channel: u32, sums: vec4<f32>) {
     }
 }
 
-/// Of an output pixel: its image's first row among all rows, its own row and its column in the padded image.
+/// For an output pixel: the first row of its image among all rows, and its row and column in the padded image.
 fn corner(pixel: u32) -> vec3<u32> {
     let inside = pixel % info.pixels_out;
     let image = pixel / info.pixels_out;
@@ -67,7 +68,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         return;
     }
     let taps = info.side * info.side;
-    // Where the tile runs over the edge the last one is read again; nothing is written there.
+    // Beyond the edge of the image the tile reads the last pixel again and writes nothing.
     let o = min(channel + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(info.channels_out - 1u)) * taps * info.quads;
     // repeat 8
     let corner# = corner(min(pixel + #u, info.pixels - 1u));
@@ -76,7 +77,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     for (var tap = 0u; tap < taps; tap++) {
         let dy = tap / info.side;
         let dx = tap % info.side;
-        // Beyond the image is a pixel that counts 0 times; before it, the difference wraps around and is beyond it too.
+        // A pixel beyond the image has factor 0. Before the image the difference wraps around, so it is beyond the
+        // image too.
         // repeat 8
         let row# = corner#.y + dy - info.top;
         let column# = corner#.z + dx - info.left;

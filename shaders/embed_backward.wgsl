@@ -1,5 +1,5 @@
-// Gradient of a table whose entries were looked up: an invocation sums four columns of one entry over all rows that took it,
-// in their order, so that the sum is the same every time.
+// Gradient of a lookup table. An invocation sums four columns of one entry over all rows that took it, in their order,
+// so the sum is the same every time.
 
 struct Info {
     entries: u32,

@@ -1,4 +1,5 @@
-// Where each row went: `inverse[rows[i]] = i + 1`, for rows that differ; 0, which was there before, where a row went nowhere.
+// Inverts a choice of distinct rows: `inverse[rows[i]] = i + 1`. The buffer holds zeros before, so a row that was not
+// chosen keeps 0.
 
 struct Info {
     rows: u32,

@@ -1,4 +1,4 @@
-// Normalisation by mean and variance. As in rms_norm.wgsl, an invocation owns a row.
+// Layer normalisation. As in rms_norm.wgsl, an invocation owns a row.
 
 struct Info {
     rows: u32,

@@ -1,5 +1,5 @@
-// Gradient of the normalisation in layer_norm.wgsl; as there, an invocation owns a row. With `x̂ = s (x - mean x)`:
-// `dx = s (g w - mean(g w) - x̂ mean(g w x̂))`, and what the weight's gradient sums over the rows, `g x̂`.
+// Gradient of layer_norm.wgsl, where an invocation also owns a row. With `x̂ = s (x - mean x)`: `dx = s (g w - mean(g
+// w) - x̂ mean(g w x̂))`. The second output is `g x̂`, whose sum over the rows is the weight's gradient.
 
 struct Info {
     rows: u32,

@@ -1,6 +1,6 @@
-// y = x wᵀ + b. An invocation keeps a tile of eight rows by four outputs in registers and walks along the inputs four at a
-// time: twelve loads feed 128 products, without workgroup memory or barriers. All lanes of a workgroup work on the same
-// rows, so that eight of the loads are one for the whole workgroup.
+// y = x wᵀ + b. An invocation keeps a tile of eight rows by four outputs in registers and walks along the inputs four
+// at a time: twelve loads feed 128 products, without workgroup memory or barriers. All lanes of a workgroup work on the
+// same rows, so eight of the loads serve the whole workgroup.
 
 struct Info {
     rows: u32,
@@ -14,7 +14,7 @@ struct Info {
 // [rows, outputs]
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
 
-/// Four outputs of a row, as far as they exist.
+/// Writes four outputs of a row, as far as they exist.
 fn store(row: u32, output: u32, sums: vec4<f32>) {
     if (row >= info.rows) {
         return;
@@ -39,7 +39,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if (output >= info.outputs) {
         return;
     }
-    // Where the tile runs over the edge the last row is read again; nothing is written there.
+    // Beyond the last row the tile reads that row again and writes nothing.
     let o = min(output + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(info.outputs - 1u)) * info.quads;
     // repeat 8
     let r# = min(row + #u, info.rows - 1u) * info.quads;

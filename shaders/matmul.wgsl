@@ -1,18 +1,19 @@
-// Matrix product for graphics cards: a workgroup computes a square of 128 x 128 sums in workgroup memory, an invocation 8 x 8
-// of them in registers. Either operand may be stored transposed. Chunks of the inner dimension may be summed apart, where the
-// product is small and the inner dimension long; the chunks' results lie one after another.
+// Tiled matrix product for graphics cards. A workgroup computes a square of 128 x 128 sums from tiles in workgroup
+// memory, and an invocation keeps 8 x 8 of them in registers. Either operand may be stored transposed. If the product
+// is small and the inner dimension long, chunks of the inner dimension are summed separately. The results of the chunks
+// lie one after another.
 //
 // `const LEFT_TRANSPOSED: u32` and `const RIGHT_TRANSPOSED: u32`, 1 or 0, come before this text.
 
 struct Info {
-    // of the result, both multiples of 4 where they are the last dimension of an operand
+    // rows and columns of the result. One that is the last dimension of an operand is a multiple of 4
     rows: u32,
     columns: u32,
-    // that is summed over, likewise
+    // inner dimension; a multiple of 4 if it is the last dimension of an operand
     inner: u32,
-    // of it, in one go; a multiple of 8
+    // length of a chunk of the inner dimension, a multiple of 8
     chunk: u32,
-    // of the result, 128 each
+    // number of tiles of 128 rows in the result
     row_tiles: u32,
 }
 
@@ -30,8 +31,9 @@ var<workgroup> right_tile: array<vec4<f32>, 256>;
 
 const OUTSIDE: u32 = 0xffffffffu;
 
-/// Where the quad lies that invocation `lane` fetches of a tile: of an operand stored [inner, sides], lanes along the sides;
-/// of [sides, inner], a side's quad of the inner dimension. `OUTSIDE` beyond the edges, where zeros are.
+/// The place of the quad of a tile that invocation `lane` fetches. If the operand is stored as [inner, sides], lanes
+/// lie along the sides. If it is stored as [sides, inner], a quad is four steps of the inner dimension for one side.
+/// Beyond the edges the place is `OUTSIDE`, which reads as zeros.
 fn quad_of_tile(inner_first: bool, first: u32, sides: u32, inner: u32, end: u32, lane: u32) -> u32 {
     var at = vec2<u32>(inner + 4u * (lane / 128u), first + lane % 128u);
     if (inner_first) {
@@ -72,7 +74,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var near# = vec4<f32>();
     var far# = vec4<f32>();
     // end
-    // The next tiles are on their way while these are multiplied.
+    // The next tiles are loaded while these are multiplied.
     var next_left = fetch_left(row, start, end, lane);
     var next_right = fetch_right(column, start, end, lane);
     for (var inner = start; inner < end; inner += 8u) {

@@ -1,8 +1,8 @@
-// Rotary position embedding, the two halves of a head as the pairs. An invocation turns four pairs; the gradient is turned
-// back.
+// Rotary position embedding. The two halves of a head form the pairs. An invocation turns four pairs. The gradient is
+// the same turn backwards.
 
 struct Info {
-    // of four pairs each
+    // number of invocations, each of which turns four pairs
     invocations: u32,
     heads: u32,
     // width of a head / 8

@@ -1,5 +1,5 @@
-// Guided logits, softmax and Gumbel-max draw of every bit group, and the confidence in the drawn code. A workgroup owns a
-// position; its lanes share the classes, and the first one puts together what they found.
+// Guided logits, softmax and Gumbel-max draw of every bit group, and the confidence in the drawn code. A workgroup owns
+// a position. Its lanes share the classes, and the first lane combines their results.
 
 struct Info {
     // of the branches' logits
@@ -23,19 +23,19 @@ struct Info {
 @group(0) @binding(1) var<storage, read_write> codes: array<i32>;
 // [images]: low and high word
 @group(0) @binding(2) var<storage, read_write> seeds: array<vec2<u32>>;
-// [images, tokens]: the code where it is known, else the drawn one
+// [images, tokens]: the known code, else the drawn one
 @group(0) @binding(3) var<storage, read_write> drawn: array<i32>;
-// [images, tokens]: the probability of the drawn code, and the confidence in it; they mean nothing where the code is known
+// [images, tokens]: the probability of the drawn code, and the confidence in it. Both are undefined for known codes
 @group(0) @binding(4) var<storage, read_write> log_probs: array<f32>;
 @group(0) @binding(5) var<storage, read_write> confidence: array<f32>;
 @group(0) @binding(6) var<uniform> info: Info;
 
 const LANES: u32 = 64u;
 const LEAST: f32 = -3.0e38;
-// ln(1e-20): no draw counts as less likely than this.
+// ln(1e-20), the lowest log-probability of a draw.
 const FLOOR: f32 = -46.0517019;
 
-/// What a lane has seen of a group's classes.
+/// The part of a group's classes that a lane has seen.
 struct Seen {
     // the largest logit, and the sum of exp(logit - top)
     top: f32,
@@ -46,7 +46,7 @@ struct Seen {
     logit: f32,
 }
 
-// A part for each group, so that no lane overwrites what the first is still reading.
+// Each group has its own part, so no lane overwrites one that the first lane is still reading.
 var<workgroup> lanes: array<Seen, 256>;
 
 fn guided(row: u32, class_index: u32) -> f32 {
@@ -64,7 +64,7 @@ fn merge(a: Seen, b: Seen) -> Seen {
     var both = a;
     both.top = max(a.top, b.top);
     both.total = a.total * exp(a.top - both.top) + b.total * exp(b.top - both.top);
-    // Of equals the first class wins.
+    // Among equal classes the first wins.
     if (b.score > a.score || (b.score == a.score && b.class_index < a.class_index)) {
         both.score = b.score;
         both.class_index = b.class_index;

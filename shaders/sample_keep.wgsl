@@ -1,5 +1,5 @@
-// Re-masking: of an image's masked positions the least confident stay masked, as many as the schedule says. An invocation
-// owns a position and counts how many are not more confident, so nothing is sorted.
+// Re-masking: the least confident of an image's masked positions stay masked, as many as the schedule says. An
+// invocation owns a position and counts the positions that are not more confident, so nothing is sorted.
 
 struct Info {
     images: u32,
@@ -14,7 +14,7 @@ struct Info {
 @group(0) @binding(1) var<storage, read_write> drawn: array<i32>;
 // [images, tokens]
 @group(0) @binding(2) var<storage, read_write> confidence: array<f32>;
-// [steps, images]: how many should stay masked
+// [steps, images]: number of positions that should stay masked
 @group(0) @binding(3) var<storage, read_write> schedule: array<i32>;
 // [images, tokens]: the codes of the next step
 @group(0) @binding(4) var<storage, read_write> next: array<i32>;
@@ -37,7 +37,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             not_above += select(0, 1, confidence[other] <= own);
         }
     }
-    // At least one stays and at least one is fixed.
+    // At least one position stays masked, and at least one is fixed.
     let stay = max(min(schedule[info.step * info.images + image], unknown - 1), 1);
     let masked = codes[index] < 0 && not_above <= stay;
     next[index] = select(drawn[index], -1, masked);

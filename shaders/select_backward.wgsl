@@ -1,4 +1,4 @@
-// Gradient of a choice of rows: each row takes that of the place where it went, or none.
+// Gradient of a choice of rows. Each row takes the gradient of the place where it went, or zero if it was not chosen.
 
 struct Info {
     rows: u32,

@@ -1,7 +1,7 @@
-// Chosen rows.
+// Copies chosen rows.
 
 struct Info {
-    // that are chosen
+    // number of chosen rows
     rows: u32,
     // width / 4
     quads: u32,

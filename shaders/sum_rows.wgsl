@@ -1,5 +1,5 @@
-// Sums over chunks of rows: the gradient of what is the same for all rows. Lanes lie along the columns; a second launch sums
-// the chunks' sums.
+// Sums over chunks of rows, for the gradient of a value that all rows share. Lanes lie along the columns. A second
+// launch sums the chunks' sums.
 
 struct Info {
     rows: u32,

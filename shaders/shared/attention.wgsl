@@ -1,10 +1,10 @@
-// What all of attention's kernels are given. `const QUADS: u32`, the width of a head / 4, comes before this text.
+// Bindings that all attention kernels share. `const QUADS: u32`, the width of a head / 4, comes before this text.
 
 struct Info {
     heads: u32,
-    // heads that share keys and values
+    // number of heads that share keys and values
     group: u32,
-    // of the scores
+    // factor of the scores
     scale: f32,
 }
 

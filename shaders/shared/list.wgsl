@@ -1,4 +1,4 @@
-// Long lists of workgroups lie in rows, as a dispatch has at most 65535 workgroups in each direction.
+// A long list of workgroups is laid out in rows, since a dispatch has at most 65535 workgroups in each direction.
 
 const WORKGROUPS_IN_A_ROW: u32 = 32768u;
 

@@ -1,10 +1,10 @@
-// Counter-based random numbers, the same as core's module `philox` bit by bit up to `unit`.
+// Counter-based random numbers. Up to `unit` they equal those of core's module `philox` bit by bit.
 
-// What draws are for: word 3 of the counter.
+// The purpose of a draw, word 3 of the counter.
 const TOKEN: u32 = 0u;
 const CONFIDENCE: u32 = 1u;
 
-/// The upper and the lower word of a product of two words. WGSL has no 64-bit integers, so the upper word is put together
+/// The upper and the lower word of a product of two words. WGSL has no 64-bit integers, so the upper word is computed
 /// from products of halves.
 fn product(a: u32, b: u32) -> vec2<u32> {
     let a_low = a & 0xffffu;
@@ -34,7 +34,7 @@ fn unit(words: vec4<u32>) -> vec4<f32> {
     return vec4<f32>(2u * (words >> vec4<u32>(9u)) + 1u) / 16777216.0;
 }
 
-/// Standard Gumbel variables `-ln(-ln(1 - u))`; `-ln(1 - u)` is a series for small `u`, where `log` is inexact.
+/// Standard Gumbel variables `-ln(-ln(1 - u))`. For small `u`, where `log` is inexact, `-ln(1 - u)` is a series.
 fn gumbel(u: vec4<f32>) -> vec4<f32> {
     let series = u * (1.0 + u * (1.0 / 2.0 + u * (1.0 / 3.0 + u * (1.0 / 4.0 + u * (1.0 / 5.0 + u / 6.0)))));
     return -log(select(-log(1.0 - u), series, u < vec4<f32>(0.0625)));

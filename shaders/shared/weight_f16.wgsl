@@ -1,7 +1,7 @@
-// Unpacked by a core function of WGSL: storing halves needs no `shader-f16`.
+// A core function of WGSL unpacks the halves, so storing them needs no `shader-f16`.
 @group(0) @binding(2) var<storage, read_write> weight: array<vec2<u32>>;
 
-/// Four weights in a row.
+/// Four consecutive weights of a row.
 fn weight_at(quad: u32) -> vec4<f32> {
     let words = weight[quad];
     return vec4<f32>(unpack2x16float(words.x), unpack2x16float(words.y));

@@ -1,8 +1,8 @@
 //! The compute shaders of UniGen as WGSL text: a file for each, and fragments that several of them share.
 //!
-//! They need neither subgroups nor `shader-f16`, at most 256 invocations a workgroup, and pass both naga and Tint. Every
-//! storage buffer is declared `read_write`, as tensors share buffers and one buffer may not be bound in two ways. Numbers
-//! (sizes, scales) come last, in a uniform buffer.
+//! They need neither subgroups nor `shader-f16`, use at most 256 invocations per workgroup, and pass both naga and
+//! Tint. Every storage buffer is declared `read_write`, since tensors share buffers and one buffer may not be bound in
+//! two ways. Numbers (sizes, scales) come last, in a uniform buffer.
 
 /// A compute shader: the text of its fragments in order, and the size of its workgroups. The entry point is `main`.
 #[derive(Debug, PartialEq, Eq)]
@@ -68,10 +68,11 @@ macro_rules! shader {
     };
 }
 
-/// Workgroups of a long list in one row of the dispatch: the rest of the list is in further rows.
+/// Number of workgroups of a long list in one row of the dispatch. The rest of the list is in further rows.
 pub const WORKGROUPS_IN_A_ROW: u32 = 32768;
 
-/// Rows (or pixels) that an invocation of [`LINEAR`] or [`CONV2D`] computes four outputs of; lanes lie along the outputs.
+/// Number of rows (or pixels) for which an invocation of [`LINEAR`] or [`CONV2D`] computes four outputs. Lanes lie
+/// along the outputs.
 pub const TILE_ROWS: usize = 8;
 
 /// Naive `x wᵀ` and `x wᵀ + b`, weights in `f32`.
@@ -87,13 +88,13 @@ pub static LINEAR_F16: [Shader; 2] = [
 /// Tiled matrix products, for graphics cards.
 pub static MATMUL: Shader =
     shader!("matmul", [256, 1, 1], "matmul", [], "LEFT_TRANSPOSED", "RIGHT_TRANSPOSED");
-/// Rows and columns of the result that a workgroup of [`MATMUL`] computes.
+/// Number of rows, and of columns, of the result that a workgroup of [`MATMUL`] computes.
 pub const MATMUL_TILE: usize = 128;
 /// Two-dimensional cross-correlation of channels-last images.
 pub static CONV2D: Shader = shader!("conv2d", [32, 1, 1], "conv2d", []);
-/// Attention of query rows to a range of keys each.
+/// Attention of query rows, each to a range of keys.
 pub static ATTENTION: Shader = shader!("attention", [32, 1, 1], "attention", ["attention"], "QUADS");
-/// Gradient of attention's queries, and what the gradients of keys and values need of each row.
+/// Gradient of attention's queries, and the statistics of each row that the gradients of keys and values need.
 pub static ATTENTION_BACKWARD_QUERIES: Shader =
     shader!("attention_backward_queries", [32, 1, 1], "attention_backward_queries", ["attention"], "QUADS");
 /// Gradient of attention's keys.
@@ -104,36 +105,36 @@ pub static ATTENTION_BACKWARD_VALUES: Shader =
     shader!("attention_backward_values", [32, 1, 1], "attention_backward_values", ["attention"], "QUADS");
 /// Root-mean-square normalisation.
 pub static RMS_NORM: Shader = shader!("rms_norm", [64, 1, 1], "rms_norm", ["list"]);
-/// Its gradient.
+/// Gradient of [`RMS_NORM`].
 pub static RMS_NORM_BACKWARD: Shader =
     shader!("rms_norm_backward", [64, 1, 1], "rms_norm_backward", ["list"]);
-/// Normalisation by mean and variance.
+/// Layer normalisation.
 pub static LAYER_NORM: Shader = shader!("layer_norm", [64, 1, 1], "layer_norm", ["list", "moments"]);
-/// Its gradient.
+/// Gradient of [`LAYER_NORM`].
 pub static LAYER_NORM_BACKWARD: Shader =
     shader!("layer_norm_backward", [64, 1, 1], "layer_norm_backward", ["list", "moments"]);
-/// GELU by its tanh.
+/// GELU with tanh.
 pub static GELU_TANH: Shader = shader!("gelu_tanh", [64, 1, 1], "gelu_tanh", ["list", "gelu"]);
-/// Its gradient.
+/// Gradient of [`GELU_TANH`].
 pub static GELU_TANH_BACKWARD: Shader =
     shader!("gelu_tanh_backward", [64, 1, 1], "gelu_tanh_backward", ["list", "gelu"]);
 /// Rotary position embedding, and its gradient.
 pub static ROPE: Shader = shader!("rope", [64, 1, 1], "rope", ["list"]);
 /// `silu(gate) * up`.
 pub static SWIGLU: Shader = shader!("swiglu", [64, 1, 1], "swiglu", ["list"]);
-/// Its gradients.
+/// Gradients of [`SWIGLU`].
 pub static SWIGLU_BACKWARD: Shader = shader!("swiglu_backward", [64, 1, 1], "swiglu_backward", ["list"]);
-/// A bias on every row.
+/// Adds a bias to every row.
 pub static ADD_BIAS: Shader = shader!("add_bias", [64, 1, 1], "add_bias", ["list"]);
 /// Sums over chunks of rows.
 pub static SUM_ROWS: Shader = shader!("sum_rows", [64, 1, 1], "sum_rows", []);
-/// Chosen rows.
+/// Copies chosen rows.
 pub static SELECT_ROWS: Shader = shader!("select_rows", [64, 1, 1], "select_rows", ["list"]);
-/// Where each row was chosen for.
+/// Inverts a choice of distinct rows.
 pub static INVERT: Shader = shader!("invert", [64, 1, 1], "invert", ["list"]);
-/// Gradient of rows of which each was chosen once at most.
+/// Gradient of a choice of rows in which each row is chosen at most once.
 pub static SELECT_BACKWARD: Shader = shader!("select_backward", [64, 1, 1], "select_backward", ["list"]);
-/// Gradient of a table whose entries were chosen any number of times.
+/// Gradient of a table whose entries may be chosen any number of times.
 pub static EMBED_BACKWARD: Shader = shader!("embed_backward", [64, 1, 1], "embed_backward", ["list"]);
 /// Guidance, softmax, draws and confidences of a decoding step.
 pub static SAMPLE_DRAW: Shader = shader!("sample_draw", [64, 1, 1], "sample_draw", ["list", "philox"]);

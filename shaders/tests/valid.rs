@@ -1,4 +1,4 @@
-//! Every kernel is valid WGSL that asks nothing of the adapter beyond core WebGPU.
+//! Tests that every shader is valid WGSL and needs nothing beyond core WebGPU.
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, StorageAccess};
@@ -16,7 +16,8 @@ fn parsed(shader: &Shader) -> Module {
 fn kernels_are_valid_without_any_extension() {
     for shader in all() {
         let module = parsed(shader);
-        // No subgroups, no f16, no 64-bit numbers; unpacking halves is part of WebGPU's core, which naga also names.
+        // No subgroups, f16 or 64-bit numbers. Naga also lists the unpacking of halves as a capability, which is part
+        // of core WebGPU.
         let core = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
         let mut validator = Validator::new(ValidationFlags::all(), core);
         if let Err(error) = validator.validate(&module) {
@@ -40,7 +41,7 @@ fn workgroups_are_what_the_host_is_told() {
     }
 }
 
-/// Bindings count up from 0, storage may be written, and the numbers are the last.
+/// Bindings count up from 0, storage buffers are writable, and the numbers come last.
 #[test]
 fn bindings_are_as_the_host_makes_them() {
     for shader in all() {

@@ -1,4 +1,4 @@
-//! Prompts, settings and places that cannot be used.
+//! Prompts, settings and paths that cannot be used.
 
 use super::*;
 
@@ -41,7 +41,7 @@ fn places() {
     draw("a.txt").fails(&["a.txt", ".png or .jpg"]);
     #[cfg(target_os = "linux")]
     {
-        // Nobody can write there, not even root.
+        // Not even root can write there.
         draw("/proc/a.png").fails(&["/proc/a.png: cannot be written", "choose another place"]);
         train(folder.path(), "detector", "/proc/run", &[DETECTOR]).fails(&["/proc/run", "cannot create"]);
         fs::write(folder.path().join("full.png"), "an older picture").expect("writes");
@@ -65,7 +65,7 @@ fn places() {
     unigen(folder.path(), &nothing).fails(&["nothing holds no run", "run.json"]);
 }
 
-/// On Linux drivers can be hidden: none is where these variables point.
+/// On Linux these variables hide the drivers, since they point to none.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_gpu_that_is_not_there() {

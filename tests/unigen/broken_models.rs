@@ -1,8 +1,8 @@
-//! Model folders that are not right.
+//! Model folders that are broken.
 
 use super::*;
 
-/// The run of `unigen generate` with a copy of the model that `change` has changed.
+/// Runs `unigen generate` with a copy of the model that `change` has modified.
 fn generate_after(change: impl FnOnce(&Path)) -> Ended {
     let folder = exports();
     change(&folder.path().join("model"));
@@ -11,7 +11,7 @@ fn generate_after(change: impl FnOnce(&Path)) -> Ended {
     ended
 }
 
-/// The same, `edit` changing the weights.
+/// Runs `unigen generate` with weights that `edit` has modified.
 fn weights_after(edit: impl FnOnce(&mut Value, &mut Vec<u8>)) -> Ended {
     generate_after(|model| edit_weights(&model.join("model.safetensors"), edit))
 }

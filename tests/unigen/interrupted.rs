@@ -1,11 +1,11 @@
-//! Runs that are stopped, by hand or by a full disk, and go on.
+//! Runs that are stopped by hand or by a full disk, and then resumed.
 
 use super::*;
 use std::io::{BufRead, Read};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Waits for `lines` lines in the log of the run at `run`.
+/// Waits until the log of the run at `run` has `lines` lines.
 fn wait_for_log(run: &Path, lines: usize) {
     let start = Instant::now();
     while fs::read_to_string(run.join("log.jsonl")).map_or(0, |log| log.lines().count()) < lines {
@@ -56,7 +56,7 @@ fn ctrl_c_saves_and_a_resumed_run_ends_with_the_same_bits() {
 #[test]
 fn ctrl_c_stops_the_making_of_image_codes() {
     let folder = exports();
-    // So many pictures that only a run that stops at once ends.
+    // There are so many pictures that the run only ends if it stops at once.
     let settings: &[&str] = &["pictures=1000000", "training.steps=1"];
     let mut begun = command(folder.path(), &train_args("pretrain", "run", &[PRETRAIN, settings]));
     let mut begun = begun.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("starts");
@@ -81,7 +81,7 @@ fn losses(run: &Path) -> Vec<(u64, String)> {
     lines.map(|line| (line["step"].as_u64().expect("a step"), line["loss"].to_string())).collect()
 }
 
-/// A run that is killed with its test.
+/// A running process that is killed when its test ends.
 struct Running(std::process::Child);
 
 impl Running {
@@ -90,7 +90,7 @@ impl Running {
         Self(begun.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts"))
     }
 
-    /// SIGKILL: nothing of the program runs any more.
+    /// Kills the process with SIGKILL, so that no code of the program runs after it.
     fn kill(mut self) {
         assert!(self.0.try_wait().expect("a process").is_none(), "the run ended before it was killed");
         self.0.kill().expect("kills");
@@ -100,17 +100,17 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // A run that was killed already is gone.
+        // The process may have been killed already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// The first bytes of the checkpoint that a run writes next, through a pipe in the place of its file, which holds the run in
-/// the middle of writing as long as it is not closed.
+/// The first bytes of the checkpoint that a run writes next. A pipe takes the place of the checkpoint's file, and the
+/// run waits in the middle of writing until the pipe is closed.
 fn begun_checkpoint(part: &Path) -> (fs::File, Vec<u8>) {
     let start = Instant::now();
-    // A checkpoint that is being written has the name.
+    // The name is in use while a checkpoint is being written.
     while !Command::new("mkfifo").arg(part).stderr(Stdio::null()).status().expect("mkfifo").success() {
         assert!(start.elapsed() < Duration::from_secs(120), "no moment without a checkpoint");
         sleep(Duration::from_millis(2));
@@ -141,7 +141,7 @@ fn a_killed_run_goes_on_to_the_same_bits() {
     let running = Running::begin(path, &go_on);
     wait_for_log(&run, 19);
     running.kill();
-    // In the middle of a checkpoint; half a file is left.
+    // In the middle of a checkpoint. Half a file remains.
     let (last, part) =
         (run.join("checkpoints/last.safetensors"), run.join("checkpoints/last.safetensors.part"));
     let running = Running::begin(path, &go_on);
@@ -153,7 +153,7 @@ fn a_killed_run_goes_on_to_the_same_bits() {
     fs::remove_file(&part).expect("removes");
     fs::write(&part, half).expect("writes");
     assert_eq!(fs::read(&last).expect("a checkpoint"), whole);
-    // While it exports.
+    // During the export.
     let running = Running::begin(path, &go_on);
     let start = Instant::now();
     while !run.join("export").exists() {
@@ -188,8 +188,8 @@ fn a_full_disk_leaves_the_old_checkpoint() {
     assert!(resume(folder.path(), "detector", &more).succeeds().contains("trained 4 steps"));
 }
 
-/// The largest file that a process may write stands for a disk that fills up: the first checkpoint fits, the next, with
-/// the optimizer's moments, does not.
+/// A limit on the size of a process's files simulates a disk that fills up. The first checkpoint fits. The next one,
+/// with the optimizer's moments, does not.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_disk_that_fills_up_leaves_the_old_checkpoint() {

@@ -1,4 +1,4 @@
-//! The binary `unigen` as its user runs it: real files, tiny models. `cargo xtask test` builds it first.
+//! Tests the binary `unigen` as a user runs it, with real files and tiny models. `cargo xtask test` builds it first.
 
 mod bad_input;
 mod broken_models;
@@ -16,7 +16,7 @@ use std::sync::LazyLock;
 use tempfile::TempDir;
 use tiny::{PRETRAIN, SFT, TOKENIZER, VISION};
 
-/// Settings of a tiny model of the stages that `tiny` leaves out.
+/// Settings of a tiny model for the stages that `tiny` omits.
 const DETECTOR: &[&str] =
     &["size=32", "model.widths=[8,8,8]", "model.head=8", "model.groups=2", "training.batch=2"];
 const ALIGN: &[&str] = &["model=sft/export", "training.batch=4"];
@@ -34,20 +34,20 @@ fn program() -> PathBuf {
     program
 }
 
-/// `unigen ARGS` in `folder`, to be run.
+/// A command `unigen ARGS` in `folder`.
 fn command(folder: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(program());
     command.args(args).current_dir(folder).stdin(Stdio::null());
     command
 }
 
-/// The arguments of `unigen train STAGE --out OUT`, in the precision in which runs are the same to the bit.
+/// The arguments of `unigen train STAGE --out OUT`, with the precision that makes runs equal to the bit.
 fn train_args<'a>(stage: &'a str, out: &'a str, settings: &[&[&'a str]]) -> Vec<&'a str> {
     let set = settings.concat().into_iter().flat_map(|setting| ["--set", setting]);
     ["train", stage, "--precision", "f32", "--out", out].into_iter().chain(set).collect()
 }
 
-/// How a run ended and all that it said.
+/// The exit code of a run and all of its output.
 struct Ended {
     code: Option<i32>,
     text: String,
@@ -68,14 +68,14 @@ fn train(folder: &Path, stage: &str, out: &str, settings: &[&[&str]]) -> Ended {
 }
 
 impl Ended {
-    /// What was said by a run that did what it should.
+    /// The output of a run, which must succeed.
     #[track_caller]
     fn succeeds(self) -> String {
         assert_eq!(self.code, Some(0), "{}", self.text);
         self.text
     }
 
-    /// A run that ends in one message with all of `words`, and no panic.
+    /// Checks that the run failed with one message that contains all of `words`, and without a panic.
     #[track_caller]
     fn fails(self, words: &[&str]) {
         let Self { code, text } = self;
@@ -87,7 +87,7 @@ impl Ended {
     }
 }
 
-/// A folder with finished runs: `detector`, `tokenizer` and `model`, each with its `export`. Not to be changed.
+/// A folder with finished runs: `detector`, `tokenizer` and `model`, each with its `export`. Tests must not change it.
 static RUNS: LazyLock<TempDir> = LazyLock::new(|| {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let steps: &[&str] = &["training.steps=3"];
@@ -97,7 +97,7 @@ static RUNS: LazyLock<TempDir> = LazyLock::new(|| {
     folder
 });
 
-/// A folder of one test's own with copies of the exports: `detector`, `tokenizer/export` and `model`.
+/// A folder for one test with copies of the exports: `detector`, `tokenizer/export` and `model`.
 fn exports() -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for (from, to) in [("detector", "detector"), ("tokenizer", "tokenizer/export"), ("model", "model")] {

@@ -1,4 +1,4 @@
-//! From data to pictures and scores.
+//! The pipeline from data to pictures and scores.
 
 use super::*;
 use std::fs::File;
@@ -29,7 +29,7 @@ fn stages_build_on_each_other_up_to_pictures() {
     assert!(last["loss"].as_f64().is_some_and(f64::is_finite), "{last}");
 }
 
-/// A folder with all of [`RUNS`] and the supervised stages after them: `vision`, `sft` and `align`.
+/// A folder with all runs of [`RUNS`] and of the supervised stages after them: `vision`, `sft` and `align`.
 static SEEING: LazyLock<TempDir> = LazyLock::new(|| {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let steps: &[&str] = &["training.steps=2"];
@@ -65,7 +65,7 @@ fn supervised_stages_build_on_each_other_up_to_edits_and_answers() {
             assert!(log.contains(number), "no {number} in {log}");
         }
     }
-    // What the stages do not train stays as it was.
+    // Parts that the stages do not train stay unchanged.
     let read = |file: &str| fs::read(folder.join(file)).expect("a file");
     for file in ["vision.safetensors", "image_tokenizer.safetensors", "tokenizer.json"] {
         assert_eq!(read(&format!("sft/export/{file}")), read(&format!("align/export/{file}")), "{file}");
@@ -121,13 +121,13 @@ fn pictures_are_edited_and_described() {
     ask(&[""]).fails(&["question", "is empty", "ask about"]);
     ask(&["--max-tokens", "0"]).fails(&["max_tokens", "choose 1 to 4096"]);
 
-    // A model from before the supervised stages draws, but does not see.
+    // A model from before the supervised stages draws, but cannot see.
     let blind = RUNS.path().join("model/export").display().to_string();
     for command in [&["edit", "small.png", "x"][..], &["describe", "small.png"]] {
         unigen(path, &[command, &["--model", &blind]].concat())
             .fails(&["vision.safetensors", "unigen train sft"]);
     }
-    // And a model that sees still draws.
+    // A model that can see still draws.
     unigen(path, &["generate", "a dog", "--model", &model, "-o", "b.png"]).succeeds();
 }
 
@@ -159,7 +159,7 @@ fn supervised_stages_refuse_what_cannot_work() {
     assert!(!folder.path().join("run").exists());
 }
 
-/// A copy of the detector of [`RUNS`] in `folder` that says it is good enough to judge.
+/// A copy of the detector of [`RUNS`] in `folder`, with an accuracy that allows it to judge.
 fn able_judge(folder: &Path) {
     let file = folder.join("judge.safetensors");
     fs::copy(RUNS.path().join("detector/export/detector.safetensors"), &file).expect("copies");
@@ -188,7 +188,7 @@ fn a_model_that_sees_is_evaluated() {
     assert!(between(&found["oracle"]["kinds"]["add"]["score"]), "{found}");
     assert!(size(&path.join("edits.png")).0 > 48);
 
-    // Edits of one's own, of a picture.
+    // A user's own edits of a picture.
     image::RgbImage::from_pixel(20, 16, image::Rgb([200, 40, 40])).save(path.join("a.png")).expect("writes");
     let dog = r#"{"objects": [{"class": "dog", "center": [0.5, 0.5], "size": 0.6}], "background": {"plain": "white"}, "style": "plain"}"#;
     let case =
@@ -246,7 +246,7 @@ fn a_recipe_is_checked_trained_and_gone_on_with() {
     }
     assert!(!path.join("runs").exists());
 
-    // A run that cannot go on stops the recipe; those before it stay done.
+    // A run that fails stops the recipe. The runs before it stay done.
     fs::write(path.join("all.toml"), recipe.replace("pictures = 8", "pictures = 0")).expect("writes");
     all("all").fails(&["the run model", "no pictures", "train all --config all.toml"]);
     let log = |run: &str| fs::read_to_string(path.join("runs").join(run).join("log.jsonl")).expect("a log");
@@ -258,7 +258,7 @@ fn a_recipe_is_checked_trained_and_gone_on_with() {
     assert!(path.join("runs/align/export/vision.safetensors").exists());
     assert_eq!(all("all").succeeds().matches(": done").count(), 6);
 
-    // All of them on one page.
+    // One page shows all runs.
     assert_eq!(unigen(path, &["runs", "runs"]).succeeds().trim(), "runs.html: 6 runs");
     let page = fs::read_to_string(path.join("runs.html")).expect("a page");
     assert!(page.contains("held-out edit") && page.contains("data:image/png;base64,"));
@@ -296,7 +296,7 @@ fn questions_and_edits_of_ones_own_with_small_matrices() {
     ];
     let text = train(path, "sft", "run", &[SFT, &own]).succeeds();
     assert!(text.contains("passed over: triples.jsonl, line 2") && text.contains("c.png"), "{text}");
-    // A model of the same parts, all linear maps changed and nothing else.
+    // The model has the same parts. All linear maps have changed, and nothing else.
     let read = |folder: PathBuf| {
         let bytes = fs::read(folder.join("model.safetensors")).expect("weights");
         let length = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes")) as usize;
@@ -356,7 +356,7 @@ fn geneval(folder: &Path, more: &[&str]) -> Ended {
     unigen(folder, &[&start, more].concat())
 }
 
-/// Makes the detector say that it is right on this share.
+/// Sets the detector's stated accuracy.
 fn claim(folder: &Path, accuracy: &str) {
     edit_weights(&folder.join("detector/detector.safetensors"), |header, _| {
         header["__metadata__"]["accuracy"] = accuracy.into();
@@ -392,13 +392,13 @@ fn prompts_become_scores() {
     assert_eq!(scores["samples"], 2);
     assert!(size(&folder.path().join("sheet.png")).0 > 16);
 
-    // A prompt of a megabyte, more than a command line holds.
+    // A prompt of a megabyte, which is more than a command line holds.
     let huge = PROMPTS.replace("a photo of an apple", &"apple ".repeat(1 << 18));
     fs::write(folder.path().join("p.jsonl"), huge).expect("writes");
     geneval(folder.path(), &[]).fails(&["prompt", "bytes", "at most 16384", "shorten"]);
 }
 
-/// A shard of pictures, `None` a broken one.
+/// Writes a shard of pictures. `None` stands for a broken one.
 fn shard(path: &Path, pictures: &[Option<u8>]) {
     let mut tar = tar::Builder::new(File::create(path).expect("a file"));
     for (number, picture) in pictures.iter().enumerate() {
@@ -491,9 +491,9 @@ fn rewards_lead_a_model_and_ablations_compare_ways_to_do_so() {
     };
     let head = format!("model = {:?}\njudge = \"judge.safetensors\"\n", model("align"));
     fs::write(path.join("rl.toml"), head + &rl("")).expect("writes");
-    // In the precision that a user who names none gets: the ratios of the first update must be 1.
+    // With the default precision, the ratios of the first update must be 1.
     let train = ["train", "rl", "--config", "rl.toml", "--out", "rl"];
-    // On one core, where nothing may wait for what only another thread would do.
+    // On one core, where nothing may wait for another thread.
     let mut on_one_core = command(path, &train);
     on_one_core.env("RAYON_NUM_THREADS", "1");
     assert!(run(on_one_core).succeeds().contains("trained 2 steps"));
@@ -515,7 +515,7 @@ fn rewards_lead_a_model_and_ablations_compare_ways_to_do_so() {
     };
     let text = ablate(r#"["aligned"]"#).succeeds();
     assert!(text.contains("RL on both lifts GenEval | +0.04 | - | not run yet"), "{text}");
-    // One more arm: what is there stays as it is.
+    // With one more arm, the results that are there stay unchanged.
     let text = ablate(r#"["aligned", "aligned-both"]"#).succeeds();
     assert!(!text.contains("RL on both lifts GenEval | +0.04 | - |"), "{text}");
     let table = fs::read_to_string(path.join("ablate/table.md")).expect("a table");

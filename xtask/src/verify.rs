@@ -11,11 +11,11 @@ use crate::steps::shown;
 
 /// The repository's own parity folders, from its root.
 const OWN: &str = "tests/parity/fixtures";
-/// More of them, where they lie beside the repository.
+/// More parity folders, if they lie beside the repository.
 const SHARED: &str = "../shared/fixtures";
 /// The variable that names another place for [`SHARED`].
 const VARIABLE: &str = "UNIGEN_FIXTURES";
-/// What a parity folder holds.
+/// The files of a parity folder.
 const FILES: [&str; 3] = ["config.json", "model.safetensors", "io.safetensors"];
 
 /// A folder of parity folders.
@@ -55,7 +55,7 @@ impl Collection {
 /// Compares the repository's own parity folders, and those in UNIGEN_FIXTURES or else `../shared/fixtures`.
 ///
 /// # Errors
-/// Where a comparison fails, where a folder compares nothing, and where UNIGEN_FIXTURES is set but is no folder.
+/// If a comparison fails, if a folder compares nothing, or if UNIGEN_FIXTURES is set but is not a folder.
 pub fn run(workspace: &Workspace) -> Result<()> {
     let root = &workspace.root;
     let mut collections = vec![Collection::read(root, Path::new(OWN))?];
@@ -73,7 +73,7 @@ pub fn run(workspace: &Workspace) -> Result<()> {
         let compared = if folders.is_empty() { 0 } else { verify(command, &folders)? };
         summary.push(format!("{}: {compared} tensors compared in {}", place.display(), complete.join(", ")));
         summary.extend(incomplete.iter().map(|(name, missing)| {
-            format!("{}: not compared, for it holds no {missing}", place.join(name).display())
+            format!("{}: not compared, because it holds no {missing}", place.join(name).display())
         }));
     }
     println!("{}", summary.join("\n"));
@@ -81,7 +81,7 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// Runs `unigen verify` on `folders`, passing its output through; returns how many tensors it compared.
+/// Runs `unigen verify` on `folders` and prints its output. Returns the number of tensors that it compared.
 fn verify(mut command: Command, folders: &[PathBuf]) -> Result<usize> {
     println!("{}", shown(&command));
     let mut child = command
@@ -106,7 +106,7 @@ fn verify(mut command: Command, folders: &[PathBuf]) -> Result<usize> {
     Ok(folders.iter().map(|folder| comparisons(&lines, folder)).sum())
 }
 
-/// How many lines read `folder tensor max_abs_diff ok|FAIL`.
+/// The number of lines `folder tensor max_abs_diff ok|FAIL`.
 fn comparisons(lines: &[String], folder: &Path) -> usize {
     let folder = folder.display().to_string();
     let compared = lines.iter().filter(|line| {

@@ -1,4 +1,4 @@
-//! What judges pictures: a detector that is accurate enough.
+//! Detectors that are accurate enough to judge pictures.
 
 use anyhow::{Result, ensure};
 use image::RgbImage;
@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::vocabulary::Vocabulary;
 
-/// A detector that is right less often than this on original pictures may not judge.
+/// A detector may judge only if it is right on at least this share of original pictures.
 pub const MIN_ACCURACY: f64 = 0.98;
-/// Pictures that a model draws at once for a judge.
+/// Number of pictures that a model draws at once for a judge.
 pub const BATCH: usize = 16;
 
 /// An object found in a picture.
@@ -34,19 +34,19 @@ pub trait Detect {
     /// The objects in each picture.
     ///
     /// # Errors
-    /// Where pictures have sizes that the detector cannot look at, or the device fails.
+    /// If the detector cannot handle the size of a picture, or the device fails.
     fn detect(&self, images: &[RgbImage]) -> Result<Vec<Vec<Detection>>>;
 }
 
-/// The accuracy of a detector that may judge.
+/// Returns the detector's accuracy if it may judge.
 ///
 /// # Errors
-/// Where it is below [`MIN_ACCURACY`].
+/// If the accuracy is below [`MIN_ACCURACY`].
 pub fn check_judge(detector: &dyn Detect) -> Result<f64> {
     let accuracy = detector.accuracy();
     ensure!(
         (MIN_ACCURACY..=1.0).contains(&accuracy),
-        "the detector is right on {accuracy} of original renders; to judge it must be on {MIN_ACCURACY} at least: train it longer"
+        "the detector is right on {accuracy} of original renders, but a judge must be right on at least {MIN_ACCURACY}: train it longer"
     );
     Ok(accuracy)
 }

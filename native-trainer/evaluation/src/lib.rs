@@ -1,5 +1,5 @@
-//! Protocols that score a model, over any detector and any pictures: GenEval ([`geneval`]), answers to questions
-//! ([`understanding`]), and what an image tokenizer keeps ([`reconstruction`]).
+//! Protocols that score a model with any detector and any pictures: GenEval ([`geneval`]), answers to questions
+//! ([`understanding`]), and reconstructions by an image tokenizer ([`reconstruction`]).
 
 mod detect;
 pub mod geneval;

@@ -1,4 +1,4 @@
-//! What an image tokenizer keeps of pictures.
+//! Measures what an image tokenizer keeps of pictures.
 
 use anyhow::{Result, ensure};
 use burn::tensor::Device;
@@ -9,9 +9,9 @@ use std::fmt;
 use unigen_core::image_tokenizer::{Codes, ImageTokenizer, lfq, pixels_from_images};
 use unigen_runs::{Interrupt, sheet};
 
-/// Pictures encoded together.
+/// Number of pictures that are encoded together.
 const BATCH: usize = 16;
-/// Pairs on the sheet.
+/// Number of pairs on the sheet.
 const SHOWN: usize = 16;
 
 /// How reconstructions compare with the originals.
@@ -19,19 +19,19 @@ const SHOWN: usize = 16;
 pub struct Reconstructions {
     /// Peak signal-to-noise ratio in dB, the mean over the pictures.
     pub psnr: f64,
-    /// The bits that a code carries at most: the sum of the entropies of its bits over all codes.
+    /// An upper bound of the bits that a code carries: the sum of the entropies of its bits over all codes.
     pub bits_used: f64,
-    /// Original and reconstruction of every picture.
+    /// The original and the reconstruction of every picture.
     #[serde(skip)]
     pub images: Vec<[RgbImage; 2]>,
 }
 
 impl Reconstructions {
-    /// Encodes and decodes `originals`, pictures of one size, with a tokenizer whose codes have `bits`. `progress` learns how
-    /// many are done.
+    /// Encodes and decodes `originals`, pictures of one size, with a tokenizer whose codes have `bits` bits. Calls
+    /// `progress` with the number of pictures done.
     ///
     /// # Errors
-    /// Where there is nothing to do, sizes differ, or the device fails; after Ctrl-C.
+    /// If `originals` is empty, their sizes differ, the device fails, or Ctrl-C was pressed.
     pub fn run(
         tokenizer: &ImageTokenizer,
         bits: usize,
@@ -58,7 +58,7 @@ impl Reconstructions {
         })
     }
 
-    /// Originals beside their reconstructions.
+    /// A sheet of originals beside their reconstructions.
     pub fn sheet(&self) -> RgbImage {
         let pairs = self.images.iter().take(SHOWN);
         let pairs: Vec<_> = pairs.map(|[a, b]| (beside(a, b), format!("{:.1} dB", psnr(a, b)))).collect();

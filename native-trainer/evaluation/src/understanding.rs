@@ -1,4 +1,4 @@
-//! Answers to questions about pictures, beside the best that can be said without looking.
+//! Scores answers to questions about pictures, beside the best answers that need no look at the picture.
 
 use anyhow::{Result, ensure};
 use image::RgbImage;
@@ -11,13 +11,13 @@ use unigen_runs::{Interrupt, sheet};
 
 /// The longest answer, in tokens.
 const ANSWER: usize = 24;
-/// Answers of each kind on the sheet.
+/// Number of answers of each kind on the sheet.
 const SHOWN: usize = 12;
 
 /// A question about a picture, with its one right answer in lower case.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Asked {
-    /// What is asked for, such as `how_many`.
+    /// The kind of question, such as `how_many`.
     pub kind: String,
     pub question: String,
     pub wanted: String,
@@ -36,14 +36,14 @@ pub struct Answered {
     pub image: RgbImage,
 }
 
-/// The accuracy of answers, to the letter.
+/// The accuracy of answers. An answer must match to the letter.
 #[derive(Clone, Debug, Serialize)]
 pub struct Understanding {
-    /// The unweighted mean of the kinds, 0 to 1.
+    /// The unweighted mean accuracy over the kinds, 0 to 1.
     pub overall: f64,
-    /// The same of the majority's answers.
+    /// The same mean for the most frequent answers.
     pub majority: f64,
-    /// In the order in which they were first asked.
+    /// The kinds, in the order in which they were first asked.
     #[serde(serialize_with = "by_name")]
     pub kinds: Vec<Kind>,
     pub answers: Vec<Answered>,
@@ -56,7 +56,7 @@ pub struct Kind {
     pub kind: String,
     /// 0 to 1.
     pub accuracy: f64,
-    /// The accuracy of the answer that is most frequent in training, and that answer.
+    /// The accuracy of the answer that is most frequent in training, 0 to 1, and that answer.
     pub majority: f64,
     pub majority_answer: String,
     pub questions: usize,
@@ -67,11 +67,11 @@ fn by_name<S: Serializer>(kinds: &[Kind], to: S) -> Result<S::Ok, S::Error> {
 }
 
 impl Understanding {
-    /// Has `answer` answer every question. `majority` holds the most frequent answer to each kind, which is what can be said
-    /// without looking. `progress` learns how many are done.
+    /// Asks `answer` every question and scores the results. `majority` maps each kind to its most frequent answer,
+    /// which needs no look at the picture. Calls `progress` with the number of questions done.
     ///
     /// # Errors
-    /// Where there are no questions; those of `answer`.
+    /// If `asked` is empty, or `answer` fails.
     pub fn run(
         asked: Vec<Asked>,
         majority: &HashMap<String, String>,
@@ -112,7 +112,7 @@ impl Understanding {
         Ok(Self { overall, majority, kinds, answers })
     }
 
-    /// Pictures with question and answer, some of each kind.
+    /// A sheet of pictures with question and answer, some of each kind.
     pub fn sheet(&self) -> RgbImage {
         let mut cells = Vec::new();
         for Kind { kind, .. } in &self.kinds {
@@ -129,10 +129,10 @@ impl Understanding {
     }
 }
 
-/// Has `engine` answer every question, see [`Understanding::run`].
+/// Lets `engine` answer every question; see [`Understanding::run`].
 ///
 /// # Errors
-/// Those of [`Engine::ask`], and where there are no questions; after Ctrl-C.
+/// Those of [`Engine::ask`]; if `asked` is empty, or Ctrl-C was pressed.
 pub fn evaluate(
     engine: &Engine,
     asked: Vec<Asked>,

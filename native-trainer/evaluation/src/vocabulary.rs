@@ -1,17 +1,17 @@
-//! The names that a detector knows, and what to say about others.
+//! The names that a detector knows, and the error for unknown names.
 
-/// An error lists all known names where there are no more than this.
+/// An error lists all known names if there are no more than this.
 const FEW: usize = 12;
 
-/// The names of the classes and the colours that a detector tells apart.
+/// The names of the classes and colours that a detector can distinguish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Vocabulary<'a> {
     pub classes: &'a [&'a str],
     pub colors: &'a [&'a str],
 }
 
-/// The message that `name` is no `what` among those `known`. It lists them where they are few, and guesses which of them was
-/// meant.
+/// An error message: `name` is not among the `known` names of a `what`. It lists the known names if they are few, and
+/// suggests the closest one.
 pub fn unknown(what: &str, name: &str, known: &[&str]) -> String {
     let mut text = match known.len() {
         ..=FEW => format!("unknown {what} \"{name}\"; choose one of {}", known.join(", ")),

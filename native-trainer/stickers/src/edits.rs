@@ -7,10 +7,10 @@ use unigen_training::data::{Edit, Edits, rng_at};
 
 use crate::world::{self, EditKind, Renderer, Split, description, edit_of};
 
-/// The kinds of edit called `names`; no names stand for all kinds.
+/// The kinds of edit with the given `names`, or all kinds if `names` is empty.
 ///
 /// # Errors
-/// Where there is no such kind.
+/// If there is no such kind.
 fn kinds(names: &[String]) -> Result<Vec<EditKind>> {
     if names.is_empty() {
         return Ok(EditKind::ALL.into());
@@ -22,13 +22,13 @@ fn kinds(names: &[String]) -> Result<Vec<EditKind>> {
     names.iter().map(kind).collect()
 }
 
-/// An edit as pictures, `size` pixels a side.
+/// Draws an edit as pictures of `size` pixels a side.
 fn drawn(renderer: &Renderer, edit: world::Edit, description: String, size: u32) -> Edit {
     let [before, after] = [&edit.before, &edit.after].map(|scene| renderer.render(scene, size, size));
     Edit { before, instruction: edit.instruction, after, description }
 }
 
-/// Edits of scenes of a split, without end. They are described by captions.
+/// An endless stream of edits of scenes of a split. Captions describe the results.
 pub struct SceneEdits {
     renderer: Renderer,
     split: Split,
@@ -37,11 +37,11 @@ pub struct SceneEdits {
 }
 
 impl SceneEdits {
-    /// Edits of the kinds called `names`, all equally often; one that is named twice comes twice as often; no names stand for
-    /// all kinds.
+    /// Edits of the kinds with the given `names`, or of all kinds if `names` is empty. All come equally often; a kind
+    /// that is named twice comes twice as often.
     ///
     /// # Errors
-    /// Where there is no such kind.
+    /// If there is no such kind.
     pub fn new(split: Split, seed: u64, names: &[String]) -> Result<Self> {
         Ok(Self { kinds: kinds(names)?, ..Self::all(split, seed) })
     }
@@ -68,9 +68,10 @@ impl Edits for SceneEdits {
     }
 }
 
-/// Edits of training scenes that change what can be told of them in full. Of the others (another size, a move within a third
-/// of the picture) the description is true before, too, so that rewards, which go by it, would teach a model to leave them
-/// undone. They are described in full: of every other edit a caption is true before it, too.
+/// Edits of training scenes that change the scene's full description. Other edits (another size, a move within a third
+/// of the picture) have a description that is already true before the edit. Rewards follow the description, so they
+/// would teach a model not to make such edits. The results have full descriptions, since the caption of every second
+/// edit is already true before it.
 pub struct DescribedEdits {
     renderer: Renderer,
     seed: u64,
@@ -78,10 +79,10 @@ pub struct DescribedEdits {
 }
 
 impl DescribedEdits {
-    /// Edits of the kinds called `names`, as of [`SceneEdits::new`].
+    /// Edits of the kinds with the given `names`, as in [`SceneEdits::new`].
     ///
     /// # Errors
-    /// Where there is no such kind.
+    /// If there is no such kind.
     pub fn new(seed: u64, names: &[String]) -> Result<Self> {
         Ok(Self { renderer: Renderer::new(), seed, kinds: kinds(names)? })
     }
@@ -133,7 +134,7 @@ mod tests {
         }
     }
 
-    /// Caches of image codes are told apart by the name.
+    /// The name identifies a cache of image codes, so it must not change.
     #[test]
     fn names_stay_what_they_are() {
         let name = |split, kinds: &[&str]| {

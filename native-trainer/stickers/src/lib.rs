@@ -1,9 +1,10 @@
-//! The sticker world: scenes of emoji with captions, questions and edits ([`world`]), drawn without end. A small model can be
-//! trained on it from nothing, and everything that it draws can be judged, since all of a scene is known.
+//! The sticker world: an endless supply of drawn scenes of emoji with captions, questions and edits ([`world`]). A
+//! small model can be trained on it from scratch. Everything about a scene is known, so every picture that the model
+//! draws can be judged.
 //!
-//! [`Stickers`] is the [`World`](unigen_training::world::World) from which the stages of training take pictures, edits and
-//! prompts. A detector judges ([`judge`]), rewards of its own lead reinforcement learning ([`rewards`]), and the protocols of
-//! `unigen-evaluation` are run on held-out scenes: edits are scored by [`imgedit`].
+//! [`Stickers`] is the [`World`](unigen_training::world::World) from which the training stages take pictures, edits and
+//! prompts. A detector judges ([`judge`]), small rewards guide reinforcement learning ([`rewards`]), and the protocols
+//! of `unigen-evaluation` run on held-out scenes. [`imgedit`] scores edits.
 
 pub mod ablation;
 mod edits;

@@ -12,13 +12,15 @@ use crate::world::{
     scene_at,
 };
 
-/// The version of the world, raised when a seed gives other scenes, so that image codes of the old ones are not used.
+/// The version of the world. Raise it when a seed gives other scenes, so that kept image codes of the old scenes are
+/// not used.
 const VERSION: u32 = 4;
 
-/// Number of classes, and of colours: the ten, and natural colours. Both number a [`Region`]'s labels.
+/// The number of classes, and the number of colours (the ten and natural colours). A [`Region`]'s labels are below
+/// them.
 pub(crate) const LABELS: [usize; 2] = [Class::COUNT, Color::ALL.len() + 1];
 
-/// Pictures of the scenes of a split, without end.
+/// An endless stream of pictures of the scenes of a split.
 pub struct ScenePictures {
     renderer: Renderer,
     split: Split,
@@ -26,7 +28,7 @@ pub struct ScenePictures {
 }
 
 impl ScenePictures {
-    /// The scenes that are drawn from `seed`.
+    /// The scenes for `seed`.
     pub fn new(split: Split, seed: u64) -> Self {
         Self { renderer: Renderer::new(), split, seed }
     }
@@ -51,7 +53,7 @@ impl Pictures for ScenePictures {
         Ok(Captioned { picture, annotation: Arc::new(Told(scene)) })
     }
 
-    /// Of four pictures three are scenes and one is what an edit makes of a scene.
+    /// Three of four pictures are scenes, and one is the result of an edit.
     fn picture(&self, index: u64, size: u32) -> Result<RgbImage> {
         let scene = match index % 4 {
             3 => edit_at(self.split, self.seed, index).after,
@@ -85,13 +87,13 @@ impl Pictures for ScenePictures {
 /// Key of a scene in its record.
 const RECORD: &str = "Scene";
 
-/// A scene, of which all can be told, in other words at each visit.
+/// A scene with everything that can be said about it. The wording differs at each visit.
 #[derive(Debug, Clone, PartialEq)]
 struct Told(Scene);
 
-/// How often questions are drawn for a picture: those of yes or no, and others.
+/// How often questions are drawn for a picture: yes-or-no questions, and the others.
 const DRAWS: [usize; 2] = [8, 3];
-/// How often a conversation is about short answers.
+/// Share of conversations that consist of questions with short answers.
 const SHORT: f64 = 0.75;
 
 impl Annotation for Told {
@@ -99,13 +101,14 @@ impl Annotation for Told {
         caption(&self.0, &mut rng_at(0x5EED_CA97, visit))
     }
 
-    /// Mostly many questions with short answers, else the caption. To find the thing that a question is about is the hard part,
-    /// and a sequence with a dozen questions costs half as much again as one with a single question.
+    /// A conversation has mostly many questions with short answers, otherwise the caption. The hard part is to find the
+    /// object that a question is about, and a sequence with a dozen questions costs only half as much again as one with
+    /// a single question.
     ///
-    /// But a conversation tells much: "what color is the cup?" says that there is a cup, and where the cup is tells where the
-    /// other thing is. A model that can look an answer up there does not learn to look at the picture (whether a thing is there
-    /// stayed at chance). So one question of what or where comes first and alone of its kind, and yes or no is asked about other
-    /// pictures.
+    /// But a conversation gives answers away: "what color is the cup?" says that there is a cup, and the place of the
+    /// cup tells the place of its neighbour. A model that can read an answer there does not learn to look at the
+    /// picture (yes-or-no answers stayed at chance). So a what or where question comes first and is the only one of its
+    /// kind, and yes-or-no questions are about other pictures.
     fn conversation(&self, visit: u64, mut rng: &mut dyn Rng) -> Vec<[String; 2]> {
         use QuestionKind::{HowMany, What, Where, WhichColor, YesNo};
         let told = || vec![[pick_at::<&str>(&QUESTIONS, visit).to_string(), self.caption(visit)]];
@@ -141,7 +144,7 @@ impl Annotation for Told {
     }
 
     fn record(&self) -> Value {
-        // By way of text, in which a number of 32 bits keeps its few digits.
+        // The scene goes through text, in which a 32-bit number keeps its few digits.
         let scene = serde_json::to_string(&self.0).and_then(|text| serde_json::from_str::<Value>(&text));
         json!({ RECORD: scene.expect("a scene is plain data") })
     }
@@ -168,7 +171,7 @@ mod tests {
         assert!(questions > 6 * short, "{questions} about {short} pictures");
     }
 
-    /// Caches of image codes are told apart by the name and hold the records.
+    /// Caches of image codes are identified by the name and hold the records, so both must stay readable.
     #[test]
     fn names_and_records_stay_what_they_are() {
         assert_eq!(ScenePictures::new(Split::Train, 3).name(), "stickers 4 3");
@@ -188,7 +191,7 @@ mod tests {
         }
     }
 
-    /// Where no region is, the picture is that of the scene without its objects.
+    /// Outside the regions, the picture equals that of the scene without its objects.
     #[test]
     fn regions_are_where_the_objects_are() {
         let renderer = Renderer::new();
@@ -213,7 +216,7 @@ mod tests {
                 let change = change as f32 / (3.0 * 64.0 * 127.5);
                 match covered {
                     true => something += usize::from(change > 0.02),
-                    // An edge of an object may reach into a patch whose middle it leaves free.
+                    // An object's edge may reach into a patch without covering its middle.
                     false => nothing += usize::from(change < 0.2),
                 }
             }

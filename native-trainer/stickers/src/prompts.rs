@@ -6,11 +6,11 @@ use unigen_training::data::{Prompt, Prompts, rng_at};
 
 use crate::world::{Split, caption, scene_at, training_prompt};
 
-/// Share of prompts in GenEval's words. They say little, so that many pictures are right, as users do; captions tell all that a
-/// scene holds.
+/// Share of prompts in GenEval's words. Like users' prompts they say little, so many pictures are right. Captions name
+/// everything in a scene.
 const PLAIN: f64 = 0.7;
 
-/// Prompts in GenEval's words and captions of training scenes, without end.
+/// An endless stream of prompts in GenEval's words and captions of training scenes.
 pub struct ScenePrompts {
     pub seed: u64,
 }
@@ -37,7 +37,7 @@ mod tests {
         let prompts: Vec<Prompt> = (0..400).map(|index| prompts.get(index).unwrap()).collect();
         assert!(prompts.iter().all(|prompt| prompt.text == prompt.description));
         assert!(prompts.iter().all(|prompt| !Facts::of(&prompt.text).things.is_empty()));
-        // Three in ten captions begin like that as well.
+        // Three in ten captions begin with these words as well.
         let photos = prompts.iter().filter(|prompt| prompt.text.starts_with("a photo of ")).count();
         assert!((280..340).contains(&photos), "{photos}");
         assert_eq!(prompts[7], ScenePrompts { seed: 4 }.get(7).unwrap());

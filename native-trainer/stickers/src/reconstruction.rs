@@ -1,4 +1,4 @@
-//! What an image tokenizer keeps of held-out scenes: pixels, and sprites that the judge still knows.
+//! Measures what an image tokenizer keeps of held-out scenes: pixels, and sprites that the judge still recognises.
 
 use anyhow::Result;
 use burn::tensor::Device;
@@ -12,7 +12,7 @@ use unigen_evaluation::reconstruction;
 use crate::judge::{Detector, Found, sprites_found};
 use crate::world::{Renderer, Scene, Split, scene_at};
 
-/// What the scenes of validation are drawn from.
+/// The seed of the validation scenes.
 const SCENES_SEED: u64 = 0x5EED_70CE;
 
 /// How reconstructions of scenes compare with the originals.
@@ -20,17 +20,17 @@ const SCENES_SEED: u64 = 0x5EED_70CE;
 pub struct Reconstructions {
     #[serde(flatten)]
     pub pictures: reconstruction::Reconstructions,
-    /// What the judge finds in the originals and in the reconstructions; none without a judge.
+    /// What the judge finds in the originals and in the reconstructions. None without a judge.
     pub originals: Option<Found>,
     pub reconstructions: Option<Found>,
 }
 
 impl Reconstructions {
-    /// Encodes and decodes the first `count` scenes of validation, `size` pixels a side, with a tokenizer whose codes have
-    /// `bits`. `progress` learns how many are done.
+    /// Encodes and decodes the first `count` scenes of validation, `size` pixels a side, with a tokenizer whose codes
+    /// have `bits` bits. Calls `progress` with the number of scenes done.
     ///
     /// # Errors
-    /// Where there is nothing to do, the sizes do not fit, or the device fails; after Ctrl-C.
+    /// If `count` is 0, the sizes do not fit, the device fails, or Ctrl-C was pressed.
     pub fn run(
         tokenizer: &ImageTokenizer,
         bits: usize,
@@ -53,7 +53,7 @@ impl Reconstructions {
         Ok(Self { pictures, originals, reconstructions })
     }
 
-    /// Originals beside their reconstructions.
+    /// A sheet of originals beside their reconstructions.
     pub fn sheet(&self) -> RgbImage {
         self.pictures.sheet()
     }

@@ -1,4 +1,4 @@
-//! Scenes as WebDataset shards.
+//! Writes scenes as WebDataset shards.
 
 use anyhow::{Context, Result, ensure};
 use image::{ImageError, ImageFormat, RgbImage};
@@ -12,14 +12,14 @@ use unigen_training::data::{MAX_SIDE, ShardWriter};
 
 use crate::world::{Renderer, Scene, Split, description, example_at};
 
-/// Samples a shard.
+/// Number of samples in a shard.
 const PER_SHARD: usize = 4096;
-/// Samples drawn and packed at a time.
+/// Number of samples that are drawn and packed at a time.
 const BATCH: u64 = 256;
-/// The sheet of first samples: columns, pictures, and the pixels a side of each.
+/// The preview sheet: columns, pictures, and pixels a side of each.
 const PREVIEW: (usize, u64, u32) = (8, 48, 160);
 
-/// What the .json of a sample says.
+/// The content of a sample's .json file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StickerRecord {
     pub seed: u64,
@@ -31,12 +31,12 @@ pub struct StickerRecord {
     pub description: String,
 }
 
-/// Writes `count` training scenes, `size` x `size` pixels, as shards `stickers-000000.tar` and on, and `preview.png`, a sheet of
-/// the first ones. Calls `progress` with the number of samples written so far.
+/// Writes `count` training scenes, `size` x `size` pixels, as shards `stickers-000000.tar`, `stickers-000001.tar`, ..,
+/// and a sheet of the first ones as `preview.png`. Calls `progress` with the number of samples written so far.
 ///
 /// # Errors
-/// If the disk does not take them, `size` is not 1 to [`MAX_SIDE`], or there are shards in the folder already: more of them
-/// than are written now would stay among the new ones.
+/// If a file cannot be written, if `size` is not 1 to [`MAX_SIDE`], or if the folder already holds shards. Old shards
+/// could otherwise stay among the new ones.
 pub fn write_stickers(
     out: &Path,
     count: u64,
@@ -56,7 +56,7 @@ pub fn write_stickers(
         let path = entry.with_context(|| format!("cannot read the folder {}", out.display()))?.path();
         ensure!(
             path.extension().is_none_or(|extension| extension != "tar"),
-            "there are shards already, such as {}; choose another folder, or remove them first",
+            "the folder already holds shards, such as {}; choose another folder, or remove them first",
             path.display()
         );
     }

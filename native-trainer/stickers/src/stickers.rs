@@ -1,4 +1,4 @@
-//! The sticker world as training knows worlds.
+//! The sticker world as a [`World`] of the training stages.
 
 use anyhow::Result;
 use burn::module::Module;

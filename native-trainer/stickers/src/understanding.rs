@@ -11,11 +11,11 @@ pub use unigen_evaluation::understanding::Understanding;
 
 use crate::world::{QuestionAnswer, QuestionKind, Renderer, Scene, Split, questions, sample_scene};
 
-/// Training scenes whose answers are counted for the majority.
+/// Number of training scenes whose answers are counted for the majority.
 const COUNTED: u64 = 4000;
-/// What they are drawn from.
+/// Their seed.
 const COUNTED_SEED: u64 = 0x5EED_3A30;
-/// Scenes in a row without a question of a kind after which there is none.
+/// After this many scenes in a row without a question of a kind, the search for that kind ends.
 const PATIENCE: u64 = 10_000;
 
 /// A question about a scene.
@@ -26,7 +26,7 @@ pub struct SceneQuestion {
 }
 
 impl SceneQuestion {
-    /// The question about a picture of the scene, `size` pixels a side.
+    /// The question about a drawn picture of the scene, `size` pixels a side.
     fn asked(&self, renderer: &Renderer, size: u32) -> Asked {
         let QuestionAnswer { kind, question, answer } = self.question.clone();
         let image = renderer.render(&self.scene, size, size);
@@ -34,7 +34,8 @@ impl SceneQuestion {
     }
 }
 
-/// `each` questions of every kind about scenes of a split, one a scene and kind, in the order of [`QuestionKind::ALL`].
+/// `each` questions of every kind about scenes of a split, in the order of [`QuestionKind::ALL`]. A scene gives at most
+/// one question of a kind.
 pub fn held_out_questions(split: Split, seed: u64, each: usize) -> Vec<SceneQuestion> {
     let mut asked: BTreeMap<QuestionKind, Vec<SceneQuestion>> = BTreeMap::new();
     let full = |asked: &BTreeMap<_, Vec<_>>| {
@@ -77,10 +78,10 @@ fn majority() -> HashMap<String, String> {
     counts.into_iter().filter_map(|(kind, answers)| Some((kind.name().into(), most(answers)?.0))).collect()
 }
 
-/// Has `engine` answer every question. `progress` learns how many are done.
+/// Lets `engine` answer every question. Calls `progress` with the number of questions done.
 ///
 /// # Errors
-/// Those of [`Engine::ask`], and where there are no questions; after Ctrl-C.
+/// Those of [`Engine::ask`]; if there are no questions, or Ctrl-C was pressed.
 pub fn evaluate(
     engine: &Engine,
     asked: &[SceneQuestion],

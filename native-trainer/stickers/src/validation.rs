@@ -1,4 +1,4 @@
-//! What a model is asked in validation: held-out prompts; and where it sees, edits, and questions with one right answer.
+//! Validation of a model: held-out prompts, and, if the model can see, edits and questions with one right answer.
 
 use anyhow::Result;
 use burn::tensor::Device;
@@ -19,30 +19,30 @@ use crate::reconstruction::Reconstructions;
 use crate::understanding::{self, held_out_questions};
 use crate::world::{Edit, QuestionKind, Renderer, Split, edit_at, validation_prompts};
 
-/// Edits of each kind that a judge scores, and edits on the sheet without a judge.
+/// Number of edits of each kind that a judge scores, and of edits on the sheet without a judge.
 const SCORED: u64 = 3;
 const EDITS: u64 = 24;
-/// Questions of each kind.
+/// Number of questions of each kind.
 const ASKED: usize = 12;
-/// Scenes that are reconstructed.
+/// Number of scenes that are reconstructed.
 const SCENES: u64 = 192;
-/// What the prompts are drawn from. One in so many of them is asked for.
+/// The seed of the prompts, and the step between the prompts that are used.
 const PROMPTS: u64 = 0x5EED_9E7A;
 const EVERY: usize = 7;
-/// Names of the scores that make up the one number.
+/// Names of the scores that [`Validation::score`] combines.
 const GENEVAL: &str = "geneval";
 const IMGEDIT: &str = "imgedit";
 
-/// Held-out scenes, and a judge where there is one.
+/// Held-out scenes, and a judge if there is one.
 pub struct SceneValidation {
     judge: Option<Detector>,
 }
 
 impl SceneValidation {
-    /// With the detector at `judge`; none: nothing is scored.
+    /// Opens the detector at `judge`. Without a judge, nothing is scored.
     ///
     /// # Errors
-    /// Where it cannot be opened or is not accurate enough.
+    /// If the detector cannot be opened or is not accurate enough.
     pub fn open(judge: Option<&Path>, compute: &Compute) -> Result<Self> {
         let judge = judge.map(|path| Detector::open(path, compute)).transpose()?;
         judge.as_ref().map_or(Ok(()), |judge| check_judge(judge).map(drop))?;
@@ -50,7 +50,7 @@ impl SceneValidation {
     }
 }
 
-/// Held-out prompts. Those of the test have no part in choosing a checkpoint.
+/// Prompts of the validation split. The test prompts must have no part in choosing a checkpoint.
 fn prompts() -> Vec<Prompt> {
     validation_prompts(PROMPTS).into_iter().step_by(EVERY).collect()
 }
@@ -60,7 +60,7 @@ impl Validation for SceneValidation {
         self.judge.is_some()
     }
 
-    /// Scores: `geneval`, and each tag.
+    /// The scores are `geneval` and one for each tag.
     fn drawing(&self, engine: &Engine) -> Result<Evaluation> {
         let Some(judge) = &self.judge else {
             return Ok(Evaluation { scalars: vec![], sheets: vec![("samples", drawn(engine)?)] });
@@ -72,8 +72,8 @@ impl Validation for SceneValidation {
         Ok(Evaluation { scalars, sheets: vec![("samples", judged.sheet())] })
     }
 
-    /// The share of answers that are right to the letter, in all and by kind; with a judge the score `imgedit`; a sheet of
-    /// pictures before, drawn and wanted; a sheet of questions and answers.
+    /// The share of answers that are right to the letter, in all and by kind, and the score `imgedit` if there is a
+    /// judge. One sheet shows pictures before, drawn and wanted, another questions and answers.
     fn editing(&self, engine: &Engine) -> Result<Evaluation> {
         let asked = held_out_questions(Split::Validation, SEED, ASKED);
         let answers = understanding::evaluate(engine, &asked, |_| ())?;
@@ -116,14 +116,14 @@ impl Validation for SceneValidation {
         Ok(Evaluation { scalars, sheets: vec![("reconstructions", found.sheet())] })
     }
 
-    /// The mean of GenEval and ImgEdit, where the model does both.
+    /// The mean of GenEval and ImgEdit, if the model does both.
     fn score(&self, found: &Evaluation) -> Option<f64> {
         self.judge.as_ref()?;
         mean_score(found)
     }
 }
 
-/// The mean of the scores of drawing and editing, 0 to 1; none where there is neither.
+/// The mean of the scores of drawing and editing, 0 to 1. None if there is neither.
 fn mean_score(found: &Evaluation) -> Option<f64> {
     let score = |of: &str| found.scalars.iter().find(|(name, _)| *name == of).map(|(_, score)| *score);
     // Edits are scored 1 to 5.
@@ -132,7 +132,7 @@ fn mean_score(found: &Evaluation) -> Option<f64> {
     (!there.is_empty()).then(|| there.iter().sum::<f64>() / there.len() as f64)
 }
 
-/// What `engine` draws of [`prompts`].
+/// A sheet of pictures that `engine` draws for [`prompts`].
 fn drawn(engine: &Engine) -> Result<RgbImage> {
     let requests = prompts().into_iter().zip(0..);
     let requests: Vec<_> =
@@ -146,7 +146,7 @@ fn drawn(engine: &Engine) -> Result<RgbImage> {
     Ok(sheet(&cells, 10, 1))
 }
 
-/// Before, drawn and wanted of held-out edits.
+/// A sheet of held-out edits: the pictures before, drawn and wanted.
 fn edited(engine: &Engine) -> Result<RgbImage> {
     let (renderer, size) = (Renderer::new(), engine.config().image_size as u32);
     let edits: Vec<Edit> = (0..EDITS).map(|index| edit_at(Split::Validation, SEED, index)).collect();

@@ -1,5 +1,5 @@
-//! From a crate to a module for browsers: cargo, then wasm-bindgen. No wasm-opt: Debian's (108) breaks modules that have
-//! reference types, and a newer one saves a tenth.
+//! Builds a crate as a module for browsers with cargo and wasm-bindgen. It does not use wasm-opt: Debian's version
+//! (108) breaks modules that have reference types, and a newer one saves only a tenth.
 
 use std::path::Path;
 
@@ -14,11 +14,11 @@ use crate::steps::checked;
 pub struct Module {
     /// The crate.
     pub package: &'static str,
-    /// Whether its library is meant, not its binary.
+    /// Whether to build its library rather than its binary.
     pub library: bool,
     /// The name of the files.
     pub name: &'static str,
-    /// What its compiler is told beyond the profile.
+    /// Compiler flags beyond the profile.
     pub flags: &'static [&'static str],
 }
 
@@ -26,7 +26,7 @@ impl Module {
     /// Builds the module into the folder `out`.
     pub fn build(&self, workspace: &Workspace, toolchain: &Toolchain, out: &Path) -> Result<()> {
         let mut cargo = toolchain.cargo(workspace);
-        // The library is an rlib for the rest of the workspace; only here it is linked.
+        // The library is an rlib for the rest of the workspace. It is linked only here.
         match self.library {
             true => cargo.args(["rustc", "--lib", "--crate-type", "cdylib"]),
             false => cargo.arg("build"),

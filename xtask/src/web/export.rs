@@ -1,4 +1,5 @@
-//! A model's folder as a browser fetches it: a manifest, and the files in shards that are named by what they hold.
+//! Exports a model's folder as a browser fetches it: a manifest, and the files in shards that are named by a hash of
+//! their content.
 
 use std::fs;
 use std::path::Path;
@@ -7,9 +8,9 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-/// Bytes of a shard: what is lost at most when a visitor leaves in the middle of a download.
+/// Bytes of a shard. A visitor who leaves during a download loses at most this much.
 const SHARD: usize = 4 << 20;
-/// The files that a model may have; of these `OPTIONAL` may be missing.
+/// The files that a model may have. Those in `OPTIONAL` may be missing.
 const FILES: [&str; 6] = [
     "config.json",
     "generation.json",
@@ -20,7 +21,7 @@ const FILES: [&str; 6] = [
 ];
 const OPTIONAL: [&str; 2] = ["generation.json", "vision.safetensors"];
 
-/// `manifest.json`, read by `web/npm/src/loader.ts`.
+/// The content of `manifest.json`, which `web/npm/src/loader.ts` reads.
 #[derive(Serialize)]
 struct Manifest {
     format: &'static str,
@@ -42,11 +43,11 @@ struct Shard {
     bytes: usize,
 }
 
-/// Writes the model in the folder `model` to the folder `out`: `manifest.json`, and its shards as `SHA256.bin`. What `out`
-/// held before is replaced.
+/// Writes the model in the folder `model` to the folder `out`: `manifest.json`, and its shards as `SHA256.bin`.
+/// Replaces an earlier export in `out`.
 ///
 /// # Errors
-/// Where a file of the model is missing, `out` holds anything else than an exported model, or nothing can be written.
+/// If a file of the model is missing, `out` holds anything other than an exported model, or a file cannot be written.
 pub fn export(model: &Path, out: &Path) -> Result<()> {
     clear(out)?;
     let name = model.file_name().map_or("model".into(), |name| name.to_string_lossy().into_owned());
@@ -56,10 +57,11 @@ pub fn export(model: &Path, out: &Path) -> Result<()> {
         if OPTIONAL.contains(&name) && !path.exists() {
             continue;
         }
-        let bytes = fs::read(&path)
-            .with_context(|| format!("cannot read {}: give the folder of a whole model", path.display()))?;
+        let bytes = fs::read(&path).with_context(|| {
+            format!("cannot read {}; give the folder of a complete model", path.display())
+        })?;
         if bytes.is_empty() {
-            bail!("{} is empty: copy the model again", path.display());
+            bail!("{} is empty; copy the model again", path.display());
         }
         let mut shards = Vec::new();
         for shard in bytes.chunks(SHARD) {
@@ -69,14 +71,14 @@ pub fn export(model: &Path, out: &Path) -> Result<()> {
         }
         manifest.files.push(File { name, bytes: bytes.len(), shards });
     }
-    // Last, so that a manifest always names what is there.
+    // The manifest is written last, so that it only names files that exist.
     write(&out.join("manifest.json"), serde_json::to_string(&manifest)?.as_bytes())?;
     let total: usize = manifest.files.iter().map(|file| file.bytes).sum();
     println!("{}: {} in {total} bytes", out.display(), manifest.name);
     Ok(())
 }
 
-/// Makes the folder, without what an earlier export left there.
+/// Makes the folder, and removes the files of an earlier export.
 fn clear(out: &Path) -> Result<()> {
     fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
     let mut old = Vec::new();
@@ -84,7 +86,7 @@ fn clear(out: &Path) -> Result<()> {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if name != "manifest.json" && !name.ends_with(".bin") {
-            bail!("{} is no exported model: choose another folder to write to", path.display());
+            bail!("{} is not part of an exported model; choose another folder to write to", path.display());
         }
         old.push(path);
     }
@@ -113,7 +115,7 @@ mod tests {
         for name in FILES.iter().filter(|name| !OPTIONAL.contains(name)) {
             fs::write(model.join(name), &weights)?;
         }
-        // Twice, as an export replaces an older one.
+        // Exports twice, since an export replaces an older one.
         export(&model, &out)?;
         export(&model, &out)?;
         let manifest: serde_json::Value = serde_json::from_slice(&fs::read(out.join("manifest.json"))?)?;
@@ -129,7 +131,7 @@ mod tests {
             read.extend(bytes);
         }
         assert_eq!(read, weights);
-        // The folder of something else is left alone.
+        // A folder with other files is not touched.
         fs::write(out.join("diary.txt"), "dear")?;
         assert!(export(&model, &out).is_err());
         assert!(out.join("manifest.json").is_file());

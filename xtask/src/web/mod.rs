@@ -1,4 +1,4 @@
-//! The browser's part: builds the wasm, puts the site together, exports models for it, serves it.
+//! The web part: builds the wasm, assembles the site, exports models for it, and serves it.
 
 mod build;
 mod export;
@@ -21,7 +21,8 @@ pub use scripts::lint;
 pub use serve::Server;
 pub use test::run as test;
 
-/// Builds the site and the npm package into `web-dist` of the build folder and prints what a visitor downloads.
+/// Builds the site and the npm package into `web-dist` in the build folder, and prints the sizes of what a visitor
+/// downloads.
 pub fn run(workspace: &Workspace) -> Result<()> {
     let out = build(workspace, &Toolchain::find(workspace)?)?;
     print!("{}", site::sizes(&out)?);
@@ -29,19 +30,19 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// Compiles the scripts of the site and the package anew around the wasm that is there, or without one.
+/// Compiles the scripts of the site and the package again. The wasm stays as it is and may be missing.
 pub fn scripts(workspace: &Workspace) -> Result<()> {
     let out = with_scripts(workspace)?;
     println!("The site is in {}, the npm package in {}", out.site().display(), out.package().display());
     Ok(())
 }
 
-/// Tries the package in the bundlers and frameworks of others, for which its wasm is not needed.
+/// Tests the package in bundlers and frameworks. This does not need the wasm.
 pub fn stacks(workspace: &Workspace) -> Result<()> {
     test::stacks(workspace, &with_scripts(workspace)?)
 }
 
-/// The site and the package, their scripts new.
+/// The site and the package with newly compiled scripts.
 fn with_scripts(workspace: &Workspace) -> Result<Output> {
     let out = Output::of(workspace);
     site::clear_scripts(&out)?;
@@ -49,7 +50,7 @@ fn with_scripts(workspace: &Workspace) -> Result<Output> {
     Ok(out)
 }
 
-/// Builds the site with the shipped model and prints what a visitor downloads and how long one waits.
+/// Builds the site with the shipped model. Prints the sizes of what a visitor downloads, and how long a visitor waits.
 pub fn measure(workspace: &Workspace) -> Result<()> {
     let out = with_model(workspace)?;
     print!("{}", site::sizes(&out)?);
@@ -62,7 +63,7 @@ pub fn demo(workspace: &Workspace) -> Result<()> {
     let server = Server::start(&out.site(), 8000)?;
     println!("{} (Ctrl-C ends it)", server.url());
     if let Err(error) = open::that(server.url()) {
-        println!("No browser could be opened ({error}): open the address yourself.");
+        println!("No browser could be opened ({error}). Open the address yourself.");
     }
     server.run()
 }
@@ -91,17 +92,17 @@ impl Output {
         Self { folder: workspace.target.join("web-dist") }
     }
 
-    /// What a server serves.
+    /// The folder that a server serves.
     pub fn site(&self) -> PathBuf {
         self.folder.join("site")
     }
 
-    /// What `npm publish` takes.
+    /// The folder for `npm publish`.
     pub fn package(&self) -> PathBuf {
         self.folder.join("npm")
     }
 
-    /// The kernels' tests for a browser: beside the site, not in it.
+    /// The kernels' tests for a browser, which lie beside the site and not in it.
     fn kernels(&self) -> PathBuf {
         self.folder.join("kernels")
     }
@@ -121,7 +122,7 @@ fn build(workspace: &Workspace, toolchain: &Toolchain) -> Result<Output> {
     Ok(out)
 }
 
-/// Copies the files of `from` whose names `wanted` takes into `to`; folders are left out.
+/// Copies the files of `from` whose names `wanted` accepts into `to`. Skips folders.
 fn copy_files(from: &Path, to: &Path, wanted: impl Fn(&str) -> bool) -> Result<()> {
     std::fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
     for entry in std::fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {

@@ -1,5 +1,5 @@
-//! The package's TypeScript: checked, and compiled to modules, types and the element's description. TypeScript and the other tools are npm packages
-//! that `web/npm/package-lock.json` pins.
+//! Checks the package's TypeScript and compiles it to modules, types and the element's description. TypeScript and the
+//! other tools are npm packages that `web/npm/package-lock.json` pins.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,10 +14,10 @@ use crate::system::{install, quiet};
 const TSC: &str = "typescript/bin/tsc";
 const ANALYZER: &str = "@custom-elements-manifest/analyzer/cem.js";
 const LINTER: &str = "oxlint/bin/oxlint";
-/// What is linted, from the repository root.
+/// The folders to lint, from the repository root.
 const LINTED: [&str; 5] = ["web/npm", "web/site", "web/app", "tests/web", "tests/stacks"];
 
-/// Checks types and habits of all scripts.
+/// Checks the types and style of all scripts.
 pub fn lint(workspace: &Workspace) -> Result<()> {
     let tools = Tools::new(workspace)?;
     checked(tools.node(TSC).arg("--noEmit"))?;
@@ -26,19 +26,20 @@ pub fn lint(workspace: &Workspace) -> Result<()> {
     checked(linter.args(LINTED.map(|folder| workspace.root.join(folder))))
 }
 
-/// Compiles the package's sources into the folder `out`, modules beside their types, and describes the element in `web/npm/custom-elements.json`.
+/// Compiles the package's sources into the folder `out`, with types beside the modules. Describes the element in
+/// `web/npm/custom-elements.json`.
 pub fn compile(workspace: &Workspace, out: &Path) -> Result<()> {
     let tools = Tools::new(workspace)?;
-    // Visitors download no comments; types are nothing without.
+    // Modules go out without comments, which visitors would download. Types keep theirs, which developers read.
     for emit in [&["--declaration", "false", "--removeComments"][..], &["--emitDeclarationOnly"]] {
         checked(tools.node(TSC).arg("--outDir").arg(out).args(emit))?;
     }
-    // Types without a module of their own.
+    // These types have no module.
     copy_files(&tools.package.join("src"), out, |name| name.ends_with(".d.ts"))?;
     checked(tools.node(ANALYZER).args(["analyze", "--quiet"]))
 }
 
-/// Installs what the `package-lock.json` in `folder` pins, where that has not been done.
+/// Installs the packages that `package-lock.json` in `folder` pins, unless that is done already.
 pub fn install_packages(folder: &Path) -> Result<()> {
     for (program, package) in [("node", "nodejs"), ("npm", "npm")] {
         if !quiet(Command::new(program).arg("--version")) {
@@ -51,7 +52,7 @@ pub fn install_packages(folder: &Path) -> Result<()> {
     if changed(folder.join("node_modules/.package-lock.json")).is_ok_and(|installed| installed >= wanted) {
         return Ok(());
     }
-    // Nothing of the packages runs by itself.
+    // No install script of a package runs.
     let args = ["ci", "--ignore-scripts", "--no-audit", "--no-fund"];
     checked(Command::new("npm").args(args).current_dir(folder))
 }
@@ -68,7 +69,7 @@ impl Tools {
         Ok(Self { package })
     }
 
-    /// A tool, run in the package's folder.
+    /// A command for a tool that runs in the package's folder.
     fn node(&self, tool: &str) -> Command {
         let mut command = Command::new("node");
         command.arg(Path::new("node_modules").join(tool)).current_dir(&self.package);

@@ -1,4 +1,4 @@
-//! A web server for this machine alone, with the headers that browsers want.
+//! A web server for this machine alone, with the headers that browsers need.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 use tower_http::services::ServeDir;
 use tower_http::set_header::SetResponseHeaderLayer;
 
-/// New files are seen at once, and the page may share memory between threads.
+/// These headers make browsers see new files at once, and let the page share memory between threads.
 const HEADERS: [(HeaderName, HeaderValue); 3] = [
     (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
     (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
@@ -25,11 +25,11 @@ pub struct Server {
 }
 
 impl Server {
-    /// Takes `port`, or any free one where that is taken.
+    /// Listens on `port`, or on any free port if that one is taken.
     pub fn start(root: &Path, port: u16) -> Result<Self> {
         let listen = |port| TcpListener::bind(("127.0.0.1", port));
         let listener = listen(port).or_else(|_| listen(0)).context("cannot serve on 127.0.0.1")?;
-        // As tokio wants it.
+        // Tokio needs a non-blocking listener.
         listener.set_nonblocking(true)?;
         let port = listener.local_addr()?.port();
         Ok(Self { listener, root: root.to_owned(), port })
@@ -37,7 +37,7 @@ impl Server {
 
     /// The address of the folder.
     pub fn url(&self) -> String {
-        // Browsers trust localhost as they trust https.
+        // Browsers trust localhost like https.
         format!("http://localhost:{}/", self.port)
     }
 

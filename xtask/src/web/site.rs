@@ -1,4 +1,4 @@
-//! The site and the npm package, put together from sources and built modules.
+//! Assembles the site and the npm package from sources and built modules.
 
 use std::fmt::Write;
 use std::fs;
@@ -10,17 +10,17 @@ use sha2::{Digest, Sha256};
 use super::{Output, copy_files, scripts};
 use crate::Workspace;
 
-/// Endings of files of code.
+/// File endings of code.
 const CODE: &[&str] = &["js", "wasm", "html", "css"];
 /// The modules that a page fetches for the element, before anything is drawn.
 const ELEMENT: [&str; 5] =
     ["unigen/element.js", "unigen/element", "unigen/error.js", "unigen/pixels.js", "unigen/progress.js"];
-/// What the package holds beside its scripts and the licence.
+/// The files of the package beside its scripts and the licence.
 const PACKAGE: [&str; 3] = ["package.json", "README.md", "custom-elements.json"];
-/// What stands in the service worker for the build.
+/// The placeholder for the build's name in the service worker.
 const BUILD: &str = "%BUILD%";
 
-/// Makes the folders new, but keeps models that were exported into the site.
+/// Empties the folders, but keeps models that were exported into the site.
 pub fn clear(out: &Output) -> Result<()> {
     for folder in [out.site().join("unigen"), out.site().join("app"), out.package()] {
         renew(&folder)?;
@@ -28,7 +28,7 @@ pub fn clear(out: &Output) -> Result<()> {
     Ok(())
 }
 
-/// Drops the scripts of the package, also those in the site, but none of the built modules.
+/// Removes the scripts of the package, also those in the site, but keeps the built modules.
 pub fn clear_scripts(out: &Output) -> Result<()> {
     renew(&out.package())?;
     let folder = out.site().join("unigen");
@@ -41,7 +41,7 @@ pub fn clear_scripts(out: &Output) -> Result<()> {
     Ok(())
 }
 
-/// An empty folder.
+/// Makes an empty folder.
 fn renew(folder: &Path) -> Result<()> {
     if folder.exists() {
         fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
@@ -49,12 +49,12 @@ fn renew(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))
 }
 
-/// Whether a file is of the engine's wasm, which is built from Rust.
+/// Whether a file belongs to the engine's wasm, which is built from Rust.
 fn is_engine(name: &str) -> bool {
     name.starts_with("unigen_web")
 }
 
-/// Puts the sources beside the built modules.
+/// Copies the sources beside the built modules.
 pub fn assemble(workspace: &Workspace, out: &Output) -> Result<()> {
     let (web, site, package) = (workspace.root.join("web"), out.site(), out.package());
     let (unigen, dist) = (site.join("unigen"), package.join("dist"));
@@ -62,7 +62,7 @@ pub fn assemble(workspace: &Workspace, out: &Output) -> Result<()> {
     for folder in ["", "element"] {
         copy_files(&dist.join(folder), &unigen.join(folder), |name| name.ends_with(".js"))?;
     }
-    // The docs page shows it.
+    // The docs page shows this file.
     copy_files(&web.join("npm"), &unigen, |name| name == "custom-elements.json")?;
     copy_files(&workspace.root, &site, |name| name == "index.html")?;
     for (from, to) in [("site", ""), ("app", "app")] {
@@ -71,13 +71,14 @@ pub fn assemble(workspace: &Workspace, out: &Output) -> Result<()> {
         }
     }
     name_build(&site)?;
-    // The package is the same engine and element, with types.
+    // The package has the same engine and element, with types.
     copy_files(&web.join("npm"), &package, |name| PACKAGE.contains(&name))?;
     copy_files(&workspace.root, &package, |name| name == "LICENSE")?;
     copy_files(&unigen, &dist, is_engine)
 }
 
-/// Names the build in the service worker of the folder `site`, by what its files hold: each build has a cache of its own.
+/// Names the build in the service worker of the folder `site`, by a hash of its files, so that each build has its own
+/// cache.
 fn name_build(site: &Path) -> Result<()> {
     let mut hash = Sha256::new();
     for file in files(site, &[CODE, &["svg", "webmanifest"]].concat())? {
@@ -92,7 +93,7 @@ fn name_build(site: &Path) -> Result<()> {
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// A table of what visitors download, raw and as brotli makes it.
+/// A table of the sizes of what visitors download, raw and with brotli.
 pub fn sizes(out: &Output) -> Result<String> {
     let mut table = format!("{:<32} {:>12} {:>12}\n", "code, bytes", "raw", "brotli");
     let mut line =
@@ -103,7 +104,7 @@ pub fn sizes(out: &Output) -> Result<String> {
         let sizes = [bytes.len(), compressed(&bytes)?];
         let name = file.strip_prefix(out.site()).unwrap_or(&file);
         all = [all[0] + sizes[0], all[1] + sizes[1]];
-        // All modules that it brings, of which it shares some with the engine.
+        // All modules that the element needs. The engine shares some of them.
         if ELEMENT.iter().any(|part| name.starts_with(part)) {
             element = [element[0] + sizes[0], element[1] + sizes[1]];
         }
@@ -133,7 +134,7 @@ fn read(file: &Path) -> Result<Vec<u8>> {
     fs::read(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
-/// Bytes after brotli at its best, as a web server sends them.
+/// Number of bytes after the strongest brotli compression, as a web server sends them.
 fn compressed(bytes: &[u8]) -> Result<usize> {
     let mut out = Vec::new();
     let settings = brotli::enc::BrotliEncoderParams { quality: 11, lgwin: 24, ..Default::default() };

@@ -1,4 +1,5 @@
-//! Kernels, engine, element and app in a real browser: builds them, makes a small model, draws with it natively, and runs `tests/web`.
+//! Tests kernels, engine, element and app in a real browser. Builds them, makes a small model, draws with it natively,
+//! and runs `tests/web`.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -18,11 +19,11 @@ mod tiny;
 
 use tiny::{PRETRAIN, SFT, TOKENIZER, VISION};
 
-/// The prompts and the number of seeds of each, from 0, that `tests/web/one_image.test.js` draws, too.
+/// The prompts, and the number of seeds from 0 for each. `tests/web/one_image.test.js` draws the same.
 const PROMPTS: &str = include_str!("../../../tests/web/prompts.json");
 const SEEDS: &str = "4";
 
-/// Linked in a hurry: it runs once, and its time goes into the shaders.
+/// This module is optimised little, for a fast build. It runs once, and most of its time goes into the shaders.
 const KERNELS: Module = Module {
     package: "unigen-kernel-tests",
     library: true,
@@ -30,7 +31,7 @@ const KERNELS: Module = Module {
     flags: &["-C", "lto=thin", "-C", "opt-level=0"],
 };
 
-/// Two steps of training each, from which comes a model that is small and knows nothing: stage, folder of the run, settings.
+/// The training runs of two steps each that make a small, untrained model: stage, folder of the run, settings.
 const STAGES: [(&str, &str, &[&str]); 4] = [
     ("tokenizer", "tokenizer", TOKENIZER),
     ("vision", "vision", VISION),
@@ -38,7 +39,7 @@ const STAGES: [(&str, &str, &[&str]); 4] = [
     ("sft", "sft", SFT),
 ];
 
-/// Runs the tests; `unigen` must have been built.
+/// Runs the tests. `unigen` must have been built.
 pub fn run(workspace: &Workspace) -> Result<()> {
     need_browser()?;
     let toolchain = Toolchain::find(workspace)?;
@@ -48,18 +49,18 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     let shots = workspace.target.join("web-test/shots");
     std::fs::create_dir_all(&shots)?;
     let mut node = node(workspace, &site)?;
-    // One after another: what they wait for takes all cores.
+    // The tests run one after another, since each uses all cores.
     node.args(["--test", "--test-concurrency=1"]);
     checked(node.env("UNIGEN_NATIVE", native).env("UNIGEN_SHOTS", format!("{}/", shots.display())))
 }
 
-/// Prints how long a visitor of the site waits; a model must have been exported into it.
+/// Prints how long a visitor of the site waits. A model must have been exported into it.
 pub fn measure(workspace: &Workspace, site: &Output) -> Result<()> {
     need_browser()?;
     checked(node(workspace, site)?.arg("measure.js"))
 }
 
-/// Builds the package into projects of other bundlers and frameworks, and draws there in a page.
+/// Builds the package into projects of several bundlers and frameworks, and draws in a page of each.
 pub fn stacks(workspace: &Workspace, site: &Output) -> Result<()> {
     need_browser()?;
     install_packages(&workspace.root.join("tests/web"))?;
@@ -68,7 +69,7 @@ pub fn stacks(workspace: &Workspace, site: &Output) -> Result<()> {
     checked(Command::new("node").arg("--test").current_dir(&tests).env("UNIGEN_SITE", site.site()))
 }
 
-/// Node in `tests/web`, with what is there installed and the site known.
+/// A command for Node in `tests/web`, with its packages installed and the site in its environment.
 fn node(workspace: &Workspace, site: &Output) -> Result<Command> {
     let tests = workspace.root.join("tests/web");
     install_packages(&tests)?;
@@ -77,12 +78,12 @@ fn node(workspace: &Workspace, site: &Output) -> Result<Command> {
     Ok(node)
 }
 
-/// Chromium, installed where that is possible.
+/// Checks that Chromium is there, and installs it if possible.
 fn need_browser() -> Result<()> {
     if quiet(Command::new("chromium").arg("--version")) { Ok(()) } else { install("chromium") }
 }
 
-/// Makes the model `tiny`, exports it into the site and draws with it; gives the folder of the drawings.
+/// Makes the model `tiny`, exports it into the site and draws with it. Returns the folder of the drawings.
 fn model(workspace: &Workspace, site: &Output) -> Result<std::path::PathBuf> {
     let folder = workspace.target.join("web-test");
     if folder.exists() {

@@ -1,5 +1,5 @@
-//! A Rust toolchain that compiles for browsers: the one in use with its wasm32 target, else Debian's, which brings the
-//! standard library's sources.
+//! A Rust toolchain that compiles for browsers: the one in use if it has the wasm32 target, else Debian's, which
+//! includes the standard library's sources.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,19 +12,19 @@ use crate::system::{install, quiet};
 pub const TARGET: &str = "wasm32-unknown-unknown";
 /// Debian's compiler and cargo for the web.
 const DEBIAN: [&str; 2] = ["/usr/bin/rustc", "/usr/bin/cargo"];
-/// Where the package rust-web-src puts the standard library.
+/// The folder in which the package rust-web-src puts the standard library.
 const DEBIAN_SOURCES: &str = "/usr/lib/rustlib/src/rust/library";
 
 /// How to compile for browsers.
 pub enum Toolchain {
     /// The toolchain in use has the target.
     Installed,
-    /// Debian's compiler builds the standard library too; the linker is that of another toolchain or of Debian.
+    /// Debian's compiler, which also builds the standard library. The linker is that of another toolchain or of Debian.
     Debian { linker: PathBuf },
 }
 
 impl Toolchain {
-    /// What there is, after trying to install what is missing; an error says what was tried.
+    /// Finds a toolchain, and tries to install what is missing. An error says what was tried.
     pub fn find(workspace: &Workspace) -> Result<Self> {
         if has_target() {
             return Ok(Self::Installed);
@@ -46,8 +46,8 @@ impl Toolchain {
         }
         if !DEBIAN.iter().all(|tool| Path::new(tool).is_file()) || !Path::new(DEBIAN_SOURCES).is_dir() {
             bail!(
-                "no toolchain for {TARGET}: run `rustup target add {TARGET}` where rustup can reach its server; {} or {} \
-                 is not there",
+                "no toolchain for {TARGET}: {} or {} is missing; run `rustup target add {TARGET}` with a connection to \
+                 rustup's server",
                 DEBIAN.join(" or "),
                 DEBIAN_SOURCES
             );
@@ -64,11 +64,11 @@ impl Toolchain {
                 .current_dir(&workspace.root)
                 .env("CARGO_TARGET_DIR", &workspace.target)
                 .env("RUSTC", DEBIAN[0])
-                // `-Z build-std` is for compilers that may do unstable things.
+                // `-Z build-std` is unstable, and this variable allows it.
                 .env("RUSTC_BOOTSTRAP", "1")
                 .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
         }
-        // They would replace the flags of .cargo/config.toml, which the target needs.
+        // These variables would replace the flags of .cargo/config.toml, which the target needs.
         command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
         command
     }
@@ -103,7 +103,7 @@ fn linker() -> Result<PathBuf> {
     Ok("wasm-ld".into())
 }
 
-/// What a command prints, without the end of the line; nothing where it fails.
+/// The trimmed output of a command. None if it fails.
 fn output(command: &mut Command) -> Option<String> {
     let output = command.output().ok().filter(|output| output.status.success())?;
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())

@@ -1,5 +1,5 @@
-//! GenEval (Ghosh et al. 2023, arXiv 2310.11513): its prompts, its rules and its scores, and a run from prompts to scores. The
-//! rules are those of `evaluate_images.py`; what detects the objects and their colours is up to the caller.
+//! GenEval (Ghosh et al. 2023, arXiv 2310.11513): its prompts, its rules and its scores, and a run from prompts to
+//! scores. The rules are those of `evaluate_images.py`. The caller supplies the detector of objects and colours.
 
 mod prompt;
 mod relation;

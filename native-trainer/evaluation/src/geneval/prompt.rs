@@ -1,4 +1,4 @@
-//! GenEval's prompts: a text, and what a picture of it has to show.
+//! GenEval's prompts: a text, and what a picture for it has to show.
 
 use serde::{Deserialize, Serialize};
 use std::{fmt, io::BufRead};
@@ -47,7 +47,7 @@ impl fmt::Display for Tag {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Clause {
     pub class: String,
-    /// A picture has to show at least so many; in `exclude`, so many are too many.
+    /// The least number of objects that a picture has to show. In `exclude`, this many are too many.
     pub count: usize,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub color: Option<String>,
@@ -57,7 +57,7 @@ pub struct Clause {
 }
 
 impl Clause {
-    /// So many objects of a class.
+    /// A clause for `count` objects of a class.
     pub fn new(class: impl Into<String>, count: usize) -> Self {
         Clause { class: class.into(), count, color: None, position: None }
     }
@@ -88,10 +88,10 @@ pub enum PromptError {
     Empty,
 }
 
-/// Reads prompts in the format of `evaluation_metadata.jsonl` for a detector that knows `names`; skips empty lines.
+/// Reads prompts in the format of `evaluation_metadata.jsonl` for a detector that knows `names`. Skips empty lines.
 ///
 /// # Errors
-/// With the number of the first line (from 1) that cannot be used, and why.
+/// Gives the number of the first line (from 1) that cannot be used, and the reason.
 pub fn read_prompts(reader: impl BufRead, names: Vocabulary) -> Result<Vec<Prompt>, PromptError> {
     let mut prompts = Vec::new();
     for (line, text) in (1..).zip(reader.lines()) {
@@ -109,7 +109,7 @@ pub fn read_prompts(reader: impl BufRead, names: Vocabulary) -> Result<Vec<Promp
 }
 
 impl Prompt {
-    /// Refuses a prompt that no detector that knows `names` can judge.
+    /// Refuses a prompt with names that are not among `names`.
     pub(super) fn check(&self, names: Vocabulary) -> Result<(), String> {
         for Clause { class, color, .. } in self.include.iter().chain(&self.exclude) {
             if !names.classes.contains(&class.as_str()) {

@@ -16,7 +16,7 @@ pub enum Relation {
 }
 
 impl Relation {
-    /// All four.
+    /// All four relations.
     pub const ALL: [Relation; 4] = [Relation::Left, Relation::Right, Relation::Above, Relation::Below];
 
     /// GenEval's words: `left of`, `right of`, `above`, `below`.
@@ -29,7 +29,7 @@ impl Relation {
         }
     }
 
-    /// The same seen from the other object.
+    /// The relation as seen from the other object.
     pub fn inverse(self) -> Relation {
         match self {
             Relation::Left => Relation::Right,
@@ -40,9 +40,9 @@ impl Relation {
     }
 }
 
-/// The relations of box `a` to box `b` `[left, top, right, bottom]`, in any unit with y down, by GenEval's rule
-/// (`relative_position` in its evaluate_images.py): the offset of the centres is shrunk per axis by a tenth of both
-/// sizes and divided by its unshrunk length; a relation holds where that exceeds a half.
+/// The relations of box `a` to box `b`. Boxes are `[left, top, right, bottom]` in any unit with y down. GenEval's rule
+/// (`relative_position` in its evaluate_images.py) shrinks the offset of the centres along each axis by a tenth of both
+/// sizes, and divides it by its unshrunk length. A relation holds if the result exceeds one half.
 pub fn relations(a: &[f32; 4], b: &[f32; 4]) -> Vec<Relation> {
     let offset = [0, 1].map(|axis| (a[axis] + a[axis + 2] - b[axis] - b[axis + 2]) / 2.);
     let shrunk = [0, 1].map(|axis| {

@@ -1,26 +1,26 @@
-//! GenEval's rules: whether what was detected in a picture is what its prompt asks for.
+//! GenEval's rules, which decide whether the objects detected in a picture are what its prompt asks for.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Clause, Prompt, Relation, Tag, relations};
 use crate::detect::Detection;
 
-/// A detection counts above this score.
+/// A detection counts if its score is above this.
 pub const THRESHOLD: f32 = 0.3;
-/// A detection counts above this score where objects are counted.
+/// The same threshold for prompts that count objects.
 pub const COUNTING_THRESHOLD: f32 = 0.9;
-/// The rules look at no more detections of a class than this.
+/// The rules look at no more than this many detections per class.
 pub const MAX_OBJECTS: usize = 16;
 
 /// Whether a picture shows what its prompt says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
     pub correct: bool,
-    /// What is wrong, one line each; empty if nothing is.
+    /// What is wrong, one line for each fault. Empty if nothing is wrong.
     pub reason: String,
 }
 
-/// GenEval's rules on the detections in one picture.
+/// Applies GenEval's rules to the detections in one picture.
 pub fn judge(prompt: &Prompt, detections: &[Detection]) -> Verdict {
     let threshold = if prompt.tag == Tag::Counting { COUNTING_THRESHOLD } else { THRESHOLD };
     let found = |class: &str| {
@@ -33,7 +33,7 @@ pub fn judge(prompt: &Prompt, detections: &[Detection]) -> Verdict {
         found
     };
     let mut reasons = Vec::new();
-    // The objects that fulfil each clause, if they do.
+    // For each clause, the objects that fulfil it, if any.
     let mut matched: Vec<Option<Vec<&Detection>>> = Vec::with_capacity(prompt.include.len());
     for clause in &prompt.include {
         let mut objects = found(&clause.class);
@@ -51,7 +51,7 @@ pub fn judge(prompt: &Prompt, detections: &[Detection]) -> Verdict {
     Verdict { correct: reasons.is_empty(), reason: reasons.join("\n") }
 }
 
-/// Checks the most confident objects of a clause's class, at most as many as it wants.
+/// Checks the most confident objects of the clause's class, at most as many as the clause asks for.
 fn judge_clause(
     clause: &Clause,
     objects: &[&Detection],

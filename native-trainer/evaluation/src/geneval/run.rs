@@ -1,4 +1,4 @@
-//! GenEval from prompts to scores: draw, detect, judge.
+//! Runs GenEval from prompts to scores: draws, detects, judges.
 
 use std::fmt;
 
@@ -22,7 +22,7 @@ const FRAME: u32 = 4;
 const RIGHT: Rgb<u8> = Rgb([40, 150, 80]);
 const WRONG: Rgb<u8> = Rgb([205, 50, 50]);
 
-/// One picture and what came of it.
+/// One picture and its verdict.
 #[derive(Clone, Debug, Serialize)]
 pub struct Judged {
     pub tag: Tag,
@@ -30,7 +30,7 @@ pub struct Judged {
     /// `unigen generate` draws the same picture from this seed.
     pub seed: u64,
     pub correct: bool,
-    /// What is wrong, one line each.
+    /// What is wrong, one line for each fault.
     pub reason: String,
     pub detections: Vec<Detection>,
     #[serde(skip)]
@@ -41,17 +41,17 @@ pub struct Judged {
 #[derive(Clone, Debug, Serialize)]
 pub struct Evaluation {
     pub detector_accuracy: f64,
-    /// The unweighted mean of the tags, 0 to 1.
+    /// The unweighted mean over the tags, 0 to 1.
     pub overall: Option<f64>,
     pub scores: Scores,
     pub images: Vec<Judged>,
 }
 
 impl Evaluation {
-    /// [`run`](Self::run) on what `engine` draws.
+    /// Does [`run`](Self::run) with pictures that `engine` draws.
     ///
     /// # Errors
-    /// Those of [`run`](Self::run) and of [`Engine::generate_batch`]; after Ctrl-C.
+    /// Those of [`run`](Self::run) and of [`Engine::generate_batch`], or if Ctrl-C was pressed.
     pub fn of(
         engine: &Engine,
         prompts: &[Prompt],
@@ -67,12 +67,12 @@ impl Evaluation {
         Self::run(prompts, samples, seed, judge, draw, progress)
     }
 
-    /// Draws `samples` pictures of every prompt, with the seeds `seed`, `seed + 1`, .., and has them judged.
-    /// `progress` learns how many pictures are done.
+    /// Draws `samples` pictures for every prompt, with the seeds `seed`, `seed + 1`, .., and judges them. Calls
+    /// `progress` with the number of pictures done.
     ///
     /// # Errors
-    /// Before anything is drawn where the detector is not accurate enough or does not know what a prompt asks for, or where
-    /// there is nothing to draw; otherwise those of `draw` and of the detector.
+    /// Before anything is drawn: if the detector is not accurate enough or does not know a name in a prompt, or if
+    /// there is nothing to draw. Later: if `draw` or the detector fails.
     pub fn run(
         prompts: &[Prompt],
         samples: usize,
@@ -127,8 +127,8 @@ impl Evaluation {
         Ok(Self { detector_accuracy: accuracy, overall: scores.overall(), scores, images })
     }
 
-    /// Pictures of all tags, evenly spaced among those judged, framed green where right and red where wrong,
-    /// with prompt and reason.
+    /// A sheet of pictures of all tags, evenly spaced among those judged. A green frame marks a right picture, a red
+    /// frame a wrong one. Each has its prompt and the reason.
     pub fn sheet(&self) -> RgbImage {
         let mut cells = Vec::new();
         for tag in Tag::ALL {
@@ -170,7 +170,7 @@ mod tests {
     use crate::{MIN_ACCURACY, Vocabulary};
     use std::cell::RefCell;
 
-    /// Finds whatever was said to be drawn.
+    /// Finds the objects that the test says were drawn.
     struct Oracle {
         accuracy: f64,
         drawn: RefCell<Vec<Vec<Detection>>>,

@@ -1,4 +1,4 @@
-//! How often pictures are right.
+//! Counts how often pictures are right.
 
 use serde::{Serialize, Serializer};
 
@@ -7,7 +7,7 @@ use super::Tag;
 /// How often pictures were right, task by task. Serialises as `{"single_object": {"score": .., "images": ..}, ..}`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scores {
-    /// Right and all pictures of each tag in [`Tag::ALL`]'s order.
+    /// The numbers of right pictures and of all pictures, for each tag in the order of [`Tag::ALL`].
     counts: [(usize, usize); 6],
 }
 
@@ -19,13 +19,13 @@ impl Scores {
         *all += 1;
     }
 
-    /// The mean over the pictures of a tag, 0 to 1; None without any.
+    /// The share of right pictures of a tag, 0 to 1. None if the tag has no pictures.
     pub fn tag(&self, tag: Tag) -> Option<f64> {
         let (right, all) = self.counts[tag as usize];
         (all > 0).then(|| right as f64 / all as f64)
     }
 
-    /// GenEval's overall score: the unweighted mean of the tags that have pictures, 0 to 1; None without any.
+    /// GenEval's overall score: the unweighted mean over the tags that have pictures, 0 to 1. None without pictures.
     pub fn overall(&self) -> Option<f64> {
         let tags: Vec<f64> = Tag::ALL.into_iter().filter_map(|tag| self.tag(tag)).collect();
         (!tags.is_empty()).then(|| tags.iter().sum::<f64>() / tags.len() as f64)

@@ -1,24 +1,24 @@
-//! Numbers with their errors, from the cases that they were measured on.
+//! Estimates with standard errors, from the cases that they were measured on.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::iter::zip;
 
-/// What was measured on each of some cases, by their kinds.
+/// The values measured on the cases, by kind of case.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Cases(pub Vec<Vec<f64>>);
 
 impl Cases {
-    /// The unweighted mean of the means of the kinds, as benchmarks with kinds of cases score; none without cases. The error
-    /// comes from the cases, which are drawn, and not from the kinds, which are fixed.
+    /// The unweighted mean of the means of the kinds, as benchmarks compute it. None without cases. The error comes
+    /// from the cases, which are sampled, and not from the kinds, which are fixed.
     pub fn estimate(&self) -> Option<Estimate> {
         let kinds: Vec<Estimate> = self.0.iter().filter_map(|cases| Estimate::of(cases)).collect();
         Estimate::mean(&kinds)
     }
 
-    /// Differences case by case; none where the cases are not the same. Their error is smaller than that of the difference of two
-    /// independent numbers.
+    /// Differences case by case. None if the cases differ. Their error is smaller than that of the difference of two
+    /// independent estimates.
     pub fn minus(&self, other: &Self) -> Option<Self> {
         let same = self.0.len() == other.0.len() && zip(&self.0, &other.0).all(|(a, b)| a.len() == b.len());
         let kinds = zip(&self.0, &other.0).map(|(a, b)| zip(a, b).map(|(a, b)| a - b).collect());
@@ -26,16 +26,16 @@ impl Cases {
     }
 }
 
-/// A number that was measured on some of many cases.
+/// An estimate from a sample of cases.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Estimate {
     pub mean: f64,
-    /// Its standard error.
+    /// The standard error of the mean.
     pub error: f64,
 }
 
 impl Estimate {
-    /// The mean of `values`; none where there are none.
+    /// The mean of `values`. None if `values` is empty.
     pub fn of(values: &[f64]) -> Option<Self> {
         let count = values.len() as f64;
         let mean = values.iter().sum::<f64>() / count;
@@ -44,7 +44,7 @@ impl Estimate {
         (count > 0.0).then_some(Self { mean, error })
     }
 
-    /// The mean of independent estimates; none where there are none.
+    /// The mean of independent estimates. None if there are none.
     pub fn mean(parts: &[Self]) -> Option<Self> {
         let count = parts.len() as f64;
         let mean = parts.iter().map(|part| part.mean).sum::<f64>() / count;

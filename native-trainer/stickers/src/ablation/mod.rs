@@ -1,5 +1,5 @@
-//! The ablations of UniGen-1.5 (arXiv 2511.14760): which tasks take part in reinforcement learning, what alignment before it
-//! is worth; and, beyond the paper, what a reward for leaving the rest alone does.
+//! The ablations of UniGen-1.5 (arXiv 2511.14760): which tasks take part in reinforcement learning, and what alignment
+//! before it contributes. Beyond the paper, one arm tests a reward for leaving the rest of the picture unchanged.
 
 mod estimate;
 mod run;

@@ -1,4 +1,4 @@
-//! Runs the arms and judges what comes of them.
+//! Runs the arms and judges the resulting models.
 
 use anyhow::{Context, Result, ensure};
 use std::fs;
@@ -19,21 +19,21 @@ use crate::imgedit::{self, held_out_cases};
 use crate::judge::Detector;
 use crate::world::{EditKind, Split, geneval_prompts};
 
-/// Runs all arms that are not done yet, each with every seed, in the folder `out`, and gives the scores. After each run,
-/// `report` sees all scores so far. A run that was stopped goes on where it was.
+/// Runs all arms that are not done yet, each with every seed, in the folder `out`, and returns the scores. After each
+/// run, calls `report` with all scores so far. Continues a run that was stopped.
 ///
 /// # Errors
-/// When a model, the judge or a setting cannot be used; when a run fails or is stopped: the message names it.
+/// If a model, the judge or a setting cannot be used, or if a run fails or is stopped. The message names it.
 pub fn ablate(
     settings: &Settings,
     out: &Path,
     compute: &Compute,
     mut report: impl FnMut(&Results) -> Result<()>,
 ) -> Result<Results> {
-    ensure!(!settings.arms.is_empty(), "arms is empty; give one at least");
-    ensure!(!settings.seeds.is_empty(), "seeds is empty; give one at least");
-    ensure!(settings.samples > 0, "samples is 0; draw one picture a prompt at least");
-    ensure!(settings.edits > 0, "edits is 0; draw one of each kind at least");
+    ensure!(!settings.arms.is_empty(), "arms is empty; give at least one arm");
+    ensure!(!settings.seeds.is_empty(), "seeds is empty; give at least one seed");
+    ensure!(settings.samples > 0, "samples is 0; draw at least 1 picture per prompt");
+    ensure!(settings.edits > 0, "edits is 0; draw at least 1 edit of each kind");
     let judge = Detector::open(&settings.judge, compute)?;
     check_judge(&judge)?;
     keep_settings(settings, out)?;
@@ -42,7 +42,10 @@ pub fn ablate(
         for &arm in &settings.arms {
             let folder = out.join(format!("{}-{seed}", arm.name()));
             let scores = scores(settings, arm, seed, &folder, &judge, compute).with_context(|| {
-                format!("the arm {} with seed {seed}; the same command goes on from there", arm.name())
+                format!(
+                    "the arm {} with seed {seed} did not finish; run the same command to continue it",
+                    arm.name()
+                )
             })?;
             results.insert((arm, seed), scores);
             report(&results)?;
@@ -51,7 +54,8 @@ pub fn ablate(
     Ok(results)
 }
 
-/// Writes the settings into `out`. Runs with other settings than those found there would be mixed up, so they are refused.
+/// Writes the settings into `out`. Refuses settings that differ from those found there, since runs with different
+/// settings would be mixed.
 fn keep_settings(settings: &Settings, out: &Path) -> Result<()> {
     let (path, text) = (out.join("config.toml"), toml::to_string_pretty(settings)?);
     fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
@@ -61,7 +65,7 @@ fn keep_settings(settings: &Settings, out: &Path) -> Result<()> {
             toml::from_str(&before).with_context(|| format!("{} is damaged", path.display()))?;
         ensure!(
             Settings { arms: settings.arms.clone(), seeds: settings.seeds.clone(), ..before } == *settings,
-            "{} holds runs with other settings ({}): give another folder, or the same settings",
+            "{} holds runs with other settings ({}); choose another folder, or use the same settings",
             out.display(),
             path.display()
         );
@@ -69,7 +73,7 @@ fn keep_settings(settings: &Settings, out: &Path) -> Result<()> {
     Ok(write_atomic(&path, |file| file.write_all(text.as_bytes()))?)
 }
 
-/// The scores of an arm, which is trained and judged first where they are missing.
+/// The scores of an arm. If they are missing, the arm is trained and judged first.
 fn scores(
     settings: &Settings,
     arm: Arm,
@@ -81,7 +85,7 @@ fn scores(
     let file = folder.with_extension("json");
     if let Ok(text) = fs::read(&file) {
         return serde_json::from_slice(&text)
-            .with_context(|| format!("{} is damaged: delete it", file.display()));
+            .with_context(|| format!("{} is damaged; delete it", file.display()));
     }
     let rl = arm.settings(settings, seed);
     let model = match &rl {
@@ -104,7 +108,7 @@ fn scores(
     Ok(scores)
 }
 
-/// What the log of an arm says about its training.
+/// Reads from an arm's log how its training went.
 fn training(log: &[Record], settings: &rl::Settings) -> Result<Training> {
     let logged = |name: &str| -> Vec<f64> {
         log.iter().filter_map(|record| record.scalars.get(name)?.as_f64()).collect()

@@ -1,4 +1,4 @@
-//! What comes of an arm.
+//! The results of an arm.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -6,29 +6,30 @@ use std::collections::BTreeMap;
 use super::estimate::Cases;
 use super::settings::Arm;
 
-/// What came of one arm with one seed. Arms with the same seed have the same cases.
+/// The results of one arm with one seed. Arms with the same seed have the same cases.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
     /// Whether each picture is right, 0 or 1, by tag.
     pub geneval: Cases,
     /// The score of each edit, 1 to 5, by kind.
     pub imgedit: Cases,
-    /// Of ImgEdit's scores, the one for leaving the rest as it was, 1 to 5.
+    /// ImgEdit's score for preserving the rest of each picture, 1 to 5, by kind.
     pub preservation: Cases,
-    /// What its training was like; none where it had none.
+    /// Measurements of the arm's training. None if it had none.
     pub training: Option<Training>,
 }
 
-/// What reinforcement learning was like in one arm.
+/// Measurements of reinforcement learning in one arm.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Training {
-    /// Of each update with edits, the share of their groups whose samples all had the same rewards, 0 to 1.
+    /// For each update with edits, the share of edit groups whose samples all had the same rewards, 0 to 1.
     pub flat_edits: Cases,
-    /// Of each update with edits, the standard deviation of the rewards within their groups, the rewards' weighted mean.
+    /// For each update with edits, the standard deviation of each reward within the edit groups, as a weighted mean
+    /// over the rewards.
     pub spread_edits: Cases,
-    /// Mean reward over the first and the last tenth of the updates.
+    /// Mean rewards over the first and the last tenth of the updates.
     pub reward: [f64; 2],
-    /// Seconds of its updates, rollouts and rewards among them.
+    /// Seconds that the updates took, rollouts and rewards included.
     pub seconds: f64,
 }
 

@@ -1,10 +1,10 @@
-//! What is run: arms, which differ in one part of training each, and what they have in common.
+//! The arms, each of which changes one part of training, and the settings that they share.
 
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use unigen_training::stages::rl;
 
-/// Weight of the consistency reward in the arm that has it, where the settings give none.
+/// Default weight of the consistency reward in the arm that has it.
 const CONSISTENCY: f32 = 0.5;
 
 /// Settings of `unigen ablate`.
@@ -13,19 +13,20 @@ const CONSISTENCY: f32 = 0.5;
 pub struct Settings {
     /// Folder of the model before edit instruction alignment, as the stage `sft` exports it.
     pub unaligned: PathBuf,
-    /// The same model after it, as the stage `align` exports it.
+    /// The same model after alignment, as the stage `align` exports it.
     pub aligned: PathBuf,
-    /// The detector that judges. It is no reward.
+    /// The detector that judges. It is not a reward.
     pub judge: PathBuf,
-    /// The arms that are run, in this order. Folders of different arms, made on different machines, may be put together.
+    /// The arms to run, in this order. The folders of arms that ran on different machines may be put together.
     pub arms: Vec<Arm>,
-    /// Every arm is run once for each.
+    /// Every arm runs once with each seed.
     pub seeds: Vec<u64>,
-    /// Pictures of each of GenEval's 553 prompts.
+    /// Number of pictures for each of GenEval's 553 prompts.
     pub samples: usize,
-    /// Held-out edits of each of the nine kinds.
+    /// Number of held-out edits of each of the nine kinds.
     pub edits: u64,
-    /// What all arms have in common; `model`, `judge`, `consistency` and the shares of tasks are the arms'.
+    /// The settings that all arms share. Each arm sets `model`, `judge`, `consistency` and the shares of the tasks
+    /// itself.
     pub rl: rl::Settings,
 }
 
@@ -74,13 +75,13 @@ impl TryFrom<String> for Arm {
 }
 
 impl Arm {
-    /// All, in the order in which they are run.
+    /// All arms, in the default order.
     pub const ALL: [Arm; 7] = {
         use Arm::*;
         [Unaligned, Aligned, Both, Generate, Edit, UnalignedBoth, Consistent]
     };
 
-    /// Its name in settings and folders.
+    /// The arm's name in settings and folders.
     pub fn name(self) -> &'static str {
         match self {
             Arm::Unaligned => "unaligned",
@@ -108,13 +109,13 @@ impl Arm {
         }
     }
 
-    /// The settings of its reinforcement learning; none where it has none.
+    /// The settings of the arm's reinforcement learning. None if the arm has none.
     pub fn settings(self, common: &Settings, seed: u64) -> Option<rl::Settings> {
         let [generate, edit] = self.tasks();
         let share = |takes_part, share: u64| if takes_part { share.max(1) } else { 0 };
         let mut settings = common.rl.clone();
         settings.model = self.model(common).to_owned();
-        // All arms have the same compute: none stops early, and none chooses a checkpoint.
+        // All arms get the same compute, so no arm stops early or chooses a checkpoint.
         settings.judge = None;
         settings.mix = [share(generate, common.rl.mix[0]), share(edit, common.rl.mix[1])];
         settings.seed = settings.seed.wrapping_add(seed);
@@ -124,7 +125,7 @@ impl Arm {
         (generate || edit).then_some(settings)
     }
 
-    /// The model it begins with.
+    /// The model that the arm starts from.
     pub fn model(self, common: &Settings) -> &Path {
         if self.aligned() { &common.aligned } else { &common.unaligned }
     }

@@ -1,4 +1,4 @@
-//! The results beside the paper's.
+//! The table of results beside the paper's.
 
 use super::{Arm, Cases, Estimate, Results, Scores};
 use std::fmt::Write;
@@ -16,7 +16,7 @@ fn paper(arm: Arm) -> Option<[f64; 3]> {
     })
 }
 
-/// A claim, and a difference with one seed that is above 0 where the claim holds.
+/// A claim, and a difference for one seed that is above 0 if the claim holds.
 struct Sign {
     claim: &'static str,
     /// The paper's difference.
@@ -24,10 +24,10 @@ struct Sign {
     difference: fn(&Results, u64) -> Option<Cases>,
 }
 
-/// Standard errors that a difference must have for a sign to count.
+/// A sign counts if the difference is more than this many standard errors.
 const SURE: f64 = 2.0;
 
-/// By how much one arm exceeds another with a seed, case by case.
+/// The difference between two arms with the same seed, case by case.
 fn gain(results: &Results, seed: u64, [to, from]: [Arm; 2], of: Measure) -> Option<Cases> {
     let cases = |arm| of(results.get(&(arm, seed))?);
     cases(to)?.minus(cases(from)?)
@@ -98,8 +98,9 @@ const SIGNS: [Sign; 10] = [
     },
 ];
 
-/// The results as Markdown: the paper's two tables with its numbers beside ours, means over the seeds with their standard errors;
-/// and for each of its signs whether it is reproduced. What is not there yet is a dash.
+/// The results as Markdown: the paper's two tables with its numbers beside ours, which are means over the seeds with
+/// their standard errors. A last table states for each claim whether its sign is reproduced. A dash stands for a result
+/// that is missing.
 pub fn table(results: &Results) -> String {
     let mut text = String::new();
     let head = |text: &mut String, first: &str| {
@@ -164,7 +165,7 @@ fn mark(yes: bool) -> &'static str {
     if yes { "yes" } else { "-" }
 }
 
-/// Our difference, and whether it tells anything.
+/// Our difference, and whether it reproduces the claim.
 fn verdict(sign: &Sign, results: &Results) -> (String, &'static str) {
     let mut seeds: Vec<u64> = results.keys().map(|(_, seed)| *seed).collect();
     seeds.sort_unstable();
@@ -186,7 +187,7 @@ mod tests {
     use super::*;
     use crate::ablation::Training;
 
-    /// Scores of two cases each, `apart` from their mean.
+    /// Scores with two cases each, which lie `apart` from their mean.
     fn scores(geneval: f64, imgedit: f64, preservation: f64, apart: f64, flat_edits: Option<f64>) -> Scores {
         let of = |mean| Cases(vec![vec![mean - apart, mean + apart]]);
         let training = flat_edits.map(|flat| Training {

@@ -1,4 +1,4 @@
-//! What is to be edited, and what should come of it.
+//! Cases: a picture, an instruction, and the wanted result.
 
 use anyhow::{Context, Result, ensure};
 use image::RgbImage;
@@ -21,20 +21,20 @@ pub struct Case {
     pub wanted: Scene,
 }
 
-/// What is edited.
+/// The picture to edit.
 #[derive(Clone, Debug)]
 pub enum Before {
     Scene(Scene),
-    /// Of any size; the judge says what it shows.
+    /// A picture of any size. The judge detects what it shows.
     Picture(RgbImage),
 }
 
-/// `each` edits of every kind from scenes of a split, with the seeds that follow from `seed`.
+/// `each` edits of every kind of scenes of a split, with seeds derived from `seed`.
 pub fn held_out_cases(split: Split, seed: u64, each: u64) -> Vec<Case> {
     let wanted: Vec<(u64, EditKind)> =
         EditKind::ALL.into_iter().flat_map(|kind| (0..each).map(move |index| (index, kind))).collect();
     let case = |(index, kind): (u64, EditKind)| {
-        // One stream a kind, so that more cases of each leave the first ones as they are.
+        // Each kind has its own stream, so more cases per kind do not change the first ones.
         let mut rng = rng_at(seed, kind as u64 + EditKind::ALL.len() as u64 * index);
         Case::from(sample_edit(&mut rng, split, kind))
     };
@@ -66,8 +66,8 @@ enum LineBefore {
     Scene(Scene),
 }
 
-/// Reads cases, one JSON object a line; empty lines are skipped. `type` is one of ImgEdit's nine, `before` a scene or the
-/// path of a picture as seen from the file's folder, `wanted` the scene that is asked for:
+/// Reads cases, one JSON object per line, and skips empty lines. `type` is one of ImgEdit's nine, `before` is a scene
+/// or the path of a picture relative to the file's folder, and `wanted` is the requested scene:
 ///
 /// ```json
 /// {"type": "adjust", "instruction": "paint the dog blue", "before": "dog.png", "wanted": {"objects": [
@@ -75,7 +75,7 @@ enum LineBefore {
 /// ```
 ///
 /// # Errors
-/// Name the file, the line (from 1) and what is wrong with it.
+/// Errors name the file and the line (from 1), and say what is wrong.
 pub fn read_cases(path: &Path) -> Result<Vec<Case>> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let folder = path.parent().unwrap_or(Path::new("."));
@@ -84,13 +84,13 @@ pub fn read_cases(path: &Path) -> Result<Vec<Case>> {
         case(line, folder).with_context(|| format!("{}, line {number}", path.display()))
     });
     let cases = cases.collect::<Result<Vec<_>>>()?;
-    ensure!(!cases.is_empty(), "{} has no cases; give one JSON object a line", path.display());
+    ensure!(!cases.is_empty(), "{} has no cases; write one JSON object per line", path.display());
     Ok(cases)
 }
 
 fn case(line: &str, folder: &Path) -> Result<Case> {
     let Line { kind, before, instruction, wanted } = serde_json::from_str(line).context(
-        "is not an edit: it needs \"type\", \"before\" (a scene or the path of a picture), \"instruction\" and \"wanted\" (a scene)",
+        "this is not an edit; it needs \"type\", \"before\" (a scene or the path of a picture), \"instruction\" and \"wanted\" (a scene)",
     )?;
     ensure!(!instruction.trim().is_empty(), "the instruction is empty; say what to change");
     let before = match before {

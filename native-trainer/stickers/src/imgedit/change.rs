@@ -1,4 +1,4 @@
-//! What an edit changes, from the scenes before and after it.
+//! Finds out what an edit changes, from the scenes before and after it.
 
 use super::case::{Before, Case};
 use crate::judge::{Detection, iou, same_place};
@@ -8,22 +8,22 @@ use crate::world::{EditKind, Object, Scene, Style, Truth};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Thing {
     pub truth: Truth,
-    /// The object of the scene, where the scene is known.
+    /// The object of the scene, if the scene is known.
     object: Option<Object>,
 }
 
-/// What is to happen.
+/// One requested change.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    /// Something that was not there comes; it is `placed` where the instruction says where it is to be.
+    /// A new object appears. It is `placed` if the instruction says where.
     Comes { thing: Thing, placed: bool },
-    /// Something goes.
+    /// An object disappears.
     Goes(Thing),
-    /// Something is changed.
+    /// An object changes.
     Becomes { from: Thing, to: Thing },
-    /// What lies behind the objects changes.
+    /// The background changes.
     Background,
-    /// How the picture is drawn changes.
+    /// The style of the picture changes.
     Style,
 }
 
@@ -31,11 +31,11 @@ pub enum Change {
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
     pub changes: Vec<Change>,
-    /// As the edited picture should show them.
+    /// The objects that must stay, as the edited picture should show them.
     pub kept: Vec<Thing>,
 }
 
-/// Words of an instruction that say where something is to be.
+/// Words with which an instruction says where an object should be.
 const PLACES: [&str; 17] = [
     "left", "right", "above", "below", "over", "under", "beneath", "higher", "lower", "top", "bottom",
     "center", "middle", "corner", "beside", "next", "upper",
@@ -69,13 +69,14 @@ impl Thing {
         self.truth.class == other.truth.class && self.truth.color == other.truth.color
     }
 
-    /// Whether it is the same thing as `other`, mirrored or turned; not known without both objects.
+    /// Whether this is the same object as `other`, mirrored or turned. Without both scene objects this is unknown, and
+    /// the result is false.
     pub fn is_turned_from(&self, other: &Self) -> bool {
         let pose = |object: &Object| (object.flipped, object.rotation);
         matches!((&self.object, &other.object), (Some(a), Some(b)) if a.class == b.class && pose(a) != pose(b))
     }
 
-    /// Whether its size differs from `other`'s by intention and not by the judge's error.
+    /// Whether the size differs from that of `other` by more than the judge's error.
     pub fn is_resized_from(&self, other: &Self) -> bool {
         match (&self.object, &other.object) {
             (Some(a), Some(b)) => a.size != b.size,
@@ -83,13 +84,14 @@ impl Thing {
         }
     }
 
-    /// Whether it stands elsewhere than `other` by intention and not by the judge's error.
+    /// Whether the place differs from that of `other` by more than the judge's error.
     pub fn is_moved_from(&self, other: &Self) -> bool {
         !self.stands_where(other)
     }
 }
 
-/// Whether an instruction says where something new is to be: right after its name, before it goes on to something else.
+/// Whether an instruction says where a new object should be. The place follows the object's name, before the
+/// instruction goes on to something else.
 fn says_where(instruction: &str, name: &str) -> bool {
     let words = instruction.to_lowercase();
     let rest = words.split_once(name).map_or(&words[..], |(_, rest)| rest);
@@ -103,8 +105,8 @@ pub fn length(bbox: &[f32; 4]) -> f32 {
 }
 
 impl Changes {
-    /// What `case` asks for in pictures of `size` pixels a side; `seen` is what the judge sees in the picture before.
-    /// `behind` tells whether the background of a picture whose scene is not known differs from the wanted one.
+    /// What `case` asks for, in pictures of `size` pixels a side. `seen` is what the judge sees in the picture before.
+    /// `behind` says whether the background differs from the wanted one, for a picture whose scene is not known.
     pub fn of(case: &Case, size: u32, seen: &[Detection], behind: impl FnOnce() -> bool) -> Self {
         let wanted = Thing::of_scene(&case.wanted, size);
         let mut found = Self::default();
@@ -132,7 +134,8 @@ impl Changes {
                 None => new.push(thing),
             }
         }
-        // What stands where something stood was changed there; what looks like something that is gone was moved.
+        // A new object in the place of an old one is a change of it. A new object that looks like one that disappeared
+        // is a move.
         for test in [Thing::stands_where, Thing::looks_like] {
             new.retain(|thing| match take(&|other| test(other, thing)) {
                 Some(from) => {
@@ -150,7 +153,7 @@ impl Changes {
         found
     }
 
-    /// The boxes of all that is changed, before and after.
+    /// The boxes of everything that changes, before and after.
     pub fn boxes(&self) -> impl Iterator<Item = [f32; 4]> {
         let boxes = |change: &Change| match change {
             Change::Comes { thing, .. } | Change::Goes(thing) => vec![thing.truth.bbox],
@@ -160,7 +163,7 @@ impl Changes {
         self.changes.iter().flat_map(boxes)
     }
 
-    /// What the edited picture should show.
+    /// The objects that the edited picture should show.
     pub fn wanted(&self) -> impl Iterator<Item = &Thing> {
         let new = self.changes.iter().filter_map(|change| match change {
             Change::Comes { thing, .. } | Change::Becomes { to: thing, .. } => Some(thing),
@@ -188,7 +191,7 @@ mod tests {
     use super::*;
     use crate::world::Split;
 
-    /// The names of the changes of edits of one kind.
+    /// Names of the changes that edits of one kind make.
     fn names(kind: EditKind) -> Vec<Vec<&'static str>> {
         let cases = held_out_cases(Split::Train, 5, 40);
         let name = |change: &Change| match change {
@@ -215,7 +218,7 @@ mod tests {
             );
         }
         assert!(names(Extract).iter().all(|names| names.iter().all(|n| ["goes", "background"].contains(n))));
-        // What goes while its like comes was moved.
+        // An object that disappears while a like one appears was moved.
         let both = names(Compose).iter().filter(|names| names.len() > 1).count();
         assert!(both >= 36, "{both} of 40");
     }
@@ -228,7 +231,7 @@ mod tests {
         assert!(!says_where("add a dog and remove the cat on the left", "dog"));
     }
 
-    /// What the judge sees in a picture stands for its scene.
+    /// The judge's detections stand in for an unknown scene.
     #[test]
     fn a_picture_is_known_by_what_is_seen_in_it() {
         for case in held_out_cases(Split::Train, 6, 10) {

@@ -1,7 +1,8 @@
-//! ImgEdit (Ye et al. 2025, arXiv 2505.20275) on the sticker world: nine kinds of edit, three scores each, 1 to 5.
+//! ImgEdit (Ye et al. 2025, arXiv 2505.20275) on the sticker world: nine kinds of edit with three scores each, from 1
+//! to 5.
 //!
-//! A judge reads the edited picture's scene; [`Scores`] says what is made of it. Two rows give the scale its ends: a copy of
-//! the picture before, and what the image tokenizer makes of the picture that is wanted.
+//! A judge reads the scene of the edited picture, and [`Scores`] compares it with the wanted scene. Two more rows mark
+//! the ends of the scale: a copy of the picture before, and the image tokenizer's reconstruction of the wanted picture.
 
 mod case;
 mod change;

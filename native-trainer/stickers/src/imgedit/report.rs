@@ -1,4 +1,4 @@
-//! The scores of all cases, by kind of edit, and a sheet of them.
+//! The scores of all cases by kind of edit, and a sheet of them.
 
 use image::{RgbImage, imageops};
 use serde::{Serialize, Serializer};
@@ -9,10 +9,10 @@ use super::score::Scores;
 use crate::judge::Detection;
 use crate::world::EditKind;
 
-/// Edits of each kind on the sheet.
+/// Number of edits of each kind on the sheet.
 const SHOWN: usize = 6;
 
-/// One edited picture and what came of it.
+/// One edited picture and its scores.
 #[derive(Clone, Debug, Serialize)]
 pub struct Judged {
     #[serde(rename = "type")]
@@ -21,18 +21,18 @@ pub struct Judged {
     /// `unigen edit` draws the same picture from this seed.
     pub seed: u64,
     pub scores: Scores,
-    /// What is not as it was asked for, one line each.
+    /// The faults, one line each.
     pub reason: String,
     pub detections: Vec<Detection>,
-    /// Before, drawn and wanted.
+    /// The pictures before, drawn and wanted.
     #[serde(skip)]
     pub images: [RgbImage; 3],
 }
 
-/// The scores of one way to edit all cases.
+/// The scores of one editor on all cases.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// The unweighted mean of the kinds that have cases, 1 to 5.
+    /// The unweighted mean over the kinds that have cases, 1 to 5.
     pub overall: f64,
     #[serde(serialize_with = "by_name")]
     pub kinds: Vec<Kind>,
@@ -40,7 +40,7 @@ pub struct Report {
     pub judged: Vec<Judged>,
 }
 
-/// The scores of one kind of edit, means over its cases.
+/// The scores of one kind of edit, as means over its cases.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Kind {
     #[serde(skip)]
@@ -74,8 +74,8 @@ impl Report {
         Self { overall, kinds, judged }
     }
 
-    /// Edits of all kinds, evenly spaced among those judged: before, drawn and wanted side by side, with instruction, seed
-    /// and scores.
+    /// A sheet of edits of all kinds, evenly spaced among those judged. Each shows the pictures before, drawn and
+    /// wanted side by side, with instruction, seed and scores.
     pub fn sheet(&self) -> RgbImage {
         let mut cells = Vec::new();
         for kind in EditKind::ALL {
@@ -109,10 +109,10 @@ fn cell(judged: &Judged) -> (RgbImage, String) {
 pub struct Edits {
     #[serde(flatten)]
     pub model: Report,
-    /// Nothing is changed.
+    /// The scores of an unchanged copy of each picture.
     #[serde(serialize_with = "without_images")]
     pub copy: Report,
-    /// The wanted picture, as the model's image tokenizer reconstructs it.
+    /// The scores of the wanted pictures as the model's image tokenizer reconstructs them.
     #[serde(serialize_with = "without_images")]
     pub oracle: Report,
 }

@@ -1,4 +1,4 @@
-//! From cases to scores: edit, detect, judge.
+//! Runs cases to scores: edits, detects, judges.
 
 use anyhow::{Result, ensure};
 use image::RgbImage;
@@ -17,7 +17,7 @@ use super::score::{Pictures, distance, within};
 use crate::judge::{Detection, Detector};
 use crate::world::Renderer;
 
-/// The mean squared error from which the picture behind the objects is another one.
+/// From this mean squared error on, the background counts as changed.
 const BEHIND: f64 = 0.003;
 
 /// Cases with their pictures, ready to be edited and judged.
@@ -30,7 +30,7 @@ impl<'a> ImgEdit<'a> {
     /// Draws the pictures of `cases`, `size` pixels a side.
     ///
     /// # Errors
-    /// Where the judge is not accurate enough, there are no cases, or one asks for nothing; those of the judge.
+    /// If the judge is not accurate enough or fails, if there are no cases, or if a case asks for no change.
     pub fn new(cases: Vec<Case>, size: u32, judge: &'a Detector) -> Result<Self> {
         check_judge(judge)?;
         ensure!(!cases.is_empty(), "nothing to edit: give at least one case");
@@ -73,16 +73,16 @@ impl<'a> ImgEdit<'a> {
         self.cases.len()
     }
 
-    /// Whether there are no cases; there always are.
+    /// Always false, since [`Self::new`] refuses an empty list.
     pub fn is_empty(&self) -> bool {
         self.cases.is_empty()
     }
 
-    /// Has `edit` edit every picture, with the seeds `seed`, `seed + 1`, .., and judges what comes of it. `progress` learns
-    /// how many pictures are done.
+    /// Lets `edit` edit every picture with the seeds `seed`, `seed + 1`, .., and judges the results. Calls `progress`
+    /// with the number of pictures done.
     ///
     /// # Errors
-    /// Those of `edit` and of the judge.
+    /// If `edit` or the judge fails.
     pub fn run(
         &self,
         seed: u64,
@@ -105,7 +105,7 @@ impl<'a> ImgEdit<'a> {
         })
     }
 
-    /// The lower end of the scale: nothing is changed.
+    /// The lower end of the scale: unchanged copies.
     ///
     /// # Errors
     /// Those of the judge.
@@ -113,10 +113,10 @@ impl<'a> ImgEdit<'a> {
         self.judge(0, |cases| Ok(cases.iter().map(|(_, pictures)| pictures.before.clone()).collect()))
     }
 
-    /// The upper end of the scale: what is left of the wanted pictures by `round_trip` through an image tokenizer.
+    /// The upper end of the scale: the wanted pictures after `round_trip` through an image tokenizer.
     ///
     /// # Errors
-    /// Those of `round_trip` and of the judge.
+    /// If `round_trip` or the judge fails.
     pub fn oracle(&self, mut round_trip: impl FnMut(&[RgbImage]) -> Result<Vec<RgbImage>>) -> Result<Report> {
         self.judge(0, |cases| {
             let wanted: Vec<_> = cases.iter().map(|(_, pictures)| pictures.wanted.clone()).collect();
@@ -165,11 +165,11 @@ impl<'a> ImgEdit<'a> {
     }
 }
 
-/// Has `engine` edit every case, with the seeds `seed`, `seed + 1`, .., and judges what comes of it. `progress` learns how
-/// many pictures are done.
+/// Lets `engine` edit every case with the seeds `seed`, `seed + 1`, .., and judges the results. Calls `progress` with
+/// the number of pictures done.
 ///
 /// # Errors
-/// Those of [`ImgEdit::new`] and of [`Engine::edit_batch`]; after Ctrl-C.
+/// Those of [`ImgEdit::new`] and of [`Engine::edit_batch`], or if Ctrl-C was pressed.
 pub fn evaluate(
     engine: &Engine,
     cases: Vec<Case>,

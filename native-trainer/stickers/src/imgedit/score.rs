@@ -1,6 +1,6 @@
-//! Three scores for an edited picture, 1 to 5 as ImgEdit's judges give them (Ye et al. 2025, arXiv 2505.20275): does it do
-//! what was asked, does it leave the rest, is it a clean picture. The first bounds the other two, so that a copy of the
-//! picture before is worth 1.
+//! Three scores for an edited picture, from 1 to 5 as ImgEdit's judges give them (Ye et al. 2025, arXiv 2505.20275):
+//! whether it does what was asked, whether it preserves the rest, and whether it is a clean picture. The first score
+//! bounds the other two, so a copy of the picture before scores 1.
 
 use image::RgbImage;
 use serde::Serialize;
@@ -10,23 +10,23 @@ use super::change::{Change, Changes, Thing, length};
 use crate::judge::{Detection, middle, same_place};
 use crate::world::{Renderer, Scene, Style};
 
-/// Mean errors of pixels, 0 to 1, between which a score falls from best to worst: of what should stay as it was, and of a
-/// background around its mean.
+/// Mean pixel errors, 0 to 1, between which a score falls from best to worst. The first are for what should stay
+/// unchanged, the second for a background around its mean.
 const STAYS: [f64; 2] = [0.02, 0.2];
 const CLEAN: [f64; 2] = [0.02, 0.1];
-/// Pixels around a box that belong to it: its smoothed edge, and what a code beside it may change.
+/// Pixels around a box that count as part of it: its smoothed edge, and what a neighbouring code may change.
 const EDGE: f32 = 3.0;
-/// A moved object is in its place within this share of the picture's side.
+/// A moved object is in its place if it is within this share of the picture's side.
 const NEAR: f32 = 0.12;
 
 /// The scores of one picture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Scores {
-    /// What the judge sees against the wanted scene.
+    /// How well the judge's detections match the wanted scene.
     pub instruction: f64,
-    /// What should stay as it was: unedited objects and pixels. Never above `instruction`.
+    /// How well unedited objects and pixels are preserved. Never above `instruction`.
     pub preservation: f64,
-    /// How surely the judge knows what it sees, and how clean the rest is. Never above `instruction`.
+    /// How confidently the judge recognises the objects, and how clean the background is. Never above `instruction`.
     pub quality: f64,
 }
 
@@ -36,7 +36,7 @@ impl Scores {
         (self.instruction + self.preservation + self.quality) / 3.0
     }
 
-    /// From three shares, 0 to 1.
+    /// Scores from three shares, 0 to 1.
     fn of(instruction: f64, preservation: f64, quality: f64) -> Self {
         let [instruction, preservation, quality] =
             [instruction, preservation, quality].map(|s| 1.0 + 4.0 * s);
@@ -51,10 +51,10 @@ pub struct Pictures {
     pub before: RgbImage,
     pub wanted: RgbImage,
     pub changes: Changes,
-    /// The wanted scene in every style, where the style is to change.
+    /// The wanted scene in every style, if the style should change.
     pub styles: Vec<(Style, RgbImage)>,
     pub style: Style,
-    /// Whether `before` is rendered, so that unedited pixels are those that equal the wanted.
+    /// Whether `before` is a render. If so, the unedited pixels are those that equal the wanted picture's.
     pub rendered: bool,
 }
 
@@ -65,7 +65,7 @@ impl Pictures {
         Style::ALL.map(drawn).into()
     }
 
-    /// The scores of `drawn`, in which the judge found `detections`; and what is not as it was asked for, one line each.
+    /// The scores of `drawn`, in which the judge found `detections`, and the faults, one line each.
     pub fn score(&self, drawn: &RgbImage, detections: &[Detection]) -> (Scores, Vec<String>) {
         let mut seen = Seen { free: detections.iter().collect(), taken: Vec::new() };
         let mut wrong = Vec::new();
@@ -92,7 +92,7 @@ impl Pictures {
         (Scores::of(done * (1.0 + kept) / 2.0, stays, quality), wrong)
     }
 
-    /// How far a change is done, 0 to 1, and what to say if it is not.
+    /// How far a change is done, 0 to 1, and the fault to report if it is not.
     fn done(&self, change: &Change, drawn: &RgbImage, seen: &mut Seen) -> (f64, String) {
         match change {
             Change::Style => {
@@ -127,7 +127,7 @@ impl Pictures {
                 (f64::from(gone), format!("the {} is still there", thing.truth.class))
             }
             Change::Becomes { from, to } if to.is_turned_from(from) => {
-                // No scene that the judge has learned from shows anything upside down.
+                // The judge was never trained on scenes with objects upside down.
                 seen.drop_at(&to.truth.bbox);
                 (
                     self.progress(drawn, &to.truth.bbox),
@@ -157,14 +157,15 @@ impl Pictures {
         }
     }
 
-    /// How far the picture inside a box has come from what it was to what is wanted, 0 to 1.
+    /// How far the picture inside a box has come from the picture before to the wanted one, 0 to 1.
     fn progress(&self, drawn: &RgbImage, bbox: &[f32; 4]) -> f64 {
         let here = |x, y| within(&[*bbox], x, y);
         let left = distance(drawn, &self.wanted, here) / distance(&self.before, &self.wanted, here).max(1e-9);
         1.0 - left.clamp(0.0, 1.0)
     }
 
-    /// Whether a box is where a thing should be: near its place, or in the same relations to where it was and to all else.
+    /// Whether a box is where an object should be: near the wanted place, or in the wanted relations to the old place
+    /// and to all other objects.
     fn in_place(&self, thing: &Thing, from: Option<&Thing>, bbox: &[f32; 4], size: u32) -> bool {
         let ([x, y], [wanted_x, wanted_y]) = (middle(bbox), middle(&thing.truth.bbox));
         let others = self.changes.wanted().filter(|other| *other != thing).chain(from);
@@ -174,7 +175,7 @@ impl Pictures {
         near || !others.is_empty() && held(bbox) == held(&thing.truth.bbox)
     }
 
-    /// The mean error of the pixels that should stay as they were, 0 to 1; none where there are hardly any.
+    /// The mean error of the pixels that should stay unchanged, 0 to 1. None if there are hardly any.
     fn unedited_error(&self, drawn: &RgbImage, taken: &[[f32; 4]]) -> Option<f64> {
         let boxes: Vec<_> = self.changes.boxes().chain(taken.iter().copied()).map(grown).collect();
         if self.changes.has(&Change::Style) || !self.rendered && self.changes.has(&Change::Background) {
@@ -193,14 +194,14 @@ impl Pictures {
         mean(errors.into_iter()).filter(|_| enough)
     }
 
-    /// How surely the judge knows the objects, 0 to 1: those that are not found count as unknown.
+    /// How confidently the judge recognises the objects, 0 to 1. An object that is not found counts as 0.
     fn known(&self, detections: &[Detection]) -> f64 {
         let sure: f64 = detections.iter().map(|detection| f64::from(detection.score)).sum();
         let all = detections.len().max(self.changes.wanted().count() - self.changes.turned());
         if all == 0 { 1.0 } else { sure / all as f64 }
     }
 
-    /// How far the background is from the wanted one, apart from its mean colour: the mean error of its pixels, 0 to 1.
+    /// The mean pixel error of the background against the wanted one, 0 to 1, after removing the mean colour.
     fn dirt(&self, drawn: &RgbImage, detections: &[Detection]) -> f64 {
         let things = self.changes.wanted().map(|thing| thing.truth.bbox);
         let things: Vec<_> = things.chain(detections.iter().map(|d| d.bbox)).map(grown).collect();
@@ -219,15 +220,15 @@ impl Pictures {
     }
 }
 
-/// What the judge found, until something of the wanted scene takes it.
+/// The judge's detections that no object of the wanted scene has taken yet.
 struct Seen<'a> {
     free: Vec<&'a Detection>,
-    /// The boxes of what was taken for something that came or was changed.
+    /// The boxes of detections that were taken as new or changed objects.
     taken: Vec<[f32; 4]>,
 }
 
 impl<'a> Seen<'a> {
-    /// How far a thing is as it was, 0 to 1.
+    /// How far an object is unchanged, 0 to 1.
     fn kept(&mut self, thing: &Thing) -> f64 {
         let here = |found: &&Detection| {
             found.class == thing.truth.class && same_place(&found.bbox, &thing.truth.bbox)
@@ -236,18 +237,18 @@ impl<'a> Seen<'a> {
         if self.free.remove(at).color == thing.truth.color { 1.0 } else { 0.5 }
     }
 
-    /// What may be `thing`: something of its class, preferably in its `place`, then of its colour.
+    /// The best detection for `thing`: one of its class, preferably in its `place`, then of its colour.
     fn take(&mut self, thing: &Thing, place: &dyn Fn(&Detection) -> bool) -> Option<&'a Detection> {
         let fits = |found: &Detection| (place(found), found.color == thing.truth.color);
         let of_class = self.free.iter().enumerate().filter(|(_, found)| found.class == thing.truth.class);
-        // Among equals the surest, which comes first.
+        // The most confident detection comes first and wins a tie.
         let at = of_class.rev().max_by_key(|(_, found)| fits(found)).map(|(at, _)| at)?;
         let found = self.free.remove(at);
         self.taken.push(found.bbox);
         Some(found)
     }
 
-    /// Takes what was found at a place for what is asked for there.
+    /// Removes the detections at a place where an object is requested.
     fn drop_at(&mut self, bbox: &[f32; 4]) {
         self.free.retain(|found| !same_place(&found.bbox, bbox));
     }
@@ -262,7 +263,7 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
     (count > 0).then(|| sum / f64::from(count))
 }
 
-/// 1 up to the first bound, 0 from the second on.
+/// Falls from 1 at the first bound to 0 at the second.
 fn falling(value: f64, [best, worst]: [f64; 2]) -> f64 {
     ((worst - value) / (worst - best)).clamp(0.0, 1.0)
 }
@@ -281,7 +282,7 @@ pub fn within(boxes: &[[f32; 4]], x: u32, y: u32) -> bool {
     boxes.iter().any(|b| (b[0]..=b[2]).contains(&x) && (b[1]..=b[3]).contains(&y))
 }
 
-/// The mean squared error over some of the pixels of two pictures of one size; 0 without any.
+/// The mean squared error over some of the pixels of two pictures of one size. 0 if there are no such pixels.
 pub fn distance(a: &RgbImage, b: &RgbImage, of: impl Fn(u32, u32) -> bool) -> f64 {
     let errors = pixels(a).filter(|&(x, y)| of(x, y)).map(|(x, y)| {
         let pairs = a.get_pixel(x, y).0.into_iter().zip(b.get_pixel(x, y).0);

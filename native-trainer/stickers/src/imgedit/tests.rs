@@ -1,4 +1,4 @@
-//! The scale on real renders, judged by the shipped judge.
+//! Tests the scale on real renders with the shipped judge.
 
 use super::*;
 use crate::judge::Detector;
@@ -38,7 +38,7 @@ fn a_copy_is_worth_nothing_and_the_wanted_picture_all() {
     assert!(first["scores"]["instruction"].as_f64().unwrap() > 4.0);
     assert!(best.sheet().width() > 3 * SIZE);
 
-    // What was asked for on another picture: the rest is not left alone.
+    // The requested change on another picture does not preserve the rest.
     let renderer = Renderer::new();
     let mut seed = 0;
     let other = edits.run(

@@ -1,6 +1,6 @@
-//! How boxes of detections and of objects lie to each other.
+//! Geometry of the boxes of detections and objects.
 
-/// Whether two boxes `[left, top, right, bottom]` hold each other's middle.
+/// Whether each of two boxes `[left, top, right, bottom]` contains the middle of the other.
 pub(crate) fn same_place(a: &[f32; 4], b: &[f32; 4]) -> bool {
     holds(a, middle(b)) && holds(b, middle(a))
 }

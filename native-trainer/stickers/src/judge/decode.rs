@@ -1,4 +1,4 @@
-//! From the network's output to detections.
+//! Turns the network's output into detections.
 
 use unigen_evaluation::geneval::THRESHOLD;
 
@@ -7,21 +7,21 @@ use super::boxes::iou;
 use super::net::{BOX, CHANNELS, CLASS, COLOR, OBJECT, STRIDE};
 use crate::world::{Class, Color};
 
-/// Boxes that share more of their union than this are one object.
+/// Boxes with a larger intersection over union than this are one object.
 const SAME: f32 = 0.5;
 
-/// The objects in one picture, most certain first, boxes in pixels: the cells that are surer of a middle than the eight
-/// around them (Zhou et al. 2019, section 4). The score is the probability of the object times that of its class, above
-/// GenEval's threshold.
+/// The objects in one picture, most confident first, with boxes in pixels. An object is a cell whose probability of a
+/// middle exceeds that of its eight neighbours (Zhou et al. 2019, section 4). Its score is the probability of the
+/// object times that of its class. Only scores above GenEval's threshold count.
 ///
-/// `output` `[rows, columns, 96]`, row-major.
+/// `output` is `[rows, columns, 96]`, row-major.
 pub fn decode(output: &[f32], rows: usize, columns: usize) -> Vec<Detection> {
     let cell = |row: usize, column: usize| &output[(row * columns + column) * CHANNELS..][..CHANNELS];
     let logit = |row, column| cell(row, column)[OBJECT];
     let is_peak = |row: usize, column: usize| {
         let mut around = (row.saturating_sub(1)..(row + 2).min(rows))
             .flat_map(|r| (column.saturating_sub(1)..(column + 2).min(columns)).map(move |c| (r, c)));
-        // Of equals, the first is the peak.
+        // Among equal cells, the first is the peak.
         around.all(|(r, c)| match (r, c) < (row, column) {
             true => logit(r, c) < logit(row, column),
             false => logit(r, c) <= logit(row, column),

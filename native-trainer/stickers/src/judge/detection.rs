@@ -10,7 +10,7 @@ pub struct Detection {
     pub class: Class,
     /// 0 to 1.
     pub score: f32,
-    /// None: natural colours.
+    /// The colour. None stands for natural colours.
     pub color: Option<Color>,
     /// `[left, top, right, bottom]` in pixels, y down.
     pub bbox: [f32; 4],

@@ -1,4 +1,4 @@
-//! The trained network as a detector.
+//! A trained network as a detector.
 
 use anyhow::{Context, Result, ensure};
 use burn::tensor::{Device, Tensor};
@@ -16,12 +16,12 @@ use super::decode::decode;
 use super::net::{DetectorConfig, DetectorNet, MULTIPLE};
 use crate::world::vocabulary;
 
-/// Name of the file in a detector's folder.
+/// Name of the weights file in a detector's folder.
 pub const FILE: &str = "detector.safetensors";
-/// Keys of its metadata: the config as JSON; the accuracy.
+/// Metadata keys of the weights: the config as JSON, and the accuracy.
 const CONFIG: &str = "config";
 const ACCURACY: &str = "accuracy";
-/// Pictures looked at together.
+/// Number of pictures per forward pass.
 const BATCH: usize = 64;
 
 /// A trained detector.
@@ -34,15 +34,15 @@ pub struct Detector {
 }
 
 impl Detector {
-    /// A detector of known accuracy.
+    /// A detector with a known accuracy.
     pub fn new(config: DetectorConfig, net: DetectorNet, accuracy: f64) -> Self {
         Self { config, net, accuracy }
     }
 
-    /// Loads what [`save`](Self::save) wrote: the file at `path`, or [`FILE`] in the folder there.
+    /// Loads the file that [`save`](Self::save) wrote. `path` is the file or its folder, which holds [`FILE`].
     ///
     /// # Errors
-    /// Where the file is missing or broken, or holds no detector.
+    /// If the file is missing or damaged, or holds no detector.
     pub fn open(path: &Path, compute: &Compute) -> Result<Self> {
         let path = &if path.is_dir() { path.join(FILE) } else { path.to_owned() };
         let checkpoint = Checkpoint::open(path)?;
@@ -63,7 +63,7 @@ impl Detector {
     /// Writes [`FILE`] in `folder`, with weights in half precision.
     ///
     /// # Errors
-    /// Where the file cannot be written.
+    /// If the file cannot be written.
     pub fn save(&self, folder: &Path) -> Result<()> {
         let metadata = HashMap::from([
             (CONFIG.to_owned(), serde_json::to_string(&self.config)?),
@@ -72,10 +72,10 @@ impl Detector {
         Ok(save(&self.net, &folder.join(FILE), Precision::F16, keys::same, metadata)?)
     }
 
-    /// What each picture shows, most certain first, boxes in pixels.
+    /// The objects in each picture, most confident first, with boxes in pixels.
     ///
     /// # Errors
-    /// Where pictures differ in size, or their sides are no multiples of [`MULTIPLE`]; after Ctrl-C.
+    /// If pictures differ in size, their sides are not multiples of [`MULTIPLE`], or Ctrl-C was pressed.
     pub fn find(&self, images: &[RgbImage]) -> Result<Vec<Vec<Detection>>> {
         let device = self.net.stem.weight.device();
         let mut found = Vec::with_capacity(images.len());
@@ -112,7 +112,7 @@ pub(super) fn pixels(images: &[RgbImage], device: &Device) -> Result<Tensor<4>> 
     let whole = |side: u32| side > 0 && (side as usize).is_multiple_of(MULTIPLE);
     ensure!(
         whole(width) && whole(height),
-        "the detector cannot look at {width} x {height} pixels; make both sides multiples of {MULTIPLE}"
+        "the detector cannot read pictures of {width} x {height} pixels; make both sides multiples of {MULTIPLE}"
     );
     Ok(pixels_from_images(images, device)?)
 }

@@ -1,11 +1,12 @@
-//! Pictures made worse, so that the judge does not stumble over what a tokenizer or a generator does to them.
+//! Distorts pictures, so that the judge learns to cope with the artefacts of tokenizers and generators.
 
 use anyhow::Result;
 use image::{ImageFormat, RgbImage, codecs::jpeg::JpegEncoder, imageops};
 use rand::{Rng, RngExt};
 
-/// Half of the time nothing; else, each by chance, other contrast and brightness, blur (standard deviation 0.4 to 1.3
-/// pixels), JPEG's blocks (quality 25 to 80) and noise (standard deviation up to 12 of 255).
+/// Leaves half of the pictures as they are. In the others, each of these happens by chance: a change of contrast and
+/// brightness, blur (standard deviation 0.4 to 1.3 pixels), JPEG compression (quality 25 to 80) and noise (standard
+/// deviation up to 12 of 255).
 pub fn distort(mut image: RgbImage, rng: &mut impl Rng) -> Result<RgbImage> {
     if rng.random_bool(0.5) {
         return Ok(image);

@@ -1,4 +1,4 @@
-//! How many sprites a detector finds in pictures whose scenes are known.
+//! Counts the sprites that a detector finds in pictures whose scenes are known.
 
 use anyhow::Result;
 use image::RgbImage;
@@ -8,26 +8,27 @@ use super::boxes::{iou, same_place};
 use super::{Detection, Detector};
 use crate::world::{Scene, Truth};
 
-/// What was found. Unless stated otherwise, shares of all sprites, 0 to 1 (0 without sprites).
+/// The counts. Unless stated otherwise, they are shares of all sprites, 0 to 1 (0 without sprites).
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Found {
-    /// How many sprites the scenes have.
+    /// Number of sprites in the scenes.
     pub sprites: usize,
-    /// Detected at all: a detection and the sprite's box hold each other's middle.
+    /// Sprites that are detected at all: a detection's box and the sprite's box each contain the other's middle.
     pub place: f64,
-    /// Detected with a box that shares more than half of their union.
+    /// Sprites that are detected with an intersection over union above one half.
     pub boxes: f64,
-    /// Detected with the right class.
+    /// Sprites that are detected with the right class.
     pub class: f64,
-    /// Detected with the right colour, natural ones being a colour too.
+    /// Sprites that are detected with the right colour. Natural colours count as a colour.
     pub color: f64,
-    /// Detected with the right class and colour.
+    /// Sprites that are detected with the right class and colour.
     pub both: f64,
-    /// How many detections a picture has that belong to no sprite.
+    /// Detections per picture that belong to no sprite.
     pub false_positives: f64,
 }
 
-/// How many of the scenes' sprites `detector` finds in the pictures, which may be renders, reconstructions or generated.
+/// Counts the scenes' sprites that `detector` finds in the pictures. These may be renders, reconstructions or
+/// generated.
 ///
 /// # Errors
 /// Those of [`Detector::find`].
@@ -38,10 +39,10 @@ pub fn sprites_found(detector: &Detector, pictures: &[(Scene, RgbImage)]) -> Res
     Ok(compare(&pairs))
 }
 
-/// What a picture shows, and what was detected in it, most certain first.
+/// The objects that a picture shows, and the detections in it, most confident first.
 pub(super) type Seen = (Vec<Truth>, Vec<Detection>);
 
-/// Compares what pictures show with what was detected in them.
+/// Compares the objects that pictures show with the detections in them.
 pub(super) fn compare(pictures: &[Seen]) -> Found {
     let mut found = Found::default();
     for (truths, detections) in pictures {

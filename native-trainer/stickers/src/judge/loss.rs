@@ -1,4 +1,4 @@
-//! What the network is to say about a scene, and how wrong it is.
+//! The detector's targets for scenes, and its loss.
 
 use anyhow::{Result, ensure};
 use burn::tensor::{Int, Tensor, TensorData, activation::softplus, s};
@@ -8,20 +8,21 @@ use unigen_training::train::Loss;
 use super::net::{BOX, CHANNELS, CLASS, COLOR, OBJECT, STRIDE};
 use crate::world::Truth;
 
-/// Standard deviation of the soft edge around a middle, as a share of the box's side (Liu et al. 2020, arXiv 1909.00700),
-/// and at least, in cells: a middle on the border of two cells may be found in either.
+/// Standard deviation of the soft edge around a middle, as a share of the box's side (Liu et al. 2020, arXiv
+/// 1909.00700), and its least value in cells. A middle on the border of two cells may be found in either.
 const SPREAD: f32 = 0.09;
 const LEAST_SPREAD: f32 = 0.8;
-/// The weight of the boxes' error; a cell is 4 pixels.
+/// The weight of the box loss. A cell is 4 pixels.
 const BOX_WEIGHT: f64 = 1.0;
 
-/// What the network is to say about a batch.
+/// The network's targets for a batch.
 struct Targets {
-    /// Of all cells: 1 where an object's middle lies, else 0.
+    /// For each cell: 1 if it contains an object's middle, else 0.
     middles: Vec<f32>,
-    /// Of all cells: how much a false alarm there counts, 0 at a middle to 1 far from all.
+    /// For each cell: the weight of a false alarm, from 0 at a middle to 1 far from all middles.
     penalties: Vec<f32>,
-    /// The cells of and next to middles, of all cells of the batch, with what they are to say.
+    /// The indices of the cells at and next to middles, among all cells of the batch. The following fields are their
+    /// targets.
     cells: Vec<i32>,
     boxes: Vec<f32>,
     classes: Vec<u32>,
@@ -41,7 +42,7 @@ impl Targets {
         targets
     }
 
-    /// Adds one picture, whose first cell is `first`.
+    /// Adds one picture. `first` is the index of its first cell.
     fn add(&mut self, first: usize, scene: &[Truth], rows: usize, columns: usize) {
         // Middle and size in cells.
         let boxes: Vec<[f32; 4]> = scene
@@ -82,11 +83,11 @@ impl Targets {
     }
 }
 
-/// The loss of `output` `[b, rows, columns, 96]` on the objects of each picture; fails where there are none at all.
+/// The loss of `output` `[b, rows, columns, 96]` on the objects of each picture. Fails if no picture has an object.
 ///
-/// Objects as points (Zhou et al. 2019, arXiv 1904.07850): a penalty-reduced cross-entropy of where middles are, without
-/// the focal factor, so that scores are probabilities and GenEval's thresholds mean what they say; then class, colour and
-/// box in the cells of and next to the middles.
+/// Objects as points (Zhou et al. 2019, arXiv 1904.07850): a penalty-reduced cross-entropy of the places of middles,
+/// without the focal factor, so that scores are probabilities and GenEval's thresholds apply. Added to it are the
+/// losses of class, colour and box in the cells at and next to the middles.
 pub fn loss(output: Tensor<4>, scenes: &[Vec<Truth>]) -> Result<Loss> {
     let [batch, rows, columns, _] = output.dims();
     let device = output.device();
@@ -94,7 +95,7 @@ pub fn loss(output: Tensor<4>, scenes: &[Vec<Truth>]) -> Result<Loss> {
     let (count, near) = (middles.iter().sum::<f32>(), cells.len());
     ensure!(
         batch == scenes.len() && count > 0.,
-        "the detector's batch needs an object, and a scene a picture"
+        "the detector's batch needs one scene per picture and at least one object"
     );
 
     let output = output.reshape([batch * rows * columns, CHANNELS]);

@@ -1,7 +1,7 @@
 //! The detector that judges pictures: objects as points (Zhou et al. 2019, arXiv 1904.07850), with class and colour.
 //!
-//! It is trained for judging only. A second network of the same kind, from another seed, may teach the tokenizer by its
-//! [features](DetectorNet::features); the judge never does.
+//! The judge is trained for judging only. A second network of the same kind, from another seed, may teach the tokenizer
+//! with its [features](DetectorNet::features). The judge never teaches.
 
 mod boxes;
 mod decode;

@@ -13,19 +13,19 @@ use crate::world::{Class, Color};
 
 /// Pixels along the side of an output cell.
 pub const STRIDE: usize = 4;
-/// Sides of pictures are multiples of this, so that every level has whole cells.
+/// Sides of pictures must be multiples of this, so that every level has whole cells.
 pub const MULTIPLE: usize = 16;
 
-/// Output channel: the logit of an object's middle lying in the cell.
+/// Output channel: the logit that an object's middle lies in the cell.
 pub(super) const OBJECT: usize = 0;
-/// Output channels: how far the box's middle is right of and below the cell's, in cells; the logarithms of its width
-/// and height in cells.
+/// Output channels: the offset of the box's middle from the cell's, right and down, in cells, and the logarithms of the
+/// box's width and height in cells.
 pub(super) const BOX: Range<usize> = 1..5;
 /// Output channels: the logits of the classes.
 pub(super) const CLASS: Range<usize> = 5..5 + Class::COUNT;
 /// Output channels: the logits of the ten colours, then of the natural ones.
 pub(super) const COLOR: Range<usize> = CLASS.end..CLASS.end + Color::ALL.len() + 1;
-/// All output channels.
+/// Number of output channels.
 pub(super) const CHANNELS: usize = COLOR.end;
 
 /// The most channels of a layer.
@@ -54,19 +54,19 @@ impl Default for DetectorConfig {
 }
 
 impl DetectorConfig {
-    /// Fails, naming the key, where no network has these sizes.
+    /// Refuses sizes that no network can have. The error names the key.
     pub fn validate(&self) -> Result<()> {
-        ensure!(self.groups > 0, "detector groups is 0");
+        ensure!(self.groups > 0, "detector groups is 0; choose at least 1");
         for (key, width) in self.widths.iter().map(|width| ("widths", width)).chain([("head", &self.head)]) {
             ensure!(
                 (1..=MAX_WIDTH).contains(width) && width.is_multiple_of(self.groups),
-                "detector {key}: {width} channels are not a multiple of groups = {} up to {MAX_WIDTH}",
+                "detector {key}: {width} channels; choose a multiple of groups = {} up to {MAX_WIDTH}",
                 self.groups
             );
         }
         ensure!(
             self.blocks.iter().all(|blocks| (1..=MAX_BLOCKS).contains(blocks)),
-            "detector blocks: {:?} are not 1 to {MAX_BLOCKS} a level",
+            "detector blocks is {:?}; choose 1 to {MAX_BLOCKS} for each level",
             self.blocks
         );
         Ok(())
@@ -79,7 +79,7 @@ impl DetectorConfig {
         let block = |from, to| 9 * to * (from + to) + if from == to { 0 } else { from * to };
         let level =
             |blocks: usize, from, to| 9 * from * from + block(from, to) + (blocks - 1) * block(to, to);
-        // Multiplies a cell of the finest level; cells of the next are a quarter as many.
+        // Multiplications per cell of the finest level. Each next level has a quarter as many cells.
         let at_fine = 9 * 3 * STRIDE * STRIDE * fine + 9 * fine * self.head + self.head * CHANNELS;
         let at_middle = level(self.blocks[0], fine, middle) + middle * fine;
         let at_coarse = level(self.blocks[1], middle, coarse) + coarse * middle;
@@ -88,7 +88,7 @@ impl DetectorConfig {
     }
 }
 
-/// Half the size, then residual blocks.
+/// Halves the resolution, then applies residual blocks.
 #[derive(Module, Debug)]
 pub struct Level {
     pub downsample: Downsample,
@@ -108,15 +108,15 @@ impl Level {
     }
 }
 
-/// Pixels to what lies where: down to cells of 4, 8 and 16 pixels, and back up to 4.
+/// Maps pixels to objects: down to cells of 4, 8 and 16 pixels, and back up to 4.
 #[derive(Module, Debug)]
 pub struct DetectorNet {
     pub stem: Conv2d,
     pub middle: Level,
     pub coarse: Level,
-    /// From the coarse to the middle level's channels.
+    /// Maps the coarse level's channels to the middle level's.
     pub coarse_up: Conv2d,
-    /// From the middle to the fine level's channels.
+    /// Maps the middle level's channels to the fine level's.
     pub middle_up: Conv2d,
     pub head_norm: GroupNorm,
     pub head: Conv2d,
@@ -125,12 +125,13 @@ pub struct DetectorNet {
 }
 
 impl DetectorNet {
-    /// Random weights; fails where `config` is not [valid](DetectorConfig::validate).
+    /// Random weights. Fails if `config` is not [valid](DetectorConfig::validate).
     pub fn new(config: &DetectorConfig, device: &Device) -> Result<Self> {
         config.validate()?;
         let ([fine, middle, coarse], groups) = (config.widths, config.groups);
         let mut out = Conv2d::new(config.head, CHANNELS, 1, device);
-        // At first an object is nowhere likely: the loss is not swamped by empty cells (Lin et al. 2017, arXiv 1708.02002).
+        // At first an object is unlikely everywhere, so that empty cells do not dominate the loss (Lin et al. 2017,
+        // arXiv 1708.02002).
         let bias: Vec<f32> = (0..CHANNELS).map(|c| if c == OBJECT { -4.6 } else { 0. }).collect();
         out.bias = Param::from_tensor(Tensor::from_floats(bias.as_slice(), device));
         Ok(Self {
@@ -165,7 +166,7 @@ impl DetectorNet {
         self.out.forward(self.cells(self.levels(pixels.clone())))
     }
 
-    /// [`Self::forward`] with what it is made of: the head's hidden layer `[b, h/4, w/4, head]` and the [`Self::features`].
+    /// [`Self::forward`] together with the head's hidden layer `[b, h/4, w/4, head]` and the [`Self::features`].
     pub fn forward_with_features(&self, pixels: &Tensor<4>) -> (Tensor<4>, Tensor<4>, [Tensor<4>; 3]) {
         let levels = self.levels(pixels.clone());
         let cells = self.cells(levels.clone());
@@ -186,7 +187,7 @@ impl Perception for DetectorNet {
     }
 }
 
-/// `[b, h, w, 3]` → `[b, h/4, w/4, 48]`: the pixels of a cell side by side.
+/// Puts the pixels of a cell side by side: `[b, h, w, 3]` → `[b, h/4, w/4, 48]`.
 pub(crate) fn space_to_depth(x: Tensor<4>) -> Tensor<4> {
     let [batch, height, width, channels] = x.dims();
     let (rows, columns) = (height / STRIDE, width / STRIDE);

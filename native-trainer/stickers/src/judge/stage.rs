@@ -1,4 +1,4 @@
-//! Training the detector.
+//! Trains the detector.
 
 use anyhow::{Result, ensure};
 use burn::tensor::Device;
@@ -17,10 +17,10 @@ use super::loss::loss;
 use super::net::{DetectorConfig, DetectorNet, MULTIPLE};
 use crate::world::{Renderer, Scene, Split, Truth, scene_at};
 
-/// Scenes that validation looks at, and what they are drawn from.
+/// Number of scenes in validation, and their seed.
 const SCENES: u64 = 512;
 const SCENES_SEED: u64 = 0x5EED_0E7A;
-/// Pictures on the sheet.
+/// Number of pictures on the sheet.
 const SHOWN: usize = 24;
 
 /// The stage `detector`.
@@ -34,12 +34,12 @@ pub struct DetectorStage {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// What the initial weights are drawn from: networks of different seeds judge and teach.
+    /// The seed of the initial weights. The judge and the teacher have different seeds.
     pub seed: u64,
     /// Side of the pictures in pixels, a multiple of 16.
     pub size: u32,
-    /// Whose combinations of things and colours are shown, in turn. A judge needs all, since it is asked about what the
-    /// model that it judges has not seen; a network that teaches must get `["train"]` alone.
+    /// The splits whose combinations of objects and colours are shown, in turn. A judge needs all splits, since it
+    /// judges pictures of combinations that the model has not seen. A teacher must get `["train"]` alone.
     pub splits: Vec<Split>,
     pub model: DetectorConfig,
     pub training: Training,
@@ -71,18 +71,18 @@ impl Default for Settings {
 }
 
 impl DetectorStage {
-    /// Scene and picture `index` of the training data, made worse now and then.
+    /// Scene and picture `index` of the training data. Some pictures are distorted.
     fn sample(&self, index: u64) -> Result<(Vec<Truth>, RgbImage)> {
         let Settings { size, splits, training, .. } = &self.settings;
         let split = splits[(index % splits.len() as u64) as usize];
         let scene = scene_at(split, training.seed, index);
         let image = self.renderer.render(&scene, *size, *size);
-        // The scene's stream is its own.
+        // The distortion draws from a stream of its own, not from the scene's.
         let image = distort(image, &mut rng_at(!training.seed, index))?;
         Ok((Truth::of(&scene, *size, *size), image))
     }
 
-    /// Validation's pictures, with what they show and what the network detects in them.
+    /// The validation pictures, with the objects that they show and the network's detections.
     fn validate(&self, model: &DetectorNet) -> Result<(Vec<RgbImage>, Vec<Seen>)> {
         let size = self.settings.size;
         let scenes: Vec<Scene> = (0..SCENES)
@@ -110,10 +110,13 @@ impl Stage for DetectorStage {
         let size = settings.size as usize;
         ensure!(
             (1..=MAX_SIDE as usize).contains(&size) && size.is_multiple_of(MULTIPLE),
-            "size is {size}, not a multiple of {MULTIPLE} up to {MAX_SIDE}"
+            "size is {size}; choose a multiple of {MULTIPLE} up to {MAX_SIDE}"
         );
-        ensure!(!settings.splits.is_empty(), "splits is empty, so there is nothing to train on");
-        ensure!(settings.training.batch > 0, "batch is 0");
+        ensure!(
+            !settings.splits.is_empty(),
+            "splits is empty, so there is nothing to train on; give at least one split"
+        );
+        ensure!(settings.training.batch > 0, "training.batch is 0; choose at least 1");
         device.seed(settings.seed);
         let model = DetectorNet::new(&settings.model, device)?;
         let stage = Self { settings: settings.clone(), renderer: Renderer::new(), device: device.clone() };
@@ -154,7 +157,7 @@ impl Stage for DetectorStage {
     }
 }
 
-/// A picture, twice as large, with what was detected and what is wrong.
+/// A picture at twice its size, with the detections and the faults.
 fn drawn(image: &RgbImage, (truths, detections): &Seen) -> (RgbImage, String) {
     let (width, height) = (2 * image.width(), 2 * image.height());
     let mut image = image::imageops::resize(image, width, height, image::imageops::FilterType::Nearest);
@@ -177,7 +180,7 @@ fn drawn(image: &RgbImage, (truths, detections): &Seen) -> (RgbImage, String) {
     (image, names.join(", "))
 }
 
-/// Draws a rectangle's edge, black and white so that it shows on anything.
+/// Draws the outline of a rectangle in black and white, which shows on any background.
 fn frame(image: &mut RgbImage, [left, top, right, bottom]: [i64; 4]) {
     let across = (left..=right).flat_map(|x| [(x, top), (x, bottom)]);
     let down = (top..=bottom).flat_map(|y| [(left, y), (right, y)]);

@@ -1,4 +1,4 @@
-//! How often rewards agree with the truth about held-out pairs.
+//! Measures how often rewards agree with the truth about held-out pairs.
 
 use rayon::prelude::*;
 use std::fmt;
@@ -7,7 +7,7 @@ use unigen_rewards::{Item, Reward, Score};
 use super::pairs::{Pair, pair_at};
 use crate::world::{Renderer, Split};
 
-/// What held-out pairs are drawn from.
+/// The seed of the held-out pairs.
 const SEED: u64 = 0x5EED_4E3A;
 
 /// Pairs that no training shows.
@@ -16,21 +16,21 @@ pub struct HeldOut {
     items: Vec<Item>,
 }
 
-/// How often a reward scores what is right above what is wrong, as shares, 0 to 1; half is chance. A missing score is
-/// never right.
+/// How often a reward scores the right item above the wrong one, as shares from 0 to 1. Chance is one half. A missing
+/// score is never right.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Agreement {
     pub name: String,
-    /// The right text above the nearly right one, for the same picture.
+    /// The share of pairs with the right text above the nearly right one, for the same picture.
     pub text: f64,
-    /// The right picture above a nearly right one, for the same text.
+    /// The share of pairs with the right picture above a nearly right one, for the same text.
     pub picture: f64,
-    /// The picture above the same one with more damage.
+    /// The share of pairs with the picture above the same one with more damage.
     pub quality: f64,
 }
 
 impl HeldOut {
-    /// `count` pairs of validation's combinations, at `size` pixels a side.
+    /// `count` pairs from the validation split, at `size` pixels a side.
     pub fn new(count: u64, size: u32) -> Self {
         let renderer = Renderer::new();
         let pair = |index| pair_at(&renderer, Split::Validation, SEED, index, size);
@@ -42,7 +42,8 @@ impl HeldOut {
         Self { items: items.collect(), pairs }
     }
 
-    /// Three items a pair: the picture with the right text, the picture with the wrong one, the worse picture.
+    /// Each pair has three items: the picture with the right text, the picture with the wrong text, and the worse
+    /// picture with the right text.
     pub fn items(&self) -> &[Item] {
         &self.items
     }

@@ -1,16 +1,16 @@
-//! Pictures made worse in the ways that generators fail.
+//! Damages pictures in the ways in which generators fail.
 
 use image::{RgbImage, imageops};
 use rand::{Rng, RngExt};
 
-/// What is done to a picture.
+/// The kinds of damage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Damage {
     /// Some cells of 8 x 8 pixels come from elsewhere in the picture, like wrong codes.
     Scatter,
     /// Some cells come from another picture.
     Foreign,
-    /// Some cells are one colour, like codes that stand for nothing.
+    /// Some cells have a single colour, like meaningless codes.
     Flat,
     Blur,
     Noise,
@@ -18,7 +18,7 @@ pub enum Damage {
     Fade,
 }
 
-/// Side of a cell in pixels, that of an image code at 96 x 96.
+/// Side of a cell in pixels, as of an image code at 96 x 96.
 const CELL: u32 = 8;
 
 impl Damage {
@@ -26,7 +26,7 @@ impl Damage {
     pub const ALL: [Damage; 6] =
         [Damage::Scatter, Damage::Foreign, Damage::Flat, Damage::Blur, Damage::Noise, Damage::Fade];
 
-    /// `image` with damage of a strength from 0 (none) to 1; `other` is as large.
+    /// Damages `image` with a strength from 0 (none) to 1. `other` has the same size.
     pub fn apply(self, image: &RgbImage, other: &RgbImage, strength: f32, rng: &mut impl Rng) -> RgbImage {
         let mut worse = image.clone();
         if strength <= 0.0 {

@@ -1,14 +1,14 @@
 //! Small rewards for the sticker world ("nano rewards"), trained together by the stage `rewards`:
 //!
-//! | Reward | In the role of | Trained on |
+//! | Reward | Stands in for | Trained on |
 //! |---|---|---|
 //! | contrastive | CLIP | pictures and their captions |
 //! | preference | HPSv2 | pairs of a better and a worse picture |
 //! | matcher | ORM, which answers yes or no | right and subtly wrong descriptions |
 //! | verifier | UnifiedReward | what scenes show; it checks a description's facts one by one |
 //!
-//! The first three share the image tower of the [`Scorer`]; the [`Verifier`] is a network of its own. The detector that
-//! judges evaluations is none of them.
+//! The first three share the image tower of the [`Scorer`]. The [`Verifier`] is a separate network. The detector that
+//! judges evaluations is not one of these rewards.
 
 mod agreement;
 mod damage;

@@ -18,7 +18,7 @@ pub struct NanoConfig {
     pub size: u32,
     /// The scorer's image tower.
     pub tower: TowerConfig,
-    /// The scorer's text tower, and what reads picture and text together.
+    /// The scorer's text tower, which also reads picture and text together.
     pub decoder: DecoderConfig,
     pub verifier: DetectorConfig,
 }
@@ -34,7 +34,7 @@ impl NanoRewards {
     /// Random weights.
     ///
     /// # Errors
-    /// Where the sizes cannot work.
+    /// If the sizes are invalid.
     pub fn new(config: &NanoConfig, device: &Device) -> Result<Self> {
         Ok(Self {
             scorer: Scorer::new(&config.tower, &config.decoder, config.size, device)?,
@@ -42,16 +42,16 @@ impl NanoRewards {
         })
     }
 
-    /// Takes what the detector at `path` has learned to see into the image tower and the verifier.
+    /// Copies the weights of the detector at `path` into the image tower and the verifier.
     ///
     /// # Errors
-    /// Where there is no detector or it has other sizes.
+    /// If there is no detector at `path`, or its sizes differ.
     pub(super) fn start_from(&mut self, path: &Path, config: &NanoConfig, device: &Device) -> Result<()> {
         let Detector { config: found, net, .. } = Detector::open(path, &device.clone().into())?;
         let NanoConfig { tower: TowerConfig { widths, blocks, groups }, verifier, .. } = config;
         ensure!(
             found == *verifier && (found.widths, found.blocks, found.groups) == (*widths, *blocks, *groups),
-            "the teacher in {} has the sizes {}; give model.tower and model.verifier the same, or take no teacher",
+            "the teacher in {} has the sizes {}; give model.tower and model.verifier the same sizes, or use no teacher",
             path.display(),
             serde_json::to_string(&found)?
         );

@@ -1,4 +1,4 @@
-//! Rewards by name and place, those of the sticker world among them.
+//! Opens rewards by name and place, including those of the sticker world.
 
 use anyhow::{Context, Result};
 use std::collections::HashMap;
@@ -13,11 +13,11 @@ use super::reward::{NanoReward, Nets, Role};
 /// Where the stage `rewards` of the nano recipe exports its rewards.
 const EXPORT: &str = "runs/rewards/export";
 
-/// Opens the rewards of `settings`, in their order. Nano rewards of one folder share its networks. No settings stand for the
-/// four nano rewards in `runs/rewards/export`, with equal weights, as the paper's four are.
+/// Opens the rewards of `settings`, in their order. Nano rewards of one folder share its networks. If `settings` is
+/// empty, these are the four nano rewards in `runs/rewards/export` with equal weights, as the paper weights its four.
 ///
 /// # Errors
-/// Name the reward that cannot be opened, and why.
+/// Errors name the reward that cannot be opened, and the reason.
 pub fn open(settings: &[RewardSettings], compute: &Compute) -> Result<Vec<Box<dyn Reward>>> {
     let nano = Role::NAMES.map(|name| RewardSettings {
         source: RewardSource { kind: RewardKind::World(name.into()), at: EXPORT.into(), name: String::new() },
@@ -28,7 +28,7 @@ pub fn open(settings: &[RewardSettings], compute: &Compute) -> Result<Vec<Box<dy
     unigen_rewards::open(settings, compute, &mut Folders::default())
 }
 
-/// The networks of the folders that are open.
+/// The networks of the folders that have been opened.
 #[derive(Default)]
 struct Folders(HashMap<PathBuf, Arc<Nets>>);
 
@@ -65,7 +65,7 @@ mod tests {
         assert!(["beauty", "matcher", "clip"].iter().all(|word| unknown.contains(word)), "{unknown}");
         let missing = fails(&[settings("verifier=/nowhere")]);
         assert!(missing.contains("verifier at /nowhere"), "{missing}");
-        // The world's own.
+        // The default rewards are the world's own.
         assert!(fails(&[]).contains("contrastive at runs/rewards/export"));
     }
 

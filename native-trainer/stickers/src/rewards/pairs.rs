@@ -1,4 +1,4 @@
-//! Pictures with a true and a nearly true description, and a worse picture of each.
+//! Pictures with a true and a nearly true description, and a worse version of each picture.
 
 use image::RgbImage;
 use rand::{Rng, RngExt};
@@ -9,27 +9,28 @@ use crate::world::{
     Facts, Renderer, Scene, Split, another_scene, caption, description, posed_scene, sample_scene, scene_at,
 };
 
-/// A picture with what is right and what is wrong about it.
+/// A picture with a right and a wrong description, and a worse picture.
 #[derive(Debug, Clone)]
 pub struct Pair {
     pub scene: Scene,
-    /// The scene, now and then slightly damaged.
+    /// A picture of the scene, sometimes slightly damaged.
     pub picture: RgbImage,
-    /// True of the scene.
+    /// A text that is true of the scene.
     pub right: String,
-    /// Much like it, and not true of the scene.
+    /// A similar text that is not true of the scene.
     pub wrong: String,
     /// A picture that shows `right` less well.
     pub worse: RgbImage,
-    /// The scene of the worse picture, where `right` is not true of it; none where it shows the same scene, more damaged.
+    /// The scene of the worse picture, if `right` is not true of it. None if the worse picture shows the same scene
+    /// with more damage.
     pub false_scene: Option<Scene>,
 }
 
-/// Share of texts that describe the scene in full, as those do by which edits are scored. All others are captions.
+/// Share of texts that describe the scene in full, as the texts that edits are scored by do. All others are captions.
 const IN_FULL: f64 = 0.4;
-/// Share of scenes in which something is mirrored or turned, and of near scenes that differ in that.
+/// Share of scenes in which an object is mirrored or turned, and of near scenes that differ in that.
 const POSED: f64 = 0.3;
-/// How many near scenes are tried until the text of one says something else.
+/// Number of near scenes that are tried to find one with a different text.
 const TRIES: usize = 16;
 
 /// Pair `index` of a stream, at `size` pixels a side.
@@ -43,7 +44,7 @@ pub fn pair_at(renderer: &Renderer, split: Split, seed: u64, index: u64, size: u
     }
     let in_full = rng.random_bool(IN_FULL);
     let (right, wrong) = loop {
-        // From one seed, so that the words are the same as far as the scenes are.
+        // Both texts use one seed, so their words differ only where the scenes do.
         let phrasing: u64 = rng.random();
         let say = |scene: &Scene| match in_full {
             true => description(scene),
@@ -53,12 +54,12 @@ pub fn pair_at(renderer: &Renderer, split: Split, seed: u64, index: u64, size: u
         if let Some(other) = near(rng) {
             break (say(&scene), say(&other));
         }
-        // For some scenes, all texts about near scenes are true of them as well.
+        // For some scenes, all texts about near scenes are true as well.
         scene = sample_scene(rng, split);
     };
     let facts = Facts::of(&right);
     let picture = renderer.render(&scene, size, size);
-    // A scene of which the text is not true must also look different at this size.
+    // A scene with a different text must also look different at this size.
     let differs = |other: &Scene| !facts.hold(other) && renderer.render(other, size, size) != picture;
     let false_scene = if rng.random_bool(0.5) { near(rng, &scene, differs) } else { None };
 
@@ -68,7 +69,7 @@ pub fn pair_at(renderer: &Renderer, split: Split, seed: u64, index: u64, size: u
     let more = slight + rng.random_range(0.15..0.5);
     let worse = match &false_scene {
         Some(scene) => damage.apply(&renderer.render(scene, size, size), &other, slight, rng),
-        // Where the damage does not show (grey fades to grey), the picture is blurred.
+        // If the damage does not show (grey fades to grey), the picture is blurred.
         None => match damage.apply(&picture, &other, more, rng) {
             same if same == picture => Damage::Blur.apply(&picture, &other, more, rng),
             worse => worse,
@@ -77,7 +78,7 @@ pub fn pair_at(renderer: &Renderer, split: Split, seed: u64, index: u64, size: u
     Pair { picture: damage.apply(&picture, &other, slight, rng), scene, right, wrong, worse, false_scene }
 }
 
-/// A scene near to `scene` that `differs`.
+/// A scene near `scene` for which `differs` holds.
 fn near(rng: &mut impl Rng, scene: &Scene, differs: impl Fn(&Scene) -> bool) -> Option<Scene> {
     (0..TRIES).find_map(|_| {
         let posed = rng.random_bool(POSED);

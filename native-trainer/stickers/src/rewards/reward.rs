@@ -21,18 +21,18 @@ use super::networks::{NanoConfig, NanoRewards};
 use super::scorer::{MATCH, PREFERENCE};
 use crate::world::Facts;
 
-/// Name of the file of weights.
+/// Name of the weights file.
 const WEIGHTS: &str = "rewards.safetensors";
-/// Name of the file of the text tokenizer.
+/// Name of the text tokenizer's file.
 const TEXT: &str = "tokenizer.json";
-/// Key of the weights' metadata: the [`NanoConfig`] as JSON.
+/// Metadata key of the weights, under which the [`NanoConfig`] stands as JSON.
 const CONFIG: &str = "config";
-/// Pictures scored together.
+/// Number of pictures that are scored together.
 const BATCH: usize = 64;
 /// The longest text, in tokens.
 const MAX_TEXT: usize = 96;
 
-/// The networks with what goes into them, for all four rewards.
+/// The networks of all four rewards, with the text tokenizer.
 pub struct Nets {
     pub config: NanoConfig,
     pub model: NanoRewards,
@@ -40,7 +40,7 @@ pub struct Nets {
     pub device: Device,
 }
 
-/// From text to tokens.
+/// Encodes texts as tokens.
 pub struct Words {
     text: TextTokenizer,
     json: Vec<u8>,
@@ -48,15 +48,15 @@ pub struct Words {
 
 impl Words {
     /// # Errors
-    /// Where `json` is no tokenizer.
+    /// If `json` is not a tokenizer.
     pub fn new(json: Vec<u8>) -> Result<Self> {
         Ok(Self { text: TextTokenizer::from_bytes(&json)?, json })
     }
 
-    /// `im_start TEXT im_end`.
+    /// The tokens of `im_start TEXT im_end`.
     ///
     /// # Errors
-    /// Where the text is longer than any model reads.
+    /// If the text is longer than any model reads.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         let mut tokens = self.text.encode(text)?;
         tokens.truncate(MAX_TEXT);
@@ -66,10 +66,10 @@ impl Words {
 }
 
 impl Nets {
-    /// Loads what [`Self::save`] wrote.
+    /// Loads the files that [`Self::save`] wrote.
     ///
     /// # Errors
-    /// Name the file that is missing, damaged, or does not fit the other.
+    /// Errors name the file that is missing or damaged, or that does not fit the other.
     pub fn open(folder: &Path, Compute { device, precision }: &Compute) -> Result<Self> {
         let (weights, text) = (folder.join(WEIGHTS), folder.join(TEXT));
         let checkpoint = Checkpoint::open(&weights)?;
@@ -83,7 +83,7 @@ impl Nets {
         let (found, wanted) = (words.text.vocab_size(), config.decoder.vocab_size);
         ensure!(
             found <= wanted,
-            "{} has {found} tokens, the rewards in {} know {wanted}; take both from the same folder",
+            "{} has {found} tokens, but the rewards in {} know {wanted}; take both files from the same folder",
             text.display(),
             weights.display()
         );
@@ -95,7 +95,7 @@ impl Nets {
     /// Writes weights in half precision, and the tokenizer.
     ///
     /// # Errors
-    /// Where a file cannot be written.
+    /// If a file cannot be written.
     pub fn save(&self, folder: &Path) -> Result<()> {
         let metadata = HashMap::from([(CONFIG.to_owned(), serde_json::to_string(&self.config)?)]);
         save(&self.model, &folder.join(WEIGHTS), Precision::F16, keys::same, metadata)?;
@@ -105,7 +105,7 @@ impl Nets {
     /// Pictures at the networks' size, `[b, size, size, 3]` in [-1, 1].
     ///
     /// # Errors
-    /// Where a picture has no pixels.
+    /// If a picture has no pixels.
     fn pixels(&self, items: &[&Item]) -> Result<Tensor<4>> {
         let size = self.config.size;
         let fit = |item: &&Item| -> Result<RgbImage> {
@@ -121,24 +121,24 @@ impl Nets {
     }
 }
 
-/// What a reward looks at.
+/// The four rewards, by what they measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// The cosine of picture and text, -1 to 1.
     Contrastive,
-    /// How good the picture is for the text, without unit.
+    /// How good the picture is for the text, without a unit.
     Preference,
-    /// The log odds that the text is right.
+    /// The log odds that the text describes the picture.
     Matcher,
-    /// The mean of how sure each of the text's facts is, 0 to 1.
+    /// The mean probability of the text's facts, 0 to 1.
     Verifier,
 }
 
 impl Role {
-    /// All four.
+    /// All four roles.
     pub const ALL: [Role; 4] = [Role::Contrastive, Role::Preference, Role::Matcher, Role::Verifier];
 
-    /// Their names.
+    /// The names of [`Self::ALL`].
     pub const NAMES: [&str; 4] = ["contrastive", "preference", "matcher", "verifier"];
 
     /// The name in lower case.
@@ -146,25 +146,25 @@ impl Role {
         Self::NAMES[self as usize]
     }
 
-    /// The role of a name.
+    /// The role with a name.
     pub fn from_name(name: &str) -> Option<Role> {
         Role::ALL.into_iter().find(|role| role.name() == name)
     }
 }
 
-/// One of the four.
+/// One of the four rewards.
 pub struct NanoReward {
     pub role: Role,
     pub nets: Arc<Nets>,
 }
 
 impl NanoReward {
-    /// All four of the same networks.
+    /// All four rewards of the same networks.
     pub fn all(nets: &Arc<Nets>) -> [Self; 4] {
         Role::ALL.map(|role| Self { role, nets: nets.clone() })
     }
 
-    /// Scores of items, all of which can be looked at.
+    /// Scores of items that all have pictures of a valid size.
     fn scores(&self, items: &[&Item]) -> Result<Vec<Score>> {
         let Nets { model, words, device, .. } = &*self.nets;
         let pixels = self.nets.pixels(items)?;

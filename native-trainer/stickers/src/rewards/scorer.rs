@@ -1,4 +1,4 @@
-//! Three rewards on one image tower: a cosine, a verdict and a preference.
+//! Three rewards with one image tower: a cosine, a verdict and a preference.
 
 use anyhow::{Result, ensure};
 use burn::module::{Module, Param};
@@ -32,7 +32,7 @@ impl Default for TowerConfig {
     }
 }
 
-/// Pixels to a grid of tokens, one for 16 x 16 pixels.
+/// Turns pixels into a grid of tokens, one for each 16 x 16 pixels.
 #[derive(Module, Debug)]
 pub struct ImageTower {
     stem: Conv2d,
@@ -50,13 +50,13 @@ impl ImageTower {
         ensure!(
             *groups > 0
                 && widths.iter().all(|width| *width > 0 && *width <= 4096 && width.is_multiple_of(*groups)),
-            "tower: widths {widths:?} are not multiples of groups = {groups} up to 4096"
+            "tower: widths is {widths:?}; choose multiples of groups = {groups} up to 4096"
         );
         ensure!(
             blocks.iter().all(|blocks| (1..=64).contains(blocks)),
-            "tower: blocks {blocks:?} are not 1 to 64"
+            "tower: blocks is {blocks:?}; choose 1 to 64 each"
         );
-        ensure!(size > 0 && size.is_multiple_of(MULTIPLE), "size is {size}, not a multiple of {MULTIPLE}");
+        ensure!(size > 0 && size.is_multiple_of(MULTIPLE), "size is {size}; choose a multiple of {MULTIPLE}");
         let ([fine, middle, coarse], cells) = (*widths, (size / MULTIPLE).pow(2));
         Ok(Self {
             stem: Conv2d::new(3 * STRIDE * STRIDE, fine, 3, device),
@@ -82,25 +82,25 @@ impl ImageTower {
 #[derive(Module, Debug)]
 pub struct Scorer {
     images: ImageTower,
-    /// What a picture shows, for the cosine.
+    /// Projects a picture for the cosine.
     image_head: Linear,
     texts: Decoder,
     text_head: Linear,
     /// The logarithm of the inverse temperature, `[1]`
     pub logit_scale: Param<Tensor<1>>,
-    /// Reads a picture and then a text.
+    /// Reads a picture followed by a text.
     reader: Decoder,
-    /// From the text's last token to the verdict and the preference.
+    /// Maps the text's last token to the verdict and the preference.
     verdict: Linear,
 }
 
-/// Output of [`Scorer::read`]: the log odds that the text is right.
+/// Column of [`Scorer::read`]: the log odds that the text describes the picture.
 pub const MATCH: usize = 0;
-/// Output of [`Scorer::read`]: how good the picture is for the text.
+/// Column of [`Scorer::read`]: how good the picture is for the text.
 pub const PREFERENCE: usize = 1;
 
 impl Scorer {
-    /// For square pictures of `size` pixels a side.
+    /// Random weights for square pictures of `size` pixels a side.
     pub(super) fn new(
         tower: &TowerConfig,
         decoder: &DecoderConfig,
@@ -121,7 +121,7 @@ impl Scorer {
         })
     }
 
-    /// Takes over the way down to cells of 16 pixels from a detector.
+    /// Copies the layers down to cells of 16 pixels from a detector.
     pub(super) fn start_from(&mut self, detector: DetectorNet) {
         let DetectorNet { stem, middle, coarse, .. } = detector;
         self.images = ImageTower { stem, middle, coarse, ..self.images.clone() };
@@ -132,20 +132,20 @@ impl Scorer {
         self.images.forward(pixels)
     }
 
-    /// Pictures in the space that they share with texts: tokens `[b, cells, width]` → `[b, width]` of length 1.
+    /// Embeds pictures in the space that they share with texts: tokens `[b, cells, width]` → `[b, width]` of length 1.
     pub fn image_embeds(&self, tokens: Tensor<3>) -> Tensor<2> {
         unit(self.image_head.forward(tokens.mean_dim(1).squeeze_dim::<2>(1)))
     }
 
-    /// Texts in that space, from their tokens (none empty): `[texts, width]` of length 1.
+    /// Embeds texts in the same space, from their tokens: `[texts, width]` of length 1. No text may be empty.
     pub fn text_embeds(&self, texts: &[Vec<u32>], device: &Device) -> Tensor<2> {
         let x = self.texts.embed(ids(texts, device));
         let sequences: Vec<Sequence> = texts.iter().map(|text| sequence(0, text)).collect();
         unit(self.text_head.forward(last_rows(&self.texts, x, &sequences, device)))
     }
 
-    /// Each `(picture, text)` of `pairs` read together: tokens `[b, cells, width]` of the pictures, tokens of the texts →
-    /// `[pairs, 2]`, see `MATCH` and `PREFERENCE`.
+    /// Reads each `(picture, text)` of `pairs` together: tokens `[b, cells, width]` of the pictures and tokens of the
+    /// texts → `[pairs, 2]`. The columns are `MATCH` and `PREFERENCE`.
     pub fn read(
         &self,
         tokens: Tensor<3>,
@@ -178,7 +178,7 @@ fn ids(texts: &[Vec<u32>], device: &Device) -> Tensor<1, Int> {
     Tensor::from_ints(ids.as_slice(), device)
 }
 
-/// So many tokens of a picture, then a text; all see each other.
+/// A sequence of a picture's tokens and then a text. All tokens see each other.
 fn sequence(cells: usize, text: &[u32]) -> Sequence {
     let pieces = vec![Piece::Semantic(cells), Piece::Tokens(text.to_vec())];
     let mut sequence = Sequence { pieces, ..Sequence::default() };
@@ -186,7 +186,7 @@ fn sequence(cells: usize, text: &[u32]) -> Sequence {
     sequence
 }
 
-/// The last row of each sequence behind all layers: `[rows, width]` → `[sequences, width]`.
+/// The last row of each sequence, after all layers: `[rows, width]` → `[sequences, width]`.
 fn last_rows(decoder: &Decoder, x: Tensor<2>, sequences: &[Sequence], device: &Device) -> Tensor<2> {
     let places: Vec<usize> = sequences.iter().flat_map(|sequence| 0..sequence.len()).collect();
     let ends = sequences.iter().scan(0, |end, sequence| {

@@ -1,4 +1,4 @@
-//! Training the nano rewards.
+//! Trains the nano rewards.
 
 use anyhow::{Result, ensure};
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
@@ -25,12 +25,12 @@ use crate::judge::DetectorConfig;
 use crate::pictures::ScenePictures;
 use crate::world::{Renderer, Scene, Split};
 
-/// Held-out pairs of validation, and how many the sheet shows.
+/// Number of held-out pairs in validation, and of pairs on the sheet.
 const PAIRS: u64 = 256;
 const SHOWN: usize = 12;
-/// Texts that the vocabulary is learned from.
+/// Number of texts that the vocabulary is learned from.
 const TEXTS: u64 = 20_000;
-/// Names of validation's numbers, by reward in the order of [`super::Role::ALL`].
+/// Names of validation's scores, by reward in the order of [`super::Role::ALL`].
 const NAMES: [[&str; 3]; 4] = [
     ["contrastive text", "contrastive picture", "contrastive quality"],
     ["preference text", "preference picture", "preference quality"],
@@ -42,11 +42,11 @@ const NAMES: [[&str; 3]; 4] = [
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// What the initial weights are drawn from.
+    /// The seed of the initial weights.
     pub seed: u64,
     pub model: NanoConfig,
-    /// A detector of the same sizes that the image tower and the verifier start from; none: from random weights. It must
-    /// not be the one that judges evaluations.
+    /// A detector of the same sizes, from which the image tower and the verifier start. Without it they start from
+    /// random weights. It must not be the detector that judges evaluations.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub teacher: Option<PathBuf>,
     /// Weights of the losses: contrastive, matcher, preference, verifier.
@@ -120,7 +120,7 @@ impl RewardsStage {
         let pixels = pixels_from_images(&pictures, device)?;
         let tokens = model.scorer.look(&pixels);
 
-        // Each picture among all texts, and each right text among the pictures (CLIP, figure 3).
+        // Match each picture with all texts, and each right text with all pictures (CLIP, figure 3).
         let images = model.scorer.image_embeds(tokens.clone().narrow(0, 0, n));
         let scale = model.scorer.logit_scale.val().clamp(0.0, 100_f32.ln()).exp().unsqueeze::<2>();
         let logits = images.matmul(model.scorer.text_embeds(&texts, device).transpose()) * scale;
@@ -129,7 +129,8 @@ impl RewardsStage {
         let contrastive =
             (ops::cross_entropy(logits, own.clone())? + ops::cross_entropy(by_text, own)?) / 2.0;
 
-        // The picture with the right text, with the wrong one, and the worse picture with the right one.
+        // Read the picture with the right text, the picture with the wrong text, and the worse picture with the right
+        // text.
         let reads: Vec<(usize, usize)> = (0..n)
             .map(|i| (i, i))
             .chain((0..n).map(|i| (i, n + i)))
@@ -138,7 +139,7 @@ impl RewardsStage {
         let read = model.scorer.read(tokens, &texts, &reads, device);
         let column = |which: usize| read.clone().narrow(1, which, 1).reshape([3 * n]);
 
-        // A damaged picture of the right scene is neither yes nor no.
+        // A damaged picture of the right scene gets no label, neither yes nor no.
         let answers = (0..3 * n).filter_map(|row| match row / n {
             0 => Some((row, 1.0)),
             1 => Some((row, -1.0)),
@@ -149,7 +150,7 @@ impl RewardsStage {
         let verdicts = column(MATCH).select(0, Tensor::<1, Int>::from_ints(rows.as_slice(), device));
         let matcher = activation::log_sigmoid(verdicts * signs).mean().neg();
 
-        // -log σ(better - worse) (Ouyang et al. 2022, arXiv 2203.02155, equation 1); a wrong text is worse as well.
+        // -log σ(better - worse) (Ouyang et al. 2022, arXiv 2203.02155, equation 1). A wrong text counts as worse, too.
         let scores = column(PREFERENCE);
         let better = scores.clone().narrow(0, 0, n);
         let above = |other: usize| {
@@ -183,8 +184,12 @@ impl Stage for RewardsStage {
 
     fn open(settings: &Settings, Compute { device, .. }: &Compute) -> Result<(Self, NanoRewards)> {
         let size = settings.model.size;
-        ensure!(size <= MAX_SIDE, "model.size is {size}; the most is {MAX_SIDE} pixels");
-        ensure!(settings.training.batch > 1, "training.batch is 1; pictures are told apart from others");
+        ensure!(size <= MAX_SIDE, "model.size is {size}; choose at most {MAX_SIDE} pixels");
+        ensure!(
+            settings.training.batch > 1,
+            "training.batch is {}; choose at least 2, since each picture is compared with the others",
+            settings.training.batch
+        );
         let texts = ScenePictures::new(Split::Train, 0).texts(TEXTS)?;
         let words = train_bpe(texts, settings.model.decoder.vocab_size)?;
         device.seed(settings.seed);

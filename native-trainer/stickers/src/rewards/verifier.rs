@@ -1,4 +1,4 @@
-//! A network that reads a scene, and the check of a description's facts against what it read.
+//! A network that reads a scene from a picture, and a check of a description's facts against that scene.
 
 use anyhow::{Context, Result};
 use burn::module::Module;
@@ -12,7 +12,7 @@ use unigen_runs::floats;
 use crate::judge::{self, Detection, DetectorConfig, DetectorNet, STRIDE, decode, middle};
 use crate::world::{Facts, Pattern, Pose, Scene, Style, Surroundings, Tint, Truth, region};
 
-/// Logits of the surroundings: the pattern, its first and second tint, the style.
+/// Columns of the surroundings' logits: the pattern, its first and second tint, the style.
 const PATTERN: Range<usize> = 0..Pattern::ALL.len();
 const FIRST: Range<usize> = PATTERN.end..PATTERN.end + Tint::ALL.len();
 const SECOND: Range<usize> = FIRST.end..FIRST.end + Tint::ALL.len();
@@ -21,7 +21,7 @@ const STYLE: Range<usize> = SECOND.end..SECOND.end + Style::ALL.len();
 /// Width of the hidden layer of the surroundings.
 const HIDDEN: usize = 96;
 
-/// Objects as points with their poses, and the surroundings from the mean of the features.
+/// Detects objects as points with their poses, and the surroundings from the mean of the features.
 #[derive(Module, Debug)]
 pub struct Verifier {
     eyes: DetectorNet,
@@ -30,30 +30,30 @@ pub struct Verifier {
     poses: Linear,
 }
 
-/// What the network says of pictures.
+/// Output of the network for a batch of pictures.
 struct Output {
     /// The detector's output.
     objects: Tensor<4>,
-    /// Logits of [`Pose`] in the same cells, `[b, h/4, w/4, 12]`.
+    /// Logits of [`Pose`] for each cell, `[b, h/4, w/4, 12]`.
     poses: Tensor<4>,
-    /// Logits `[b, 41]`.
+    /// Logits of the surroundings, `[b, 41]`.
     surroundings: Tensor<2>,
 }
 
 /// What a picture shows, as the verifier sees it.
 #[derive(Debug, Clone)]
 pub struct Seen {
-    /// Objects, boxes in pixels.
+    /// The objects, with boxes in pixels.
     pub objects: Vec<Detection>,
-    /// Of each object, the probabilities of its poses by [`Pose::index`].
+    /// For each object, the probabilities of its poses by [`Pose::index`].
     pub poses: Vec<Vec<f32>>,
-    /// Side of the picture in pixels.
+    /// The side of the picture in pixels.
     pub side: f32,
     /// Probabilities of [`Pattern::ALL`].
     pub patterns: Vec<f32>,
-    /// Of [`Tint::ALL`], for the first and the second tint.
+    /// Probabilities of [`Tint::ALL`], for the first and the second tint.
     pub tints: [Vec<f32>; 2],
-    /// Of [`Style::ALL`].
+    /// Probabilities of [`Style::ALL`].
     pub styles: Vec<f32>,
 }
 
@@ -70,12 +70,12 @@ impl Verifier {
         })
     }
 
-    /// Takes over a detector, so that only damaged pictures, poses and the surroundings are left to learn.
+    /// Copies a detector's weights, so that only damaged pictures, poses and the surroundings are left to learn.
     pub(super) fn start_from(&mut self, detector: DetectorNet) {
         self.eyes = detector;
     }
 
-    /// Of pixels `[b, h, w, 3]` in [-1, 1].
+    /// Runs the network on pixels `[b, h, w, 3]` in [-1, 1].
     fn forward(&self, pixels: &Tensor<4>) -> Output {
         let (objects, cells, levels) = self.eyes.forward_with_features(pixels);
         let means = levels.map(|level| {
@@ -86,10 +86,10 @@ impl Verifier {
         Output { objects, poses: self.poses.forward(cells), surroundings: self.surroundings.forward(x) }
     }
 
-    /// How wrong it sees `scenes`, drawn as pixels `[b, size, size, 3]`; some of them must have an object. → `[1]`
+    /// The loss `[1]` on `scenes`, drawn as pixels `[b, size, size, 3]`. At least one scene must have an object.
     ///
     /// # Errors
-    /// Where no scene has an object.
+    /// If no scene has an object.
     pub fn loss(&self, pixels: &Tensor<4>, scenes: &[&Scene]) -> Result<Tensor<1>> {
         let [_, height, width, _] = pixels.dims();
         let Output { objects, poses, surroundings: logits } = self.forward(pixels);
@@ -132,10 +132,10 @@ impl Verifier {
         Ok(objects + poses + surroundings)
     }
 
-    /// What pictures show: pixels `[b, size, size, 3]` in [-1, 1].
+    /// Reads what pictures show, from pixels `[b, size, size, 3]` in [-1, 1].
     ///
     /// # Errors
-    /// Where the device fails.
+    /// If the device fails.
     pub fn see(&self, pixels: &Tensor<4>) -> Result<Vec<Seen>> {
         let [_, _, side, _] = pixels.dims();
         let Output { objects, poses, surroundings: logits } = self.forward(pixels);
@@ -171,15 +171,15 @@ impl Verifier {
     }
 }
 
-/// The cell, row and column, that the middle of a box in pixels lies in.
+/// The row and column of the cell that contains the middle of a box in pixels.
 fn cell(bbox: &[f32; 4], rows: usize, columns: usize) -> [usize; 2] {
     let [x, y] = middle(bbox).map(|at| (at.max(0.0) as usize) / STRIDE);
     [y.min(rows - 1), x.min(columns - 1)]
 }
 
 impl Seen {
-    /// The mean of how sure each of the facts is, 0 to 1; none where there are no facts. It checks neither sizes nor poses that
-    /// the text does not mention.
+    /// The mean probability of the facts, 0 to 1. None if there are no facts. Sizes are not checked, nor poses that the
+    /// text does not mention.
     pub fn agrees(&self, facts: &Facts) -> Option<f32> {
         if facts.is_empty() {
             return None;
@@ -229,7 +229,7 @@ impl Seen {
         Some(sure.iter().sum::<f32>() / sure.len() as f32)
     }
 
-    /// How sure the surest pair of objects in a relation is.
+    /// The probability of the most likely pair of objects in a relation.
     fn relation(&self, facts: &Facts, &(a, relation, b): &(usize, Relation, usize)) -> f32 {
         let like = |index: usize| {
             let thing = &facts.things[index];
@@ -245,7 +245,7 @@ impl Seen {
             .fold(0.0, f32::max)
     }
 
-    /// The third of the picture that an object's middle is in, as in [`crate::world::Thing`].
+    /// The third of the picture, along x and y, that contains an object's middle, as in [`crate::world::Thing`].
     fn third(&self, object: &Detection) -> [i8; 2] {
         let [left, top, right, bottom] = object.bbox;
         region([(left + right) / 2.0 / self.side, (top + bottom) / 2.0 / self.side])

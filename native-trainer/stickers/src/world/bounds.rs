@@ -3,7 +3,7 @@
 /// A box `[left, top, right, bottom]`, 0 to 1, y down.
 pub(super) type Bounds = [f32; 4];
 
-/// Whether a box lies inside the canvas, `margin` away from its edges.
+/// Whether a box lies inside the canvas, at least `margin` away from its edges.
 pub(super) fn inside(a: &Bounds, margin: f32) -> bool {
     a[0] >= margin && a[1] >= margin && a[2] <= 1. - margin && a[3] <= 1. - margin
 }

@@ -1,4 +1,4 @@
-//! Captions: what a scene shows, in many phrasings.
+//! Captions, which say what a scene shows in many phrasings.
 
 use rand::{Rng, RngExt};
 use unigen_evaluation::geneval::Relation;
@@ -15,8 +15,9 @@ use super::{
     },
 };
 
-/// A caption in one of many phrasings, three in ten GenEval's own. Every object is named with its count and, where it has
-/// one of the ten colours and the style shows it, its colour; places, background and style are named now and then.
+/// A caption in one of many phrasings. Three in ten use GenEval's phrasing. Every object is named with its count. Its
+/// colour is named if it is one of the ten colours and the style shows it. Places, background and style are named
+/// sometimes.
 pub fn caption(scene: &Scene, rng: &mut impl Rng) -> String {
     if scene.objects.is_empty() {
         return fill(
@@ -144,7 +145,7 @@ fn some_count(scene: &Scene, group: &Group, rng: &mut impl Rng) -> String {
     }
 }
 
-/// For a scene of two things that differ: the groups in either order with a relation that holds between them.
+/// For a scene of two different objects: the groups in either order, with a relation that holds between them.
 fn pair_relation(scene: &Scene, rng: &mut impl Rng) -> Option<(usize, Relation, usize)> {
     if scene.objects.len() != 2 || scene.groups().len() != 2 {
         return None;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use twemoji_assets::svg::{SvgTwemojiAsset, codes};
 use unigen_evaluation::unknown;
 
-/// One of GenEval's 80 object classes; written by name in JSON.
+/// One of GenEval's 80 object classes. JSON holds its name.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "&'static str", try_from = "String")]
 pub struct Class(u8);
@@ -30,8 +30,8 @@ macro_rules! classes {
     };
 }
 
-/// In GenEval's order. Where Twemoji has no such object, or shows it with something else (a surfer for a surfboard, a
-/// ball for a tennis racket), the drawing is our own in the same style.
+/// The classes in GenEval's order. If Twemoji has no such object, or shows it together with something else (a surfer
+/// for a surfboard, a ball for a tennis racket), the drawing is our own in the same style.
 static CLASSES: &[Entry; Class::COUNT] = classes! {
     "person" "people" U_1F9CD
     "bicycle" "bicycles" U_1F6B2
@@ -116,7 +116,7 @@ static CLASSES: &[Entry; Class::COUNT] = classes! {
 };
 
 impl Class {
-    /// How many classes there are.
+    /// Number of classes.
     pub const COUNT: usize = 80;
     /// All classes in GenEval's order.
     pub const ALL: [Class; Class::COUNT] = {
@@ -129,7 +129,7 @@ impl Class {
         all
     };
 
-    /// The place in [`Class::ALL`], 0 to 79.
+    /// The index in [`Class::ALL`], 0 to 79.
     pub fn index(self) -> usize {
         self.0.into()
     }
@@ -139,12 +139,12 @@ impl Class {
         self.entry().name
     }
 
-    /// The name of several, such as `knives`.
+    /// The plural, such as `knives`.
     pub fn plural(self) -> &'static str {
         self.entry().plural
     }
 
-    /// The class of a GenEval name.
+    /// The class with a GenEval name.
     pub fn from_name(name: &str) -> Option<Class> {
         CLASSES.iter().position(|entry| entry.name == name).map(|index| Class(index as u8))
     }
@@ -154,7 +154,7 @@ impl Class {
         matches!(self.name(), "skis" | "scissors")
     }
 
-    /// Whether it may be painted in a colour; people keep their natural one, as in GenEval's prompts.
+    /// Whether the class may be painted in a colour. People keep their natural colours, as in GenEval's prompts.
     pub fn takes_color(self) -> bool {
         self.name() != "person"
     }

@@ -24,13 +24,13 @@ pub enum Color {
 }
 
 impl Color {
-    /// All ten in GenEval's order.
+    /// All ten colours in GenEval's order.
     pub const ALL: [Color; 10] = {
         use Color::*;
         [Red, Orange, Yellow, Green, Blue, Purple, Pink, Brown, Black, White]
     };
 
-    /// The place in [`Color::ALL`], 0 to 9.
+    /// The index in [`Color::ALL`], 0 to 9.
     pub fn index(self) -> usize {
         self as usize
     }
@@ -41,7 +41,7 @@ impl Color {
             [self.index()]
     }
 
-    /// The colour of a name.
+    /// The colour with a name.
     pub fn from_name(name: &str) -> Option<Color> {
         Color::ALL.into_iter().find(|color| color.name() == name)
     }
@@ -142,7 +142,7 @@ impl fmt::Display for Tint {
     }
 }
 
-/// How light a colour is, 0 to 1 (Rec. 601 luma of the sRGB values).
+/// The lightness of a colour, 0 to 1 (Rec. 601 luma of the sRGB values).
 pub(super) fn luma([r, g, b]: Rgb) -> f32 {
     (0.299 * f32::from(r) + 0.587 * f32::from(g) + 0.114 * f32::from(b)) / 255.
 }
@@ -163,7 +163,7 @@ pub(super) fn oklab(rgb: Rgb) -> [f32; 3] {
     ]
 }
 
-/// How different two OKLab colours look: 0 equal, 0.02 just noticeable, 1 black against white.
+/// How different two OKLab colours look: 0 is equal, 0.02 is just noticeable, 1 is black against white.
 pub(super) fn distance(a: [f32; 3], b: [f32; 3]) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f32>().sqrt()
 }

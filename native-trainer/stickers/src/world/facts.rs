@@ -1,4 +1,4 @@
-//! What a text says about a scene: the grammar of captions read backwards.
+//! Reads facts about a scene from a text, with the grammar of captions in reverse.
 
 use unigen_evaluation::geneval::Relation;
 
@@ -7,11 +7,11 @@ use super::{
     words::{number, region, region_name, size_word, style_words},
 };
 
-/// The facts that a text states. Of a text outside the grammar of captions and GenEval's prompts only a part is understood,
-/// maybe nothing.
+/// The facts that a text states. A text outside the grammar of captions and GenEval's prompts is understood only in
+/// part, or not at all.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Facts {
-    /// Everything that is named. What is not named is not there.
+    /// All objects that are named. The scene must show no others.
     pub things: Vec<Thing>,
     /// `(a, relation, b)`, indices into the things.
     pub relations: Vec<(usize, Relation, usize)>,
@@ -23,7 +23,7 @@ pub struct Facts {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Thing {
     pub class: Class,
-    /// None: not stated.
+    /// None if not stated.
     pub color: Option<Color>,
     pub count: usize,
     /// The third of the canvas along x and y: -1, 0 or 1. Only a single object has one.
@@ -61,16 +61,16 @@ impl Pattern {
     }
 }
 
-/// What is behind the objects.
+/// The background and its tints.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Surroundings {
     pub pattern: Pattern,
-    /// None, one of a plain background, or two in the order of [`Background::tints`].
+    /// No tint, one tint of a plain background, or two in the order of [`Background::tints`].
     pub tints: Vec<Tint>,
 }
 
 impl Surroundings {
-    /// As much of a scene's background as its style lets be seen.
+    /// The part of a scene's background that its style leaves visible.
     pub fn of(scene: &Scene) -> Self {
         let pattern = Pattern::of(scene.background);
         let [a, b] = scene.background.tints();
@@ -97,17 +97,17 @@ impl Facts {
         reader.facts
     }
 
-    /// Whether there is nothing in a text that could be checked.
+    /// Whether the text states nothing that could be checked.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// How many objects of a class are stated.
+    /// The stated number of objects of a class.
     pub fn count(&self, class: Class) -> usize {
         self.things.iter().filter(|thing| thing.class == class).map(|thing| thing.count).sum()
     }
 
-    /// Whether the scene shows all of it and nothing else.
+    /// Whether the scene shows everything that is stated and nothing else.
     pub fn hold(&self, scene: &Scene) -> bool {
         let class = |class: Class| scene.objects.iter().filter(|object| object.class == class).count();
         let counted = scene.objects.iter().all(|object| self.count(object.class) > 0)
@@ -125,7 +125,7 @@ impl Facts {
             && self.style.is_none_or(|style| style == scene.style)
     }
 
-    /// Objects of the scene that thing `index` may mean.
+    /// The objects of the scene to which thing `index` may refer.
     fn members(&self, index: usize, scene: &Scene) -> Vec<usize> {
         let thing = &self.things[index];
         (0..scene.objects.len())
@@ -153,7 +153,7 @@ impl Facts {
 
 struct Reader<'a> {
     words: &'a [&'a str],
-    /// Words of each thing, from its number to its place.
+    /// The range of words of each thing, from its number to its place.
     spans: Vec<std::ops::Range<usize>>,
     facts: Facts,
 }
@@ -165,14 +165,14 @@ impl Reader<'_> {
         phrase.split(' ').all(|wanted| words.next() == Some(&wanted))
     }
 
-    /// The class named at `at`, the longest name that fits: how many words, and whether it is a plural.
+    /// The class named at `at`, by the longest name that fits, with its number of words and whether it is a plural.
     fn class(&self, at: usize) -> Option<(Class, usize, bool)> {
         let fits = Class::ALL
             .into_iter()
             .flat_map(|class| [(class, class.name(), false), (class, class.plural(), true)]);
         let fits = fits.filter(|(_, name, _)| self.says(at, name));
         let longest = fits.map(|(class, name, plural)| (class, name.split(' ').count(), plural));
-        // Among equals the first: one sheep rather than several.
+        // Of equally long names the first wins: one sheep rather than several.
         longest.reduce(|best, next| if next.1 > best.1 { next } else { best })
     }
 
@@ -195,7 +195,7 @@ impl Reader<'_> {
         }
     }
 
-    /// What stands before a noun: where that begins, the number, the size.
+    /// The words before a noun: where they begin, the number, and the size.
     fn before(&self, mut at: usize, plural: bool) -> (usize, usize, Option<&'static str>) {
         let previous = |at: usize| at.checked_sub(1).map(|i| self.words[i]);
         let size = previous(at).and_then(|word| ["small", "big"].into_iter().find(|size| *size == word));
@@ -211,7 +211,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The place that is stated at `at`, unless it goes on to another thing.
+    /// The place that is stated at `at`, unless the words go on to another thing.
     fn place(&self, at: usize) -> Option<[i8; 2]> {
         let regions = (-1..=1).flat_map(|y| (-1..=1).map(move |x| [x, y]));
         let at = at + 2;
@@ -231,7 +231,7 @@ impl Reader<'_> {
         (mirrored || turn.is_some()).then(|| Pose { mirrored, turn: turn.unwrap_or(Turn::Upright) })
     }
 
-    /// Relations of neighbours in the text, from the words between them and, for the last, behind it.
+    /// The relations of neighbours in the text, from the words between them and the words after the last one.
     fn relations(&mut self) {
         for second in 1..self.spans.len() {
             let first = second - 1;
@@ -260,7 +260,7 @@ impl Reader<'_> {
                 let said = within(&between, name) || others.iter().any(|other| within(&between, other));
                 said.then_some((first, relation, second))
             });
-            // "a on the left and b on the right" says how they stand to each other, not in which thirds.
+            // "a on the left and b on the right" states a relation, not thirds of the picture.
             let places = [first, second].map(|thing| self.facts.things[thing].place);
             let opposite = match places {
                 [Some([-1, 0]), Some([1, 0])] => Some(Relation::Left),
@@ -330,7 +330,7 @@ mod tests {
             assert!(facts.hold(&edit.after), "{edit:?} {facts:?}");
             told += usize::from(!facts.hold(&edit.before));
         }
-        // Captions leave out most of backgrounds, styles, places and poses.
+        // Most captions omit backgrounds, styles, places and poses.
         assert!(told > 550, "{told} of 1000");
     }
 
@@ -344,7 +344,7 @@ mod tests {
             told += usize::from(!facts.hold(&edit.before));
             posed += usize::from(facts.things.iter().any(|thing| thing.pose.is_some()));
         }
-        // What is left are sizes, small moves and objects that are mirrored back.
+        // The rest are sizes, small moves, and objects that are mirrored back.
         assert!(told > 850, "{told} of 1000");
         assert!(posed > 50, "{posed} of 1000");
     }

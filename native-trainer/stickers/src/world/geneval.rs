@@ -1,5 +1,5 @@
-//! Prompts in GenEval's proportions: some that ask for what training never shows, to judge by, and some that ask for what it
-//! shows, to train on.
+//! Prompts in GenEval's proportions. Some ask for combinations that training never shows, to judge a model. Others ask
+//! for combinations that it shows, to train on.
 
 use std::{collections::HashSet, sync::LazyLock};
 
@@ -10,7 +10,7 @@ use unigen_training::data::rng_at;
 
 use super::{Class, Color, Split, random::pick, words::counted};
 
-/// How many prompts of each relation GenEval has, and of each count.
+/// The number of GenEval's prompts for each relation, and for each count.
 const POSITIONS: [(Relation, usize); 4] =
     [(Relation::Below, 28), (Relation::Right, 27), (Relation::Above, 26), (Relation::Left, 19)];
 const COUNTS: [(usize, usize); 3] = [(2, 26), (3, 28), (4, 26)];
@@ -23,12 +23,12 @@ pub fn vocabulary() -> Vocabulary<'static> {
 }
 
 /// 553 prompts, as many of each tag as GenEval has: 80, 99, 80, 94, 100, 100. Colours and positions are combinations of
-/// the test split; no prompt occurs twice.
+/// the test split. No prompt occurs twice.
 pub fn geneval_prompts(seed: u64) -> Vec<Prompt> {
     prompts(Split::Test, seed)
 }
 
-/// The same of the validation split, to choose models by. That split has only 65 colours.
+/// Prompts of the validation split in the same proportions, to choose models by. That split has only 65 colours.
 pub fn validation_prompts(seed: u64) -> Vec<Prompt> {
     prompts(Split::Validation, seed)
 }
@@ -75,8 +75,8 @@ fn prompts(split: Split, seed: u64) -> Vec<Prompt> {
     prompts
 }
 
-/// A prompt of one of GenEval's kinds that asks for what training may show. Two things, counts and places are hard, so they
-/// come more often than in GenEval.
+/// A prompt of one of GenEval's kinds that asks for combinations that training may show. Two objects, counts and
+/// positions are hard, so they come more often than in GenEval.
 pub fn training_prompt(rng: &mut impl Rng) -> Prompt {
     let [a, b] = two_classes(rng);
     match rng.random_range(0..10) {
@@ -99,7 +99,7 @@ pub fn training_prompt(rng: &mut impl Rng) -> Prompt {
     }
 }
 
-/// Draws until there are `many` prompts that differ.
+/// Draws until there are `many` different prompts.
 fn distinct(many: usize, mut draw: impl FnMut() -> Prompt) -> Vec<Prompt> {
     let mut seen = HashSet::new();
     let mut prompts = Vec::with_capacity(many);
@@ -112,7 +112,7 @@ fn distinct(many: usize, mut draw: impl FnMut() -> Prompt) -> Vec<Prompt> {
     prompts
 }
 
-/// A thing in a colour that training shows.
+/// An object in a colour that training shows.
 fn shown_color(rng: &mut impl Rng) -> Things {
     loop {
         let (class, color) = (pick(rng, &Class::ALL), pick(rng, &Color::ALL));
@@ -166,7 +166,7 @@ impl From<Things> for Clause {
     }
 }
 
-/// Things in GenEval's words.
+/// A prompt for the objects in GenEval's words.
 fn prompt(tag: Tag, include: Vec<Things>) -> Prompt {
     let say = |things: &Things| counted(things.class, things.color, things.count);
     let words = match &include[..] {
@@ -249,7 +249,7 @@ pub(crate) mod tests {
         assert_eq!(read, prompts);
     }
 
-    /// A scene that a prompt describes: objects in a row, or above one another where it says so.
+    /// A scene that a prompt describes: objects in a row, or above one another if the prompt says so.
     fn scene(prompt: &Prompt) -> Scene {
         let mut objects = Vec::new();
         for clause in &prompt.include {
@@ -272,7 +272,7 @@ pub(crate) mod tests {
         Scene { objects, background: Background::Plain(Tint::White), style: Style::Plain }
     }
 
-    /// Knows the scenes that are drawn, so that it can say what there is.
+    /// Knows the drawn scenes, so it can name their objects.
     #[derive(Default)]
     struct Oracle(RefCell<Vec<Scene>>);
 

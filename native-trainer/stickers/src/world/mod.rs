@@ -1,5 +1,5 @@
 //! Small scenes of Twemoji sprites in GenEval's 80 classes and ten colours, with their captions, questions and edits. A
-//! [`Scene`] is a small graph; a [`Renderer`] draws it; a grammar writes about it, and [`Facts`] reads what it wrote.
+//! [`Scene`] is a small graph. A [`Renderer`] draws it, a grammar describes it, and [`Facts`] reads such descriptions.
 //!
 //! Everything is a function of a seed: `scene_at(split, seed, index)` gives the same scene on every machine.
 //! Twemoji graphics are CC-BY 4.0 (Twitter and contributors).

@@ -1,4 +1,4 @@
-//! How a sticker stands: as drawn, mirrored, tilted or turned.
+//! Poses of stickers: as drawn, mirrored, tilted or turned.
 
 use super::Object;
 
@@ -21,7 +21,7 @@ pub enum Turn {
 }
 
 impl Turn {
-    /// All six.
+    /// All six turns.
     pub const ALL: [Turn; 6] = {
         use Turn::*;
         [Upright, TiltedRight, Right, UpsideDown, Left, TiltedLeft]
@@ -39,7 +39,7 @@ impl Turn {
         }
     }
 
-    /// The words for it; none where the object stands upright.
+    /// The words for the turn. None if the object stands upright.
     pub fn words(self) -> Option<&'static str> {
         Some(match self {
             Turn::Upright => return None,
@@ -53,22 +53,23 @@ impl Turn {
 }
 
 impl Pose {
-    /// How many there are.
+    /// Number of poses.
     pub const COUNT: usize = 2 * Turn::ALL.len();
     /// The word for `mirrored`.
     pub const MIRRORED: &str = "mirrored";
 
-    /// How `object` stands.
+    /// The pose of `object`.
     pub fn of(object: &Object) -> Self {
         Self { mirrored: object.flipped, turn: Turn::of(object.rotation) }
     }
 
-    /// A number below [`Self::COUNT`].
+    /// An index below [`Self::COUNT`].
     pub fn index(self) -> usize {
         self.turn as usize + if self.mirrored { Turn::ALL.len() } else { 0 }
     }
 
-    /// What a description says about it, each part after a comma. It says nothing about an object that stands as it was drawn.
+    /// The words of a description for the pose, each part after a comma. Empty for an object that stands as it was
+    /// drawn.
     pub fn told(self) -> String {
         let parts = [self.mirrored.then_some(Self::MIRRORED), self.turn.words()];
         parts.into_iter().flatten().map(|part| format!(", {part}")).collect()

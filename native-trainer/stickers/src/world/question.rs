@@ -1,4 +1,4 @@
-//! Questions about a scene with short answers that only that scene can give.
+//! Questions about a scene whose short answers depend on that scene alone.
 
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use super::{
     },
 };
 
-/// What a question asks for.
+/// The kinds of question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum QuestionKind {
@@ -25,7 +25,7 @@ pub enum QuestionKind {
 }
 
 impl QuestionKind {
-    /// All five.
+    /// All five kinds.
     pub const ALL: [QuestionKind; 5] = {
         use QuestionKind::*;
         [What, HowMany, WhichColor, Where, YesNo]
@@ -49,7 +49,7 @@ pub struct QuestionAnswer {
 const IS_THERE: [&str; 3] = ["is there {a}?", "is there {a} in the picture?", "do you see {a}?"];
 
 impl QuestionAnswer {
-    /// Whether the question gives away that a thing it names is in the picture.
+    /// Whether the question gives away that an object it names is in the picture.
     pub fn takes_for_granted(&self) -> bool {
         let asks_whether = |template: &&str| {
             let opening = template.split('{').next().unwrap_or_default();
@@ -59,7 +59,7 @@ impl QuestionAnswer {
     }
 }
 
-/// Questions of each kind that the scene can answer without doubt. Over many scenes yes is right as often as no.
+/// Questions of each kind that the scene answers without doubt. Over many scenes, yes is right as often as no.
 pub fn questions(scene: &Scene, rng: &mut impl Rng) -> Vec<QuestionAnswer> {
     let mut asked = Vec::new();
     let mut ask =
@@ -163,8 +163,8 @@ pub fn questions(scene: &Scene, rng: &mut impl Rng) -> Vec<QuestionAnswer> {
     asked
 }
 
-/// A question that is answered by yes where `yes` is set and else by no; none where the scene allows none of the kind that
-/// chance chose.
+/// A question whose answer is yes if `yes` is set, and no otherwise. None if the scene allows no question of the
+/// randomly chosen kind.
 fn yes_no(
     scene: &Scene,
     groups: &[Group],
@@ -190,7 +190,7 @@ fn yes_no(
         }
         2 => {
             let (thing, relation, other) = unique_pair(scene, groups, rng)?;
-            // The opposite side is wrong even where two relations hold.
+            // The opposite relation is wrong even if two relations hold.
             let relation = if yes { relation } else { relation.inverse() };
             let is = is_or_are(thing.class, 1);
             Some(format!("{is} the {} {} the {}?", thing.class, relation.name(), other.class))
@@ -220,7 +220,8 @@ fn yes_no(
     }
 }
 
-/// Two things whose classes occur once, with a relation that holds from the first to the second and from no other object.
+/// Two objects whose classes occur once, with a relation that the first object has to the second and no other object
+/// has.
 fn unique_pair<'a>(
     scene: &Scene,
     groups: &'a [Group],

@@ -1,8 +1,8 @@
-//! Choices by chance.
+//! Random choices.
 
 use rand::{Rng, RngExt};
 
-/// One of several. `from` must not be empty.
+/// A random element of `from`, which must not be empty.
 pub(super) fn pick<T: Copy>(rng: &mut impl Rng, from: &[T]) -> T {
     from[rng.random_range(0..from.len())]
 }

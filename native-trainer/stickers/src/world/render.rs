@@ -13,15 +13,15 @@ use super::{
     sprites::{Sprite, Stamp},
 };
 
-/// Stamps larger than this (pixels) are not kept.
+/// Stamps of sprites longer than this many pixels are not kept.
 const KEPT_SIZE: u16 = 128;
-/// How many pixels of stamps are kept before starting over (5 bytes each).
+/// The cache is emptied when its stamps have more pixels than this (5 bytes each).
 const KEPT_PIXELS: usize = 12 << 20;
 
-/// Class, size in pixels, degrees.
+/// The key of a stamp: class, size in pixels, degrees.
 type Key = (Class, u16, u16);
 
-/// Draws scenes at any size; keeps the rasters of sprites for the next scene. Share one between threads.
+/// Draws scenes at any size and keeps the rasters of sprites for later scenes. Threads can share one renderer.
 #[derive(Default)]
 pub struct Renderer {
     stamps: RwLock<Stamps>,
@@ -34,13 +34,13 @@ struct Stamps {
 }
 
 impl Renderer {
-    /// A renderer that has drawn nothing yet.
+    /// A renderer with an empty cache.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Draws a scene, `width` x `height` pixels. The objects' unit square is as large as fits and sits in the middle;
-    /// the background fills the rest.
+    /// Draws a scene, `width` x `height` pixels. The objects' unit square is as large as fits and is centred. The
+    /// background fills the rest.
     pub fn render(&self, scene: &Scene, width: u32, height: u32) -> RgbImage {
         let side = width.min(height) as f32;
         let origin = [(width as f32 - side) / 2., (height as f32 - side) / 2.];
@@ -55,7 +55,7 @@ impl Renderer {
 
     fn stamp(&self, object: &Object, side: f32) -> Arc<Stamp> {
         let pixels = (object.size * side).round().clamp(1., 8192.) as u16;
-        // Stamps are mirrored while they are drawn: mirroring and then turning is turning back and then mirroring.
+        // Stamps are mirrored while they are drawn. Mirroring and then turning equals turning back and then mirroring.
         let rotation =
             if object.flipped { -object.rotation } else { object.rotation }.rem_euclid(360.).round();
         let key = (object.class, pixels, rotation as u16);
@@ -79,8 +79,8 @@ impl Renderer {
 
 fn draw_background(background: Background, width: u32, height: u32, side: f32, origin: [f32; 2]) -> RgbImage {
     let [first, second] = background.tints().map(|tint| tint.rgb());
-    // What the pattern needs to know of a column or a row, from its place in units of the square's side, and the share
-    // of the second colour from both. Edges are one pixel soft.
+    // The first function gives the pattern's value of a column or row from its place, in units of the square's side.
+    // The second gives the share of the second colour from both values. Edges are one pixel soft.
     type Axis = fn(f32, f32) -> f32;
     type Share = fn(f32, f32, f32) -> f32;
     let (axis, share): (Axis, Share) = match background {
@@ -106,7 +106,8 @@ fn draw_background(background: Background, width: u32, height: u32, side: f32, o
     RgbImage::from_raw(width, height, pixels).expect("one colour for each pixel")
 }
 
-/// A square wave of period 1: 0 in its first half, 1 in its second, with edges one pixel soft at `pixels` a period.
+/// A square wave of period 1: 0 in its first half, 1 in its second. Edges are one pixel soft at `pixels` pixels per
+/// period.
 fn wave(phase: f32, pixels: f32) -> f32 {
     (0.5 + (((phase + 0.25).rem_euclid(1.) - 0.5).abs() - 0.25) * pixels).clamp(0., 1.)
 }
@@ -118,7 +119,7 @@ fn mix(a: Rgb, b: Rgb, share: f32) -> Rgb {
     })
 }
 
-/// To the nearest byte. (`f32::round` is a function call where SSE 4.1 may not be assumed.)
+/// Rounds to the nearest byte. (`f32::round` is a function call where SSE 4.1 may not be assumed.)
 fn byte(value: f32) -> u8 {
     (value + 0.5) as u8
 }
@@ -181,7 +182,7 @@ fn map(image: &mut RgbImage, change: impl Fn(Rgb) -> [f32; 3]) {
     }
 }
 
-/// Dark where a colour changes from pixel to pixel, white elsewhere.
+/// A contour picture: dark where the colour changes from pixel to pixel, white elsewhere.
 fn outline(image: &RgbImage) -> RgbImage {
     let at = |x: i64, y: i64| {
         let (x, y) = (x.clamp(0, i64::from(image.width()) - 1), y.clamp(0, i64::from(image.height()) - 1));
@@ -195,7 +196,7 @@ fn outline(image: &RgbImage) -> RgbImage {
     })
 }
 
-/// Every block of `block` x `block` pixels in its mean colour.
+/// Gives every block of `block` x `block` pixels its mean colour.
 fn pixelate(image: &RgbImage, block: u32) -> RgbImage {
     let mut coarse = image.clone();
     for top in (0..image.height()).step_by(block as usize) {
@@ -209,7 +210,7 @@ fn pixelate(image: &RgbImage, block: u32) -> RgbImage {
     coarse
 }
 
-/// Every pixel as the mean of the square around it, `radius` pixels to each side.
+/// Gives every pixel the mean of the square around it, `radius` pixels to each side.
 fn blur(image: &RgbImage, radius: i64) -> RgbImage {
     let (width, height) = (i64::from(image.width()), i64::from(image.height()));
     let across = blur_lines(image.as_raw(), radius, [(height, 3 * width), (width, 3)]);
@@ -217,7 +218,7 @@ fn blur(image: &RgbImage, radius: i64) -> RgbImage {
     RgbImage::from_raw(image.width(), image.height(), down).expect("as many pixels as before")
 }
 
-/// Blurs along lines; both axes, the one across and the one along the lines, are (length, stride).
+/// Blurs along lines. Both axes, across and along the lines, are given as (length, stride).
 fn blur_lines(
     from: &[u8],
     radius: i64,

@@ -1,4 +1,4 @@
-//! Draws scenes by chance.
+//! Draws random scenes.
 
 use rand::{Rng, RngExt, seq::SliceRandom};
 use unigen_evaluation::geneval::{Relation, relations};
@@ -9,18 +9,18 @@ use super::{
     random::pick, sprites::Sprite,
 };
 
-/// How far objects keep from the edge of the canvas and from each other.
+/// The least distance of objects from the edge of the canvas, and from each other.
 pub(super) const MARGIN: f32 = 0.01;
 
-/// Objects stand on a lattice of as many cells along each axis: the square of an object's size fills whole cells, so
-/// that an image tokenizer of 12 x 12 codes sees the same object in the same way wherever it stands. What a small model
-/// must learn of a class is then a few dozen codes for each size instead of as many for each of 64 offsets of pixels.
+/// Objects stand on a lattice with this many cells along each axis. The square of an object's size fills whole cells,
+/// so an image tokenizer of 12 x 12 codes sees the same object in the same way wherever it stands. A small model then
+/// has to learn only a few dozen codes for each class and size, instead of as many for each of 64 pixel offsets.
 pub(super) const LATTICE: f32 = 12.;
-/// How often an object stands in the middle of an axis, where that is free; otherwise it stands at one of its ends. A
-/// prompt rarely says where a thing is. A model that fixes many codes at a time has less to be undecided about where there are
-/// few places and one of them is likely.
+/// How often an object stands in the middle of an axis, if that is free. Otherwise it stands at one of the ends. A
+/// prompt rarely says where an object is. With few places, one of them likely, a model that fixes many codes at a time
+/// has less to decide.
 const MIDDLE: f64 = 0.7;
-/// What the square of an object leaves free of its cells: a pixel on each side of 96.
+/// The part of its cells that an object's square leaves free: one pixel of 96 on each side.
 const FRAME: f32 = 2. / 96.;
 
 /// The size of an object that takes up `cells` cells a side.
@@ -28,7 +28,7 @@ pub(super) fn size_of(cells: u8) -> f32 {
     f32::from(cells) / LATTICE - FRAME
 }
 
-/// How many cells a side an object takes up.
+/// The number of cells along an object's side.
 pub(super) fn cells_of(size: f32) -> u8 {
     ((size + FRAME) * LATTICE).round() as u8
 }
@@ -38,7 +38,8 @@ pub fn scene_at(split: Split, seed: u64, index: u64) -> Scene {
     sample_scene(&mut rng_at(seed, index), split)
 }
 
-/// A scene: one object (35 %), two of different classes (35 %), two to four of one class (20 %), three or four mixed (10 %).
+/// A scene with one object (35 %), two of different classes (35 %), two to four of one class (20 %), or three or four
+/// mixed (10 %).
 pub fn sample_scene(rng: &mut impl Rng, split: Split) -> Scene {
     let cast = Cast::sample(rng);
     loop {
@@ -50,7 +51,7 @@ pub fn sample_scene(rng: &mut impl Rng, split: Split) -> Scene {
     }
 }
 
-/// How many objects of how many kinds a scene has.
+/// The number and kinds of objects in a scene.
 #[derive(Clone, Copy)]
 pub(super) enum Cast {
     One,
@@ -69,7 +70,7 @@ impl Cast {
         }
     }
 
-    /// Chooses the objects, in colours that the split may show, and places them; None if they did not fit.
+    /// Chooses the objects, in colours that the split may show, and places them. None if they did not fit.
     pub(super) fn stage(self, rng: &mut impl Rng, split: Split) -> Option<Scene> {
         let style = if rng.random_bool(0.92) { Style::Plain } else { pick(rng, &Style::ALL[1..]) };
         let (count, kinds) = match self {
@@ -105,8 +106,8 @@ impl Cast {
     }
 }
 
-/// A colour for an object: natural now and then and where the style would hide it, else one of those that the split may show.
-/// A model has to learn a shape in each colour, so that ten colours need ten times the pictures of one.
+/// A colour for an object. It is natural sometimes, and always if the style would hide it. Otherwise it is one that the
+/// split may show. A model has to learn a shape in each colour, so ten colours need ten times as many pictures as one.
 pub(super) fn sample_color(rng: &mut impl Rng, class: Class, style: Style, split: Split) -> Option<Color> {
     let colored = class.takes_color() && style.shows_color() && rng.random_bool(0.8);
     colored.then(|| {
@@ -119,12 +120,12 @@ pub(super) fn sample_color(rng: &mut impl Rng, class: Class, style: Style, split
     })
 }
 
-/// A size for one of `count` objects: half of the canvas, or two thirds now and then where it is alone.
+/// A size for one of `count` objects: half of the canvas. An object that is alone sometimes gets two thirds.
 pub(super) fn sample_size(rng: &mut impl Rng, count: usize) -> f32 {
     size_of(if count < 2 && rng.random_bool(0.25) { 8 } else { 6 })
 }
 
-/// Puts the objects at random clear places. With a relation, the first stands in this relation alone to the second.
+/// Puts the objects at random clear places. With a relation, the first object has only this relation to the second.
 fn place(rng: &mut impl Rng, objects: &mut [Object], relation: Option<Relation>) -> bool {
     for _ in 0..12 {
         let mut boxes = Vec::with_capacity(objects.len());
@@ -147,13 +148,13 @@ fn place(rng: &mut impl Rng, objects: &mut [Object], relation: Option<Relation>)
     relation.is_none() && place_in_cells(rng, objects)
 }
 
-/// Moves the object to one of the places of its size; gives its box, or None if it is too large.
+/// Moves the object to one of the places for its size. Returns its box, or None if it is too large.
 pub(super) fn scatter(rng: &mut impl Rng, object: &mut Object) -> Option<[f32; 4]> {
     scatter_within(rng, object, [MARGIN; 2], [1. - MARGIN; 2])
 }
 
-/// Moves the object to the start, the middle or the end of each axis, as far as it lies between two corners there; gives
-/// its box, or None if it fits nowhere between them.
+/// Moves the object to the start, the middle or the end of each axis, within the rectangle between two corners. Returns
+/// its box, or None if it does not fit there.
 fn scatter_within(
     rng: &mut impl Rng,
     object: &mut Object,
@@ -192,8 +193,8 @@ fn place_in_cells(rng: &mut impl Rng, objects: &mut [Object]) -> bool {
         })
 }
 
-/// A background on which every object stands out: mostly white where that does. The cells at an object's edge
-/// show the background too, so that a model must learn them once for each.
+/// A background on which every object stands out. It is mostly white if objects stand out on white. The cells at an
+/// object's edge also show the background, so a model must learn them once for each background.
 pub(super) fn sample_background(rng: &mut impl Rng, objects: &[Object], style: Style) -> Background {
     let mut tints = Tint::ALL;
     tints.shuffle(rng);
@@ -218,12 +219,13 @@ pub(super) fn sample_background(rng: &mut impl Rng, objects: &[Object], style: S
     }
 }
 
-/// Whether every object can be told from a tint.
+/// Whether every object stands out on a tint.
 pub(super) fn stands_out(objects: &[Object], tint: Tint, style: Style) -> bool {
     objects.iter().all(|object| hidden_share(object, tint, style) < 0.3)
 }
 
-/// How much of an object nearly has a background's colour, or only its lightness where the style hides colours: 0 to 1.
+/// The share of an object that nearly has a background's colour, 0 to 1. If the style hides colours, only the lightness
+/// counts.
 fn hidden_share(object: &Object, tint: Tint, style: Style) -> f32 {
     let tint = tint.oklab();
     let near = |tone: [f32; 3]| match style.shows_color() {

@@ -1,4 +1,4 @@
-//! What a scene is: objects with class, colour and place, a background and a style.
+//! Scenes: objects with class, colour and place, a background, and a style.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,9 +13,9 @@ use unigen_evaluation::geneval::{Relation, relations};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Object {
     pub class: Class,
-    /// None: the sprite's natural colours.
+    /// The colour. None stands for the sprite's natural colours.
     pub color: Option<Color>,
-    /// The middle of the sprite, 0 to 1, y down.
+    /// The middle of the sprite, 0 to 1, with y down.
     pub center: [f32; 2],
     /// The longer side of the unrotated sprite as a fraction of the canvas.
     pub size: f32,
@@ -50,7 +50,7 @@ impl Scene {
         self.objects.iter().map(Object::bounds).collect()
     }
 
-    /// The relations of object `a` to object `b`, by GenEval's rule: none, one, or two on a diagonal.
+    /// The relations of object `a` to object `b` by GenEval's rule: none, one, or two on a diagonal.
     pub fn relations(&self, a: usize, b: usize) -> Vec<Relation> {
         relations(&self.objects[a].bounds(), &self.objects[b].bounds())
     }
@@ -77,7 +77,7 @@ impl Scene {
         groups
     }
 
-    /// An object's colour as far as the style lets it be seen.
+    /// An object's colour, if the style leaves it visible.
     pub fn color_of(&self, object: &Object) -> Option<Color> {
         object.color.filter(|_| self.style.shows_color())
     }
@@ -90,7 +90,7 @@ pub(super) struct Group {
     pub members: Vec<usize>,
 }
 
-/// What lies behind the objects.
+/// The background behind the objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Background {
@@ -99,14 +99,14 @@ pub enum Background {
     Stripes(Tint, Tint),
     /// Dots of the second tint on the first.
     Dots(Tint, Tint),
-    /// A chequer board in two tints.
+    /// A checkerboard in two tints.
     Checks(Tint, Tint),
-    /// From the first tint at the top to the second at the bottom.
+    /// A gradient from the first tint at the top to the second at the bottom.
     Gradient(Tint, Tint),
 }
 
 impl Background {
-    /// The tints in it; a plain one gives its tint twice.
+    /// The two tints. A plain background gives its tint twice.
     pub fn tints(self) -> [Tint; 2] {
         match self {
             Background::Plain(tint) => [tint; 2],
@@ -148,12 +148,12 @@ impl Style {
         ["plain", "grey", "sepia", "outline", "pixel", "inverted", "blurred", "night"][self as usize]
     }
 
-    /// Whether colours can still be told in this style.
+    /// Whether colours are still visible in this style.
     pub fn shows_color(self) -> bool {
         matches!(self, Style::Plain | Style::Pixel | Style::Blurred)
     }
 
-    /// Whether the pattern behind the objects can still be told in this style.
+    /// Whether the background's pattern is still visible in this style.
     pub(super) fn shows_pattern(self) -> bool {
         !matches!(self, Style::Blurred)
     }

@@ -1,4 +1,4 @@
-//! Which combinations are held out from training.
+//! The combinations that are held out from training.
 
 use std::sync::LazyLock;
 
@@ -7,9 +7,9 @@ use unigen_evaluation::geneval::{Relation, relations};
 
 use super::{Class, Color, Scene};
 
-/// Train, validation or test. Every (class, colour) and every (class, relation, class) belongs to exactly one of them;
-/// a scene of a split shows no combination that is held out for another one, and validation and test scenes show at
-/// least one of their own.
+/// Train, validation or test. Every (class, colour) and every (class, relation, class) belongs to exactly one split. A
+/// scene of a split shows no combination that is held out for another split. Validation and test scenes show at least
+/// one combination of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Split {
@@ -18,10 +18,10 @@ pub enum Split {
     Test,
 }
 
-/// How many of a hundred (class, relation, class) are validation's; as many are test's.
+/// Percentage of (class, relation, class) that belongs to validation. The same percentage belongs to test.
 const RELATIONS: u64 = 8;
-/// In so many of a hundred classes one colour is validation's, and in so many a second colour is test's. One colour of
-/// every class is test's anyway, since GenEval has 94 prompts that ask for colours.
+/// Percentages of classes of which one colour belongs to validation, and of which a second colour belongs to test. One
+/// colour of every class belongs to test in any case, since GenEval has 94 prompts that ask for colours.
 const VALIDATION_COLORS: u64 = 80;
 const SECOND_TEST_COLORS: u64 = 30;
 
@@ -32,8 +32,8 @@ impl Split {
         COLORS[class.index()][color.index()]
     }
 
-    /// The split that "a is `relation` b" belongs to; "b is the inverse of a" belongs to the same. Two of one class are
-    /// never held out, since their relation says nothing new.
+    /// The split that "a is `relation` b" belongs to. The inverse statement, from b to a, belongs to the same split.
+    /// Two objects of one class are never held out, since their relation says nothing new.
     pub fn of_relation(a: Class, relation: Relation, b: Class) -> Split {
         let (a, b) = (a.index() as u64, b.index() as u64);
         if a == b {
@@ -52,17 +52,17 @@ impl Split {
         }
     }
 
-    /// Whether a scene of this split may show a combination of the other: its own and training's.
+    /// Whether a scene of this split may show a combination of the other split. It may show its own and training's.
     pub(super) fn may_show(self, other: Split) -> bool {
         other == Split::Train || other == self
     }
 
-    /// Whether the scene shows nothing that is held out for another split.
+    /// Whether the scene shows no combination that is held out for another split.
     pub fn allows(self, scene: &Scene) -> bool {
         combinations(scene).all(|other| self.may_show(other))
     }
 
-    /// Whether the scene shows something that is this split's own; every scene is training's own.
+    /// Whether the scene shows a combination of this split. This holds for every scene if the split is training.
     pub fn owns(self, scene: &Scene) -> bool {
         self == Split::Train || combinations(scene).any(|split| split == self)
     }
@@ -87,7 +87,7 @@ fn combinations(scene: &Scene) -> impl Iterator<Item = Split> {
     colors.chain(pairs)
 }
 
-/// Which colours of a class are held out: hashes put them in an order, of which the first few are.
+/// The colours of a class that are held out. Hashes order the colours, and the first few are held out.
 fn split_colors(class: Class) -> [Split; 10] {
     let index = class.index() as u64;
     let mut order = Color::ALL;
@@ -103,7 +103,7 @@ fn split_colors(class: Class) -> [Split; 10] {
     splits
 }
 
-/// A stable hash (SplitMix64's finalizer over the words), so that the split is the same for ever.
+/// A stable hash (SplitMix64's finalizer over the words), so that the split never changes.
 fn hash(words: [u64; 4]) -> u64 {
     words.iter().fold(0x9E37_79B9_7F4A_7C15, |hash: u64, word| {
         let mut z = (hash ^ word).wrapping_add(0x9E37_79B9_7F4A_7C15);

@@ -1,4 +1,4 @@
-//! The drawings of the classes as sprites: where their visible pixels lie, which tones they have, and their rasters.
+//! The drawings of the classes as sprites: their visible pixels, their tones, and their rasters.
 
 use std::{collections::HashMap, sync::OnceLock};
 
@@ -13,9 +13,9 @@ use super::{
     color::{Rgb, luma, oklab},
 };
 
-/// Pixels a side of the raster that a sprite is measured on.
+/// Pixels a side of the raster on which a sprite is measured.
 const PROBE: u32 = 144;
-/// What that raster shows, in SVG units: its first corner and its side.
+/// The part of the drawing on that raster, in SVG units: its first corner and its side.
 const PROBE_FROM: f32 = -4.;
 const PROBE_SPAN: f32 = 44.;
 
@@ -25,13 +25,14 @@ pub(super) struct Sprite {
     /// The middle of the visible pixels and their longer side, in SVG units.
     middle: [f32; 2],
     longest: f32,
-    /// The convex hull of the visible pixels about the middle, where the longer side is 1.
+    /// The convex hull of the visible pixels relative to the middle, scaled so that the longer side is 1.
     hull: Vec<[f32; 2]>,
     /// The middle (between mean and median) and the spread of the luma.
     luma: (f32, f32),
-    /// For natural colours and then each colour: the OKLab tones and how much of the sprite has them (sum 1).
+    /// For natural colours and then each colour: the OKLab tones, and the share of the sprite that has each (sum 1).
     tones: Vec<Vec<([f32; 3], f32)>>,
-    /// How much the sprite changes when mirrored, turned by 90 and by 180 degrees: 0 not at all, 1 everywhere.
+    /// How much the sprite changes when it is mirrored, turned by 90 degrees, and turned by 180 degrees: 0 is not at
+    /// all, 1 is everywhere.
     changes: [f32; 3],
 }
 
@@ -122,7 +123,7 @@ impl Sprite {
         })
     }
 
-    /// The box of the sprite about its middle at size 1.
+    /// The box of the sprite relative to its middle, at size 1.
     pub fn extent(&self, flipped: bool, rotation: f32) -> Bounds {
         let (sin, cos) = rotation.to_radians().sin_cos();
         let sign = if flipped { -1. } else { 1. };
@@ -151,17 +152,17 @@ impl Sprite {
         self.changes[1] > 0.15 && self.changes[2] > 0.15
     }
 
-    /// How light a natural colour is among this sprite's: 0 dark, 128 typical, 255 light.
+    /// The lightness of a natural colour relative to this sprite's colours: 0 is dark, 128 typical, 255 light.
     fn tone(&self, rgb: Rgb) -> u8 {
         let (typical, spread) = self.luma;
         let gain = (0.2 / spread).clamp(0.7, 1.8);
         ((0.5 + (luma(rgb) - typical) * gain).clamp(0., 1.) * 255.).round() as u8
     }
 
-    /// The sprite as pixels, its longer side `pixels` long, its middle in the middle of the stamp.
+    /// The sprite as pixels. Its longer side is `pixels` long, and its middle is the middle of the stamp.
     pub fn stamp(&self, pixels: f32, rotation: f32) -> Stamp {
         let [left, top, right, bottom] = self.extent(false, rotation);
-        // An even number, so that the middle lies between two pixels.
+        // The side is even, so that the middle lies between two pixels.
         let side = |low: f32, high: f32| 2 * ((high.max(-low) * pixels).ceil() as u32 + 1);
         let (width, height) = (side(left, right), side(top, bottom));
         let mut canvas = pixmap(width, height);
@@ -188,7 +189,7 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    /// The pixel right of and below the middle by so much; empty outside.
+    /// The pixel at an offset right of and below the middle. Empty outside the stamp.
     fn about_middle(&self, x: i64, y: i64) -> Texel {
         let (width, height) = (i64::from(self.width), i64::from(self.height));
         let (x, y) = (x + width / 2, y + height / 2);
@@ -197,7 +198,7 @@ impl Stamp {
     }
 }
 
-/// One pixel of a stamp; the colour is not multiplied by alpha.
+/// One pixel of a stamp. The colour is not multiplied by alpha.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Texel {
     pub rgb: Rgb,
@@ -229,7 +230,7 @@ fn tones(colors: impl Iterator<Item = Rgb>) -> Vec<([f32; 3], f32)> {
         .collect()
 }
 
-/// Andrew's monotone chain.
+/// The convex hull, by Andrew's monotone chain.
 fn convex_hull(mut points: Vec<[u32; 2]>) -> Vec<[u32; 2]> {
     points.sort_unstable();
     points.dedup();

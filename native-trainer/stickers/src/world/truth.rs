@@ -1,4 +1,4 @@
-//! What a rendered scene shows.
+//! The objects that a rendered scene shows.
 
 use super::{Class, Color, Scene};
 
@@ -6,14 +6,14 @@ use super::{Class, Color, Scene};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Truth {
     pub class: Class,
-    /// None: natural, or the style hides it.
+    /// None if the colours are natural, or the style hides them.
     pub color: Option<Color>,
     /// `[left, top, right, bottom]` in pixels.
     pub bbox: [f32; 4],
 }
 
 impl Truth {
-    /// The objects of a scene, drawn at `width` x `height` pixels.
+    /// The objects of a scene that is drawn at `width` x `height` pixels.
     pub fn of(scene: &Scene, width: u32, height: u32) -> Vec<Truth> {
         let side = width.min(height) as f32;
         let [left, top] = [width, height].map(|length| (length as f32 - side) / 2.);

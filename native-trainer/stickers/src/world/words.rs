@@ -1,4 +1,4 @@
-//! The words that captions, questions and instructions are built of: a small closed vocabulary in lower case.
+//! The words of captions, questions and instructions: a small closed vocabulary in lower case.
 
 use rand::{Rng, RngExt};
 use unigen_evaluation::geneval::Relation;
@@ -17,13 +17,13 @@ pub(super) fn fill(template: &str, parts: &[&str]) -> String {
     text + rest
 }
 
-/// With `a` or `an`.
+/// A text with `a` or `an` before it.
 pub(super) fn with_article(noun: &str) -> String {
     let article = if noun.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
     format!("{article} {noun}")
 }
 
-/// `dog`, `red dog`, `red dogs`.
+/// A noun such as `dog`, `red dog`, `red dogs`.
 pub(super) fn noun(class: Class, color: Option<Color>, count: usize) -> String {
     let name = if count == 1 { class.name() } else { class.plural() };
     match color {
@@ -32,18 +32,18 @@ pub(super) fn noun(class: Class, color: Option<Color>, count: usize) -> String {
     }
 }
 
-/// `two`, `three`, ...
+/// A number word such as `two`, `three`.
 pub(super) fn number(count: usize) -> &'static str {
     ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight"][count.min(8)]
 }
 
-/// `a red dog`, `three red dogs`, as GenEval says it (`a scissors`, `two skis`).
+/// A counted noun such as `a red dog` or `three red dogs`, in GenEval's words (`a scissors`, `two skis`).
 pub(super) fn counted(class: Class, color: Option<Color>, count: usize) -> String {
     let noun = noun(class, color, count);
     if count == 1 { with_article(&noun) } else { format!("{} {noun}", number(count)) }
 }
 
-/// The same in full English (`a pair of scissors`, `two pairs of skis`).
+/// A counted noun in correct English (`a pair of scissors`, `two pairs of skis`).
 pub(super) fn counted_in_pairs(class: Class, color: Option<Color>, count: usize) -> String {
     match (class.is_pair(), count) {
         (false, _) => counted(class, color, count),
@@ -52,7 +52,7 @@ pub(super) fn counted_in_pairs(class: Class, color: Option<Color>, count: usize)
     }
 }
 
-/// `a`, `a and b`, `a, b and c`.
+/// A list such as `a`, `a and b`, `a, b and c`.
 pub(super) fn list(items: &[String]) -> String {
     match items {
         [] => "nothing".to_owned(),
@@ -61,17 +61,17 @@ pub(super) fn list(items: &[String]) -> String {
     }
 }
 
-/// The third of the canvas that a centre is in, along x and y: -1, 0 or 1.
+/// The third of the canvas that contains a centre, along x and y: -1, 0 or 1.
 pub fn region(center: [f32; 2]) -> [i8; 2] {
     center.map(|at| i8::from(at > 0.6) - i8::from(at < 0.4))
 }
 
-/// Whether the region of a centre is clear, away from the borders between thirds.
+/// Whether a centre is clearly in one region, away from the borders between thirds.
 pub(super) fn region_is_clear(center: [f32; 2]) -> bool {
     center.iter().all(|at| [0.4f32, 0.6].iter().all(|border| (at - border).abs() > 0.03))
 }
 
-/// `top left`, `left`, `center`, ...
+/// The name of a region, such as `top left`, `left`, `center`.
 pub(super) fn region_name([x, y]: [i8; 2]) -> &'static str {
     const NAMES: [[&str; 3]; 3] = [
         ["top left", "top", "top right"],
@@ -81,7 +81,7 @@ pub(super) fn region_name([x, y]: [i8; 2]) -> &'static str {
     NAMES[(y + 1) as usize][(x + 1) as usize]
 }
 
-/// `in the top left corner`, `on the left`, `at the top`, `in the center`.
+/// The words for a place in a region, such as `in the top left corner`, `on the left`, `at the top`, `in the center`.
 pub(super) fn in_region(region: [i8; 2]) -> String {
     let name = region_name(region);
     match region {
@@ -92,7 +92,7 @@ pub(super) fn in_region(region: [i8; 2]) -> String {
     }
 }
 
-/// `small` or `big`, for an object that stands alone; none in between.
+/// `small` or `big` for an object that stands alone. None for sizes in between.
 pub(super) fn size_word(object: &Object) -> Option<&'static str> {
     match object.size {
         size if size < 0.4 => Some("small"),
@@ -101,7 +101,7 @@ pub(super) fn size_word(object: &Object) -> Option<&'static str> {
     }
 }
 
-/// Ways to say that something (without its words) stands in a relation to `{a}`.
+/// Phrases for a relation to `{a}`, without the words for the other object.
 pub(super) fn relation_words(relation: Relation) -> &'static [&'static str] {
     match relation {
         Relation::Left => &["left of {a}", "to the left of {a}", "on the left of {a}"],
@@ -111,12 +111,12 @@ pub(super) fn relation_words(relation: Relation) -> &'static [&'static str] {
     }
 }
 
-/// A background with all that can be seen of it, without an article: `light blue background`.
+/// All visible parts of a background, without an article, such as `light blue background`.
 pub(super) fn background_in_full(scene: &Scene) -> String {
     background_noun(scene.background, scene.style, 0)
 }
 
-/// A background with all of its parts or only its kind, in one of several wordings.
+/// A background with all of its parts or only its kind, in one of several phrasings.
 pub(super) fn some_background(rng: &mut impl Rng, background: Background, style: Style) -> String {
     background_noun(background, style, rng.random_range(0..4))
 }
@@ -150,13 +150,13 @@ fn background_noun(background: Background, style: Style, wording: usize) -> Stri
     fill(template, &[a, b])
 }
 
-/// `in sepia`, `as pixel art`, ...; None for the plain style.
+/// The words for a style, such as `in sepia`, `as pixel art`. None for the plain style.
 pub(super) fn some_style(rng: &mut impl Rng, style: Style) -> Option<&'static str> {
     let ways = style_words(style);
     (!ways.is_empty()).then(|| pick(rng, ways))
 }
 
-/// All ways to name a style after a picture, the canonical one first.
+/// All phrases for a style that may follow a picture, the canonical one first.
 pub(super) fn style_words(style: Style) -> &'static [&'static str] {
     match style {
         Style::Plain => &[],

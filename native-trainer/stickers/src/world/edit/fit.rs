@@ -1,4 +1,4 @@
-//! Whether a changed scene is as clear as it was.
+//! Checks that a changed scene is as clear as before.
 
 use rand::Rng;
 
@@ -8,7 +8,7 @@ use crate::world::{
     sample::{MARGIN, scatter, stands_out},
 };
 
-/// The scene with some objects changed, if they still stand clear and stand out.
+/// The scene with some objects changed, if they still stand clear of each other and stand out from the background.
 pub(super) fn changed(scene: &Scene, members: &[usize], change: impl Fn(&mut Object)) -> Option<Scene> {
     let mut after = scene.clone();
     members.iter().for_each(|&index| change(&mut after.objects[index]));
@@ -27,7 +27,7 @@ pub(super) fn tints_fit_all(scene: &Scene) -> bool {
     scene.objects.iter().all(|object| tints_fit(scene, object))
 }
 
-/// Moves the object to a place that no other object (but `itself`) takes up.
+/// Moves the object to a place that no object other than `itself` occupies.
 pub(super) fn scatter_clear(
     rng: &mut impl Rng,
     scene: &Scene,

@@ -1,4 +1,4 @@
-//! An instruction of each kind, and what it makes of a scene.
+//! Instructions of each kind, and their effect on a scene.
 
 use rand::{Rng, RngExt};
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::world::{Object, Scene, Split, random::pick, words::fill};
 
-/// A change of a kind; none where the change that was tried did not fit.
+/// A change of a kind. None if the attempted change did not fit.
 pub(super) fn take(rng: &mut impl Rng, split: Split, kind: EditKind, scene: &Scene) -> Option<Step> {
     match kind {
         EditKind::Add => add(rng, split, scene),
@@ -31,7 +31,7 @@ pub(super) fn take(rng: &mut impl Rng, split: Split, kind: EditKind, scene: &Sce
     }
 }
 
-/// Two steps of different kinds that name no object in common, so that either could be done first.
+/// Two steps of different kinds that have no object in common, so that their order does not matter.
 fn compose(rng: &mut impl Rng, split: Split, scene: &Scene) -> Option<Step> {
     use EditKind::*;
     const PARTS: [EditKind; 6] = [Add, Remove, Replace, Adjust, Background, Action];

@@ -9,20 +9,20 @@ pub enum EditKind {
     Add,
     Remove,
     Replace,
-    /// Another colour or size.
+    /// Changes an object's colour or size.
     Adjust,
     Background,
     Style,
-    /// The object alone, in its place, on white.
+    /// Keeps one object alone, in its place, on white.
     Extract,
-    /// Move, mirror or turn.
+    /// Moves, mirrors or turns an object.
     Action,
-    /// Two of the others in one instruction.
+    /// Two of the other kinds in one instruction.
     Compose,
 }
 
 impl EditKind {
-    /// All nine.
+    /// All nine kinds.
     pub const ALL: [EditKind; 9] = {
         use EditKind::*;
         [Add, Remove, Replace, Adjust, Background, Style, Extract, Action, Compose]
@@ -34,7 +34,7 @@ impl EditKind {
             [self as usize]
     }
 
-    /// The kind of a name.
+    /// The kind with a name.
     pub fn from_name(name: &str) -> Option<EditKind> {
         EditKind::ALL.into_iter().find(|kind| kind.name() == name)
     }

@@ -1,4 +1,4 @@
-//! Objects in other colours and sizes, and other backgrounds and styles.
+//! Edits of an object's colour or size, and of the background or style.
 
 use rand::{Rng, RngExt};
 
@@ -46,7 +46,7 @@ pub(super) fn recolor(rng: &mut impl Rng, scene: &Scene) -> Option<Step> {
 pub(super) fn resize(rng: &mut impl Rng, scene: &Scene) -> Option<Step> {
     let (referent, index) = refer_to_one(rng, scene)?;
     let grow = rng.random_bool(0.5);
-    // By an even number of cells, so that an object that keeps its middle stays on the lattice.
+    // The size changes by an even number of cells, so that an object that keeps its middle stays on the lattice.
     let cells = cells_of(scene.objects[index].size);
     let cells = if grow { cells + 2 } else { cells.saturating_sub(2) };
     if !(4..=10).contains(&cells) {

@@ -1,5 +1,5 @@
-//! Edits of ImgEdit's nine kinds (Ye et al. 2025, arXiv 2505.20275): a scene, an instruction and the scene that it asks
-//! for. What an instruction does not name stays exactly where and as it is.
+//! Edits of ImgEdit's nine kinds (Ye et al. 2025, arXiv 2505.20275): a scene, an instruction, and the scene that it
+//! asks for. Whatever an instruction does not name stays exactly as it is.
 
 mod fit;
 mod instruct;

@@ -1,4 +1,4 @@
-//! Objects that are mirrored, turned or moved.
+//! Edits that mirror, turn or move objects.
 
 use rand::{Rng, RngExt};
 use unigen_evaluation::geneval::relations;

@@ -1,4 +1,4 @@
-//! Scenes that differ in little.
+//! Scenes that differ only a little.
 
 use rand::{Rng, RngExt};
 
@@ -9,8 +9,8 @@ use super::{
 };
 use crate::world::{Scene, Split, random::pick};
 
-/// A scene that differs from `scene` in little: two objects have changed places, or one edit was done. It may show
-/// combinations that are held out. None where the change that was tried did not fit.
+/// A scene that differs only a little from `scene`: two objects have changed places, or one edit was done. It may show
+/// held-out combinations. None if the attempted change did not fit.
 pub fn another_scene(rng: &mut impl Rng, scene: &Scene) -> Option<Scene> {
     use EditKind::*;
     if scene.objects.len() > 1 && rng.random_bool(0.3) {
@@ -26,7 +26,7 @@ pub fn another_scene(rng: &mut impl Rng, scene: &Scene) -> Option<Scene> {
     (!after.objects.is_empty()).then_some(after)
 }
 
-/// The scene with one object mirrored or turned; none where that would not show.
+/// The scene with one object mirrored or turned. None if the difference would not show.
 pub fn posed_scene(rng: &mut impl Rng, scene: &Scene) -> Option<Scene> {
     let step = if rng.random_bool(0.5) { flip(rng, scene) } else { turn(rng, scene) };
     step.map(|step| step.after)

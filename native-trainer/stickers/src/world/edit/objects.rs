@@ -1,4 +1,4 @@
-//! Objects that come, go or become others.
+//! Edits that add, remove, replace or extract objects.
 
 use rand::{Rng, RngExt};
 
@@ -91,7 +91,7 @@ pub(super) fn replace(rng: &mut impl Rng, split: Split, scene: &Scene) -> Option
     Some(Step { instruction, after, named: vec![referent.with(scene, &[index])] })
 }
 
-/// Leaves one object alone, in its place, on white.
+/// Keeps one object alone, in its place, on white.
 pub(super) fn extract(rng: &mut impl Rng, scene: &Scene) -> Option<Step> {
     if scene.style != Style::Plain {
         return None;

@@ -1,4 +1,4 @@
-//! How instructions name objects.
+//! Words with which instructions name objects.
 
 use rand::{Rng, RngExt};
 use unigen_evaluation::geneval::{Relation, relations};
@@ -9,15 +9,15 @@ use crate::world::{
     words::{fill, noun, number, relation_words},
 };
 
-/// How an instruction names objects.
+/// A description of the objects that an instruction names.
 #[derive(Clone, Copy)]
 pub(super) struct Referent {
     class: Class,
-    /// Stated only where it is needed or by chance.
+    /// The colour, which is stated where it is needed, or by chance.
     color: Option<Color>,
-    /// The one that is furthest to this side.
+    /// The object that is furthest to this side.
     side: Option<Relation>,
-    /// How many, if all of them are meant.
+    /// The number of objects, if all of them are meant.
     all: Option<usize>,
 }
 
@@ -34,7 +34,7 @@ impl Referent {
         }
     }
 
-    /// The words, with `the` or with the number.
+    /// The words, with `the` or the number.
     pub fn text(&self, rng: &mut impl Rng) -> String {
         if let Some(count) = self.all {
             let things = noun(self.class, self.color, count);
@@ -59,13 +59,13 @@ impl Referent {
         }
     }
 
-    /// The words with the objects that they name.
+    /// The words, and the objects that they name.
     pub fn with(self, scene: &Scene, members: &[usize]) -> (Referent, Vec<Object>) {
         (self, members.iter().map(|&index| scene.objects[index].clone()).collect())
     }
 }
 
-/// The object furthest to a side of two, if it is so by far.
+/// The one of two objects that is furthest to a side, if it clearly is.
 fn furthest(scene: &Scene, among: &[usize], side: Relation) -> Option<usize> {
     let along = |index: usize| {
         let [x, y] = scene.objects[index].center;
@@ -116,7 +116,7 @@ pub(super) fn refer_to_some(rng: &mut impl Rng, scene: &Scene) -> Option<(Refere
     (!ways.is_empty()).then(|| (pick(rng, &ways), group.members.clone()))
 }
 
-/// Where an object is, seen from the object `anchor` of the scene: in one clear relation.
+/// The one clear relation of an object to the object `anchor` of the scene.
 pub(super) fn beside(
     rng: &mut impl Rng,
     scene: &Scene,
@@ -125,7 +125,7 @@ pub(super) fn beside(
 ) -> Option<(String, (Referent, Vec<Object>))> {
     let [relation] = relations(&object.bounds(), &scene.objects[anchor].bounds())[..] else { return None };
     let referent = refer(rng, scene, anchor)?;
-    // "on the left of" may follow an object's own place: keep to the wordings that cannot be misread.
+    // "on the left of" may be misread after an object's own place, so only unambiguous wordings are used.
     let words = fill(pick(rng, &relation_words(relation)[..2]), &[&referent.text(rng)]);
     Some((words, referent.with(scene, &[anchor])))
 }

@@ -1,4 +1,4 @@
-//! Draws edits by chance.
+//! Draws random edits.
 
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
@@ -23,15 +23,16 @@ pub fn edit_at(split: Split, seed: u64, index: u64) -> Edit {
     edit_of(&EditKind::ALL, split, seed, index)
 }
 
-/// Edit `index` of a stream of `kinds`, all equally often; one that is named twice comes twice as often. There must be one.
+/// Edit `index` of a stream of `kinds`, which must not be empty. All kinds come equally often; a kind that is named
+/// twice comes twice as often.
 pub fn edit_of(kinds: &[EditKind], split: Split, seed: u64, index: u64) -> Edit {
     let rng = &mut rng_at(seed, index);
     let kind = pick(rng, kinds);
     sample_edit(rng, split, kind)
 }
 
-/// An edit of a kind. Neither of its scenes shows what is held out for another split, and at least one of them
-/// belongs to this split.
+/// An edit of a kind. Neither of its scenes shows a combination that is held out for another split, and at least one of
+/// them belongs to this split.
 pub fn sample_edit(rng: &mut impl Rng, split: Split, kind: EditKind) -> Edit {
     loop {
         let Some(before) = sample_before(rng, split, kind) else { continue };

@@ -3,7 +3,7 @@
 use super::referent::Referent;
 use crate::world::{Object, Scene};
 
-/// One thing done: what was said, what came of it, and which objects were named.
+/// One change: the instruction, the resulting scene, and the objects that were named.
 pub(super) struct Step {
     pub instruction: String,
     pub after: Scene,
