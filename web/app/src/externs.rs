@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
 use web_sys::{AbortSignal, Blob, EventTarget, ImageData};
 
-use crate::words::Lang;
+use crate::lang::Lang;
 
 #[wasm_bindgen(raw_module = "../unigen/engine.js")]
 extern "C" {

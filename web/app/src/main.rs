@@ -4,6 +4,8 @@
 #[cfg(target_family = "wasm")]
 mod externs;
 #[cfg(target_family = "wasm")]
+mod lang;
+#[cfg(target_family = "wasm")]
 mod picture;
 #[cfg(target_family = "wasm")]
 mod state;

@@ -15,8 +15,9 @@ use crate::externs::{
     self, Capabilities, Drawing, Drawn, Engine, Failure, Kept, Model, Progress, Record, Request, Sampling,
     Step,
 };
+use crate::lang::Lang;
 use crate::picture::{self, Brush, Place};
-use crate::words::{Lang, Words};
+use crate::words::Words;
 
 /// Where settings of the page are kept between visits.
 const STORAGE_KEY: &str = "unigen-app";

@@ -1,29 +1,10 @@
 //! The words of the app, in English and Chinese.
 
 use crate::externs::Phase;
-
-/// Languages of the app.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum Lang {
-    #[default]
-    En,
-    Zh,
-}
+use crate::lang::Lang;
 
 impl Lang {
-    /// The language of a tag as browsers give them, such as `zh-CN`.
-    pub fn of(tag: &str) -> Self {
-        if tag.to_lowercase().starts_with("zh") { Self::Zh } else { Self::En }
-    }
-
-    /// For the `lang` attribute.
-    pub fn tag(self) -> &'static str {
-        match self {
-            Self::En => "en",
-            Self::Zh => "zh-Hans",
-        }
-    }
-
+    /// What the app says in it.
     pub fn words(self) -> &'static Words {
         match self {
             Self::En => &EN,

@@ -5,8 +5,9 @@ use leptos::prelude::*;
 
 use super::icon;
 use crate::externs::{Adapter, Capabilities};
+use crate::lang::Lang;
 use crate::state::{App, Load};
-use crate::words::{Lang, Words};
+use crate::words::Words;
 
 #[component]
 pub fn Device(app: App, dialog: NodeRef<html::Dialog>) -> impl IntoView {

@@ -6,8 +6,9 @@ use leptos::prelude::*;
 use super::device::{bytes, why};
 use super::icon;
 use crate::externs::{Capabilities, Phase, Progress};
+use crate::lang::Lang;
 use crate::state::{App, Load, Theme};
-use crate::words::{Lang, Words};
+use crate::words::Words;
 
 #[component]
 pub fn Header(app: App, dialog: NodeRef<html::Dialog>) -> impl IntoView {
