@@ -1,5 +1,7 @@
 //! The folders in tests/parity: all pass as they are, and none does with an error in it.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use anyhow::Result;
 use burn::tensor::Device;
 use safetensors::SafeTensors;
