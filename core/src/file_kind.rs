@@ -7,24 +7,35 @@ pub struct FileKind {
     pub name: &'static str,
     /// What to do where it was met by mistake; `None` where that depends on the place.
     pub fix: Option<&'static str>,
+    /// Whether it is text, whose first words may tell more.
+    pub text: bool,
 }
 
 /// Bytes at a place in a file, and what a file with them is.
 struct Mark(usize, &'static [u8], FileKind);
 
 const fn kind(name: &'static str) -> FileKind {
-    FileKind { name, fix: None }
+    FileKind { name, fix: None, text: false }
 }
 
 const fn with_fix(name: &'static str, fix: &'static str) -> FileKind {
-    FileKind { name, fix: Some(fix) }
+    FileKind { name, fix: Some(fix), text: false }
+}
+
+const fn text(name: &'static str) -> FileKind {
+    FileKind { name, fix: None, text: true }
 }
 
 const CONVERT: &str = "convert it to PNG or JPEG";
 const UNPACK: &str = "unpack it first";
+const SAFETENSORS: &str = "convert the model to safetensors";
+const TODAY: &str = "take the model in GGUF";
 
 const UTF_16: FileKind = with_fix("text in UTF-16", "save it as UTF-8");
-const WEB_PAGE: FileKind = with_fix("a web page", "download the file itself, not the page about it");
+const WEB_PAGE: FileKind = with_fix(
+    "a web page",
+    "open its address in a browser, and download the file itself, not the page about it",
+);
 
 const MARKS: &[Mark] = &[
     Mark(
@@ -59,10 +70,25 @@ const MARKS: &[Mark] = &[
     Mark(0, b"%PDF", kind("a PDF document")),
     Mark(0, b"GGUF", with_fix("a GGUF model", "take the safetensors files of the same model")),
     Mark(0, b"PK\x03\x04", with_fix("a zip archive, as PyTorch's .bin and .pt files are", UNPACK)),
-    Mark(0, b"\x80\x02", kind("a Python pickle")),
-    Mark(0, b"\x80\x04", kind("a Python pickle")),
-    Mark(0, b"\x93NUMPY", kind("a NumPy array")),
-    Mark(0, b"\x89HDF\r\n", kind("an HDF5 file")),
+    Mark(0, b"ggml", with_fix("a GGML file from before GGUF", TODAY)),
+    Mark(0, b"lmgg", with_fix("a GGML file from before GGUF", TODAY)),
+    Mark(0, b"tjgg", with_fix("a GGML file from before GGUF", TODAY)),
+    Mark(
+        0,
+        b"\x80\x02\x8A\x0A\x6C\xFC\x9C\x46\xF9\x20\x6A\xA8\x50\x19",
+        with_fix(
+            "a PyTorch file from before version 1.6",
+            "load it in PyTorch and save it again, or convert it to safetensors",
+        ),
+    ),
+    Mark(0, b"\x80\x02", with_fix("a Python pickle", SAFETENSORS)),
+    Mark(0, b"\x80\x03", with_fix("a Python pickle", SAFETENSORS)),
+    Mark(0, b"\x80\x04", with_fix("a Python pickle", SAFETENSORS)),
+    Mark(0, b"\x80\x05", with_fix("a Python pickle", SAFETENSORS)),
+    Mark(0, b"\x93NUMPY", with_fix("a NumPy array", SAFETENSORS)),
+    Mark(0, b"\x89HDF\r\n", with_fix("an HDF5 file", SAFETENSORS)),
+    Mark(0, b"\x7FELF", kind("a program")),
+    Mark(0, b"MZ\x90", kind("a program")),
     Mark(0, b"PAR1", kind("a Parquet table")),
     Mark(0, b"SQLite format 3", kind("a SQLite database")),
     Mark(0, b"\x1f\x8b", with_fix("a gzip file", UNPACK)),
@@ -116,9 +142,9 @@ fn of_text(bytes: &[u8]) -> Option<FileKind> {
     Some(match start.as_bytes() {
         [b'<', ..] if start.starts_with("<!doctype html") || start.starts_with("<html") => WEB_PAGE,
         [b'<', ..] if start.contains("<svg") => with_fix("an SVG drawing", CONVERT),
-        [b'<', ..] => kind("an XML document"),
-        [b'{' | b'[', ..] => kind("JSON text"),
-        _ => kind("plain text"),
+        [b'<', ..] => text("an XML document"),
+        [b'{' | b'[', ..] => text("JSON text"),
+        _ => text("plain text"),
     })
 }
 

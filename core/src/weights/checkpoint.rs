@@ -1,5 +1,6 @@
 //! One front for all kinds of weight files.
 
+use super::contents::{Contents, Listed};
 use super::file_kind::{FileKind, HEAD};
 use super::gguf::Gguf;
 use super::{ElementType, StoredTensor, gguf, pytorch, safetensors};
@@ -51,23 +52,6 @@ struct Entry {
     element_type: ElementType,
     shape: Vec<usize>,
     data: Result<Range<usize>>,
-}
-
-/// What the header of a file lists.
-#[derive(Default)]
-pub(super) struct Contents {
-    pub tensors: Vec<Listed>,
-    pub metadata: HashMap<String, String>,
-    pub gguf: Option<Gguf>,
-}
-
-/// A tensor in the header of a file.
-pub(super) struct Listed {
-    pub name: String,
-    pub element_type: ElementType,
-    pub shape: Vec<usize>,
-    /// Where in the file its bytes are, or why they cannot be had.
-    pub data: Result<Range<usize>>,
 }
 
 /// `model.safetensors.index.json`.
@@ -193,7 +177,7 @@ impl Checkpoint {
 
     /// Reads a file's header and takes its tensors.
     fn add(&mut self, place: String, bytes: Bytes) -> Result<()> {
-        let contents = contents(&place, &bytes)?;
+        let (contents, gguf) = contents(&place, &bytes)?;
         let shard = self.shards.len();
         for Listed { name, element_type, shape, data } in contents.tensors {
             let entry = Entry { shard, element_type, shape, data };
@@ -204,7 +188,7 @@ impl Checkpoint {
             }
         }
         self.metadata.extend(contents.metadata);
-        self.gguf = contents.gguf;
+        self.gguf = gguf;
         self.shards.push(Shard { place, bytes });
         Ok(())
     }
@@ -264,7 +248,7 @@ fn kind(bytes: &[u8]) -> FileKind {
 }
 
 /// What the file with these bytes lists; its name must say what it is, or nothing.
-fn contents(place: &str, bytes: &Bytes) -> Result<Contents> {
+fn contents(place: &str, bytes: &Bytes) -> Result<(Contents, Option<Gguf>)> {
     let extension = Path::new(place).extension().map(|end| end.to_string_lossy().to_ascii_lowercase());
     let wanted = match extension.as_deref() {
         Some("safetensors") => Some((FileKind::Safetensors, "safetensors file")),
@@ -292,9 +276,9 @@ fn contents(place: &str, bytes: &Bytes) -> Result<Contents> {
         return broken(Some(name), &format!("rename it to .{ending}, or download the right file"));
     }
     match found {
-        FileKind::Zip => pytorch::contents(place, bytes),
-        FileKind::Gguf => gguf::contents(place, bytes),
-        _ => safetensors::contents(place, bytes),
+        FileKind::Zip => Ok((pytorch::contents(place, bytes)?, None)),
+        FileKind::Gguf => gguf::contents(place, bytes).map(|(contents, gguf)| (contents, Some(gguf))),
+        _ => Ok((safetensors::contents(place, bytes)?, None)),
     }
 }
 

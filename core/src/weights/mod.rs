@@ -15,9 +15,11 @@
 //! so; such a matrix stays in half precision.
 
 mod checkpoint;
+mod contents;
 mod element;
 mod file_kind;
 mod gguf;
+mod gguf_decoder;
 pub mod keys;
 mod load;
 mod pickle;
@@ -32,7 +34,8 @@ mod write;
 pub use bytes::Bytes;
 pub use checkpoint::Checkpoint;
 pub use element::{Element, ElementType};
-pub use gguf::{Gguf, GgufDecoder};
+pub use gguf::Gguf;
+pub use gguf_decoder::GgufDecoder;
 pub use load::{load, parameters};
 pub use quantized::{BlockFormat, QuantizedMatrix};
 pub use save::{NamedTensor, save, tensors, write_tensors};

@@ -5,7 +5,7 @@
 //! take 9 GB of memory; entries that are compressed, which PyTorch never writes, are refused here.
 
 use super::ElementType;
-use super::checkpoint::{Contents, Listed};
+use super::contents::{Contents, Listed};
 use super::pickle::{self, Fault, Saved};
 use crate::error::{Error, ErrorKind, Result};
 use bytes::Bytes;

@@ -1,7 +1,7 @@
 //! The header of a safetensors file.
 
 use super::ElementType;
-use super::checkpoint::{Contents, Listed};
+use super::contents::{Contents, Listed};
 use super::quantized::BlockFormat;
 use crate::error::{Error, ErrorKind, Result};
 use ::safetensors::Dtype;
@@ -41,11 +41,7 @@ pub(super) fn contents(place: &str, bytes: &Bytes) -> Result<Contents> {
         let data = Ok(data as usize + start..data as usize + end);
         Listed { name, element_type, shape, data }
     });
-    Ok(Contents {
-        tensors: tensors.collect(),
-        metadata: parsed.metadata().clone().unwrap_or_default(),
-        gguf: None,
-    })
+    Ok(Contents { tensors: tensors.collect(), metadata: parsed.metadata().clone().unwrap_or_default() })
 }
 
 /// Name, type and shape of what a tensor holds: its own, or those of the weight whose blocks it stores (see

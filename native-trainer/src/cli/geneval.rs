@@ -13,7 +13,7 @@ use unigen_core::engine::Engine;
 use unigen_evaluation::Detect;
 use unigen_evaluation::geneval::{Evaluation, Prompt, read_prompts};
 use unigen_runs::Progress;
-use unigen_stickers::world::geneval_prompts;
+use unigen_stickers::world::{geneval_prompts, vocabulary};
 
 #[derive(Args)]
 pub struct Geneval {
@@ -54,25 +54,25 @@ struct Report<'a> {
 impl Geneval {
     pub fn run(&self) -> Result<ExitCode> {
         self.outputs.check()?;
-        interruptible(|| self.evaluate())
+        let prompts = self.prompts()?;
+        interruptible(|| self.evaluate(&prompts))
     }
 
-    fn prompts(&self, judge: &dyn Detect) -> Result<Vec<Prompt>> {
+    fn prompts(&self) -> Result<Vec<Prompt>> {
         let Some(path) = &self.prompts else {
             return Ok(geneval_prompts(self.seed));
         };
         let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-        read_prompts(BufReader::new(file), judge.vocabulary()).with_context(|| path.display().to_string())
+        read_prompts(BufReader::new(file), vocabulary()).with_context(|| path.display().to_string())
     }
 
-    fn evaluate(&self) -> Result<()> {
+    fn evaluate(&self, prompts: &[Prompt]) -> Result<()> {
         let compute = self.compute.open()?;
         let judge = judge(&self.detector, &compute)?;
-        let prompts = self.prompts(&judge)?;
         let engine = engine(&self.model, &compute)?;
         let settings = self.sampling.over(engine.generation());
         let samples = self.samples as usize;
-        let evaluation = geneval(&engine, &prompts, samples, self.seed, &judge, &settings)?;
+        let evaluation = geneval(&engine, prompts, samples, self.seed, &judge, &settings)?;
         print!("{evaluation}");
         let (model, bf16) = (self.model.as_path(), self.compute.bf16);
         let report = Report { model, samples, bf16, settings: &settings, evaluation: &evaluation };
