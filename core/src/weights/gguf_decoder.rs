@@ -34,7 +34,7 @@ pub struct GgufDecoder<'a> {
 
 impl<'a> GgufDecoder<'a> {
     /// # Errors
-    /// Where `checkpoint` is no GGUF file of a Qwen2 or a Llama; those of [`Gguf::decoder_config`].
+    /// Where `checkpoint` is no GGUF file of a Qwen2 or a Llama; those of [`Gguf::decoder_config`](super::Gguf::decoder_config).
     pub fn new(checkpoint: &'a Checkpoint) -> Result<Self> {
         let gguf = checkpoint
             .gguf()

@@ -89,7 +89,7 @@ pub struct RewardSource {
 pub struct RewardSettings {
     #[serde(flatten)]
     pub source: RewardSource,
-    /// See [`Member::weight`].
+    /// See [`Member::weight`](super::Member::weight).
     #[serde(default = "one")]
     pub weight: f32,
     /// For rewards on other machines.

@@ -2,7 +2,7 @@
 
 use super::metadata::Gguf;
 use super::values::Reader;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::weights::ElementType;
 use crate::weights::contents::{Contents, Listed};
 use crate::weights::quantized::BlockFormat;

@@ -28,7 +28,7 @@ pub fn caption(scene: &Scene, rng: &mut impl Rng) -> String {
     if rng.random_bool(0.3) { in_genevals_words(scene, rng) } else { in_many_words(scene, rng) }
 }
 
-/// Scene `index` of a stream (the same as [`scene_at`]) with a caption.
+/// Scene `index` of a stream (the same as [`scene_at`](super::scene_at)) with a caption.
 pub fn example_at(split: Split, seed: u64, index: u64) -> (Scene, String) {
     let mut rng = rng_at(seed, index);
     let scene = sample_scene(&mut rng, split);

@@ -130,7 +130,7 @@ impl Base {
         (encoder, &self.weights)
     }
 
-    /// The tokens of a text, [`MAX_TEXT`] at most.
+    /// The tokens of a text, 96 at most.
     ///
     /// # Errors
     /// Where the text is longer than any model reads.

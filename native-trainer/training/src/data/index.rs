@@ -48,7 +48,7 @@ const PATIENCE: u64 = 100;
 const BAD: usize = 100;
 
 impl ShardIndex {
-    /// Lists what is in the files that `paths` mean ([`expand`]), in this order, without reading it all: those called `.jsonl`,
+    /// Lists what is in the files that `paths` mean (folders, globs and brace ranges too), in this order, without reading it all: those called `.jsonl`,
     /// and others, which are shards.
     ///
     /// # Errors

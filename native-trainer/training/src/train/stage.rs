@@ -41,7 +41,7 @@ pub trait Stage: Sized {
     }
 
     /// Opens data and frozen models, and makes the model with random weights, all on a device with autodiff. Frozen models
-    /// have the precision of `compute`; the model gets it from [`open`].
+    /// have the precision of `compute`; the loop gives it to the model.
     fn open(settings: &Self::Settings, compute: &Compute) -> Result<(Self, Self::Model)>;
 
     /// The loss of batch number `batch`, counted from 0: that of a step, or one of several.
