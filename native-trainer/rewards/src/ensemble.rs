@@ -6,29 +6,30 @@ use std::thread;
 
 use super::{Deviation, Groups, Item, Missing, Reward, Score, normalised};
 
-/// Spread of a reward within a group, in its own unit, below which its differences are rounding.
+/// Spread of a reward within a group, in its own unit, below which its differences are rounding errors.
 const ROUNDING: f64 = 1e-5;
 
 /// A reward in an [`Ensemble`].
 pub struct Member {
     pub reward: Box<dyn Reward>,
-    /// Its share in the sum; 0: it is logged and takes no other part, so that one may watch a reward that is not trained on.
+    /// Weight in the sum. A reward with weight 0 is logged but does not count, so that one may watch a reward without
+    /// training on it.
     pub weight: f32,
 }
 
-/// A weighted sum of rewards. Each is normalised among the samples of one input first, so that its unit plays no
-/// part and none drowns another (as GDPO does, arXiv 2601.05242).
+/// A weighted sum of rewards. Each reward is first normalised among the samples of one input, so that its unit does
+/// not matter and no reward drowns another (as in GDPO, arXiv 2601.05242).
 pub struct Ensemble {
     members: Vec<Member>,
 }
 
-/// What an [`Ensemble`] says of a batch.
+/// The scores of an [`Ensemble`] for a batch.
 #[derive(Debug, Clone)]
 pub struct Scored {
-    /// Raw scores of each reward, apart.
+    /// The raw scores of each reward.
     pub rewards: Vec<RewardScores>,
-    /// One an item: the weighted mean of its normalised scores; none where the item does not count because a reward that
-    /// has a weight lacks its score.
+    /// For each item, the weighted mean of its normalised scores. `None` if a reward with a weight has no score for
+    /// it; such an item does not count.
     pub totals: Vec<Option<f32>>,
 }
 
@@ -37,15 +38,15 @@ pub struct Scored {
 pub struct RewardScores {
     pub name: String,
     pub weight: f32,
-    /// One an item.
+    /// One score per item.
     pub scores: Vec<Score>,
 }
 
-/// One reward over a batch, for the log.
+/// Statistics of one reward over a batch, for the log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
     pub name: String,
-    /// Mean of the scores that are there, in the reward's own unit; none where all are missing.
+    /// Mean of the scores, in the reward's own unit. `None` if all are missing.
     pub mean: Option<f64>,
     /// Share of items without a score, 0 to 1.
     pub missing: f64,
@@ -53,34 +54,39 @@ pub struct Summary {
 
 impl Ensemble {
     /// # Errors
-    /// Where no member has a weight, one has a weight that is negative or not finite, or two have one name.
+    /// If no member has a weight above 0, if a weight is negative or not finite, or if two members have the same
+    /// name.
     pub fn new(members: Vec<Member>) -> Result<Self> {
         for (index, Member { reward, weight }) in members.iter().enumerate() {
             let name = reward.name();
             ensure!(
                 weight.is_finite() && *weight >= 0.0,
-                "reward {name}: weight {weight} is not a finite number from 0 up"
+                "reward {name}: weight {weight} is not a finite number of 0 or above"
             );
             ensure!(
                 members[..index].iter().all(|other| other.reward.name() != name),
-                "there are two rewards of the name {name}; leave one out"
+                "two rewards have the name {name}; leave one out"
             );
         }
-        ensure!(members.iter().any(|member| member.weight > 0.0), "no reward has a weight above 0");
+        ensure!(
+            members.iter().any(|member| member.weight > 0.0),
+            "no reward has a weight above 0; give one a weight"
+        );
         Ok(Self { members })
     }
 
-    /// Names of the rewards, in order.
+    /// The names of the rewards, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.members.iter().map(|member| member.reward.name())
     }
 
-    /// Scores items that come in groups of `group`, all samples of one input side by side; differences within a group count
-    /// by `deviation`. Rewards that wait for other machines do so while the others compute, and while `meanwhile` does after
-    /// them.
+    /// Scores items in groups of `group`: all samples of an input are adjacent. Differences within a group are
+    /// divided by `deviation`. Rewards that wait for other machines do so while the others compute and then
+    /// `meanwhile` runs.
     ///
     /// # Errors
-    /// Where the number of items is no multiple of the size of a group. A reward that fails is no error: see [`Scored::totals`].
+    /// If the number of items is not a multiple of the group size. A reward that fails is not an error, see
+    /// [`Scored::totals`].
     pub fn score<T>(
         &self,
         items: &[Item],
@@ -91,7 +97,7 @@ impl Ensemble {
         let group = groups.size;
         ensure!(
             group > 0 && items.len().is_multiple_of(group),
-            "{} items are not groups of {group}",
+            "{} items cannot be divided into groups of {group}",
             items.len()
         );
         let score = |member: &Member| RewardScores {
@@ -100,7 +106,7 @@ impl Ensemble {
             scores: checked(member.reward.score(items), items.len()),
         };
         let (rewards, meanwhile): (Vec<RewardScores>, T) = thread::scope(|scope| {
-            // All that wait are on their way before the first of the others computes.
+            // All requests are on their way before any other reward computes.
             let waiting = self
                 .members
                 .iter()
@@ -120,7 +126,7 @@ impl Ensemble {
     }
 }
 
-/// One score an item, each finite, whatever a reward returned.
+/// One score per item, each finite, whatever the reward returned.
 fn checked(mut scores: Vec<Score>, items: usize) -> Vec<Score> {
     if scores.len() != items {
         let why = Missing(format!("{} scores came back for {items} items", scores.len()));
@@ -155,12 +161,12 @@ fn totals(rewards: &[RewardScores], items: usize, groups: Groups, deviation: Dev
 }
 
 impl Scored {
-    /// Each reward over the batch.
+    /// Statistics of each reward over the batch.
     pub fn summaries(&self) -> Vec<Summary> {
         self.rewards.iter().map(RewardScores::summary).collect()
     }
 
-    /// Why scores are missing: `reward: reason`, once each, of rewards with a weight, in order.
+    /// The reasons for missing scores of rewards with a weight, as `reward: reason`, in order and without repetition.
     pub fn reasons(&self) -> Vec<String> {
         let mut reasons = Vec::new();
         for reward in self.rewards.iter().filter(|reward| reward.weight > 0.0) {
@@ -220,7 +226,7 @@ mod tests {
         let ensemble =
             Ensemble::new(vec![member("a", 1.0, &[0., 1., 5., 5.]), member("b", 3.0, &[900., 100., 1., 2.])]);
         let scored = ensemble.unwrap().score(&items(4), Groups::of(2), Deviation::Group, || ()).unwrap().0;
-        // Within each pair a normalised score is 1 or -1, or 0 where there is no spread.
+        // Within a pair, a normalised score is 1 or -1, or 0 if there is no spread.
         let wanted = [(-1. + 3.) / 4., (1. - 3.) / 4., -3. / 4., 3. / 4.];
         for (found, wanted) in scored.totals.iter().zip(wanted) {
             assert!((found.unwrap() - wanted).abs() < 1e-6, "{:?}", scored.totals);
@@ -241,7 +247,7 @@ mod tests {
         assert_eq!(scored.totals, [None, Some(-1.0), Some(1.0), None]);
         assert_eq!(scored.reasons(), ["a: timed out", "a: the score is NaN"]);
         assert_eq!(scored.summaries()[0], Summary { name: "a".into(), mean: Some(1.5), missing: 0.5 });
-        // A reward that is only watched decides nothing.
+        // A reward with weight 0 decides nothing.
         let watched = vec![Member { weight: 0.0, ..a() }, member("b", 1.0, &[1., 2., 1., 2.])];
         let scored = Ensemble::new(watched)
             .unwrap()

@@ -1,6 +1,6 @@
-//! Rewards: how well a picture shows what a description says. One kind of score serves both tasks: for a generated
-//! picture the description is its prompt, for an edited one it is that of the wanted picture (UniGen-1.5, arXiv 2511.14760,
-//! section 3.4).
+//! Rewards score how well a picture shows what a description says. One kind of score serves both tasks: for a
+//! generated picture the description is its prompt, for an edit it describes the wanted picture (UniGen-1.5, arXiv
+//! 2511.14760, section 3.4).
 
 pub mod clip;
 mod ensemble;
@@ -18,28 +18,28 @@ use image::RgbImage;
 #[derive(Debug, Clone)]
 pub struct Item {
     pub image: RgbImage,
-    /// What the picture should show: a prompt, or for an edit the description of the wanted picture.
+    /// What the picture should show: the prompt, or for an edit the description of the wanted picture.
     pub description: String,
-    /// For an edit the picture that was edited.
+    /// For an edit, the picture that was edited.
     pub before: Option<RgbImage>,
 }
 
-/// Scores pictures. A higher score is better; its unit and range are the reward's own.
+/// Scores pictures. A higher score is better. Each reward has its own unit and range.
 pub trait Reward: Send + Sync {
-    /// What the reward is called in logs, without spaces.
+    /// The name in logs, without spaces.
     fn name(&self) -> &str;
 
-    /// One score an item, in the order of the items, each finite or missing for a reason. A failure that hits some items
-    /// leaves the others their scores.
+    /// One score per item, in the order of the items. Each is finite, or missing for a reason. If some items fail,
+    /// the others still have their scores.
     fn score(&self, items: &[Item]) -> Vec<Score>;
 
-    /// Whether scoring waits for another machine rather than keeping this one busy.
+    /// Whether scoring mostly waits for another machine, so that this one can do other work meanwhile.
     fn waits(&self) -> bool {
         false
     }
 }
 
-/// A score, or why there is none. Missing is not zero.
+/// A score, or the reason why there is none. A missing score is not a zero.
 pub type Score = Result<f32, Missing>;
 
 /// Why a score is missing.
@@ -53,7 +53,8 @@ impl From<anyhow::Error> for Missing {
     }
 }
 
-/// Scores items `size` at a time. Those without pixels are missing; where a batch fails, all of it is.
+/// Scores items in batches of `size`. An item whose picture has no pixels has no score. If a batch fails, none of its
+/// items has a score.
 pub fn in_batches(
     items: &[Item],
     size: usize,

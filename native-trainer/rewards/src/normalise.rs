@@ -1,33 +1,34 @@
-//! Scores of samples beside those of the other samples of the same input.
+//! Normalises the scores of samples within their group, the samples of one input.
 
 use serde::{Deserialize, Serialize};
 
-/// What the differences within a group are divided by.
+/// The deviation that differences within a group are divided by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Deviation {
-    /// The deviation of the group, as in GRPO (arXiv 2402.03300, section 4.1.2): every group counts alike, also one whose
-    /// samples differ by no more than the reward's own noise.
+    /// The deviation of the group, as in GRPO (arXiv 2402.03300, section 4.1.2). All groups count alike, even one
+    /// whose samples differ only by the noise of the reward.
     Group,
-    /// The deviation within groups over all groups of a kind in the batch (after arXiv 2508.08221, which takes that of all
-    /// samples): a group counts by how much its samples differ, and what all samples do right or wrong teaches next to
-    /// nothing.
+    /// The deviation within groups, pooled over all groups of one kind in the batch (after arXiv 2508.08221, which
+    /// pools all samples). A group counts by how much its samples differ. It teaches almost nothing if all its
+    /// samples are equally right or wrong.
     Batch,
 }
 
-/// Samples side by side, group after group, one group an input.
+/// The layout of a batch: samples in adjacent groups, one group per input.
 #[derive(Debug, Clone, Copy)]
 pub struct Groups<'a> {
-    /// Samples of a group.
+    /// Samples per group.
     pub size: usize,
-    /// Of each group its kind, which is its task; empty: all are of one. Where one mistake moves the rewards of one kind
-    /// less than those of another (a description of an edit states more facts than a prompt), each has a measure of its
-    /// own, or the one would hardly be learned beside the other.
+    /// The kind of each group, which is its task. If empty, all groups have the same kind. Each kind has its own
+    /// deviation, because one mistake may move the rewards of one kind less than those of another: the description of
+    /// an edit states more facts than a prompt. With a common deviation, the kind with smaller differences would
+    /// hardly be learned.
     pub kinds: &'a [usize],
 }
 
 impl Groups<'_> {
-    /// Groups of one kind.
+    /// Groups that all have the same kind.
     pub fn of(size: usize) -> Self {
         Self { size, kinds: &[] }
     }
@@ -37,8 +38,8 @@ impl Groups<'_> {
     }
 }
 
-/// Each value minus the mean of its group, over a deviation; 0 in a group whose deviation
-/// is `rounding` or less. What is missing stays so and takes no part.
+/// Each value minus the mean of its group, divided by a deviation. The result is 0 in a group whose deviation is
+/// `rounding` or less. Missing values stay missing and are ignored.
 pub fn normalised(
     values: &[Option<f32>],
     groups: Groups,
@@ -66,13 +67,13 @@ pub fn normalised(
     values.chunks(size).enumerate().flat_map(normalise).collect()
 }
 
-/// How much the values of a group differ; none where there are fewer than two.
+/// The standard deviation of the values of a group; `None` if there are fewer than two.
 pub fn deviation(group: &[Option<f32>]) -> Option<f64> {
     let (_, variance, count) = moments(group);
     (count > 1).then(|| variance.sqrt())
 }
 
-/// Mean, variance and number of the values that are there.
+/// Mean, variance and number of the values that are not missing.
 fn moments(group: &[Option<f32>]) -> (f64, f64, usize) {
     let there = || group.iter().flatten().map(|&value| f64::from(value));
     let count = there().count();
@@ -98,10 +99,10 @@ mod tests {
 
     #[test]
     fn or_the_batch_is() {
-        // Deviations of 2 and 14; pooled, the square root of the mean of 4 and 196.
+        // The deviations are 2 and 14; pooled, the square root of the mean of 4 and 196.
         let values = [Some(1.0), Some(5.0), Some(100.0), Some(128.0), Some(7.0), None];
         let wanted = [-2.0, 2.0, -14.0, 14.0, 0.0].map(|value: f32| value / (4.0 * 50.0_f32).sqrt());
-        // The lone value counts among the five.
+        // The single value counts among the five.
         let scale = (5.0_f32 / 4.0).sqrt() * 2.0_f32.sqrt();
         let found = found(&values, Deviation::Batch);
         assert_eq!(found[5], None);
@@ -116,7 +117,7 @@ mod tests {
         let groups = Groups { size: 2, kinds: &[0, 1, 0] };
         let found = normalised(&values, groups, Deviation::Batch, 1e-4);
         assert_eq!(found[2..4], [Some(-1.0), Some(1.0)]);
-        // Those of the first kind as without the second.
+        // Values of the first kind do not depend on the second kind.
         let alone =
             normalised(&[values[0], values[1], values[4], values[5]], Groups::of(2), Deviation::Batch, 1e-4);
         assert_eq!([&found[..2], &found[4..]].concat(), alone);

@@ -1,4 +1,4 @@
-//! Rewards by name and place, as recipes and command lines give them.
+//! Rewards by kind and location, as in recipes and on the command line.
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
@@ -11,27 +11,27 @@ use super::http::{HttpSettings, Judge, Question, RemoteReward};
 use super::{Item, Reward, Score};
 use unigen_runs::Compute;
 
-/// What a reward is.
+/// The kind of a reward.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RewardKind {
-    /// A folder with CLIP in Hugging Face's layout.
+    /// CLIP, in a folder with Hugging Face's layout.
     Clip,
-    /// A folder with HPSv2's state dict.
+    /// HPSv2, in a folder with its state dict.
     Hpsv2,
-    /// The URL of an OpenAI-compatible endpoint: yes or no.
+    /// A judge that answers yes or no, at the URL of an OpenAI-compatible endpoint.
     JudgeYesNo,
-    /// The same: a score from 1 to 5.
+    /// A judge that gives a score from 1 to 5, at the URL of such an endpoint.
     JudgeScore,
-    /// The URL of a server of rewards (`unigen serve-rewards`).
+    /// A reward of a server (`unigen serve-rewards`) at a URL.
     Remote,
-    /// A reward that knows one world alone, by its name there.
+    /// A reward of one world, by its name there.
     #[serde(untagged)]
     World(String),
 }
 
 impl RewardKind {
-    /// The kinds that know no world, by their names.
+    /// The names of the kinds that need no world.
     pub const GENERAL: [&str; 5] = ["clip", "hpsv2", "judge-yes-no", "judge-score", "remote"];
 }
 
@@ -50,17 +50,17 @@ impl fmt::Display for RewardKind {
 
 /// Opens the rewards of one world, [`RewardKind::World`].
 pub trait OpenReward {
-    /// Their names.
+    /// The names of the kinds.
     fn kinds(&self) -> &[&str];
 
-    /// The reward `kind`, one of [`kinds`](Self::kinds), from what is `at` a folder.
+    /// Opens the reward `kind`, one of [`kinds`](Self::kinds), from the folder `at`.
     ///
     /// # Errors
-    /// Where the folder has no such reward.
+    /// If the folder has no such reward.
     fn open(&mut self, kind: &str, at: &Path, compute: &Compute) -> Result<Box<dyn Reward>>;
 }
 
-/// No world: the general kinds alone.
+/// No world, so that only the general kinds exist.
 pub struct NoWorld;
 
 impl OpenReward for NoWorld {
@@ -69,17 +69,17 @@ impl OpenReward for NoWorld {
     }
 
     fn open(&mut self, kind: &str, _: &Path, _: &Compute) -> Result<Box<dyn Reward>> {
-        bail!("there is no reward {kind} without a world")
+        bail!("the reward {kind} exists in no world")
     }
 }
 
-/// One reward and where it is; on the command line `KIND=WHERE` or `KIND=WHERE#NAME`.
+/// One reward and its location. On the command line it is written `KIND=WHERE` or `KIND=WHERE#NAME`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RewardSource {
     pub kind: RewardKind,
     /// Folder or URL.
     pub at: String,
-    /// The model that a judge's endpoint is to use; the reward that a server is to use.
+    /// The model of a judge's endpoint, or the reward of a server.
     #[serde(default)]
     pub name: String,
 }
@@ -92,7 +92,7 @@ pub struct RewardSettings {
     /// See [`Member::weight`](super::Member::weight).
     #[serde(default = "one")]
     pub weight: f32,
-    /// For rewards on other machines.
+    /// Settings for rewards on other machines.
     #[serde(default)]
     pub http: HttpSettings,
 }
@@ -113,11 +113,11 @@ impl FromStr for RewardSource {
     }
 }
 
-/// Opens rewards, those of a world by `world`. Rewards of one name are told apart by where they are, as `clip@models/a` and
-/// `clip@models/b`.
+/// Opens rewards; `world` opens those of a world. Rewards with the same name are told apart by their location, as
+/// `clip@models/a` and `clip@models/b`.
 ///
 /// # Errors
-/// Name the reward that cannot be opened, and why.
+/// The error names the reward that cannot be opened, and why.
 pub fn open(
     settings: &[RewardSettings],
     compute: &Compute,
@@ -126,7 +126,7 @@ pub fn open(
     let opened = settings.iter().map(|RewardSettings { source, http, .. }| {
         let RewardSource { kind, at, name } = source;
         let judge = |label: &str, question| -> Result<Box<dyn Reward>> {
-            ensure!(!name.is_empty(), "name says which model the endpoint is to use");
+            ensure!(!name.is_empty(), "it needs the name of the endpoint's model");
             Ok(Box::new(Judge::new(label, at, name, question, http)?))
         };
         let reward: Result<Box<dyn Reward>> = match kind {
@@ -134,7 +134,9 @@ pub fn open(
             RewardKind::Hpsv2 => ClipReward::hpsv2(Path::new(at), compute).map(|r| Box::new(r) as _),
             RewardKind::JudgeYesNo => judge("judge-yes-no", Question::YesNo),
             RewardKind::JudgeScore => judge("judge-score", Question::Score),
-            RewardKind::Remote if name.is_empty() => Err(anyhow!("name says which of its rewards is wanted")),
+            RewardKind::Remote if name.is_empty() => {
+                Err(anyhow!("it needs the name of a reward of the server"))
+            }
             RewardKind::Remote => RemoteReward::new(name, at, http)
                 .and_then(|r| r.check().map(|()| Box::new(r) as Box<dyn Reward>)),
             RewardKind::World(kind) if world.kinds().contains(&kind.as_str()) => {
@@ -142,7 +144,7 @@ pub fn open(
             }
             RewardKind::World(_) => {
                 let known = [&RewardKind::GENERAL[..], world.kinds()].concat();
-                Err(anyhow!("there is no such reward; the kinds are {}", known.join(", ")))
+                Err(anyhow!("there is no such kind of reward; the kinds are {}", known.join(", ")))
             }
         };
         reward.with_context(|| format!("the reward {kind} at {at}"))
@@ -153,7 +155,8 @@ pub fn open(
     Ok(opened.into_iter().zip(labels).map(|(reward, label)| labelled(reward, label)).collect())
 }
 
-/// What rewards of these `names` are called: those of one name by where they are as well, judges also by their model.
+/// The labels of rewards with these `names`. Rewards with the same name also get their location, and judges their
+/// model.
 fn labels(names: &[&str], settings: &[RewardSettings]) -> Vec<String> {
     let label = |(&name, settings): (&&str, &RewardSettings)| {
         let RewardSource { kind, at, name: model } = &settings.source;
@@ -167,7 +170,7 @@ fn labels(names: &[&str], settings: &[RewardSettings]) -> Vec<String> {
     names.iter().zip(settings).map(label).collect()
 }
 
-/// A reward that is called otherwise than it calls itself.
+/// A reward under another name.
 struct Labelled {
     label: String,
     reward: Box<dyn Reward>,
@@ -242,7 +245,7 @@ mod tests {
         let members = judges.into_iter().map(|reward| Member { reward, weight: 1.0 }).collect();
         let ensemble = Ensemble::new(members).unwrap();
         assert_eq!(ensemble.names().collect::<Vec<_>>(), wanted[3..5]);
-        // The same thing twice is a mistake.
+        // The same reward twice is a mistake.
         let twice = [settings[3].clone(), settings[3].clone()];
         let members = open(&twice, &Device::flex().into(), &mut NoWorld).unwrap().into_iter();
         let members = members.map(|reward| Member { reward, weight: 1.0 }).collect();

@@ -1,4 +1,4 @@
-//! Where to compute and how, and reading what came of it.
+//! The device and precision to compute with, and reading results from the device.
 
 use anyhow::{Context, Result, anyhow, ensure};
 use burn::tensor::{DType, Device, DeviceKind, DeviceType, Tensor, TensorData};
@@ -14,7 +14,7 @@ pub struct Compute {
 }
 
 impl Compute {
-    /// The same without gradients.
+    /// The same on the device without autodiff.
     pub fn without_autodiff(&self) -> Self {
         Self { device: self.device.clone().without_autodiff(), ..*self }
     }
@@ -27,23 +27,23 @@ impl From<Device> for Compute {
     }
 }
 
-/// A device as the command line names it.
+/// A kind of device, as the command line names it.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum DeviceChoice {
     /// The processor
     Cpu,
     /// A GPU through Vulkan, Metal or DX12
     Wgpu,
-    /// A real GPU where there is one, else the processor
+    /// A hardware GPU if there is one, otherwise the processor
     Auto,
 }
 
 impl DeviceChoice {
-    /// The device. Of several GPUs a card of its own comes before one in the processor, and any before a driver that
-    /// computes on the processor, which `Auto` does not take.
+    /// Opens the device. A discrete GPU is preferred over an integrated one, and both over a software driver, which
+    /// `Auto` does not take.
     ///
     /// # Errors
-    /// Where a GPU is asked for and no driver offers one.
+    /// If a GPU is asked for and no driver offers one.
     pub fn open(self) -> Result<Device> {
         if let DeviceChoice::Cpu = self {
             return Ok(Device::flex());
@@ -56,24 +56,24 @@ impl DeviceChoice {
         match self {
             DeviceChoice::Auto => Ok(gpu.unwrap_or_else(Device::flex)),
             _ => gpu.or_else(|| found.first().cloned()).context(
-                "no GPU was found through Vulkan, Metal, DX12 or OpenGL: install the driver of your GPU, or \
-                 mesa-vulkan-drivers (its name on Debian and Ubuntu), which does without one, or use --device cpu",
+                "no GPU was found through Vulkan, Metal, DX12 or OpenGL: install the driver of your GPU, or a software \
+                 driver (on Debian and Ubuntu mesa-vulkan-drivers), or use --device cpu",
             ),
         }
     }
 
-    /// `count` devices to train on together: GPUs of this machine, or the processor so many times.
+    /// Opens `count` devices to train on together: GPUs of this machine, or the processor `count` times.
     ///
     /// # Errors
-    /// Those of [`open`](Self::open); where the machine has fewer GPUs.
+    /// The errors of [`open`](Self::open); if the machine has fewer GPUs.
     pub fn devices(self, count: usize) -> Result<Vec<Device>> {
-        ensure!(count > 0, "0 devices cannot train; ask for 1 at least");
+        ensure!(count > 0, "--devices is 0; choose 1 at least");
         let first = self.open()?;
         if count == 1 || first == Device::flex() {
             return Ok(vec![first; count]);
         }
         let found = Device::enumerate_physical();
-        ensure!(found.len() >= count, "there are {} GPUs, not {count}", found.len());
+        ensure!(found.len() >= count, "this machine has {} GPUs, not {count}; lower --devices", found.len());
         Ok(found.iter().take(count).filter_map(|gpu| gpu.devices.first().cloned()).collect())
     }
 }
@@ -81,15 +81,15 @@ impl DeviceChoice {
 /// The values of `tensor`, row-major. Waits for the device.
 ///
 /// # Errors
-/// When the device fails.
+/// If the device fails.
 pub fn floats<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
     values(tensor.try_into_data().map_err(|error| anyhow!("cannot read a tensor: {error}"))?)
 }
 
-/// The values of what was read from a device, as `f32`.
+/// The values of data that was read from a device, as `f32`.
 ///
 /// # Errors
-/// Where they are no numbers.
+/// If they are not numbers.
 pub fn values(data: TensorData) -> Result<Vec<f32>> {
     data.convert_dtype(DType::F32).try_into_vec().map_err(|error| anyhow!("cannot read a tensor: {error}"))
 }

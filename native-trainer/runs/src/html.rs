@@ -1,4 +1,4 @@
-//! One self-contained page that shows runs side by side: their curves, their newest sheets, their commands.
+//! A self-contained page that shows runs side by side: their curves, their newest sheets, their commands.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::RunFolder;
 use super::log::{Sheet, records, sheets};
 
-/// Most points that a curve is drawn with; longer ones keep the extremes of every stretch.
+/// The most points in a drawn curve. A longer curve keeps the extremes of every stretch.
 const POINTS: usize = 2000;
 
 #[derive(Serialize)]
@@ -20,15 +20,15 @@ struct Curves {
     curves: BTreeMap<String, Curve>,
 }
 
-/// Steps and the values there, null where not finite.
+/// Steps and their values; a value that is not finite is null.
 type Curve = (Vec<u64>, Vec<Option<f64>>);
 type Point = (u64, Option<f64>);
 
-/// Writes the page: a plot for every scalar with all runs in it, a shared legend, logarithmic axis, smoothing and
-/// values under the pointer, then the newest sheet of every name. Nothing is loaded from elsewhere.
+/// Makes the page: a plot of all runs for every scalar, with a shared legend, a logarithmic axis, smoothing and
+/// values under the pointer, and then the newest sheet of every name. The page loads nothing from elsewhere.
 ///
 /// # Errors
-/// When a log or a sheet cannot be read; a run without a log yet has no curves.
+/// If a log or a sheet cannot be read. A run without a log has no curves.
 pub fn runs_page(runs: &[RunFolder]) -> Result<String> {
     let mut curves = Vec::new();
     let (mut pictures, mut sessions) = (String::new(), String::new());
@@ -53,7 +53,7 @@ pub fn runs_page(runs: &[RunFolder]) -> Result<String> {
             writeln!(sessions, "<tr>{}</tr>", cells.concat())?;
         }
     }
-    // Inside a script element only "<" can end the data.
+    // Only "<" could end the data inside a script element.
     let data = serde_json::to_string(&curves)?.replace('<', "\\u003c");
     let title = escape(&curves.iter().map(|run| run.name.as_str()).collect::<Vec<_>>().join(" · "));
     let pictures = if pictures.is_empty() { "<p>No sheets yet.</p>".to_owned() } else { pictures };
@@ -78,7 +78,7 @@ fn curves_of(run: &RunFolder) -> Result<BTreeMap<String, Curve>> {
     Ok(curves.into_iter().map(|(name, points)| (name, thin(points).into_iter().unzip())).collect())
 }
 
-/// Keeps the lowest and the highest point of every stretch of a long curve, so that spikes survive.
+/// Keeps the lowest and the highest point of every stretch of a long curve, so that spikes stay visible.
 fn thin(points: Vec<Point>) -> Vec<Point> {
     if points.len() <= POINTS {
         return points;
@@ -233,7 +233,7 @@ function logTicks(low, high) {
   return found.length > 1 ? found.filter((_, i) => i % Math.ceil(found.length / 7) === 0) : ticks(low, high, 4);
 }
 
-// Exponential average, corrected for its start; gaps stay gaps.
+// Exponential average with bias correction; gaps stay gaps.
 function smoothed(values, weight) {
   let sum = 0, mass = 0;
   return values.map(value => {
@@ -300,7 +300,7 @@ function plot(name) {
     point(width, false);
   };
 
-  // Shows of every curve the point nearest to `at`, in units of the drawing.
+  // Shows the point of every curve that is nearest to `at`, which is in units of the drawing.
   const point = (at, marked) => {
     if (!x) return;
     const nearest = steps => {

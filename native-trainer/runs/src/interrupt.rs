@@ -1,4 +1,4 @@
-//! Leaving on Ctrl-C without losing work.
+//! Stopping on Ctrl-C without losing work.
 
 use std::io::{Write, stderr};
 use std::process::exit;
@@ -16,15 +16,16 @@ pub struct Interrupt(());
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 static INSTALLED: Mutex<bool> = Mutex::new(false);
 
-/// Exit code of a program that SIGINT ended, by the convention of shells.
+/// Exit code of an interrupted program, by the convention of shells.
 const INTERRUPTED: i32 = 130;
 
 impl Interrupt {
-    /// Catches Ctrl-C (and SIGTERM and SIGHUP on Unix): the first raises the flag that [`Interrupt::requested`]
-    /// shows, the second leaves at once with exit code 130. Installing twice is fine.
+    /// Catches Ctrl-C, and on Unix also SIGTERM and SIGHUP. The first signal sets the flag that
+    /// [`Interrupt::requested`] returns; the second ends the program at once with exit code 130. It is harmless to
+    /// install this twice.
     ///
     /// # Errors
-    /// When the system does not let signals be caught.
+    /// If the system does not let signals be caught.
     pub fn install() -> Result<Self> {
         let mut installed = INSTALLED.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if !*installed {
@@ -34,13 +35,13 @@ impl Interrupt {
         Ok(Self(()))
     }
 
-    /// Whether it is time to save and leave.
+    /// Whether the user asked the program to stop.
     pub fn requested(self) -> bool {
         REQUESTED.load(Ordering::Relaxed)
     }
 
-    /// For long work that can be left anywhere: fails as soon as the user asked the program to stop, which can only be after
-    /// [`Interrupt::install`].
+    /// For long work that can stop anywhere: fails if the user asked the program to stop. Signals are noticed only
+    /// after [`Interrupt::install`].
     ///
     /// # Errors
     /// [`Interrupted`].
@@ -48,7 +49,7 @@ impl Interrupt {
         if Self(()).requested() { Err(Interrupted) } else { Ok(()) }
     }
 
-    /// The same for decoding.
+    /// The same as a [`Flow`] for decoding.
     pub fn flow() -> Flow {
         if Self(()).requested() { Flow::Cancel } else { Flow::Continue }
     }
@@ -60,7 +61,7 @@ impl Interrupt {
 pub struct Interrupted;
 
 impl Interrupted {
-    /// Whether an error only says that the user asked the program to stop.
+    /// Whether `error` says only that the user asked the program to stop.
     pub fn is(error: &anyhow::Error) -> bool {
         let cancelled = |e: &unigen_core::Error| e.kind == ErrorKind::Cancelled;
         error.chain().any(|cause| cause.is::<Self>() || cause.downcast_ref().is_some_and(cancelled))
@@ -71,8 +72,11 @@ fn on_signal() {
     if REQUESTED.swap(true, Ordering::Relaxed) {
         exit(INTERRUPTED);
     }
-    // Nobody may be left to read this; saving matters more.
-    let _ = writeln!(stderr(), "\ninterrupted: saving, then leaving; press Ctrl-C again to leave at once");
+    // An error is ignored: perhaps nobody reads this any more, and saving matters more.
+    let _ = writeln!(
+        stderr(),
+        "\ninterrupted: saving before the program ends; press Ctrl-C again to end it at once"
+    );
 }
 
 #[cfg(all(test, unix))]
@@ -85,7 +89,7 @@ mod tests {
 
     const CHILD: &str = "UNIGEN_TEST_INTERRUPT_CHILD";
 
-    /// Runs only as the child of the next test: signals itself as often as it is told.
+    /// Runs only as the child of the next test, and sends itself as many signals as it is told.
     #[test]
     fn child() {
         let Ok(signals) = std::env::var(CHILD) else { return };

@@ -1,5 +1,5 @@
-//! What surrounds a long job: its folder, log and curves, sheets of pictures, progress, the device it computes on, and a
-//! clean way out.
+//! What every long job needs: a run folder, logs and curves, sheets of pictures, progress, a device, and a clean
+//! stop.
 
 mod device;
 mod folder;

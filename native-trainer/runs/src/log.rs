@@ -29,7 +29,7 @@ pub struct Record {
     pub step: u64,
     /// Seconds since 1970.
     pub time: f64,
-    /// Numbers by name; null where a value was not finite.
+    /// Numbers by name; a value that was not finite is null.
     #[serde(flatten)]
     pub scalars: Map<String, Value>,
 }
@@ -43,11 +43,11 @@ pub struct Sheet {
 }
 
 impl RunLog {
-    /// Opens the log so that the next step is the one after `resume_step`: everything recorded for later steps is
-    /// dropped, as the run will pass them again. Without `resume_step` the log starts empty.
+    /// Opens the log so that the next step is the one after `resume_step`. Records of later steps are dropped,
+    /// because the run repeats those steps. Without `resume_step` the log starts empty.
     ///
     /// # Errors
-    /// When the run folder cannot be read or written.
+    /// If the run folder cannot be read or written.
     pub fn open(folder: &RunFolder, resume_step: Option<u64>) -> Result<Self> {
         let keep = |step: u64| resume_step.is_some_and(|last| step <= last);
         let path = folder.log();
@@ -65,10 +65,10 @@ impl RunLog {
     /// Records named numbers at `step` (optimiser steps done).
     ///
     /// # Errors
-    /// When a name is `step` or `time`, which every line has already, or when writing fails.
+    /// If a name is `step` or `time`, which every line already has, or if writing fails.
     pub fn scalars(&mut self, step: u64, scalars: &[(&str, f64)]) -> Result<()> {
         if let Some((name, _)) = scalars.iter().find(|(name, _)| ["step", "time"].contains(name)) {
-            bail!("a scalar cannot be called {name:?}: every line of the log has that already");
+            bail!("a scalar cannot be called {name:?}, because every line of the log already has that key");
         }
         let values = scalars.iter().map(|&(name, value)| (name.to_owned(), Value::from(value))).collect();
         let record = Record { step, time: now(), scalars: values };
@@ -80,11 +80,11 @@ impl RunLog {
             .with_context(|| format!("cannot log step {step} to {}; is the disk full?", self.path.display()))
     }
 
-    /// Saves `image` as `sheets/NAME-STEP.png` and shows it in TensorBoard. Characters of `name` that do not suit
+    /// Saves `image` as `sheets/NAME-STEP.png` and adds it to TensorBoard. Characters of `name` that are unsafe in
     /// file names become `_`.
     ///
     /// # Errors
-    /// When the image is empty or writing fails.
+    /// If the image is empty or writing fails.
     pub fn image(&mut self, step: u64, name: &str, image: &RgbImage) -> Result<()> {
         let mut png = Vec::new();
         image
@@ -99,18 +99,18 @@ impl RunLog {
     }
 }
 
-/// Every whole line of the log at `path`, oldest first; none when there is no log yet.
+/// Every complete line of the log at `path`, oldest first. Empty if there is no log yet.
 ///
 /// # Errors
-/// When the log cannot be read.
+/// If the log cannot be read.
 pub fn records(path: &Path) -> io::Result<Vec<Record>> {
     Ok(lines(path)?.iter().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
 
-/// The sample sheets of a run, oldest first within a name; other files are passed over.
+/// The sample sheets of a run, oldest first within a name. Other files are ignored.
 ///
 /// # Errors
-/// When the folder cannot be read; an absent one holds no sheets.
+/// If the folder cannot be read. An absent folder has no sheets.
 pub fn sheets(folder: &RunFolder) -> io::Result<Vec<Sheet>> {
     let entries = match fs::read_dir(folder.sheets()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -130,7 +130,7 @@ pub fn sheets(folder: &RunFolder) -> io::Result<Vec<Sheet>> {
     Ok(found)
 }
 
-/// Rewrites the log with only the lines whose step is kept, dropping also a line that a crash cut short.
+/// Rewrites the log with only the lines whose step is kept. A line that a crash cut short is dropped too.
 fn keep_lines(path: &Path, keep: impl Fn(u64) -> bool) -> Result<()> {
     let all = lines(path)?;
     if all.is_empty() {
@@ -146,7 +146,7 @@ fn keep_lines(path: &Path, keep: impl Fn(u64) -> bool) -> Result<()> {
     Ok(())
 }
 
-/// The lines of a file that a crash may have cut anywhere, even within a character.
+/// The lines of a file, which a crash may have cut anywhere, even within a character.
 fn lines(path: &Path) -> io::Result<Vec<String>> {
     match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),

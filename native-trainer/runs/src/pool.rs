@@ -5,14 +5,14 @@ use std::sync::mpsc::{Receiver, RecvError, TryRecvError};
 use std::thread::sleep;
 use std::time::Duration;
 
-/// How long a thread without work waits before it looks again.
-const LOOK: Duration = Duration::from_millis(1);
+/// How long a thread without work waits before it checks again.
+const POLL: Duration = Duration::from_millis(1);
 
-/// What another thread sends. Meanwhile this one does its part of the pool's work, without which a pool of one thread would
-/// never get to what the other asks of it.
+/// Receives what another thread sends. While it waits, this thread takes part in the pool's work: a pool of one
+/// thread would otherwise never do the work that the sender waits for.
 ///
 /// # Errors
-/// Where the sender is gone.
+/// If the sender is gone.
 pub fn receive<T>(from: &Receiver<T>) -> Result<T, RecvError> {
     loop {
         match from.try_recv() {
@@ -20,8 +20,8 @@ pub fn receive<T>(from: &Receiver<T>) -> Result<T, RecvError> {
             Err(TryRecvError::Disconnected) => return Err(RecvError),
             Err(TryRecvError::Empty) => match rayon::yield_now() {
                 Some(Yield::Executed) => {}
-                Some(Yield::Idle) => sleep(LOOK),
-                // No thread of the pool.
+                Some(Yield::Idle) => sleep(POLL),
+                // This is not a thread of the pool.
                 None => return from.recv(),
             },
         }

@@ -1,4 +1,4 @@
-//! Contact sheets: many images on one, each with its caption.
+//! Contact sheets: one image of many images and their captions.
 
 use font8x8::{
     BASIC_FONTS, BLOCK_FONTS, BOX_FONTS, GREEK_FONTS, HIRAGANA_FONTS, LATIN_FONTS, MISC_FONTS, UnicodeFonts,
@@ -12,20 +12,21 @@ const INK: Rgb<u8> = Rgb([38, 38, 42]);
 const MARGIN: u32 = 16;
 /// Pixels from an image to its caption.
 const GAP: u32 = 6;
-/// Pixels of a glyph's side, and from one line of text to the next.
+/// Side of a glyph in pixels, and the distance of text lines.
 const GLYPH: u32 = 8;
 const LINE: u32 = 11;
-/// Narrowest cell, in characters, so that captions of small images stay readable.
+/// Smallest width of a cell in characters, so that captions of small images stay readable.
 const MIN_CHARS: u32 = 16;
-/// Width in pixels from which captions are drawn at double size.
+/// Cells at least this wide, in pixels, have captions of double size.
 const WIDE: u32 = 384;
-/// Longest caption; what is over ends in dots.
+/// Most lines of a caption. A longer caption ends in dots.
 const MAX_LINES: usize = 8;
-/// For characters without a glyph.
+/// The glyph of unknown characters.
 const UNKNOWN: [u8; 8] = [0x00, 0x7e, 0x42, 0x42, 0x42, 0x42, 0x7e, 0x00];
 
-/// Lays out `items` (image, caption) row by row in `columns` columns, every image enlarged `scale` times without
-/// smoothing and its caption wrapped below it. Zero columns or scale count as one; no items make an empty sheet.
+/// Lays out `items` (image, caption) row by row in `columns` columns. Every image is enlarged `scale` times without
+/// smoothing, and its caption is wrapped below it. A `columns` or `scale` of 0 counts as 1. Without items the sheet
+/// is empty.
 pub fn sheet(items: &[(RgbImage, String)], columns: usize, scale: u32) -> RgbImage {
     let (columns, scale) = (columns.clamp(1, items.len().max(1)), scale.max(1));
     let widest = items.iter().map(|(image, _)| image.width() * scale).max().unwrap_or(0);
@@ -34,7 +35,7 @@ pub fn sheet(items: &[(RgbImage, String)], columns: usize, scale: u32) -> RgbIma
     let captions: Vec<_> =
         items.iter().map(|(_, text)| wrap(text, (cell / (GLYPH * zoom)) as usize)).collect();
 
-    // Of each row: its first item, the height of its images and of its captions.
+    // For each row: its first item, the height of its images, and the height of its captions.
     let rows: Vec<_> = (0..items.len())
         .step_by(columns)
         .map(|first| {
@@ -67,7 +68,7 @@ pub fn sheet(items: &[(RgbImage, String)], columns: usize, scale: u32) -> RgbIma
     canvas
 }
 
-/// Breaks `text` at white space into lines of at most `width` characters, and longer words anywhere.
+/// Breaks `text` at white space into lines of at most `width` characters. A longer word is broken anywhere.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut used = 0;
@@ -101,7 +102,7 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// Draws one line of text with its upper left corner at `(x, y)`, each dot of the font `zoom` pixels wide.
+/// Draws a line of text with its upper left corner at `(x, y)`. Each dot of the font is `zoom` pixels wide.
 fn write(canvas: &mut RgbImage, x: u32, y: u32, zoom: u32, text: &str) {
     for (place, character) in (0..).zip(text.chars()) {
         for (row, bits) in (0..).zip(glyph(character)) {
@@ -117,7 +118,7 @@ fn write(canvas: &mut RgbImage, x: u32, y: u32, zoom: u32, text: &str) {
     }
 }
 
-/// Rows of dots from the top, the lowest bit at the left.
+/// Rows of dots from top to bottom. The lowest bit is on the left.
 fn glyph(character: char) -> [u8; 8] {
     let fonts: [&dyn UnicodeFonts; 7] =
         [&BASIC_FONTS, &LATIN_FONTS, &GREEK_FONTS, &HIRAGANA_FONTS, &BOX_FONTS, &BLOCK_FONTS, &MISC_FONTS];

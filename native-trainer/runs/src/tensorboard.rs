@@ -1,4 +1,4 @@
-//! TensorBoard event files, written by hand: TFRecord frames (tensorflow/core/lib/io/record_writer.h) around the
+//! TensorBoard event files, without a library: TFRecord frames (tensorflow/core/lib/io/record_writer.h) around the
 //! protobuf messages `Event` and `Summary` (tensorflow/core/util/event.proto, framework/summary.proto).
 
 use anyhow::Result;
@@ -8,17 +8,17 @@ use std::path::Path;
 
 use unigen_core::files::write_atomic;
 
-/// Appends events to a new event file; every call ends flushed, so that a live TensorBoard sees it.
+/// Appends events to a new event file. Every call flushes, so that a running TensorBoard sees the event.
 pub struct EventWriter {
     file: BufWriter<File>,
 }
 
 impl EventWriter {
-    /// Starts a new event file in `folder` at `time` (seconds since 1970). TensorBoard reads the files of a folder
-    /// in the order of their names, which is that of their times.
+    /// Creates an event file in `folder` at `time` (seconds since 1970). TensorBoard reads the files of a folder in
+    /// the order of their names, which is the order of their times.
     ///
     /// # Errors
-    /// When the file exists or cannot be written.
+    /// If the file exists or cannot be written.
     pub fn create(folder: &Path, time: f64) -> io::Result<Self> {
         let path = folder.join(format!("events.out.tfevents.{time:020.9}.unigen"));
         let mut writer = Self { file: BufWriter::new(File::create_new(path)?) };
@@ -26,10 +26,10 @@ impl EventWriter {
         Ok(writer)
     }
 
-    /// Adds named numbers, kept in single precision.
+    /// Adds named numbers in single precision.
     ///
     /// # Errors
-    /// When writing fails.
+    /// If writing fails.
     pub fn scalars(&mut self, step: u64, time: f64, scalars: &[(&str, f64)]) -> io::Result<()> {
         let summary = scalars.iter().fold(Message::default(), |summary, &(tag, value)| {
             let value = Message::default().bytes(1, tag.as_bytes()).float(2, value as f32);
@@ -41,7 +41,7 @@ impl EventWriter {
     /// Adds an RGB image of `(width, height)` pixels, encoded as PNG.
     ///
     /// # Errors
-    /// When writing fails.
+    /// If writing fails.
     pub fn image(&mut self, step: u64, time: f64, tag: &str, size: (u32, u32), png: &[u8]) -> io::Result<()> {
         const RGB: u64 = 3;
         let (width, height) = size;
@@ -57,11 +57,11 @@ impl EventWriter {
     }
 }
 
-/// Rewrites the event files of `folder` with only the events whose step is kept; a file without any is removed.
+/// Rewrites the event files of `folder` with only the events whose step is kept, and removes files that become empty.
 /// Reading a file stops at a record that a crash cut short.
 ///
 /// # Errors
-/// When the folder cannot be read or written.
+/// If the folder cannot be read or written.
 pub fn keep_events(folder: &Path, keep: impl Fn(u64) -> bool) -> Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
@@ -91,7 +91,7 @@ fn event(step: u64, time: f64, summary: &Message) -> Message {
     Message::default().double(1, time).varint(2, step).bytes(5, &summary.0)
 }
 
-/// A record is its length, the checksum of the length, the data and the checksum of the data, little-endian.
+/// Writes a record: its length, the checksum of the length, the data, and the checksum of the data, little-endian.
 fn write_record(out: &mut (impl Write + ?Sized), data: &[u8]) -> io::Result<()> {
     let length = (data.len() as u64).to_le_bytes();
     out.write_all(&length)?;
@@ -100,7 +100,7 @@ fn write_record(out: &mut (impl Write + ?Sized), data: &[u8]) -> io::Result<()> 
     out.write_all(&masked_crc(data))
 }
 
-/// The next record, or none where the file ends or is damaged.
+/// The next record, or `None` if the file ends or is damaged.
 fn read_record(file: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
     match checked(file, 8)?.and_then(|length| length.try_into().ok()) {
         Some(length) => checked(file, u64::from_le_bytes(length)),
@@ -108,7 +108,7 @@ fn read_record(file: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// The next `length` bytes, when they are all there and agree with the checksum behind them.
+/// The next `length` bytes, or `None` if they are incomplete or do not match the checksum after them.
 fn checked(file: &mut impl Read, length: u64) -> io::Result<Option<Vec<u8>>> {
     let mut data = Vec::new();
     file.take(length.saturating_add(4)).read_to_end(&mut data)?;
@@ -118,19 +118,19 @@ fn checked(file: &mut impl Read, length: u64) -> io::Result<Option<Vec<u8>>> {
     Ok(sound.then_some(data))
 }
 
-/// CRC-32C, rotated and offset so that the checksum of data with checksums inside stays strong.
+/// CRC-32C, rotated and offset, so that the checksum of data with embedded checksums stays strong.
 fn masked_crc(data: &[u8]) -> [u8; 4] {
     crc32c::crc32c(data).rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes()
 }
 
-/// The step of an event as [`event`] lays it out, after the time; none for the header of a file.
+/// The step of an event, which [`event`] writes after the time. `None` for the header of a file.
 fn step_of(event: &[u8]) -> Option<u64> {
     let digits = event.get(9..)?.strip_prefix(&[2 << 3])?;
     let end = digits.iter().take(10).position(|byte| byte & 0x80 == 0)?;
     Some(digits[..=end].iter().rev().fold(0, |value, byte| value << 7 | u64::from(byte & 0x7f)))
 }
 
-/// A protobuf message under construction: fields are appended in the order of the calls.
+/// A protobuf message under construction. Fields are appended in the order of the calls.
 #[derive(Default)]
 struct Message(Vec<u8>);
 
@@ -174,7 +174,7 @@ pub mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// An event, as an independent decoder sees it.
+    /// An event as an independent decoder sees it.
     #[derive(Debug, Default, PartialEq)]
     pub struct Seen {
         pub version: Option<String>,
@@ -224,7 +224,7 @@ pub mod tests {
         String::from_utf8(data.to_vec()).unwrap()
     }
 
-    /// Number, value when a varint, and bytes when not, of each field of a message.
+    /// For each field of a message: its number, its value if it is a varint, and otherwise its bytes.
     fn fields(mut data: &[u8]) -> impl Iterator<Item = (u8, u64, &[u8])> {
         fn varint(data: &mut &[u8]) -> u64 {
             let (mut value, mut shift) = (0, 0);
@@ -292,7 +292,7 @@ pub mod tests {
 
     #[test]
     fn checksum_of_a_known_record() {
-        // The header that TensorFlow writes: 24 bytes long.
+        // The header that TensorFlow writes is 24 bytes long.
         let mut record = Vec::new();
         write_record(&mut record, &[0; 24]).unwrap();
         assert_eq!(record[..12], [0x18, 0, 0, 0, 0, 0, 0, 0, 0xa3, 0x7f, 0x4b, 0x22]);

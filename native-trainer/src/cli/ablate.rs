@@ -13,16 +13,16 @@ use unigen_training::train::settings;
 
 #[derive(Args)]
 pub struct Ablate {
-    /// Settings as TOML; what it leaves out keeps its default
+    /// TOML file with settings; a key that is absent keeps its default
     #[arg(long)]
     config: PathBuf,
-    /// Folder of the runs, their scores and the table; what is there already is not done again
+    /// Folder for the runs, their scores and the table; finished parts are not repeated
     #[arg(long, default_value = "runs/ablate")]
     out: PathBuf,
-    /// One setting, such as rl.training.steps=100; may be repeated
+    /// Change one setting, such as rl.training.steps=100; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Where to compute
+    /// Device to compute on
     #[arg(long, default_value = "cpu")]
     device: DeviceChoice,
 }
@@ -35,7 +35,7 @@ impl Ablate {
     fn ablate(&self) -> Result<()> {
         let settings = settings(Some(&self.config), &self.set)?;
         let file = self.out.join("table.md");
-        // As in training.
+        // Training uses the same precision.
         let compute = Compute { device: self.device.open()?, precision: MatmulPrecision::Bf16 };
         let results = ablate(&settings, &self.out, &compute, |results| {
             Ok(write_atomic(&file, |out| out.write_all(table(results).as_bytes()))?)

@@ -14,16 +14,16 @@ use unigen_core::sampling::Flow;
 pub struct Describe {
     /// Picture to look at
     image: PathBuf,
-    /// What to say about it
+    /// Question or instruction about the picture
     #[arg(default_value = "describe the picture.")]
     question: String,
     /// Folder of the model
     #[arg(long, default_value = "models/nano")]
     model: PathBuf,
-    /// The longest answer, in tokens
+    /// Largest number of tokens of the answer
     #[arg(long, default_value_t = AnswerSettings::default().max_tokens)]
     max_tokens: usize,
-    /// 0 writes the likeliest answer; above, answers are drawn
+    /// 0 always takes the likeliest token; above 0, tokens are drawn at random
     #[arg(long, default_value_t = AnswerSettings::default().temperature)]
     temperature: f32,
     /// Seed; the same seed gives the same answer

@@ -18,7 +18,7 @@ use unigen_stickers::reconstruction::Reconstructions;
 use unigen_stickers::understanding::Understanding;
 use unigen_stickers::world::{Split, geneval_prompts};
 
-/// Scenes that the image tokenizer is measured on.
+/// Number of held-out scenes for the image tokenizer.
 const SCENES: u64 = 192;
 
 #[derive(Args)]
@@ -26,10 +26,10 @@ pub struct EvalAll {
     /// Folder of the model
     #[arg(long, default_value = "models/nano")]
     model: PathBuf,
-    /// The detector that judges
+    /// Folder of the detector that judges
     #[arg(long, default_value = "models/detector")]
     detector: PathBuf,
-    /// GenEval: images a prompt
+    /// GenEval: images per prompt
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=100))]
     samples: u64,
     /// ImgEdit: edits of each type
@@ -41,7 +41,7 @@ pub struct EvalAll {
     /// Seed of all evaluations
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// File for all scores and all that was judged
+    /// JSON file for all scores and for the verdict on each picture
     #[arg(long)]
     json: Option<PathBuf>,
     #[command(flatten)]
@@ -50,7 +50,7 @@ pub struct EvalAll {
     compute: ComputeArgs,
 }
 
-/// What the JSON file says.
+/// The content of the JSON file.
 #[derive(Serialize)]
 struct Report<'a> {
     model: &'a Path,
@@ -76,7 +76,7 @@ impl EvalAll {
         let engine = engine(&self.model, &compute)?;
         let settings = self.sampling.over_edits(engine.generation(), None);
         let size = engine.config().image_size as u32;
-        // The quick ones first.
+        // The quick evaluations come first.
         let tokenizer = reconstructions(&self.model, size, SCENES, &judge, &compute)?;
         print!("{tokenizer}");
         let understanding = understanding(&engine, seed, self.questions)?;

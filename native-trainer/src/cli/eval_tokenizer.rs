@@ -14,13 +14,13 @@ use unigen_training::data::MAX_SIDE;
 
 #[derive(Args)]
 pub struct EvalTokenizer {
-    /// Folder of a model, or of an image tokenizer alone
+    /// Folder of a model or of an image tokenizer
     #[arg(long, default_value = "models/nano")]
     model: PathBuf,
-    /// The detector that judges
+    /// Folder of the detector that judges
     #[arg(long, default_value = "models/detector")]
     detector: PathBuf,
-    /// Held-out scenes
+    /// Number of held-out scenes
     #[arg(long, default_value_t = 192, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     count: u64,
     /// Side of the square pictures in pixels
@@ -47,7 +47,7 @@ impl EvalTokenizer {
     }
 }
 
-/// Encodes, decodes and judges, showing how far it is.
+/// Reconstructs held-out scenes and judges them, with a progress bar.
 pub(super) fn reconstructions(
     model: &Path,
     size: u32,

@@ -15,22 +15,22 @@ use unigen_runs::{Interrupt, sheet};
 
 #[derive(Args)]
 pub struct Generate {
-    /// What the picture shows; several prompts give several pictures
+    /// Prompts; each one gives its own images
     #[arg(required = true)]
     prompts: Vec<String>,
     /// Folder of the model
     #[arg(long, default_value = "models/nano")]
     model: PathBuf,
-    /// Image file to write; several are numbered: out-1.png, out-2.png, ..
+    /// Image file to write. Several images are numbered: out-1.png, out-2.png and so on
     #[arg(short, long, default_value = "out.png")]
     out: PathBuf,
-    /// Seed; the same seed gives the same image, and further images have the seeds that follow
+    /// Seed of the first image. Further images use the seeds after it. The same seed gives the same image
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Images a prompt
+    /// Images per prompt
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     count: u64,
-    /// Put all images on one sheet
+    /// Write all images as one sheet
     #[arg(long)]
     sheet: bool,
     #[command(flatten)]

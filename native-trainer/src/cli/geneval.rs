@@ -20,16 +20,17 @@ pub struct Geneval {
     /// Folder of the model
     #[arg(long, default_value = "models/nano")]
     model: PathBuf,
-    /// The detector that judges
+    /// Folder of the detector that judges
     #[arg(long, default_value = "models/detector")]
     detector: PathBuf,
-    /// Prompts in the format of GenEval's evaluation_metadata.jsonl [default: 553 of the sticker world]
+    /// File of prompts in the format of GenEval's evaluation_metadata.jsonl [default: 553 prompts of the sticker
+    /// world]
     #[arg(long)]
     prompts: Option<PathBuf>,
-    /// Images a prompt
+    /// Images per prompt
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=100))]
     samples: u64,
-    /// Seed of the first image, and of the sticker world's prompts
+    /// Seed of the first image and of the sticker world's prompts
     #[arg(long, default_value_t = 0)]
     seed: u64,
     #[command(flatten)]
@@ -40,7 +41,7 @@ pub struct Geneval {
     compute: ComputeArgs,
 }
 
-/// What the JSON file says.
+/// The content of the JSON file.
 #[derive(Serialize)]
 struct Report<'a> {
     model: &'a Path,
@@ -80,7 +81,7 @@ impl Geneval {
     }
 }
 
-/// Draws and judges, showing how far it is.
+/// Generates images and judges them, with a progress bar.
 pub(super) fn geneval(
     engine: &Engine,
     prompts: &[Prompt],

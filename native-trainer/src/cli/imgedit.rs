@@ -19,20 +19,20 @@ pub struct ImgEdit {
     /// Folder of the model
     #[arg(long, default_value = "models/nano")]
     model: PathBuf,
-    /// The detector that judges
+    /// Folder of the detector that judges
     #[arg(long, default_value = "models/detector")]
     detector: PathBuf,
-    /// Edits, one JSON object a line: "type" (one of ImgEdit's nine), "before" (a scene, or the path of a picture),
-    /// "instruction", "wanted" (a scene) [default: edits of held-out scenes of the sticker world]
+    /// File of edits, one JSON object per line, with "type" (one of ImgEdit's nine), "before" (a scene or the path of
+    /// a picture), "instruction" and "wanted" (a scene) [default: edits of held-out scenes of the sticker world]
     #[arg(long)]
     cases: Option<PathBuf>,
-    /// Edits of each type, where no file gives them
+    /// Edits of each type, unless --cases is given
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     each: u64,
-    /// Seed of the first picture, and of the sticker world's edits
+    /// Seed of the first picture and of the sticker world's edits
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// How strongly the picture counts [default: the model's]
+    /// Guidance scale of the picture [default: the model's]
     #[arg(long)]
     image_guidance_scale: Option<f32>,
     #[command(flatten)]
@@ -43,7 +43,7 @@ pub struct ImgEdit {
     compute: ComputeArgs,
 }
 
-/// What the JSON file says.
+/// The content of the JSON file.
 #[derive(Serialize)]
 struct Report<'a> {
     model: &'a Path,
@@ -77,7 +77,7 @@ impl ImgEdit {
     }
 }
 
-/// Edits and judges, showing how far it is.
+/// Edits pictures and judges them, with a progress bar.
 pub(super) fn imgedit(
     engine: &Engine,
     cases: Vec<Case>,

@@ -1,4 +1,4 @@
-//! The commands that have more than a few options.
+//! The commands of `unigen` that have more than a few options.
 
 mod ablate;
 mod describe;
@@ -40,22 +40,23 @@ use unigen_evaluation::{Detect, check_judge};
 use unigen_runs::{Compute, DeviceChoice, Interrupt, Interrupted};
 use unigen_stickers::judge::Detector;
 
-/// Exit code of a program that Ctrl-C ended, by the convention of shells.
+/// Exit code of an interrupted program, by the convention of shells.
 const INTERRUPTED: u8 = 130;
 
-/// Where and how to compute.
+/// Device and precision.
 #[derive(Args)]
 struct ComputeArgs {
-    /// Where to compute
+    /// Device to compute on
     #[arg(long, default_value = "cpu")]
     device: DeviceChoice,
-    /// Multiply in bf16 on processors with AMX or AVX-512 BF16: faster, but the images differ from those in f32
+    /// Multiply matrices in bf16 on processors with AMX or AVX-512 BF16. This is faster, but images differ from those
+    /// in f32
     #[arg(long)]
     bf16: bool,
 }
 
 impl ComputeArgs {
-    /// The device; fails where there is none of the kind.
+    /// Opens the device. Fails if the machine has no such device.
     fn open(&self) -> Result<Compute> {
         let precision = if self.bf16 { MatmulPrecision::Bf16 } else { MatmulPrecision::F32 };
         Ok(Compute { device: self.device.open()?, precision })
@@ -67,16 +68,16 @@ fn engine(model: &Path, compute: &Compute) -> Result<Engine> {
     Ok(Engine::open(model, &compute.device)?.with_precision(compute.precision))
 }
 
-/// What may differ from the model's own generation.json.
+/// Options that override the model's generation.json.
 #[derive(Args)]
 struct Sampling {
-    /// How strongly the text counts: 1 is no guidance [default: the model's]
+    /// Guidance scale of the text; 1 turns guidance off [default: the model's]
     #[arg(long)]
     guidance_scale: Option<f32>,
     /// Decoding steps [default: the model's]
     #[arg(long)]
     steps: Option<usize>,
-    /// Noise on the order in which codes are fixed [default: the model's]
+    /// Noise on the order in which image codes are fixed [default: the model's]
     #[arg(long)]
     temperature: Option<f32>,
 }
@@ -91,7 +92,7 @@ impl Sampling {
         }
     }
 
-    /// The same for edits, where the text has its own scale and steps their own number.
+    /// The same for edits, which have their own text scale and number of steps.
     fn over_edits(&self, model: &GenerationConfig, image_guidance_scale: Option<f32>) -> GenerationConfig {
         GenerationConfig {
             edit_steps: self.steps.unwrap_or(model.edit_steps),
@@ -102,19 +103,19 @@ impl Sampling {
     }
 }
 
-/// Where an evaluation writes what it found.
+/// Where an evaluation writes its results.
 #[derive(Args)]
 struct Outputs {
-    /// File for the scores and for the verdict on each picture
+    /// JSON file for the scores and for the verdict on each picture
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Image file for a sheet of pictures, right and wrong
+    /// Image file for a sheet of right and wrong pictures
     #[arg(long)]
     sheet: Option<PathBuf>,
 }
 
 impl Outputs {
-    /// Fails, before any work, where nothing can be written.
+    /// Checks, before any work, that the files can be written.
     fn check(&self) -> Result<()> {
         self.json.as_deref().map_or(Ok(()), writable)?;
         self.sheet.as_deref().map_or(Ok(()), |sheet| image_format(sheet).map(drop))
@@ -126,13 +127,14 @@ impl Outputs {
     }
 }
 
-/// A bar over decoding steps.
+/// A progress bar over decoding steps.
 fn steps_bar(steps: usize) -> Result<ProgressBar> {
     let style = ProgressStyle::with_template("{bar:40} step {pos}/{len}, {eta} left")?;
     Ok(ProgressBar::new(steps as u64).with_style(style))
 }
 
-/// Does work that Ctrl-C may stop: success, or the exit code of an interrupted program; other errors stay errors.
+/// Runs `work`, which Ctrl-C may stop. An interruption becomes the exit code of an interrupted program; other errors
+/// are returned.
 pub fn interruptible(work: impl FnOnce() -> Result<()>) -> Result<ExitCode> {
     Interrupt::install()?;
     match work() {
@@ -144,7 +146,7 @@ pub fn interruptible(work: impl FnOnce() -> Result<()>) -> Result<ExitCode> {
     }
 }
 
-/// The judge at `path`; its accuracy is printed before it may judge.
+/// Opens the judge at `path` and prints its accuracy. Fails if the accuracy is too low.
 fn judge(path: &Path, compute: &Compute) -> Result<Detector> {
     let judge = Detector::open(path, compute)?;
     println!("{:<15}{:>8.4}", "detector", judge.accuracy());
@@ -158,19 +160,26 @@ fn write_json(path: &Path, report: &impl Serialize) -> Result<()> {
     Ok(write_atomic(path, |out| out.write_all(&json))?)
 }
 
-/// Fails, before any work, where nothing can be written at `path`.
+/// Checks, before any work, that `path` can be written.
 fn writable(path: &Path) -> Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    ensure!(folder.is_dir(), "{}: there is no folder {}: create it first", path.display(), folder.display());
-    ensure!(!path.is_dir(), "{} is a folder: give the name of a file", path.display());
+    ensure!(
+        folder.is_dir(),
+        "cannot write {}: there is no folder {}; create it first",
+        path.display(),
+        folder.display()
+    );
+    ensure!(!path.is_dir(), "{} is a folder; give the name of a file", path.display());
     Ok(())
 }
 
-/// The image format that a file's name asks for; fails where nothing can be written there.
+/// The image format that the name of a file asks for. Fails if the file cannot be written.
 fn image_format(path: &Path) -> Result<ImageFormat> {
     writable(path)?;
     let format = ImageFormat::from_path(path).ok().filter(|format| format.writing_enabled());
-    format.with_context(|| format!("{}: give it a name that ends in .png or .jpg", path.display()))
+    format.with_context(|| {
+        format!("{}: unknown kind of image; choose a name that ends in .png or .jpg", path.display())
+    })
 }
 
 /// Says which words of `texts` the model has not learned, where it is known.

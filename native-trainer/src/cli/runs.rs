@@ -10,10 +10,10 @@ use unigen_runs::{RunFolder, runs_page};
 
 #[derive(Args)]
 pub struct Runs {
-    /// Folders of runs; a folder of runs stands for all of them
+    /// Run folders, or folders that contain run folders
     #[arg(required = true)]
     folders: Vec<PathBuf>,
-    /// Page to write
+    /// HTML page to write
     #[arg(short, long, default_value = "runs.html")]
     out: PathBuf,
 }

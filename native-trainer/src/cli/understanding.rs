@@ -28,7 +28,7 @@ pub struct Understanding {
     compute: ComputeArgs,
 }
 
-/// What the JSON file says.
+/// The content of the JSON file.
 #[derive(Serialize)]
 struct Report<'a> {
     model: &'a Path,
@@ -52,7 +52,7 @@ impl Understanding {
     }
 }
 
-/// Asks, showing how far it is.
+/// Asks questions about held-out scenes, with a progress bar.
 pub(super) fn understanding(engine: &Engine, seed: u64, each: u64) -> Result<understanding::Understanding> {
     let asked = held_out_questions(Split::Test, seed, each as usize);
     Progress::over("understanding", asked.len(), |progress| understanding::evaluate(engine, &asked, progress))

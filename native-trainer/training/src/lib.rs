@@ -1,6 +1,6 @@
-//! Training of unified multimodal models, after UniGen-1.5 (arXiv 2511.14760): a loop that resumes with the same bits, and
-//! stages over it. What they learn from are traits ([`data`], [`world`]): a user's own files, or a world whose pictures are
-//! drawn.
+//! Training of unified multimodal models, after UniGen-1.5 (arXiv 2511.14760): a training loop that resumes with the
+//! same bits, and the stages that run in it. Traits describe the training data ([`data`], [`world`]). A user's own
+//! files implement them, and so does a world that draws its own pictures.
 
 pub mod batch;
 pub mod data;

@@ -1,7 +1,7 @@
 //! AdamW (Loshchilov & Hutter, arXiv 1711.05101) with averaged weights.
 //!
-//! Gradients, moments and averages live in the host's memory whatever the device, so that one parallel pass over a
-//! parameter does everything; on a GPU this costs a transfer of weights and gradients each step.
+//! Gradients, moments and averages stay in the host's memory on every device, so that one parallel pass over a
+//! parameter does everything. On a GPU, each step therefore transfers the weights and the gradients.
 
 use anyhow::{Context, Result, anyhow};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
@@ -12,41 +12,43 @@ use std::collections::BTreeMap;
 use unigen_core::weights::{Checkpoint, NamedTensor};
 use unigen_runs::{floats, values};
 
-/// Elements that one task updates.
+/// Number of elements that one task updates.
 const CHUNK: usize = 1 << 14;
 
-/// AdamW with decoupled weight decay on matrices and convolutions, not on biases, scales and other vectors, and an
-/// exponential moving average of the weights.
+/// AdamW with an exponential moving average of the weights. Decoupled weight decay applies to matrices and
+/// convolutions, not to biases, scales and other vectors.
 ///
-/// State belongs to a parameter's path in the module (`layers.0.norm.weight`) and begins at its first gradient.
+/// The state of a parameter belongs to its path in the module (`layers.0.norm.weight`) and begins at its first
+/// gradient.
 #[derive(Debug, Clone)]
 pub struct AdamW {
     /// Decay rates of the first and second moment.
     pub betas: [f64; 2],
-    /// Added to the denominator.
+    /// Added to the denominator of an update.
     pub eps: f64,
-    /// Decay per unit of learning rate.
+    /// Weight decay per unit of learning rate.
     pub weight_decay: f64,
     updates: u64,
     slots: BTreeMap<String, Slot>,
 }
 
-/// What distinguishes one step from another.
+/// The numbers that change from step to step.
 #[derive(Debug, Clone, Copy)]
 pub struct Step {
     /// Learning rate.
     pub learning_rate: f64,
-    /// What gradients are multiplied by first.
+    /// Gradients are multiplied by this first.
     pub gradient_scale: f64,
     /// Decay of the averaged weights: `average = ema_decay * average + (1 - ema_decay) * weight`.
     pub ema_decay: f64,
 }
 
-/// State of one parameter; vectors as long as the parameter has elements, row-major.
+/// State of one parameter. The vectors are as long as the parameter has elements, row-major.
 #[derive(Debug, Clone)]
 struct Slot {
     shape: Vec<usize>,
-    /// Gradients that it has had, by which torch corrects the moments' bias: a parameter may begin late.
+    /// Number of gradients so far. As in PyTorch, it corrects the bias of the moments, since a parameter may begin
+    /// late.
     count: u64,
     m: Vec<f32>,
     v: Vec<f32>,
@@ -54,7 +56,7 @@ struct Slot {
 }
 
 impl AdamW {
-    /// An optimiser that has not taken a step.
+    /// A new optimiser.
     pub fn new(betas: [f64; 2], eps: f64, weight_decay: f64) -> Self {
         Self { betas, eps, weight_decay, updates: 0, slots: BTreeMap::new() }
     }
@@ -64,10 +66,10 @@ impl AdamW {
         self.updates
     }
 
-    /// One step; parameters without a gradient stay as they are.
+    /// Takes one step. Parameters without a gradient stay as they are.
     ///
     /// # Errors
-    /// When a parameter cannot be read from its device.
+    /// If a parameter cannot be read from its device.
     pub fn step<M: Module>(&mut self, module: M, gradients: HostGradients, step: Step) -> Result<M> {
         self.updates += 1;
         let weights = weights(&module)?;
@@ -93,17 +95,17 @@ impl AdamW {
         })
     }
 
-    /// The number of gradients of every parameter that has had them in some steps only, by path.
+    /// The number of gradients of each parameter that had one in some steps only, by path.
     pub fn counts(&self) -> BTreeMap<&str, u64> {
         let fewer = self.slots.iter().filter(|(_, slot)| slot.count != self.updates);
         fewer.map(|(path, slot)| (path.as_str(), slot.count)).collect()
     }
 
-    /// Takes the state from a checkpoint: what [`AdamW::moments`] names, the averages called `ema.PATH`, the number
-    /// of steps taken, and what [`AdamW::counts`] gives.
+    /// Restores the state from a checkpoint: the tensors that [`AdamW::moments`] names, the averages called
+    /// `ema.PATH`, the number of steps, and the value of [`AdamW::counts`].
     ///
     /// # Errors
-    /// When a tensor is missing or damaged.
+    /// If a tensor is missing or damaged.
     pub fn restore(
         &mut self,
         checkpoint: &Checkpoint,
@@ -126,7 +128,7 @@ impl AdamW {
 
 const M: &str = "adam.m.";
 const V: &str = "adam.v.";
-/// What averaged weights are called in checkpoints, before the parameter's path.
+/// Prefix of averaged weights in checkpoints, before the path of the parameter.
 pub const EMA: &str = "ema.";
 
 /// The gradients of a module by parameter path, in the host's memory.
@@ -137,12 +139,12 @@ impl HostGradients {
     /// Reads the gradients of the parameters of `module`.
     ///
     /// # Errors
-    /// When a gradient cannot be read from its device.
+    /// If a gradient cannot be read from its device.
     pub fn read<M: Module>(module: &M, gradients: Gradients) -> Result<Self> {
         Reader::of(Some(gradients)).read(module).map(Self)
     }
 
-    /// The sum with other gradients of the same module; a parameter may have one in either alone.
+    /// The sum with other gradients of the same module. A parameter may have a gradient in one of them only.
     pub fn plus(mut self, other: Self) -> Self {
         for (path, values) in other.0 {
             match self.0.get_mut(&path) {
@@ -162,14 +164,14 @@ impl HostGradients {
         self.0
     }
 
-    /// The Euclidean norm of all gradients together; the same on any number of threads.
+    /// The Euclidean norm of all gradients together. It does not depend on the number of threads.
     pub fn norm(&self) -> f64 {
         let squares = |values: &Vec<f32>| -> Vec<f64> { values.par_chunks(CHUNK).map(square).collect() };
         self.0.values().flat_map(squares).sum::<f64>().sqrt()
     }
 }
 
-/// The sum of squares, in lanes that a processor adds side by side.
+/// The sum of squares, in lanes that the processor adds in parallel.
 fn square(values: &[f32]) -> f64 {
     let mut lanes = [0.0; 16];
     let (whole, rest) = values.as_chunks::<16>();
@@ -179,14 +181,14 @@ fn square(values: &[f32]) -> f64 {
     lanes.iter().sum::<f64>() + rest.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>()
 }
 
-/// The weights of a module by parameter path, where they lie on a GPU; those in the host's memory are at hand.
+/// The weights of a module by parameter path if they lie on a GPU. Weights in the host's memory need no copy.
 fn weights<M: Module>(module: &M) -> Result<BTreeMap<String, Vec<f32>>> {
     let here = |device: Device| device.without_autodiff() == Device::flex();
     if module.devices().into_iter().all(here) { Ok(BTreeMap::new()) } else { Reader::of(None).read(module) }
 }
 
-/// Collects the gradients of all parameters, or the parameters, to read them at once: a GPU answers each question with a
-/// delay.
+/// Collects the gradients of all parameters, or the parameters, and reads them together, since every read from a GPU
+/// takes a round trip.
 struct Reader {
     gradients: Option<Gradients>,
     path: Vec<String>,
@@ -201,7 +203,7 @@ impl Reader {
 
     fn read<M: Module>(mut self, module: &M) -> Result<BTreeMap<String, Vec<f32>>> {
         module.visit(&mut self);
-        let read = self.reads.try_execute().map_err(|e| anyhow!("cannot read from the device: {e:?}"))?;
+        let read = self.reads.try_execute().map_err(|e| anyhow!("cannot read from the device: {e}"))?;
         self.paths.into_iter().zip(read).map(|(path, data)| Ok((path, values(data)?))).collect()
     }
 }
@@ -230,7 +232,7 @@ impl ModuleVisitor for Reader {
 struct Update<'a> {
     optimizer: &'a mut AdamW,
     gradients: HostGradients,
-    /// Those that were read from the device together.
+    /// The weights that were read from the device together.
     weights: BTreeMap<String, Vec<f32>>,
     step: Step,
     path: Vec<String>,
@@ -271,7 +273,7 @@ impl ModuleMapper for Update<'_> {
 }
 
 impl AdamW {
-    /// Moves the weights `values` of the parameter at `path`; without a gradient, only its average.
+    /// Updates the weights `values` of the parameter at `path`, or only its average if it has no gradient.
     fn update(
         &mut self,
         path: String,
@@ -304,7 +306,7 @@ impl AdamW {
     }
 }
 
-/// One step's numbers for one parameter, rounded once; the operations' order is that of torch.
+/// The constants of one step for one parameter, rounded once. The order of operations is that of PyTorch.
 #[derive(Clone, Copy)]
 struct Constants {
     beta1: f32,
@@ -313,13 +315,13 @@ struct Constants {
     new1: f32,
     /// `1 - beta2`.
     new2: f32,
-    /// Of gradients.
+    /// Factor of the gradients.
     scale: f32,
-    /// What weights are multiplied by.
+    /// Factor of the weights.
     decay: f32,
-    /// Learning rate over the first moment's bias correction.
+    /// Learning rate divided by the first moment's bias correction.
     rate: f32,
-    /// Root of the second moment's bias correction.
+    /// Square root of the second moment's bias correction.
     root: f32,
     eps: f32,
     kept: f32,
@@ -328,7 +330,7 @@ struct Constants {
 }
 
 impl Constants {
-    /// Those of the step in which a parameter has its gradient number `count`, counted from 1.
+    /// The constants of the step in which a parameter has its gradient number `count`, counted from 1.
     fn of([beta1, beta2]: [f64; 2], eps: f64, weight_decay: f64, count: u64, step: Step) -> Self {
         let correction = |beta: f64| 1.0 - beta.powf(count as f64);
         Self {
@@ -431,7 +433,7 @@ pub(crate) mod tests {
         let model = two();
         let first = gradients(&model, 2.0, Some(-1.0));
         let model = optimizer.step(model, first, step).unwrap();
-        // The first step of Adam is the learning rate long, whatever the gradient.
+        // The first step of Adam is as long as the learning rate, whatever the gradient.
         close(values(&model), (0.85, 1.1));
         close(values(&optimizer.averaged(model.clone())), (0.9625, 1.025));
         assert!(model.matrix.val().is_require_grad());
@@ -452,7 +454,7 @@ pub(crate) mod tests {
             let found = gradients(&model, 2.0, vector);
             model = optimizer.step(model, found, step).unwrap();
         }
-        // Steps of equal gradients are the learning rate long: four and two of them.
+        // Steps with equal gradients are as long as the learning rate: four steps and two.
         close(values(&model), (0.6, 0.8));
         assert_eq!(optimizer.counts(), BTreeMap::from([("vector", 2)]));
     }

@@ -1,4 +1,4 @@
-//! A second world for tests, as small as one can be: a coloured box on one side of a grey picture.
+//! A second world for tests, which is as small as possible: a coloured box on one side of a grey picture.
 
 use anyhow::{Result, ensure};
 use burn::tensor::{Device, Tensor};
@@ -27,7 +27,7 @@ use pollster::FutureExt;
 const COLORS: [(&str, [u8; 3]); 3] =
     [("red", [220, 30, 30]), ("green", [30, 190, 60]), ("blue", [40, 60, 230])];
 const SIDES: [&str; 2] = ["left", "right"];
-/// What the seeds of validation differ by from those of training.
+/// The difference between the seeds of validation and those of training.
 const HELD_OUT: u64 = 1 << 40;
 
 /// The world of boxes.
@@ -135,7 +135,7 @@ impl Prompts for Stream {
     }
 }
 
-/// How near the mean colour of a picture is to the colour that its description names.
+/// A reward: how near the mean colour of a picture is to the colour that its description names.
 struct NearColor;
 
 impl Reward for NearColor {
@@ -164,12 +164,12 @@ impl OpenReward for Shapes {
     }
 }
 
-/// Validation, with [`near`] as the judge where one is asked for.
-struct Held {
+/// Validation, which scores by [`near`] if a judge is asked for.
+struct BoxValidation {
     judged: bool,
 }
 
-impl Validation for Held {
+impl Validation for BoxValidation {
     fn judged(&self) -> bool {
         self.judged
     }
@@ -214,7 +214,7 @@ impl Validation for Held {
     }
 }
 
-/// Pictures themselves, at half the resolution.
+/// The pictures themselves at half the resolution.
 struct Pixels;
 
 impl Perception for Pixels {
@@ -254,7 +254,7 @@ impl World for Shapes {
     }
 
     fn validation(judge: Option<&Path>, _: &Compute) -> Result<Box<dyn Validation>> {
-        Ok(Box::new(Held { judged: judge.is_some() }))
+        Ok(Box::new(BoxValidation { judged: judge.is_some() }))
     }
 
     fn perception(_: &Path, _: &Compute) -> Result<Box<dyn Perception>> {
@@ -266,7 +266,8 @@ impl World for Shapes {
     }
 }
 
-/// A model that draws 32 x 32 pixels in 4 x 4 codes of 2 x 4 bits, and sees; random weights.
+/// A model with random weights that draws 32 x 32 pixels in 4 x 4 codes of 2 x 4 bits, and has an understanding
+/// encoder.
 pub fn model_folder() -> TempDir {
     let (device, folder) = (Device::flex(), tempfile::tempdir().unwrap());
     device.seed(5);

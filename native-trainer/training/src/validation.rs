@@ -1,4 +1,4 @@
-//! What a model is asked in validation.
+//! Validation: held-out tasks for a model.
 
 use anyhow::Result;
 use burn::tensor::Device;
@@ -7,31 +7,31 @@ use unigen_core::image_tokenizer::ImageTokenizer;
 
 use crate::train::Evaluation;
 
-/// What held-out samples are drawn from.
+/// Seed of held-out samples.
 pub const SEED: u64 = 0x5EED_E8A3;
 
-/// Held-out tasks, and a judge where there is one.
+/// Held-out tasks, with or without a judge.
 pub trait Validation: Send + Sync {
-    /// Whether a judge scores what models draw.
+    /// Whether a judge scores the pictures.
     fn judged(&self) -> bool;
 
-    /// Has `engine` draw held-out prompts: a sheet and, with a judge, scores.
+    /// Generates held-out prompts with `engine`. The result is a sheet and, with a judge, scores.
     ///
     /// # Errors
-    /// When the device fails; after Ctrl-C.
+    /// If the device fails; after Ctrl-C.
     fn drawing(&self, engine: &Engine) -> Result<Evaluation>;
 
-    /// Has `engine` edit held-out pictures and answer questions about them: sheets, the share of right answers and, with a
-    /// judge, scores of the edits.
+    /// Edits held-out pictures with `engine` and asks questions about them. The result is sheets, the share of right
+    /// answers and, with a judge, scores of the edits.
     ///
     /// # Errors
-    /// When the device fails; after Ctrl-C.
+    /// If the device fails; after Ctrl-C.
     fn editing(&self, engine: &Engine) -> Result<Evaluation>;
 
-    /// Encodes and decodes held-out pictures of `size` pixels a side with a tokenizer whose codes have `bits`.
+    /// Encodes and decodes held-out pictures of `size` x `size` pixels with a tokenizer whose codes have `bits` bits.
     ///
     /// # Errors
-    /// Where the sizes do not fit or the device fails; after Ctrl-C.
+    /// If the sizes do not fit or the device fails; after Ctrl-C.
     fn reconstruction(
         &self,
         tokenizer: &ImageTokenizer,
@@ -40,7 +40,7 @@ pub trait Validation: Send + Sync {
         device: &Device,
     ) -> Result<Evaluation>;
 
-    /// One number, 0 to 1, that says how good a model is by what [`drawing`](Self::drawing) and
-    /// [`editing`](Self::editing) found; none without a judge.
+    /// One score of the model, 0 to 1, from the results of [`drawing`](Self::drawing) and [`editing`](Self::editing).
+    /// `None` without a judge.
     fn score(&self, found: &Evaluation) -> Option<f64>;
 }

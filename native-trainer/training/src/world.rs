@@ -1,4 +1,4 @@
-//! A world whose pictures are drawn without end, beside the files of a user.
+//! A world, which draws any number of pictures.
 
 use anyhow::Result;
 use burn::tensor::Tensor;
@@ -9,60 +9,60 @@ use unigen_runs::Compute;
 use crate::data::{Edits, Pictures, Prompts};
 use crate::validation::Validation;
 
-/// Where stages take what the user's files do not give: pictures, edits and prompts of training and of validation, a judge,
-/// and rewards. Everything is a function of seeds.
+/// The source of everything that the user's files do not give: pictures, edits and prompts for training and
+/// validation, a judge, and rewards. Everything is a function of seeds.
 pub trait World: Sized + 'static {
-    /// Number of classes and of attributes in [`Region::labels`](crate::data::Region::labels).
+    /// Number of classes and number of attributes in [`Region::labels`](crate::data::Region::labels).
     const LABELS: [usize; 2];
 
     /// Captioned pictures to train on.
     fn pictures(seed: u64) -> Box<dyn Pictures>;
 
-    /// Captioned pictures that no training shows.
+    /// Captioned pictures that do not occur in training.
     fn held_out_pictures(seed: u64) -> Box<dyn Pictures>;
 
-    /// Edits to train on, all `kinds` equally often; no kinds stand for all that there are.
+    /// Edits to train on, with all `kinds` equally often. An empty list means all kinds.
     ///
     /// # Errors
-    /// Where there is no such kind.
+    /// If there is no such kind.
     fn edits(seed: u64, kinds: &[String]) -> Result<Box<dyn Edits>>;
 
-    /// Edits that no training shows.
+    /// Edits that do not occur in training.
     fn held_out_edits(seed: u64) -> Box<dyn Edits>;
 
     /// Prompts for reinforcement learning.
     fn prompts(seed: u64) -> Box<dyn Prompts>;
 
-    /// Edits for reinforcement learning. Their descriptions tell the wanted picture from the one before, as a reward that
-    /// goes by them must.
+    /// Edits for reinforcement learning. A reward that goes by the description needs one that tells the wanted
+    /// picture from the picture before.
     ///
     /// # Errors
-    /// Where there is no such kind.
+    /// If there is no such kind.
     fn described_edits(seed: u64, kinds: &[String]) -> Result<Box<dyn Edits>>;
 
-    /// What models are asked in validation, with the judge in the folder `judge`; none: nothing is scored.
+    /// The validation tasks, with the judge in the folder `judge`. Without a judge, nothing is scored.
     ///
     /// # Errors
-    /// Where the judge cannot be opened or is not accurate enough.
+    /// If the judge cannot be opened or is not accurate enough.
     fn validation(judge: Option<&Path>, compute: &Compute) -> Result<Box<dyn Validation>>;
 
-    /// The network in the folder `teacher`, whose features a reconstruction should keep.
+    /// The network in the folder `teacher`. Reconstructions should keep its features.
     ///
     /// # Errors
-    /// Where it cannot be opened.
+    /// If it cannot be opened.
     fn perception(teacher: &Path, compute: &Compute) -> Result<Box<dyn Perception>>;
 
-    /// The rewards of `settings`, in their order ([`unigen_rewards::open`] with the world's own). No settings stand for
-    /// the world's own rewards.
+    /// The rewards of `settings`, in their order ([`unigen_rewards::open`] with the world's own kinds). An empty list
+    /// means the world's own rewards.
     ///
     /// # Errors
-    /// Name the reward that cannot be opened, and why.
+    /// The error names the reward that cannot be opened, and the reason.
     fn rewards(settings: &[RewardSettings], compute: &Compute) -> Result<Vec<Box<dyn Reward>>>;
 }
 
 /// A network whose features say whether two pictures look alike (perceptual loss, Johnson et al., arXiv 1603.08155).
 pub trait Perception: Send + Sync {
-    /// The activations of pixels `[batch, height, width, 3]` in [-1, 1] at several resolutions, with gradients to the
-    /// pixels alone.
+    /// The activations of pixels `[batch, height, width, 3]` in [-1, 1] at several resolutions. Only the pixels get
+    /// gradients.
     fn features(&self, pixels: &Tensor<4>) -> Vec<Tensor<4>>;
 }

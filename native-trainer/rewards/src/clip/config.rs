@@ -1,4 +1,4 @@
-//! Sizes of a CLIP, from either kind of published config.
+//! Sizes of a CLIP model, from either kind of published config.
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
@@ -14,7 +14,7 @@ pub struct ClipConfig {
     pub projection_dim: usize,
 }
 
-/// Sizes of the text tower, as in the config.json of Hugging Face (whose defaults stand in for absent keys).
+/// Sizes of the text tower, as in Hugging Face's config.json. Its defaults replace absent keys.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct TextConfig {
@@ -23,11 +23,11 @@ pub struct TextConfig {
     pub intermediate_size: usize,
     pub num_hidden_layers: usize,
     pub num_attention_heads: usize,
-    /// Tokens of the longest text.
+    /// Number of tokens of the longest text.
     pub max_position_embeddings: usize,
     pub hidden_act: String,
     pub layer_norm_eps: f64,
-    /// The token whose feature is the text's; none where that is the highest id of the text, as OpenCLIP has it.
+    /// The token whose feature stands for the text. `None` means the token with the highest id, as in OpenCLIP.
     pub eos_token_id: Option<u32>,
 }
 
@@ -48,7 +48,7 @@ impl Default for TextConfig {
 }
 
 impl TextConfig {
-    /// The same sizes in the words of a vision tower, whose encoder is the same.
+    /// The same sizes as a [`VisionConfig`], since the two encoders have the same structure.
     pub(super) fn encoder(&self) -> VisionConfig {
         VisionConfig {
             hidden_size: self.hidden_size,
@@ -106,17 +106,17 @@ impl Default for OpenText {
     }
 }
 
-/// Added to the variance in every layer normalisation of either kind.
+/// Added to the variance in every layer normalisation, in both kinds of config.
 const LAYER_NORM_EPS: f64 = 1e-5;
-/// `eos_token_id` of configs older than the key: the tower then takes the highest id.
+/// `eos_token_id` in configs older than the key. The tower then takes the highest id.
 const OLD_EOS: u32 = 2;
 
 impl ClipConfig {
-    /// Reads a config.json of Hugging Face (`text_config`, `vision_config`), or one of OpenCLIP (`text_cfg`,
-    /// `vision_cfg`, alone or under `model_cfg`).
+    /// Reads a config.json of Hugging Face (`text_config`, `vision_config`) or of OpenCLIP (`text_cfg`, `vision_cfg`,
+    /// alone or under `model_cfg`).
     ///
     /// # Errors
-    /// Where it is neither, or no CLIP has these sizes.
+    /// If it is neither, or if no CLIP model can have these sizes.
     pub fn from_json(json: &Value) -> Result<Self> {
         let open = json.get("model_cfg").unwrap_or(json);
         let config = match open.get("vision_cfg") {
@@ -127,7 +127,7 @@ impl ClipConfig {
         Ok(config)
     }
 
-    /// ViT-H-14 of OpenCLIP, which HPSv2 is.
+    /// OpenCLIP's ViT-H-14, the architecture of HPSv2.
     pub fn vit_h_14() -> Self {
         let text = OpenText { width: 1024, heads: 16, layers: 24, ..OpenText::default() };
         let vision =
@@ -136,7 +136,7 @@ impl ClipConfig {
     }
 
     fn open_clip(json: &Value) -> Result<Self> {
-        let open = Open::deserialize(json).context("config.json: not an OpenCLIP")?;
+        let open = Open::deserialize(json).context("config.json: this is not an OpenCLIP model")?;
         ensure!(open.vision_cfg.head_width > 0, "config.json: vision_cfg.head_width is 0");
         Ok(Self::of(open))
     }
@@ -172,10 +172,12 @@ impl ClipConfig {
     }
 
     fn hugging_face(json: &Value) -> Result<Self> {
-        // Early files repeat a tower's sizes in `.._config_dict`, which then count.
+        // Early files repeat a tower's sizes in `.._config_dict`, which then take precedence.
         let tower = |name: &str| -> Result<Map<String, Value>> {
             let tower = json.get(name).and_then(Value::as_object);
-            let mut tower = tower.with_context(|| format!("config.json: not a CLIP: no {name}"))?.clone();
+            let mut tower = tower
+                .with_context(|| format!("config.json: this is not a CLIP model: {name} is missing"))?
+                .clone();
             if let Some(early) = json.get(format!("{name}_dict")).and_then(Value::as_object) {
                 tower.extend(early.clone());
             }

@@ -1,5 +1,5 @@
-//! CLIP (Radford et al. 2021, arXiv 2103.00020) and its descendant HPSv2 (Wu et al. 2023, arXiv 2306.09341): how near a
-//! picture and a text lie to each other.
+//! CLIP (Radford et al. 2021, arXiv 2103.00020) and its descendant HPSv2 (Wu et al. 2023, arXiv 2306.09341): the
+//! similarity of a picture and a text.
 
 mod config;
 mod model;

@@ -1,4 +1,4 @@
-//! The two towers. The fields spell the keys of Hugging Face's checkpoints.
+//! The two towers of CLIP. Field names follow the keys of Hugging Face's checkpoints.
 
 use anyhow::{Context, Result, ensure};
 use burn::module::{Module, Param};
@@ -24,11 +24,11 @@ pub struct VisionEmbeddings {
     pub position_embedding: Embedding,
 }
 
-/// From pixels to a vector.
+/// The vision tower: pixels to a vector.
 #[derive(Module, Debug)]
 pub struct VisionTower {
     pub embeddings: VisionEmbeddings,
-    /// Sic.
+    /// The checkpoint's own spelling.
     pub pre_layrnorm: LayerNorm,
     pub encoder: Encoder,
     pub post_layernorm: LayerNorm,
@@ -84,7 +84,7 @@ pub struct TextEmbeddings {
     pub position_embedding: Embedding,
 }
 
-/// From tokens to a vector.
+/// The text tower: tokens to a vector.
 #[derive(Module, Debug)]
 pub struct TextTower {
     pub embeddings: TextEmbeddings,
@@ -108,15 +108,15 @@ impl TextTower {
         })
     }
 
-    /// The token whose feature is that of the text, from 0.
+    /// Position of the token whose feature stands for the text, from 0.
     fn end(&self, text: &[u32]) -> usize {
         let first = |id: u32| text.iter().position(|&other| other == id);
         let marked = self.eos.and_then(first);
         marked.or_else(|| text.iter().max().and_then(|&id| first(id))).unwrap_or(0)
     }
 
-    /// The feature of each text's end, `[texts, width]`. Each token sees those before it alone, so tokens after the end
-    /// change nothing.
+    /// The feature of each text's end token, `[texts, width]`. Attention is causal, so tokens after the end change
+    /// nothing.
     fn forward(&self, texts: &[Vec<u32>], device: &Device) -> Result<Tensor<2>> {
         let [vocabulary, width] = self.embeddings.token_embedding.weight.dims();
         let [longest, _] = self.embeddings.position_embedding.weight.dims();
@@ -147,14 +147,14 @@ impl TextTower {
     }
 }
 
-/// Both towers and the maps into the space that they share.
+/// Both towers and their projections into the shared space.
 #[derive(Module, Debug)]
 pub struct Clip {
     pub text_model: TextTower,
     pub vision_model: VisionTower,
     pub text_projection: Linear,
     pub visual_projection: Linear,
-    /// The temperature's inverse, as a logarithm.
+    /// Logarithm of the inverse temperature.
     #[module(skip)]
     logit_scale: f32,
 }
@@ -163,7 +163,7 @@ impl Clip {
     /// A model with the weights of a checkpoint under Hugging Face's names.
     ///
     /// # Errors
-    /// Name every tensor that is missing or of another shape.
+    /// The error names every tensor that is missing or has another shape.
     pub fn load(config: &ClipConfig, weights: &impl Tensors, device: &Device) -> Result<Self> {
         let (text, vision) = (config.text.hidden_size, config.vision.hidden_size);
         let project = |width: usize| {
@@ -189,18 +189,18 @@ impl Clip {
     /// Texts in the shared space, from their tokens → `[texts, width]` of length 1.
     ///
     /// # Errors
-    /// Where a text is too long, or a token unknown.
+    /// If a text is too long or a token is unknown.
     pub fn text_embeds(&self, texts: &[Vec<u32>], device: &Device) -> Result<Tensor<2>> {
         Ok(unit(self.text_projection.forward(self.text_model.forward(texts, device)?)))
     }
 
-    /// Cosines times the inverse temperature: `[images, width]`, `[texts, width]` → `[images, texts]`.
+    /// Cosine similarities times the inverse temperature: `[images, width]`, `[texts, width]` → `[images, texts]`.
     pub fn logits_per_image(&self, images: Tensor<2>, texts: Tensor<2>) -> Tensor<2> {
         images.matmul(texts.transpose()) * self.logit_scale.exp()
     }
 }
 
-/// Rows of length 1: `[n, width]` → `[n, width]`.
+/// Scales rows to length 1: `[n, width]` → `[n, width]`.
 pub fn unit(x: Tensor<2>) -> Tensor<2> {
     let length = x.clone().square().sum_dim(1).sqrt() + 1e-8;
     x / length

@@ -3,18 +3,18 @@
 use unigen_core::weights::{StoredTensor, Tensors};
 use unigen_core::{Error, ErrorKind, Result};
 
-/// A state dict of OpenCLIP, seen as a checkpoint of Hugging Face: other names, queries, keys and values apart,
-/// projections transposed.
+/// A state dict of OpenCLIP, seen as a checkpoint of Hugging Face: names are translated, queries, keys and values are
+/// split, and projections are transposed.
 pub struct OpenClip<T> {
     weights: T,
-    /// What stands before every name, as `state_dict.` or `module.`.
+    /// Prefix of every name, such as `state_dict.` or `module.`.
     prefix: String,
 }
 
-/// Where a tensor of ours lies in theirs.
+/// Where a tensor is found in the state dict.
 enum Place {
     Whole(String),
-    /// One of three parts, one after the other along the first dimension.
+    /// One of three equal parts along the first dimension.
     Third(String, usize),
     Transposed(String),
 }
@@ -25,14 +25,14 @@ impl<T: Tensors> OpenClip<T> {
     /// `names`: all names in `weights`.
     ///
     /// # Errors
-    /// Where there is no OpenCLIP among the tensors.
+    /// If the tensors do not contain an OpenCLIP model.
     pub fn new<'a>(weights: T, mut names: impl Iterator<Item = &'a str>) -> Result<Self> {
         match names.find_map(|name| name.strip_suffix(ANCHOR)) {
             Some(prefix) => Ok(Self { prefix: prefix.into(), weights }),
             None => Err(Error::new(
                 ErrorKind::Weights,
                 weights.place(),
-                format!("not an OpenCLIP: there is no {ANCHOR}"),
+                format!("this is not an OpenCLIP model: {ANCHOR} is missing"),
             )
             .fix("take the state dict of an OpenCLIP vision transformer, such as HPS_v2.1_compressed.pt")),
         }

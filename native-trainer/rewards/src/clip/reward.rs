@@ -1,4 +1,4 @@
-//! The cosine of a picture and its description as a reward.
+//! The cosine similarity of a picture and its description as a reward.
 
 use anyhow::{Context, Result};
 use burn::tensor::{Device, Int, Tensor};
@@ -12,10 +12,10 @@ use super::{Clip, ClipConfig, ClipTokenizer, Framing, OpenClip, Preprocess};
 use crate::{Item, Reward, Score, in_batches};
 use unigen_runs::{Compute, floats};
 
-/// Pictures embedded together.
+/// Number of pictures that are embedded together.
 const BATCH: usize = 16;
 
-/// CLIP's or HPSv2's cosine of picture and description, -1 to 1.
+/// The cosine similarity of picture and description by CLIP or HPSv2, -1 to 1.
 pub struct ClipReward {
     name: String,
     model: Clip,
@@ -25,11 +25,11 @@ pub struct ClipReward {
 }
 
 impl ClipReward {
-    /// A CLIP in Hugging Face's layout, as laion/CLIP-ViT-H-14-laion2B-s32B-b79K: a folder with config.json, weights as
-    /// safetensors, tokenizer.json and, maybe, preprocessor_config.json.
+    /// Opens a CLIP model in Hugging Face's layout, such as laion/CLIP-ViT-H-14-laion2B-s32B-b79K: a folder with
+    /// config.json, weights as safetensors, tokenizer.json and optionally preprocessor_config.json.
     ///
     /// # Errors
-    /// Name the file that is missing, damaged, or does not fit the others.
+    /// The error names the file that is missing, damaged, or does not fit the others.
     pub fn clip(folder: &Path, compute: &Compute) -> Result<Self> {
         let Compute { device, precision } = compute;
         let config = ClipConfig::from_json(&json(&folder.join("config.json"))?)?;
@@ -45,11 +45,12 @@ impl ClipReward {
         Ok(Self { name: "clip".into(), model, tokenizer, preprocess, device: device.clone() })
     }
 
-    /// HPSv2 as published (xswu/HPSv2): a folder with one OpenCLIP state dict, .pt or .safetensors, CLIP's
-    /// tokenizer.json and, where it is not ViT-H-14, OpenCLIP's config as open_clip_config.json.
+    /// Opens HPSv2 as published (xswu/HPSv2): a folder with one OpenCLIP state dict (.pt or .safetensors) and CLIP's
+    /// tokenizer.json. If the model is not ViT-H-14, the folder also needs OpenCLIP's config as
+    /// open_clip_config.json.
     ///
     /// # Errors
-    /// As [`Self::clip`].
+    /// The errors of [`Self::clip`].
     pub fn hpsv2(folder: &Path, compute: &Compute) -> Result<Self> {
         let Compute { device, precision } = compute;
         let sizes = folder.join("open_clip_config.json");
@@ -66,7 +67,7 @@ impl ClipReward {
         Ok(Self { name: "hpsv2".into(), model, tokenizer, preprocess, device: device.clone() })
     }
 
-    /// Cosines of items, all of which can be looked at.
+    /// Cosine similarities of items, all of which have pixels.
     fn cosines(&self, items: &[&Item]) -> Result<Vec<f32>> {
         let mut texts: Vec<&str> = items.iter().map(|item| item.description.as_str()).collect();
         texts.sort_unstable();

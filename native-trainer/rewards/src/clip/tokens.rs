@@ -4,43 +4,45 @@ use anyhow::{Context, Result, anyhow, ensure};
 use std::path::Path;
 use tokenizers::Tokenizer;
 
-/// From text to the tokens of a CLIP: start, byte pairs in lower case, end.
+/// Turns a text into CLIP's tokens: a start token, byte pairs of the lower-case text, an end token.
 pub struct ClipTokenizer {
     inner: Tokenizer,
-    /// The most tokens of a text, start and end among them.
+    /// Largest number of tokens of a text, including start and end.
     longest: usize,
 }
 
 impl ClipTokenizer {
-    /// The tokenizer.json at `path`, as Hugging Face's CLIPs have it; OpenCLIP's tokenizer is the same.
+    /// Opens the tokenizer.json at `path`, in the form of Hugging Face's CLIP models. OpenCLIP has the same
+    /// tokenizer.
     ///
     /// # Errors
-    /// Where the file is missing, damaged, or does not end texts with a token.
+    /// If the file is missing or damaged, or if its texts do not end with an end token.
     pub fn open(path: &Path, longest: usize) -> Result<Self> {
         let place = path.display();
         let bytes = std::fs::read(path).with_context(|| {
             format!("cannot read {place}; take tokenizer.json from openai/clip-vit-large-patch14")
         })?;
-        // The crate panics on JSON that breaks off, so that is ruled out first.
+        // The crate panics on truncated JSON, so the file is checked first.
         serde_json::from_slice::<serde::de::IgnoredAny>(&bytes)
             .with_context(|| format!("{place} is damaged"))?;
-        let mut inner = Tokenizer::from_bytes(&bytes).map_err(|e| anyhow!("{place} is no tokenizer: {e}"))?;
+        let mut inner =
+            Tokenizer::from_bytes(&bytes).map_err(|e| anyhow!("{place} is not a tokenizer: {e}"))?;
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|e| anyhow!("{place}: {e}"))?;
         let tokenizer = Self { inner, longest };
         let empty = tokenizer.encode("").with_context(|| format!("{place} cannot encode"))?;
         ensure!(
             empty.len() == 2 && longest >= 2,
-            "{place} is not CLIP's: an empty text has {} tokens, not a start and an end",
+            "{place} is not CLIP's tokenizer: an empty text has {} tokens, not a start and an end token",
             empty.len()
         );
         Ok(tokenizer)
     }
 
-    /// The tokens of a text; one that is too long loses what comes before its end token.
+    /// The tokens of a text. A text that is too long is cut before its end token.
     ///
     /// # Errors
-    /// Where the tokenizer fails.
+    /// If the tokenizer fails.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         let encoding =
             self.inner.encode_fast(text, true).map_err(|e| anyhow!("cannot encode {text:?}: {e}"))?;

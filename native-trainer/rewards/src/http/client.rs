@@ -46,7 +46,7 @@ impl Default for HttpSettings {
 
 impl HttpSettings {
     /// # Errors
-    /// Name the setting that is out of range.
+    /// The error names the setting that is out of range.
     fn check(&self) -> Result<()> {
         let Self { timeout, backoff, concurrency, batch, .. } = *self;
         let (day, minute) = (LONGEST_TIMEOUT.as_secs_f64(), LONGEST_WAIT.as_secs_f64());
@@ -90,7 +90,7 @@ struct Failed {
 
 impl Client {
     /// # Errors
-    /// Where a setting is out of range, or the system lacks what a client needs, such as threads.
+    /// If a setting is out of range, or the system lacks what a client needs, such as threads.
     pub fn new(settings: &HttpSettings, key: Option<String>) -> Result<Self> {
         settings.check()?;
         let runtime = RUNTIME.as_ref().map_err(|e| anyhow!("cannot start a client: {e}"))?;

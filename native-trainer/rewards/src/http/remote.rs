@@ -22,7 +22,7 @@ impl RemoteReward {
     /// The reward `name` of the server at `url`, such as `http://rewards:8600`. Nothing is asked yet.
     ///
     /// # Errors
-    /// Where a setting is out of range, or the system lacks what a client needs.
+    /// If a setting is out of range, or the system lacks what a client needs.
     pub fn new(name: &str, url: &str, settings: &HttpSettings) -> Result<Self> {
         let at = url.trim_end_matches('/').to_owned();
         let url = format!("{at}{SCORE}");
@@ -32,7 +32,7 @@ impl RemoteReward {
     /// Asks the server whether it has the reward.
     ///
     /// # Errors
-    /// Where it does not answer, keeps another version of the contract, or lacks the reward.
+    /// If it does not answer, keeps another version of the contract, or lacks the reward.
     pub fn check(&self) -> Result<()> {
         let url = format!("{}{HEALTH}", self.at);
         let health: Health = self

@@ -1,4 +1,5 @@
-//! What supervised training starts from: a model, and its two front-ends, which stay as they are.
+//! The starting point of supervised training: a model and its two frozen front-ends, the image tokenizer and the
+//! understanding encoder.
 
 use anyhow::{Context, Result, ensure};
 use burn::tensor::{Device, Tensor};
@@ -20,13 +21,13 @@ use super::{Example, MAX_TEXT};
 use crate::data::codes::Encoder;
 use unigen_runs::Compute;
 
-/// Training of small matrices beside frozen weights (LoRA, Hu et al., arXiv 2106.09685): the section `[lora]`.
+/// The section `[lora]`: low-rank adapters are trained beside frozen weights (LoRA, Hu et al., arXiv 2106.09685).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Lora {
-    /// Rank of the change of each weight.
+    /// Rank of each weight's update.
     pub rank: usize,
-    /// The change is multiplied by `alpha / rank`.
+    /// The update is multiplied by `alpha / rank`.
     pub alpha: f64,
 }
 
@@ -48,7 +49,7 @@ impl Lora {
     }
 }
 
-/// The parts of a model that are not trained.
+/// The frozen parts of a model.
 pub struct Base {
     pub text: TextTokenizer,
     text_json: Vec<u8>,
@@ -67,12 +68,13 @@ pub struct Sample {
 }
 
 impl Base {
-    /// The parts in the model folder `model`, with the understanding encoder of the folder `vision` (which may be the same;
-    /// none: a model that only draws); and the model itself, on `device`. Where the model has had no encoder, its projector
-    /// begins anew. With `lora`, only adapters (and a new projector) are trained.
+    /// Opens the model in the folder `model`, and its frozen parts, on `device`. The understanding encoder comes from
+    /// the folder `vision`, which may be the same folder; without it the model only generates. If the model had no
+    /// encoder before, its projector starts with random weights. With `lora`, only the adapters and a new projector
+    /// are trained.
     ///
     /// # Errors
-    /// Name the file that is missing, damaged, or does not fit the others.
+    /// The error names the file that is missing, damaged, or does not fit the others.
     pub fn open(
         model: &Path,
         vision: Option<&Path>,
@@ -89,14 +91,14 @@ impl Base {
         let vision = vision.map(|tower: Tower| tower.with_precision(*precision));
         let config = ModelConfig { vision: sizes, ..parts.config };
         config.validate()?;
-        let (key, saw) = (keys::model(&parts.model), parts.vision.is_some());
-        let trained = |name: &str| key(name).filter(|_| saw || !name.starts_with("mm_projector."));
+        let (key, had_vision) = (keys::model(&parts.model), parts.vision.is_some());
+        let trained = |name: &str| key(name).filter(|_| had_vision || !name.starts_with("mm_projector."));
         let mut weights =
             load(UniGen::new(&config, device), &parts.model, trained)?.with_precision(*precision);
         if let Some(&Lora { rank, alpha }) = lora {
             let projector = weights.mm_projector.clone();
             weights = weights.adapted(rank, alpha);
-            if !saw {
+            if !had_vision {
                 weights.mm_projector = projector;
             }
         }
@@ -114,17 +116,17 @@ impl Base {
         Ok((base, weights))
     }
 
-    /// Pixels a side of the images that the model makes.
+    /// Side of generated images in pixels.
     pub fn size(&self) -> u32 {
         self.config.image_size as u32
     }
 
-    /// Codes of an image that the model makes.
+    /// Number of codes of a generated image.
     pub fn image_tokens(&self) -> usize {
         self.config.image_codes()
     }
 
-    /// What images are encoded with, and the file of its weights.
+    /// The encoder of images, and the file of its weights.
     pub fn encoder(&self) -> (Encoder<'_>, &Path) {
         let encoder = Encoder { tokenizer: &self.image_tokenizer, size: self.size(), device: &self.device };
         (encoder, &self.weights)
@@ -133,35 +135,36 @@ impl Base {
     /// The tokens of a text, 96 at most.
     ///
     /// # Errors
-    /// Where the text is longer than any model reads.
+    /// If the text is longer than any model reads.
     pub fn tokens(&self, text: &str) -> Result<Vec<u32>> {
         let mut tokens = self.text.encode(text)?;
         tokens.truncate(MAX_TEXT);
         Ok(tokens)
     }
 
-    /// How many features a picture has.
+    /// Number of features of a picture.
     ///
     /// # Errors
-    /// Where the picture has no pixels.
-    pub fn features(&self, picture: &RgbImage) -> Result<usize> {
+    /// If the picture has no pixels.
+    pub fn feature_count(&self, picture: &RgbImage) -> Result<usize> {
         Ok(self.tower()?.tokens(picture.width(), picture.height(), self.max_features())?)
     }
 
-    /// A picture, and turns of a question with its answer, which is to be predicted.
+    /// The sequence of a picture and a conversation of `[question, answer]` turns about it. The answers are
+    /// predicted.
     ///
     /// # Errors
-    /// Where the picture has no pixels or a text is longer than any model reads.
+    /// If the picture has no pixels or a text is longer than any model reads.
     pub fn conversation(&self, picture: &RgbImage, turns: &[[String; 2]]) -> Result<Sequence> {
         let turns = turns.iter().map(|[question, answer]| Ok([self.tokens(question)?, self.tokens(answer)?]));
         let turns = turns.collect::<Result<Vec<_>>>()?;
-        let rows = ImageRows::Semantic(self.features(picture)?);
+        let rows = ImageRows::Semantic(self.feature_count(picture)?);
         let turns = turns.iter().map(|[question, answer]| [&question[..], &answer[..]]);
         Ok(layouts(&self.text).conversation(rows, turns))
     }
 
-    /// Whether the model sees pictures.
-    pub fn sees(&self) -> bool {
+    /// Whether the model has an understanding encoder.
+    pub fn has_vision(&self) -> bool {
         self.vision.is_some()
     }
 
@@ -173,12 +176,11 @@ impl Base {
         self.config.vision.as_ref().map_or(0, |vision| vision.max_tokens())
     }
 
-    /// The samples with the features of their pictures, on `device`; the tower computes them together and takes no
-    /// gradient.
+    /// The samples with the features of their pictures, on `device`. The frozen tower encodes all pictures together.
     ///
     /// # Errors
-    /// Where a picture has no pixels.
-    pub fn look(&self, samples: Vec<Sample>, device: &Device) -> Result<Vec<Example>> {
+    /// If a picture has no pixels.
+    pub fn encode(&self, samples: Vec<Sample>, device: &Device) -> Result<Vec<Example>> {
         let (pictures, mut examples): (Vec<_>, Vec<_>) =
             samples.into_iter().map(|sample| (sample.picture, sample.example)).unzip();
         let seeing = examples.iter_mut().zip(&pictures).filter_map(|(e, p)| p.is_some().then_some(e));
@@ -189,26 +191,26 @@ impl Base {
         }
         let features = self.tower()?.features(&pictures, self.max_features(), &self.device)?;
         for (example, features) in seeing.into_iter().zip(features) {
-            let data = features.try_into_data().context("reading features")?;
+            let data = features.try_into_data().context("cannot read the features of a picture")?;
             example.semantic = Some(Tensor::from_data(data, device));
         }
         Ok(examples)
     }
 
-    /// An engine of these parts and `model`, which must be without gradients.
+    /// An engine of these parts and `model`, which must be on a device without autodiff.
     ///
     /// # Errors
-    /// Where the parts do not fit together.
+    /// If the parts do not fit together.
     pub fn engine(&self, model: &UniGen) -> Result<Engine> {
         let text = TextTokenizer::from_bytes(&self.text_json)?;
         let (images, vision) = (self.image_tokenizer.clone(), self.vision.clone());
         Ok(Engine::of(text, model.clone(), images, vision, &self.device)?)
     }
 
-    /// Writes a whole model folder, adapters merged.
+    /// Writes a complete model folder, in which adapters are merged into the weights.
     ///
     /// # Errors
-    /// When a file cannot be written.
+    /// If a file cannot be written.
     pub fn export(&self, model: &UniGen, folder: &Path) -> Result<()> {
         let (folder, vision) = (ModelFolder::create(folder)?, self.vision.as_ref());
         let (images, generation) = (&self.image_tokenizer, &self.generation);

@@ -1,11 +1,11 @@
-//! Which sample teaches what: the shares of a mix, spread evenly.
+//! Assigns tasks to samples: the shares of a mix, spread evenly.
 
-/// What sample `index` teaches: the number of its share in `mix`, and how many samples before it had the same.
+/// The task of sample `index`, as a position in `mix`, and the number of earlier samples that have the same task.
 ///
-/// Any window as long as the sum of the shares, which must not be 0, has each share exactly.
-pub fn turn<const N: usize>(mix: [u64; N], index: u64) -> (usize, u64) {
+/// The sum of `mix` must not be 0. Every window of that many samples contains exactly each task's share.
+pub fn task_of<const N: usize>(mix: [u64; N], index: u64) -> (usize, u64) {
     let total: u64 = mix.iter().sum();
-    // A step that has no divisor in common with the total visits every place once.
+    // A stride that is coprime to the total visits every place once.
     let step = coprime(total);
     let share = |index: u64| {
         let mut place = index % total * step % total;
@@ -16,7 +16,7 @@ pub fn turn<const N: usize>(mix: [u64; N], index: u64) -> (usize, u64) {
     (mine, round * mix[mine] + before)
 }
 
-/// The smallest number above 1 without a common divisor with `total`; 1 where `total` is small.
+/// The smallest number above 1 that is coprime to `total`; 1 if `total` is small.
 fn coprime(total: u64) -> u64 {
     fn divisor(a: u64, b: u64) -> u64 {
         if b == 0 { a } else { divisor(b, a % b) }
@@ -34,7 +34,7 @@ mod tests {
             let window: u64 = mix.iter().sum();
             for start in 0..3 * window {
                 let mut counts = [0; 3];
-                (start..start + window).for_each(|index| counts[turn(mix, index).0] += 1);
+                (start..start + window).for_each(|index| counts[task_of(mix, index).0] += 1);
                 assert_eq!(counts, mix, "from {start}");
             }
         }
@@ -44,7 +44,7 @@ mod tests {
     fn samples_of_a_share_are_numbered() {
         let mut next = [0; 3];
         for index in 0..200 {
-            let (share, number) = turn([3, 4, 1], index);
+            let (share, number) = task_of([3, 4, 1], index);
             assert_eq!(number, next[share]);
             next[share] += 1;
         }

@@ -1,14 +1,15 @@
-//! What a batch is made of: which sample teaches what, the frozen parts that encode it, and several sequences as one.
+//! How batches are made: the task of each sample, the frozen parts that encode it, and the packing of several
+//! sequences.
 
 mod base;
 mod mix;
 mod packing;
 
 pub use base::{Base, Lora, Sample};
-pub use mix::turn;
+pub use mix::task_of;
 pub use packing::{Example, Hidden, hidden, mask};
 
-/// Texts that a vocabulary is learned from.
-pub(crate) const TEXTS: u64 = 40_000;
-/// The longest text, in tokens.
+/// Number of texts from which a vocabulary is learned.
+pub(crate) const VOCABULARY_TEXTS: u64 = 40_000;
+/// Largest number of tokens of a text.
 pub(crate) const MAX_TEXT: usize = 96;

@@ -1,4 +1,5 @@
-//! Image codes, computed once and kept in a file: the tokenizer is frozen in every stage after its own.
+//! Image codes that are computed once and kept in a file. This works because every later stage freezes the image
+//! tokenizer.
 
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
@@ -18,26 +19,27 @@ use unigen_core::image_tokenizer::{ImageTokenizer, lfq, pixels_from_images};
 use super::{Annotation, Captioned, Pictures};
 use unigen_runs::{Interrupt, Progress};
 
-/// Samples whose pictures are encoded together.
+/// Number of samples whose pictures are encoded together.
 const BATCH: u64 = 32;
 
-/// Samples of `PICTURES` pictures each, as codes, and what else belongs to each: a caption, or an edit.
+/// Samples of `PICTURES` pictures each, as codes, with other data of each sample, such as a caption or an
+/// instruction.
 pub struct CodeCache<T, const PICTURES: usize = 1> {
     tokens: usize,
     codes: Vec<u32>,
     samples: Vec<T>,
 }
 
-/// What pictures are encoded with.
+/// The image tokenizer that encodes pictures.
 #[derive(Clone, Copy)]
 pub struct Encoder<'a> {
     pub tokenizer: &'a ImageTokenizer,
-    /// Pixels a side of the square pictures.
+    /// Side of the square pictures in pixels.
     pub size: u32,
     pub device: &'a Device,
 }
 
-/// What the codes in a file were made from.
+/// The origin of the codes in a file.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Origin {
     /// Checksum of the tokenizer's weights.
@@ -57,10 +59,10 @@ struct Header<T> {
 }
 
 impl CodeCache<Arc<dyn Annotation>> {
-    /// The first `count` pictures with what is known about them, see [`open`](CodeCache::open).
+    /// The codes and annotations of the first `count` pictures, see [`open`](CodeCache::open).
     ///
     /// # Errors
-    /// As [`open`](CodeCache::open), and where pictures cannot be read.
+    /// The errors of [`open`](CodeCache::open); if pictures cannot be read.
     pub fn captioned(
         cache: &Path,
         pictures: &dyn Pictures,
@@ -75,16 +77,16 @@ impl CodeCache<Arc<dyn Annotation>> {
         .annotated(pictures)
     }
 
-    /// The same in memory only, see [`encode`](CodeCache::encode).
+    /// The same without a file, see [`encode`](CodeCache::encode).
     ///
     /// # Errors
-    /// As [`encode`](CodeCache::encode), and where pictures cannot be read.
+    /// The errors of [`encode`](CodeCache::encode); if pictures cannot be read.
     pub fn captioned_in_memory(pictures: &dyn Pictures, count: u64, encoder: Encoder) -> Result<Self> {
         CodeCache::encode(count, encoder, |index| record(pictures, index, encoder))?.annotated(pictures)
     }
 }
 
-/// Picture `index` and the record of what is known about it.
+/// Picture `index` and the record of its annotation.
 fn record(pictures: &dyn Pictures, index: u64, encoder: Encoder) -> Result<([RgbImage; 1], Value)> {
     let Captioned { picture, annotation } = pictures.square(index, encoder.size)?;
     Ok(([picture], annotation.record()))
@@ -99,11 +101,12 @@ impl CodeCache<Value> {
 }
 
 impl<T: Serialize + DeserializeOwned + Send, const PICTURES: usize> CodeCache<T, PICTURES> {
-    /// `count` samples that `draw` makes from the source called `source`, by the tokenizer whose weights are the file
-    /// `weights`: read from the file `cache` where they are there, else computed and written there.
+    /// The codes of `count` samples, which `draw` makes from the source called `source`. The tokenizer has the
+    /// weights of the file `weights`. If the file `cache` holds these codes, they are read from there; otherwise they
+    /// are computed and written there.
     ///
     /// # Errors
-    /// Those of `draw`; where `weights` cannot be read or `cache` cannot be written.
+    /// The errors of `draw`; if `weights` cannot be read or `cache` cannot be written.
     pub fn open(
         cache: &Path,
         source: String,
@@ -118,7 +121,7 @@ impl<T: Serialize + DeserializeOwned + Send, const PICTURES: usize> CodeCache<T,
         if let Some(found) = Self::read(cache, &origin, count) {
             return Ok(found);
         }
-        // Before the work, not after it.
+        // A folder that cannot be made ends the run before the work, not after it.
         if let Some(folder) = cache.parent() {
             fs::create_dir_all(folder)
                 .with_context(|| format!("cannot make the folder {} for image codes", folder.display()))?;
@@ -130,20 +133,20 @@ impl<T: Serialize + DeserializeOwned + Send, const PICTURES: usize> CodeCache<T,
             writeln!(out, "{line}")?;
             out.write_all(bytemuck::cast_slice(&codes))
         })
-        .with_context(|| format!("cannot keep the image codes in {}", cache.display()))?;
+        .with_context(|| format!("cannot write the image codes to {}", cache.display()))?;
         Ok(Self { tokens, codes, samples: header.samples })
     }
 
-    /// `count` samples that `draw` makes, in memory only.
+    /// The codes of `count` samples, which `draw` makes, without a file.
     ///
     /// # Errors
-    /// Those of `draw`, and for no samples at all; after Ctrl-C.
+    /// The errors of `draw`; if `count` is 0; after Ctrl-C.
     pub fn encode(
         count: u64,
         encoder: Encoder,
         draw: impl Fn(u64) -> Result<([RgbImage; PICTURES], T)> + Sync,
     ) -> Result<Self> {
-        ensure!(count > 0, "no pictures are asked for");
+        ensure!(count > 0, "the number of pictures to encode is 0; ask for 1 at least");
         let mut progress = Progress::new("image codes", 0, count);
         let tokens = encoder.tokens();
         let mut codes = Vec::with_capacity(count as usize * PICTURES * tokens);
@@ -162,7 +165,7 @@ impl<T: Serialize + DeserializeOwned + Send, const PICTURES: usize> CodeCache<T,
         Ok(Self { tokens, codes, samples })
     }
 
-    /// What is in the file, if it is there, whole, and as wanted.
+    /// The content of the file if it exists, is complete and has the wanted origin.
     fn read(cache: &Path, wanted: &Origin, count: u64) -> Option<Self> {
         let mut file = BufReader::new(File::open(cache).ok()?);
         let mut header = String::new();
@@ -188,7 +191,8 @@ impl<T, const PICTURES: usize> CodeCache<T, PICTURES> {
         self.samples.is_empty()
     }
 
-    /// The codes of each picture of sample `index`, row-major, and what belongs to it; beyond the last it begins anew.
+    /// The codes of each picture of sample `index`, row-major, and the sample's other data. An index beyond the last
+    /// sample wraps around.
     pub fn get(&self, index: u64) -> ([&[u32]; PICTURES], &T) {
         let index = (index % self.len()) as usize;
         let codes = std::array::from_fn(|picture| {
@@ -200,13 +204,13 @@ impl<T, const PICTURES: usize> CodeCache<T, PICTURES> {
 }
 
 impl Encoder<'_> {
-    /// Codes of a picture.
+    /// Number of codes of a picture.
     fn tokens(&self) -> usize {
         (self.size as usize / self.tokenizer.downsampling()).pow(2)
     }
 
-    /// The codes of pictures, row-major, one picture after another. Where the tokenizer sees each cell alone, cells that
-    /// look the same, as most of a background does, are encoded once.
+    /// The codes of pictures, row-major, one picture after another. If the tokenizer sees each cell alone, cells that
+    /// look the same (most of a background) are encoded once.
     fn codes(&self, pictures: &[RgbImage]) -> Result<Vec<u32>> {
         if !self.tokenizer.encodes_cells() {
             return self.encode(pictures);
@@ -233,7 +237,8 @@ impl Encoder<'_> {
 
     fn encode(&self, pictures: &[RgbImage]) -> Result<Vec<u32>> {
         let codes = self.tokenizer.encode(pixels_from_images(pictures, self.device)?);
-        let codes = lfq::codes_from_data(codes.try_into_data().context("reading image codes")?)?;
+        let codes =
+            lfq::codes_from_data(codes.try_into_data().context("cannot read image codes from the device")?)?;
         Ok(codes.into_iter().flatten().collect())
     }
 }
@@ -247,7 +252,7 @@ mod tests {
     use tempfile::TempDir;
     use unigen_core::config::TokenizerConfig;
 
-    /// Three pictures of 2 x 2 codes, one of them broken, and a tokenizer.
+    /// Three pictures of 2 x 2 codes, one of which is broken, and a tokenizer.
     struct Setting {
         folder: TempDir,
         source: Files,

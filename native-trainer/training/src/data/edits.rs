@@ -3,18 +3,18 @@
 use anyhow::Result;
 use image::RgbImage;
 
-/// Edits by index. An index beyond the last edit begins anew.
+/// Edits by index. An index beyond the last edit wraps around.
 pub trait Edits: Send + Sync {
-    /// Tells these edits from others, so that cached codes of others are not used for them.
+    /// A name that identifies these edits, so that codes of other edits in a cache are not used for them.
     fn name(&self) -> String;
 
-    /// Number of edits; none where they never end.
+    /// Number of edits; `None` if they never end.
     fn count(&self) -> Option<u64>;
 
-    /// Edit `index`, its pictures square and of `size` pixels a side.
+    /// Edit `index`. Its pictures are squares of `size` pixels a side.
     ///
     /// # Errors
-    /// Where the edit cannot be read and none of the next ones can.
+    /// If neither the edit nor any of the next ones can be read.
     fn read(&self, index: u64, size: u32) -> Result<Edit>;
 }
 
@@ -23,7 +23,7 @@ pub trait Edits: Send + Sync {
 pub struct Edit {
     pub before: RgbImage,
     pub instruction: String,
-    /// The picture that is wanted.
+    /// The wanted picture.
     pub after: RgbImage,
     /// What the wanted picture shows.
     pub description: String,

@@ -1,4 +1,4 @@
-//! Captioned pictures by index, and what is known about each.
+//! Captioned pictures by index, and their annotations.
 
 use anyhow::Result;
 use image::RgbImage;
@@ -10,7 +10,7 @@ use unigen_core::picture::Picture;
 
 use super::random::pick_at;
 
-/// The ways to ask for a caption.
+/// Questions that ask for a caption.
 pub const QUESTIONS: [&str; 5] = [
     "describe the picture.",
     "describe this image.",
@@ -19,61 +19,61 @@ pub const QUESTIONS: [&str; 5] = [
     "what is in this image?",
 ];
 
-/// Captioned pictures by index. An index beyond the last picture begins anew.
+/// Captioned pictures by index. An index beyond the last picture wraps around.
 pub trait Pictures: Send + Sync {
-    /// Tells these pictures from others, so that cached codes of others are not used for them.
+    /// A name that identifies these pictures, so that codes of other pictures in a cache are not used for them.
     fn name(&self) -> String;
 
-    /// Number of pictures; none where they never end.
+    /// Number of pictures; `None` if they never end.
     fn count(&self) -> Option<u64>;
 
-    /// Picture `index` with what is known about it. Pictures that are drawn come in `[width, height]` pixels, those of
-    /// files as they are.
+    /// Picture `index` with its annotation. A world draws it in `[width, height]` pixels; a picture from a file has
+    /// its own size.
     ///
     /// # Errors
-    /// Where the picture cannot be read and none of the next ones can.
+    /// If neither the picture nor any of the next ones can be read.
     fn captioned(&self, index: u64, shape: [u32; 2]) -> Result<Captioned>;
 
-    /// Picture `index` for a model that needs no caption, square, of `size` pixels a side.
+    /// Picture `index` as a square of `size` pixels a side, for a model that needs no caption.
     ///
     /// # Errors
-    /// Those of [`captioned`](Self::captioned).
+    /// The errors of [`captioned`](Self::captioned).
     fn picture(&self, index: u64, size: u32) -> Result<RgbImage> {
         Ok(self.square(index, size)?.picture)
     }
 
-    /// Picture `index`, square, of `size` pixels a side, with what is known about it.
+    /// Picture `index` as a square of `size` pixels a side, with its annotation.
     ///
     /// # Errors
-    /// Those of [`captioned`](Self::captioned).
+    /// The errors of [`captioned`](Self::captioned).
     fn square(&self, index: u64, size: u32) -> Result<Captioned> {
         let Captioned { picture, annotation } = self.captioned(index, [size; 2])?;
         Ok(Captioned { picture: Picture::square(&picture, size), annotation })
     }
 
-    /// About `count` texts to learn a vocabulary from.
+    /// About `count` texts, from which a vocabulary is learned.
     ///
     /// # Errors
-    /// Those of [`captioned`](Self::captioned).
+    /// The errors of [`captioned`](Self::captioned).
     fn texts(&self, count: u64) -> Result<Vec<String>>;
 
-    /// The annotation that gave `record`, see [`Annotation::record`].
+    /// The annotation whose [`Annotation::record`] is `record`.
     ///
     /// # Errors
-    /// Where `record` is none of these pictures' annotations.
+    /// If `record` is not an annotation of these pictures.
     fn annotation(&self, record: Value) -> Result<Arc<dyn Annotation>>;
 }
 
-/// A picture with what is known about it.
+/// A picture with its annotation.
 #[derive(Debug, Clone)]
 pub struct Captioned {
     pub picture: RgbImage,
     pub annotation: Arc<dyn Annotation>,
 }
 
-/// What is known about a picture: a caption at least.
+/// The annotation of a picture: at least a caption.
 pub trait Annotation: Debug + Send + Sync {
-    /// A caption. Where more than one text is right, each `visit` may read another.
+    /// A caption. If several captions are right, each `visit` may get another one.
     fn caption(&self, visit: u64) -> String;
 
     /// Questions about the picture with their answers, `[question, answer]`, as one conversation.
@@ -81,7 +81,8 @@ pub trait Annotation: Debug + Send + Sync {
         vec![[pick_at::<&str>(&QUESTIONS, visit).to_string(), self.caption(visit)]]
     }
 
-    /// What lies where in the picture of `[width, height]` pixels, in the order of painting; none where nobody knows.
+    /// The regions of the picture when it is drawn in `[width, height]` pixels, in the order of painting. `None` if
+    /// they are unknown.
     fn regions(&self, _size: [u32; 2]) -> Option<Vec<Region>> {
         None
     }
@@ -90,11 +91,11 @@ pub trait Annotation: Debug + Send + Sync {
     fn record(&self) -> Value;
 }
 
-/// A part of a picture and what it shows.
+/// A region of a picture and what it shows.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Region {
     /// `[left, top, right, bottom]` in pixels, y down.
     pub bbox: [f32; 4],
-    /// The class of what it shows, and an attribute such as its colour, both counted from 0.
+    /// The class of the object and an attribute such as its colour, both counted from 0.
     pub labels: [usize; 2],
 }

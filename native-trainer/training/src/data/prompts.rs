@@ -2,19 +2,19 @@
 
 use anyhow::Result;
 
-/// Prompts by index. An index beyond the last prompt begins anew.
+/// Prompts by index. An index beyond the last prompt wraps around.
 pub trait Prompts: Send + Sync {
     /// Prompt `index`.
     ///
     /// # Errors
-    /// Where the prompt cannot be read and none of the next ones can.
+    /// If neither the prompt nor any of the next ones can be read.
     fn get(&self, index: u64) -> Result<Prompt>;
 }
 
-/// What the model is asked to draw, and what a drawing is scored against.
+/// A prompt for the model, and the description that drawings are scored against.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prompt {
     pub text: String,
-    /// What the picture should show; often the text itself.
+    /// What the picture should show. Often this is the prompt itself.
     pub description: String,
 }

@@ -1,4 +1,4 @@
-//! Draws that belong to a sample: any of them can be repeated alone, so a resumed run sees what it would have seen.
+//! Random draws by sample. Each can be repeated alone, so a resumed run sees the same samples.
 
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -10,13 +10,13 @@ pub fn rng_at(seed: u64, index: u64) -> ChaCha8Rng {
     rng
 }
 
-/// One of `from`, drawn for `visit`. `from` must not be empty.
+/// A random element of `from` for `visit`. `from` must not be empty.
 pub fn pick_at<T>(from: &[T], visit: u64) -> &T {
     &from[rng_at(0x5EED_91C4, visit).random_range(0..from.len())]
 }
 
-/// Width and height of a picture in pixels: half of the time a square of `size`, else each side by itself two thirds to
-/// three halves of it.
+/// Width and height of a picture in pixels. Half of the pictures are squares of `size`; the sides of the others are
+/// drawn independently, from two thirds to three halves of `size`.
 pub fn any_shape(size: u32, rng: &mut impl Rng) -> [u32; 2] {
     if rng.random_bool(0.5) {
         return [size; 2];

@@ -1,11 +1,12 @@
-//! Writing WebDataset shards.
+//! Writes WebDataset shards.
 
 use serde::Serialize;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-/// Writes samples into `DIR/PREFIX-000000.tar` and on. A shard has its name only when it is whole.
+/// Writes samples into `DIR/PREFIX-000000.tar`, `DIR/PREFIX-000001.tar` and so on. A shard gets its final name when
+/// it is complete.
 pub struct ShardWriter {
     dir: PathBuf,
     prefix: String,
@@ -16,20 +17,20 @@ pub struct ShardWriter {
 }
 
 impl ShardWriter {
-    /// Starts in a folder, which is made if need be, with at most `per_shard` samples a shard.
+    /// Writes into the folder `dir`, which is created if needed, with at most `per_shard` samples in each shard.
     ///
     /// # Errors
-    /// If the folder cannot be made.
+    /// If the folder cannot be created.
     pub fn create(dir: &Path, prefix: &str, per_shard: usize) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
         let (dir, prefix) = (dir.to_owned(), prefix.to_owned());
         Ok(ShardWriter { dir, prefix, per_shard: per_shard.max(1), shard: 0, written: 0, tar: None })
     }
 
-    /// Adds a sample: an encoded PNG, its caption and whatever else is known of it.
+    /// Adds a sample: an encoded PNG, its caption, and its other data as JSON.
     ///
     /// # Errors
-    /// If the disk does not take it; the shards before stay whole.
+    /// If the shard cannot be written. Earlier shards stay complete.
     pub fn write(&mut self, key: &str, png: &[u8], caption: &str, json: &impl Serialize) -> io::Result<()> {
         let json = serde_json::to_vec(json)?;
         let tar = match &mut self.tar {
@@ -53,7 +54,7 @@ impl ShardWriter {
     /// Closes the last shard.
     ///
     /// # Errors
-    /// If the disk does not take it.
+    /// If the shard cannot be written.
     pub fn finish(mut self) -> io::Result<()> {
         self.close_shard()
     }
@@ -75,10 +76,10 @@ impl ShardWriter {
 }
 
 impl Drop for ShardWriter {
-    /// An unfinished shard is taken away.
+    /// Removes an unfinished shard.
     fn drop(&mut self) {
         if self.tar.take().is_some() {
-            // Nothing more can be done about a file that cannot be removed.
+            // A file that cannot be removed is left behind.
             let _ = fs::remove_file(part(&self.dir, &self.prefix, self.shard));
         }
     }

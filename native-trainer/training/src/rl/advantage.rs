@@ -1,36 +1,36 @@
-//! How much better a sample is than the others of its group.
+//! Advantages: how much better a sample is than the others of its group.
 
 use unigen_rewards::{Deviation, Groups, normalised};
 
-/// Spread of a group's rewards below which its differences are rounding.
+/// Spread of a group's rewards below which their differences are rounding errors.
 const FLAT: f64 = 1e-4;
 
 /// Advantages of samples, group after group.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Advantages {
-    /// One a sample; none where it has no reward.
+    /// One value per sample; `None` if the sample has no reward.
     pub values: Vec<Option<f32>>,
-    /// Share of groups whose rewards do not differ, so that they teach nothing, 0 to 1.
+    /// Share of groups, 0 to 1, whose rewards do not differ, so that they teach nothing.
     pub flat: f64,
 }
 
-/// `(reward - mean) / deviation` within each group, 0 in a group without spread (GRPO,
-/// arXiv 2402.03300, section 4.1.2). Samples without a reward take no part.
+/// `(reward - mean) / deviation` within each group, or 0 in a group without spread (GRPO, arXiv 2402.03300, section
+/// 4.1.2). Samples without a reward are ignored.
 pub fn advantages(rewards: &[Option<f32>], groups: Groups, deviation: Deviation) -> Advantages {
     let values = normalised(rewards, groups, deviation, FLAT);
     Advantages { flat: flat_share(&values, groups.size), values }
 }
 
-/// Share of groups of `size` samples side by side whose advantages are all 0, 0 to 1.
+/// Share of groups, 0 to 1, whose advantages are all 0. A group is `size` adjacent samples.
 pub fn flat_share(advantages: &[Option<f32>], size: usize) -> f64 {
     let groups = || advantages.chunks(size.max(1));
     let flat = groups().filter(|group| group.iter().flatten().all(|&value| value == 0.0)).count();
     flat as f64 / groups().count().max(1) as f64
 }
 
-/// Of the groups of `size` samples side by side, whether each is among the `count` whose advantages are largest.
-/// What the others would teach is little where advantages are by the deviation of the batch (as in DAPO, arXiv 2503.14476,
-/// section 3.2, which draws anew for groups without spread).
+/// For each group of `size` adjacent samples: whether it is among the `count` groups with the largest advantages. If
+/// advantages are divided by the deviation of the batch, the other groups teach little (compare DAPO, arXiv
+/// 2503.14476, section 3.2, which draws groups without spread again).
 pub fn widest(advantages: &[Option<f32>], size: usize, count: usize) -> Vec<bool> {
     let spread = |group: &[Option<f32>]| group.iter().flatten().map(|value| value * value).sum::<f32>();
     let spreads: Vec<f32> = advantages.chunks(size.max(1)).map(spread).collect();
@@ -41,8 +41,8 @@ pub fn widest(advantages: &[Option<f32>], size: usize, count: usize) -> Vec<bool
     kept
 }
 
-/// `rewards` plus `weight` times the normalised `consistency` of each group; a sample that lacks either
-/// has none. A group without any consistency, as generation has it, keeps its rewards.
+/// `rewards` plus `weight` times the normalised `consistency` of each group. A sample that lacks either has no sum. A
+/// group without any consistency, such as one of generation, keeps its rewards.
 pub fn with_consistency(
     rewards: &[Option<f32>],
     consistency: &[Option<f32>],

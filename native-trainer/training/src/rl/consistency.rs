@@ -1,14 +1,14 @@
-//! What an edit leaves as it was. The reward of UniGen-1.5 only asks for what the description says, so that the rest of a
-//! picture drifts (its section on limits); this one asks for the rest.
+//! How much of a picture an edit leaves alone. The reward of UniGen-1.5 asks only for what the description says, so
+//! the rest of a picture drifts, as the paper notes among its limitations. This reward covers the rest.
 
 use image::RgbImage;
 
-/// The largest difference of a channel, of 255, at which a pixel counts as unchanged.
+/// A pixel counts as unchanged if no channel differs by more than this, of 255.
 const SAME: u8 = 8;
 
-/// How little `drawn` differs from `before` where the `wanted` picture does not: 1 minus the mean absolute difference of
-/// the channels there, 0 to 1. None where the wanted picture differs everywhere, as after a change of style, or where the
-/// three are not of one size.
+/// Similarity of `drawn` and `before` where `wanted` equals `before`: 1 minus the mean absolute difference of the
+/// channels, 0 to 1. `None` if the wanted picture differs everywhere, as after a change of style, or if the three
+/// sizes differ.
 pub fn consistency(before: &RgbImage, wanted: &RgbImage, drawn: &RgbImage) -> Option<f32> {
     if before.dimensions() != wanted.dimensions() || before.dimensions() != drawn.dimensions() {
         return None;

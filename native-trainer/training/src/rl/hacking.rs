@@ -1,14 +1,15 @@
-//! Reward hacking: the reward rises and the pictures get worse.
+//! Detects reward hacking: the reward rises while the pictures get worse.
 
 use unigen_runs::Record;
 
-/// What is wrong where the last `patience` validations found `judge` more than `tolerance` below its best, while the mean
-/// of `reward` since the validation before was above that up to the best. None while there is hope.
+/// Returns a message if the log shows reward hacking: each of the last `patience` validations has a `judge` more than
+/// `tolerance` below its best, while the mean `reward` in the interval before each of them is at least the mean
+/// before the best.
 ///
-/// `log` has both numbers by name, `reward` at any step and `judge` at validations.
+/// `log` holds both numbers by name: `reward` at any step, `judge` at validations.
 pub fn hacked(log: &[Record], judge: &str, reward: &str, tolerance: f64, patience: usize) -> Option<String> {
     let number = |record: &Record, name: &str| record.scalars.get(name).and_then(|value| value.as_f64());
-    // (judge, mean reward since the validation before)
+    // (judge, mean reward in the interval before)
     let (mut validations, mut since): (Vec<(f64, Option<f64>)>, Vec<f64>) = (Vec::new(), Vec::new());
     for record in log {
         since.extend(number(record, reward));
@@ -20,7 +21,7 @@ pub fn hacked(log: &[Record], judge: &str, reward: &str, tolerance: f64, patienc
     }
     let best = (0..validations.len()).rev().max_by(|&a, &b| validations[a].0.total_cmp(&validations[b].0))?;
     let (judged, rewarded) = validations[best];
-    // Before the first update there is no reward yet: the first interval stands for it.
+    // There is no reward before the first update, so the first interval stands for it.
     let rewarded = rewarded.or_else(|| validations.get(best + 1)?.1)?;
     let later = &validations[best + 1..];
     let last = later.get(later.len().checked_sub(patience.max(1))?..)?;
@@ -41,7 +42,7 @@ pub fn hacked(log: &[Record], judge: &str, reward: &str, tolerance: f64, patienc
 mod tests {
     use super::*;
 
-    /// Validations as (judge, the reward logged before it).
+    /// Validations as (judge, the reward logged before).
     fn found(validations: &[(f64, Option<f64>)], patience: usize) -> Option<String> {
         let mut log = Vec::new();
         for (step, (judge, reward)) in (0..).zip(validations) {
@@ -74,9 +75,9 @@ mod tests {
             &[][..],
             &[(0.5, None)],
             &[(0.5, None), (0.6, Some(1.0)), (0.7, Some(2.0))],
-            // Both fall: it unlearns, but hacks nothing.
+            // Both fall: the policy gets worse, but this is not hacking.
             &[(0.5, None), (0.6, Some(1.0)), (0.5, Some(0.9)), (0.4, Some(0.8))],
-            // A judge that only wavers.
+            // The judge only fluctuates.
             &[(0.5, None), (0.6, Some(1.0)), (0.595, Some(1.1)), (0.595, Some(1.2))],
             &[(0.5, None), (0.6, Some(1.0)), (0.5, Some(2.0)), (0.61, Some(3.0))],
         ] {

@@ -1,5 +1,5 @@
-//! The inputs of reinforcement learning: prompts to draw and pictures to edit, both with a description of the wanted
-//! picture, by which one reward scores both (UniGen-1.5, arXiv 2511.14760, section 3.4).
+//! The inputs of reinforcement learning: prompts and edits. Both come with a description of the wanted picture, so
+//! that one reward scores both (UniGen-1.5, arXiv 2511.14760, section 3.4).
 
 use anyhow::{Context, Result};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -10,10 +10,10 @@ use unigen_core::model::UniGen;
 use unigen_core::sampling::Prefix;
 use unigen_core::sequence::{EditBranch, Sequence};
 
-use crate::batch::{Base, Example, Sample, turn};
+use crate::batch::{Base, Example, Sample, task_of};
 use crate::data::{Edit, Edits, Prompt, Prompts};
 
-/// What is asked of the model.
+/// The task of an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Task {
     Generate,
@@ -21,7 +21,7 @@ pub enum Task {
 }
 
 impl Task {
-    /// Both.
+    /// Both tasks.
     pub const ALL: [Task; 2] = [Task::Generate, Task::Edit];
 
     /// The name in logs.
@@ -30,28 +30,28 @@ impl Task {
     }
 }
 
-/// One input and what is wanted of it.
+/// One input and its wanted result.
 pub struct Input {
     pub task: Task,
     /// The prompt, or the instruction.
     pub text: String,
     /// What the picture should show.
     pub description: String,
-    /// Of an edit, the picture before.
+    /// For an edit, the picture that is edited.
     pub before: Option<RgbImage>,
-    /// Of an edit, a picture of what is wanted.
+    /// For an edit, the wanted picture.
     pub wanted: Option<RgbImage>,
     plan: Sequence,
-    /// Features of the picture before, `[features, width]`, and its codes.
+    /// For an edit, the features of the picture before, `[features, width]`, and its codes.
     semantic: Option<TensorData>,
     source: Vec<Option<u32>>,
 }
 
 impl Input {
-    /// Everything before the target, embedded by `model` on `device`, with gradients where the model has them.
+    /// The embedded rows before the target, by `model` on `device`. They have gradients if the model has.
     ///
     /// # Errors
-    /// Where the model has no projector for the features of a picture.
+    /// If the model has no projector for the features of a picture.
     pub fn prefix(&self, model: &UniGen, device: &Device) -> Result<Prefix> {
         let project = |features: &TensorData| -> Result<Tensor<2>> {
             let projector = model.mm_projector.as_ref().context("the model has no projector for features")?;
@@ -66,17 +66,17 @@ impl Input {
 
 /// The inputs of training, generation and editing mixed.
 pub struct Mix {
-    /// Shares of generation and editing.
+    /// Shares of generation and of editing.
     pub shares: [u64; 2],
     pub prompts: Box<dyn Prompts>,
     pub edits: Box<dyn Edits>,
 }
 
 impl Mix {
-    /// Inputs `first .. first + count`.
+    /// The inputs `first .. first + count`.
     ///
     /// # Errors
-    /// Where there is an edit among them and the model of `base` sees no pictures; where an input cannot be read; when the
+    /// If there is an edit among them and the model has no understanding encoder; if an input cannot be read; if the
     /// device fails.
     pub fn inputs(&self, base: &Base, first: u64, count: u64, device: &Device) -> Result<Vec<Input>> {
         let mut inputs: Vec<Input> =
@@ -88,19 +88,20 @@ impl Mix {
         }
         let (encoder, _) = base.encoder();
         let codes = encoder.tokenizer.encode(pixels_from_images(&pictures, device)?);
-        let codes = lfq::codes_from_data(codes.try_into_data().context("reading image codes")?)?;
+        let codes =
+            lfq::codes_from_data(codes.try_into_data().context("cannot read image codes from the device")?)?;
         let samples = pictures.into_iter().map(|p| Sample { example: Example::default(), picture: Some(p) });
-        let seen = base.look(samples.collect(), device)?;
+        let seen = base.encode(samples.collect(), device)?;
         for ((input, codes), seen) in edits.into_iter().zip(codes).zip(seen) {
             input.source = codes.into_iter().map(Some).collect();
             let features = seen.semantic.context("a picture has no features")?;
-            input.semantic = Some(features.try_into_data().context("reading features")?);
+            input.semantic = Some(features.try_into_data().context("cannot read the features of a picture")?);
         }
         Ok(inputs)
     }
 
     fn input(&self, base: &Base, index: u64) -> Result<Input> {
-        let (task, number) = turn(self.shares, index);
+        let (task, number) = task_of(self.shares, index);
         let (layouts, tokens) = (layouts(&base.text), base.image_tokens());
         let (semantic, source) = (None, vec![]);
         Ok(match Task::ALL[task] {
@@ -112,8 +113,12 @@ impl Mix {
             task @ Task::Edit => {
                 let Edit { before, instruction: text, after, description } =
                     self.edits.read(number, base.size())?;
-                let plan =
-                    layouts.edit(EditBranch::Full, &base.tokens(&text)?, base.features(&before)?, tokens);
+                let plan = layouts.edit(
+                    EditBranch::Full,
+                    &base.tokens(&text)?,
+                    base.feature_count(&before)?,
+                    tokens,
+                );
                 let (before, wanted) = (Some(before), Some(after));
                 Input { task, text, description, before, wanted, plan, semantic, source }
             }

@@ -1,8 +1,8 @@
 //! Group-relative policy optimisation of masked decoding (GRPO, arXiv 2402.03300; for masked models Mask-GRPO, arXiv
 //! 2510.13418; for generation and editing together UniGen-1.5, arXiv 2511.14760, section 3.4).
 //!
-//! Of each input several samples are drawn and scored; those above their group's mean become likelier, the others less
-//! likely, and the policy stays near the one it began as:
+//! Several samples of each input are drawn and scored. Samples above the mean of their group become likelier and the
+//! others less likely, while the policy stays near the reference, which is the model at the start:
 //!
 //! ```text
 //! mix -> rollout -> rewards -> advantage ┐

@@ -1,18 +1,18 @@
-//! What is minimised.
+//! The objective, which is minimised.
 
 use burn::tensor::Tensor;
 
-/// `-(ratio A - beta KL)` a token, with `ratio = p / p_old`; the ratio is clipped as in PPO only where asked, UniGen-1.5
-/// does not (arXiv 2511.14760, section 3.4).
+/// `-(ratio A - beta KL)` per token, with `ratio = p / p_old`. The ratio is clipped as in PPO if `clip` is set;
+/// UniGen-1.5 does not clip it (arXiv 2511.14760, section 3.4).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Objective {
     /// Weight of the divergence from the reference policy.
     pub beta: f64,
-    /// The ratio counts within `1 - clip ..= 1 + clip` only; 0: as it is.
+    /// The ratio is clipped to `1 - clip ..= 1 + clip`; 0 means no clipping.
     pub clip: f64,
 }
 
-/// The objective over some tokens, and what it is made of.
+/// The objective over some tokens, and its parts.
 pub struct Terms {
     /// What is minimised, `[1]`.
     pub loss: Tensor<1>,
@@ -24,8 +24,9 @@ pub struct Terms {
 }
 
 impl Objective {
-    /// All arguments are `[tokens]`; only `log_probs` has a gradient. `weights` are the tokens' shares in the mean: 1 over
-    /// the tokens of a sample and the samples, so that they add up to 1 over the whole batch.
+    /// All arguments are `[tokens]`, and only `log_probs` has a gradient. `weights` are the tokens' shares in the
+    /// mean: 1 divided by the number of a sample's tokens and by the number of samples, so that they add up to 1 over
+    /// the whole batch.
     pub fn terms(
         &self,
         log_probs: Tensor<1>,
@@ -75,7 +76,7 @@ mod tests {
         for advantage in [2.0, -0.5] {
             let (loss, gradient) = terms(objective, -1.0, advantage);
             close(loss, -advantage);
-            // Going down the gradient raises the log-probability where the advantage is positive.
+            // A step against the gradient raises the log-probability if the advantage is positive.
             close(gradient, -advantage);
         }
     }
@@ -99,7 +100,7 @@ mod tests {
         assert_eq!(terms(clipped, far, 1.0).1, 0.0);
         close(terms(clipped, far, 1.0).0, -1.2);
         close(terms(free, far, 1.0).1, -1.5);
-        // What has gone too far the wrong way is still pulled back.
+        // A ratio that has gone too far in the wrong direction is still pulled back.
         close(terms(clipped, far, -1.0).1, 1.5);
         close(terms(clipped, -1.0 + 1.1_f32.ln(), 1.0).1, -1.1);
     }

@@ -1,4 +1,4 @@
-//! Drawn samples once more, with gradients: the log-probabilities of the codes that each step fixed.
+//! Replays samples with gradients: the log-probabilities of the codes that each step fixed.
 
 use anyhow::{Result, ensure};
 use burn::tensor::activation::log_softmax;
@@ -12,12 +12,12 @@ use super::Rollout;
 /// Blocks that go through the model together.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pass {
-    /// The inputs whose prefixes are needed; targets name them by their place here.
+    /// The inputs whose prefixes are needed. Targets refer to them by position in this list.
     pub groups: Vec<usize>,
     targets: Vec<PartialTarget>,
-    /// The codes that are judged, as (rollout, position).
+    /// The codes whose log-probability is computed, as (rollout, position).
     pub tokens: Vec<(usize, usize)>,
-    /// The row of logits of each.
+    /// The row of logits of each token.
     rows: Vec<usize>,
 }
 
@@ -29,8 +29,9 @@ pub struct Replayed {
     pub entropy: Tensor<1>,
 }
 
-/// Plans the replay of `steps` (ascending, from 0) of `rollouts`, which lie group by group, of those groups that are `kept`,
-/// in passes of `blocks` blocks at most, so that memory is bounded. Before the first step all samples of a group look the same, so they share a block.
+/// Plans the replay of `steps` (ascending, from 0) in passes of at most `blocks` blocks, so that memory is bounded.
+/// `rollouts` lie group by group; only groups that are `kept` are replayed. Before the first step all samples of a
+/// group look the same, so they share a block.
 pub fn passes(rollouts: &[Rollout], steps: &[usize], blocks: usize, kept: &[bool]) -> Vec<Pass> {
     let (mut passes, mut pass, mut offset) = (Vec::new(), Pass::new(), 0);
     for group in rollouts.chunk_by(|a, b| a.group == b.group) {
@@ -54,7 +55,8 @@ impl Pass {
         Self { groups: vec![], targets: vec![], tokens: vec![], rows: vec![] }
     }
 
-    /// A block that stands for what all of `samples` were before `step`; the first of them is rollout `offset`.
+    /// Adds a block that holds what was common to all of `samples` before `step`. The first of them is rollout
+    /// `offset`.
     fn add(&mut self, samples: &[Rollout], offset: usize, step: usize) {
         let group = samples[0].group;
         if self.groups.last() != Some(&group) {
@@ -78,11 +80,11 @@ impl Pass {
         });
     }
 
-    /// Replays the pass by `model` at the `temperature` that the rollouts were drawn at; `prefix` embeds the prefix of an
-    /// input, by the same model.
+    /// Replays the pass by `model`, at the `temperature` at which the rollouts were drawn. `prefix` embeds the prefix
+    /// of an input by the same model.
     ///
     /// # Errors
-    /// Those of `prefix`; where a rollout is not one of this model.
+    /// The errors of `prefix`; if a rollout is not of this model.
     pub fn replay(
         &self,
         model: &UniGen,
@@ -99,7 +101,10 @@ impl Pass {
         let groups = CodeGroups::new(model.config().code_groups.clone());
         let classes = self.tokens.iter().map(|&(rollout, position)| {
             let code = rollouts[rollout].codes[position];
-            ensure!((code as usize) < model.config().codebook_size(), "code {code} is none of this model");
+            ensure!(
+                (code as usize) < model.config().codebook_size(),
+                "code {code} is not in the codebook of this model"
+            );
             Ok(groups.split_code(code))
         });
         let classes: Vec<Vec<u32>> = classes.collect::<Result<_>>()?;
@@ -142,7 +147,7 @@ mod tests {
             tokens.sort_unstable();
             let all: Vec<_> = (0..4).flat_map(|rollout| (0..4).map(move |p| (rollout, p))).collect();
             assert_eq!(tokens, all);
-            // One block for the first step of each group, one for each sample afterwards.
+            // One block for the first step of each group, then one for each sample.
             assert_eq!(passes.iter().map(|pass| pass.targets.len()).sum::<usize>(), 2 * (1 + 2 * 2));
             assert!(passes.iter().all(|pass| pass.targets.len() <= blocks));
             for pass in &passes {

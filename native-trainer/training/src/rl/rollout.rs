@@ -1,4 +1,4 @@
-//! Samples drawn from the policy, with what it takes to replay them.
+//! Draws samples from the policy, and records what a replay needs.
 
 use anyhow::{Result, ensure};
 use pollster::FutureExt;
@@ -9,17 +9,17 @@ use unigen_core::sampling::{Branch, Flow, MaskedDecoding, Order, Path, Prefix, S
 use crate::data::rng_at;
 use rand::RngExt;
 
-/// The section `[rollout]`: how samples are drawn. There is no guidance and positions come in an order of their own, so that what is
-/// drawn is the policy itself: a sample's probability is that of its codes, one by one.
+/// The section `[rollout]`: how samples are drawn. There is no guidance, and positions are fixed in Halton order, so
+/// that samples come from the policy itself: the probability of a sample is the product of those of its codes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sampling {
-    /// Samples of an input.
+    /// Samples per input.
     pub samples: usize,
     /// Decoding steps.
     pub steps: usize,
-    /// Of the softmax that codes are drawn from, in rollouts, replays and the reference alike: the policy. Below 1 samples are
-    /// nearer to what guidance draws.
+    /// Temperature of the softmax that codes are drawn from. It is part of the policy, so rollouts, replays and the
+    /// reference all use it. Below 1, samples are nearer to those with guidance.
     pub temperature: f32,
 }
 
@@ -29,12 +29,12 @@ impl Default for Sampling {
     }
 }
 
-/// One sample: an image and how it came about.
+/// One sample: an image and how it was drawn.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rollout {
-    /// Which input it is a sample of.
+    /// The input that it is a sample of.
     pub group: usize,
-    /// The image, row-major.
+    /// The codes of the image, row-major.
     pub codes: Vec<u32>,
     /// The step, from 0, that fixed each code.
     pub fixed_at: Vec<usize>,
@@ -43,7 +43,7 @@ pub struct Rollout {
 }
 
 impl Rollout {
-    /// What was known before a step.
+    /// The codes that were known before a step.
     pub fn known(&self, step: usize) -> Vec<Option<u32>> {
         self.codes.iter().zip(&self.fixed_at).map(|(&code, &at)| (at < step).then_some(code)).collect()
     }
@@ -55,11 +55,11 @@ impl Rollout {
 }
 
 impl Sampling {
-    /// Draws samples of `tokens` codes for every input, input after input, all at once; the samples of an input share its
-    /// prefix. `seed` and `round` say what is drawn.
+    /// Draws samples of `tokens` codes for every input, input after input, all at once. The samples of an input share
+    /// its prefix. `seed` and `round` determine the samples.
     ///
     /// # Errors
-    /// For no samples, no steps or more steps than codes; when the device fails.
+    /// If there are no samples, no steps, or more steps than codes; if the device fails.
     pub fn draw(
         &self,
         model: &UniGen,
@@ -84,11 +84,11 @@ impl Sampling {
         let targets = vec![vec![None; tokens]; images];
         let branches = [Branch { weight: 1.0 / self.temperature, prefixes }];
         let on_step = async |report: StepReport<'_>| {
-            // A device that cannot be read ends the decoding with an error.
+            // If the device cannot be read, the decoding ends with an error.
             let Ok(now) = report.preview().await else { return Flow::Cancel };
             for (image, rollout) in rollouts.iter_mut().enumerate() {
                 for position in 0..tokens {
-                    // The last step keeps all that it draws, whatever it would mask again.
+                    // The last step keeps all its codes, whatever it would mask again.
                     let kept = !now.masked[image][position] || report.step == report.steps;
                     if rollout.fixed_at[position] == usize::MAX && kept {
                         rollout.codes[position] = now.codes[image][position];
@@ -103,23 +103,23 @@ impl Sampling {
         for (rollout, drawn) in rollouts.iter().zip(&drawn) {
             ensure!(
                 rollout.codes == *drawn,
-                "the codes noted at each step are not those of the image that came of them; this is a mistake of the program"
+                "the codes recorded at each step are not those of the finished image; this is a bug in the program"
             );
         }
         Ok(rollouts)
     }
 
     /// # Errors
-    /// Name the setting that does not fit images of `tokens` codes.
+    /// The error names the setting that does not fit images of `tokens` codes.
     pub fn check(&self, tokens: usize) -> Result<()> {
         ensure!(
             self.samples > 1,
-            "rollout.samples is {}; a group needs 2 samples at least to be compared",
+            "rollout.samples is {}; a group needs at least 2 samples to compare",
             self.samples
         );
         ensure!(
             (1..=tokens).contains(&self.steps),
-            "rollout.steps is {}; choose 1 to the {tokens} codes of an image",
+            "rollout.steps is {}; choose 1 to {tokens}, the number of codes of an image",
             self.steps
         );
         ensure!(

@@ -1,6 +1,7 @@
-//! Edit instruction alignment (UniGen-1.5, stage 3): from a picture and an instruction the model says what the wanted
-//! picture shows. It does not draw; it learns what instructions mean. Questions about pictures are rehearsed meanwhile: of
-//! descriptions alone, a small model describes whatever it is asked (after 300 steps of 64 it answered one question of twelve).
+//! Edit instruction alignment (UniGen-1.5, stage 3): from a picture and an instruction, the model predicts a
+//! description of the wanted picture. It does not draw; it learns what instructions mean. Questions about pictures
+//! are rehearsed meanwhile: a small model that learns from descriptions alone describes whatever it is asked (after
+//! 300 steps of 64 it answered one question of twelve).
 
 use anyhow::{Result, ensure};
 use burn::tensor::{Device, Tensor};
@@ -20,7 +21,7 @@ use crate::validation::{SEED, Validation};
 use crate::world::World;
 use unigen_runs::Compute;
 
-/// Held-out samples of which the losses are measured.
+/// Number of held-out samples for the losses of validation.
 const MEASURED: u64 = 64;
 
 /// Settings of the stage `align`.
@@ -29,16 +30,17 @@ const MEASURED: u64 = 64;
 pub struct Settings {
     /// Folder of the model to start from, as the stage `sft` exports it.
     pub model: PathBuf,
-    /// What the edits are drawn from.
+    /// Seed of the world's edits.
     pub seed: u64,
-    /// A user's own edits, as shards or jsonl files ([`crate::data::record`]); none: the world's.
+    /// A user's own edits as shards or jsonl files ([`crate::data::record`]). If the list is empty, the world's edits
+    /// are used.
     pub triples: Vec<PathBuf>,
-    /// Share of samples that ask about a picture, as `sft` does; 0: none, as in the paper.
+    /// Share of samples that ask about a picture, as `sft` does; 0 in the paper.
     pub rehearsal: f64,
-    /// The detector that scores edits in validation; none: no such score.
+    /// The detector that scores edits in validation. Without it, there is no such score.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub judge: Option<PathBuf>,
-    /// Train small matrices beside the frozen weights; none: all weights.
+    /// Train low-rank adapters beside the frozen weights. Without it, all weights are trained.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lora: Option<Lora>,
     /// The pictures of the rehearsal.
@@ -74,7 +76,7 @@ impl Default for Settings {
     }
 }
 
-/// What samples are made of.
+/// The data that samples are made from.
 struct Material {
     edits: Box<dyn Edits>,
     pictures: Box<dyn Pictures>,
@@ -92,7 +94,7 @@ pub struct AlignStage<W> {
 }
 
 impl<W: World> AlignStage<W> {
-    /// Sample `index` of `material`, and whether it is of the rehearsal.
+    /// Sample `index` of `material`, and whether it is a rehearsal.
     fn sample(&self, material: &Material, index: u64) -> Result<(bool, Sample)> {
         let (base, size) = (&self.base, self.base.size());
         let mut rng = rng_at(self.settings.training.seed, index);
@@ -112,7 +114,7 @@ impl<W: World> AlignStage<W> {
         ))
     }
 
-    /// Cross-entropy of the descriptions of what is wanted, and of the answers, over some samples of `material`.
+    /// Cross-entropy of the descriptions of wanted pictures, and of the answers, over some samples of `material`.
     fn losses(
         &self,
         model: &UniGen,
@@ -124,7 +126,7 @@ impl<W: World> AlignStage<W> {
         let mut drawn = drawn.collect::<Result<Vec<_>>>()?;
         drawn.sort_by_key(|(rehearsed, _)| *rehearsed);
         let edits = drawn.partition_point(|(rehearsed, _)| !rehearsed);
-        let examples = self.base.look(drawn.into_iter().map(|(_, sample)| sample).collect(), device)?;
+        let examples = self.base.encode(drawn.into_iter().map(|(_, sample)| sample).collect(), device)?;
         let hidden = hidden(model, &examples, device)?;
         let loss = |of| hidden.answer_loss(model, &examples, of);
         Ok([loss(0..edits)?, loss(edits..examples.len())?])

@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, activation::relu};
 use unigen_core::image_tokenizer::blocks::{Conv2d, GroupNorm};
 
-/// Real or reconstructed, for each patch of a picture.
+/// Tells real from reconstructed pictures, patch by patch.
 #[derive(Module, Debug)]
 pub struct Discriminator {
     conv_in: Conv2d,
@@ -18,13 +18,14 @@ pub struct Discriminator {
 impl Discriminator {
     /// Groups of the normalisations.
     const GROUPS: usize = 8;
-    /// The smallest side of pictures in pixels: it is halved three times.
+    /// The smallest side of pictures in pixels. Each side is halved three times.
     pub const MIN_SIDE: u32 = 8;
 
-    /// A discriminator of `width` channels after the first convolution, twice as many after each of three halvings.
+    /// A discriminator with `width` channels after the first convolution. Each of three halvings doubles the
+    /// channels.
     ///
     /// # Errors
-    /// Where `width` does not fit the groups of the normalisations.
+    /// If `width` does not fit the groups of the normalisations.
     pub fn new(width: usize, device: &Device) -> Result<Self> {
         let multiple = Self::GROUPS / 2;
         ensure!(
@@ -40,21 +41,22 @@ impl Discriminator {
         })
     }
 
-    /// Pixels `[b, h, w, 3]` in [-1, 1] → `[b, h/8, w/8, 1]`, positive where they look real.
+    /// Pixels `[batch, height, width, 3]` in [-1, 1] → `[batch, height/8, width/8, 1]`, positive where they look
+    /// real.
     pub fn forward(&self, pixels: Tensor<4>) -> Tensor<4> {
         let h = unigen_core::ops::conv::swish(self.conv_in.forward(pixels));
         let h = self.down.iter().zip(&self.norm).fold(h, |h, (down, norm)| norm.swish(down.forward(h)));
         self.conv_out.forward(h)
     }
 
-    /// What the discriminator minimises, given pixels of both kinds: scalar `[1]`.
+    /// The loss of the discriminator, given pixels of both kinds: scalar `[1]`.
     pub fn loss(&self, real: Tensor<4>, reconstructed: Tensor<4>) -> Tensor<1> {
         let real = relu(-self.forward(real) + 1.0).mean();
         let reconstructed = relu(self.forward(reconstructed.detach()) + 1.0).mean();
         (real + reconstructed) * 0.5
     }
 
-    /// What the tokenizer minimises to be taken for real; the discriminator gets no gradient. Scalar `[1]`.
+    /// The adversarial loss of the tokenizer: scalar `[1]`. The discriminator gets no gradient.
     pub fn adversarial_loss(&self, reconstructed: Tensor<4>) -> Tensor<1> {
         -self.clone().no_grad().forward(reconstructed).mean()
     }

@@ -1,5 +1,5 @@
-//! The stages of training, one file a stage over one loop ([`crate::train`]). What a user's files do not give, they take from a
-//! [`World`].
+//! The stages of training, one file per stage, over one loop ([`crate::train`]). A [`World`] supplies whatever the
+//! user's files do not.
 
 pub mod align;
 mod discriminator;

@@ -1,4 +1,4 @@
-//! Pre-training: generation, captioning from codes and plain text, as UniGen's first stages mix them.
+//! Pre-training on generation, captioning from codes, and plain text, as in UniGen's first stages.
 
 use anyhow::{Context, Result, ensure};
 use burn::tensor::{Device, Tensor};
@@ -18,7 +18,7 @@ use unigen_core::text::{TextTokenizer, train_bpe};
 use unigen_core::weights::Precision;
 
 use super::open_pictures;
-use crate::batch::{Example, MAX_TEXT, TEXTS, hidden, mask, turn};
+use crate::batch::{Example, MAX_TEXT, VOCABULARY_TEXTS, hidden, mask, task_of};
 use crate::data::codes::{CodeCache, Encoder};
 use crate::data::{Annotation, QUESTIONS, SourceSettings, pick_at, rng_at};
 use crate::train::{Evaluation, Loss, Stage, Training};
@@ -32,24 +32,26 @@ use unigen_runs::Compute;
 pub struct Settings {
     /// Folder of a trained image tokenizer, as the stage `tokenizer` exports it.
     pub image_tokenizer: PathBuf,
-    /// The `tokenizer.json` of the texts, such as that of a model to go on from; none: one learned from the captions.
+    /// The `tokenizer.json` of a text tokenizer, such as that of the model to continue from. Without it, one is
+    /// learned from the captions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text_tokenizer: Option<PathBuf>,
-    /// File where the codes of the pictures are kept; made where it is missing.
+    /// File that keeps the codes of the pictures. It is made if it is missing.
     pub codes: PathBuf,
-    /// Different pictures, each seen many times under other masks and captions.
+    /// Number of different pictures. Each is seen many times with other masks and captions.
     pub pictures: u64,
-    /// Shares of generation, captioning and text. UniGen mixes 3 : 2 : 1; from nothing, drawing is what takes long.
+    /// Shares of generation, captioning and text. UniGen mixes 3 : 2 : 1. A model that starts from random weights
+    /// needs more generation, which takes longest to learn.
     pub mix: [u64; 3],
-    /// Weights of their losses.
+    /// Weights of the losses of generation, captioning and text.
     pub weights: [f64; 3],
-    /// Share of generation without text, for guidance.
+    /// Share of generation samples whose text is dropped, for guidance.
     pub drop_text: f64,
-    /// The detector that scores samples; none: no such score.
+    /// The detector that scores samples in validation. Without it, there is no such score.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub judge: Option<PathBuf>,
     pub data: SourceSettings,
-    /// Sizes; those of the image tokenizer are taken from its folder.
+    /// Sizes of the model; those of the image tokenizer are taken from its folder.
     pub model: ModelConfig,
     pub training: Training,
 }
@@ -101,7 +103,7 @@ pub struct PretrainStage<W> {
     world: PhantomData<fn() -> W>,
 }
 
-/// What one sequence teaches.
+/// The task of one sequence.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Task {
     Generate,
@@ -170,7 +172,7 @@ impl<W: World> PretrainStage<W> {
 
 /// The task of sample `index`.
 fn task(mix: [u64; 3], index: u64) -> Task {
-    [Task::Generate, Task::Describe, Task::Text][turn(mix, index).0]
+    [Task::Generate, Task::Describe, Task::Text][task_of(mix, index).0]
 }
 
 impl<W: World> Stage for PretrainStage<W> {
@@ -190,7 +192,7 @@ impl<W: World> Stage for PretrainStage<W> {
     fn open(settings: &Settings, compute: &Compute) -> Result<(Self, UniGen)> {
         ensure!(
             settings.mix.iter().sum::<u64>() > 0,
-            "mix is {:?}; one of its shares must not be 0",
+            "mix is {:?}; at least one share must be above 0",
             settings.mix
         );
         ensure!((0.0..=1.0).contains(&settings.drop_text), "drop_text is {}, not 0 to 1", settings.drop_text);
@@ -207,7 +209,7 @@ impl<W: World> Stage for PretrainStage<W> {
         let codes = CodeCache::captioned(&settings.codes, &*pictures, settings.pictures, encoder, &weights)?;
         let text_json = match &settings.text_tokenizer {
             Some(path) => fs::read(path).with_context(|| format!("cannot read {}", path.display()))?,
-            None => train_bpe(pictures.texts(TEXTS)?, config.text_vocab)?,
+            None => train_bpe(pictures.texts(VOCABULARY_TEXTS)?, config.text_vocab)?,
         };
         let text = TextTokenizer::from_bytes(&text_json)?;
         let (settings, device) = (settings.clone(), compute.device.clone());

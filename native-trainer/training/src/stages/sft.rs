@@ -1,5 +1,5 @@
-//! Supervised training of all tasks together (UniGen-1.5, stage 2): generation and editing in turns, understanding, and
-//! text. The image tokenizer and the understanding encoder stay as they are.
+//! Supervised fine-tuning on all tasks together (UniGen-1.5, stage 2): generation, editing, understanding and text.
+//! The image tokenizer and the understanding encoder are frozen.
 
 use anyhow::{Result, ensure};
 use burn::tensor::{Device, Tensor};
@@ -16,7 +16,7 @@ use unigen_core::model::UniGen;
 use unigen_core::sequence::EditBranch;
 
 use super::{open_edits, open_pictures};
-use crate::batch::{Base, Example, Lora, Sample, hidden, mask, turn};
+use crate::batch::{Base, Example, Lora, Sample, hidden, mask, task_of};
 use crate::data::codes::CodeCache;
 use crate::data::{Annotation, Captioned, Edit, Edits, Files, Pictures, SourceSettings, any_shape, rng_at};
 use crate::train::{Evaluation, Loss, Stage, Training};
@@ -24,7 +24,7 @@ use crate::validation::{SEED, Validation};
 use crate::world::World;
 use unigen_runs::Compute;
 
-/// Held-out pictures and edits, and samples of which the losses are measured.
+/// Number of held-out pictures, of held-out edits, and of samples for the losses of validation.
 const HELD_OUT: u64 = 24;
 const MEASURED: u64 = 64;
 
@@ -36,36 +36,40 @@ pub struct Settings {
     pub model: PathBuf,
     /// Folder of the understanding encoder, as the stage `vision` exports it, or of a model that has one.
     pub vision: PathBuf,
-    /// File where the codes of the pictures are kept, as in `pretrain`; made where it is missing.
+    /// File that keeps the codes of the pictures, as in `pretrain`. It is made if it is missing.
     pub codes: PathBuf,
-    /// Different pictures to generate.
+    /// Number of different pictures to generate.
     pub pictures: u64,
-    /// File where the codes of edits, before and after, are kept; made where it is missing.
+    /// File that keeps the codes of edits, before and after. It is made if it is missing.
     pub edit_codes: PathBuf,
-    /// Different edits.
+    /// Number of different edits.
     pub edits: u64,
-    /// Kinds of the world's edits, all equally often; one that is named twice comes twice as often; none: all kinds.
+    /// Kinds of the world's edits, all equally often. A kind that is named twice comes twice as often. An empty list
+    /// means all kinds.
     pub edit_kinds: Vec<String>,
-    /// Shares of generation, editing, understanding and text; in the paper the first two are 3 of 8 together.
+    /// Shares of generation, editing, understanding and text. In the paper, generation and editing together are 3 of
+    /// 8.
     pub mix: [u64; 4],
     /// Weights of the losses of generation, editing, understanding and text.
     pub weights: [f64; 4],
-    /// A user's own questions with answers, as shards or jsonl files ([`crate::data::record`]): half of what is asked; none:
-    /// what the pictures' annotations ask.
+    /// A user's own questions with answers as shards or jsonl files ([`crate::data::record`]). They are half of the
+    /// questions. If the list is empty, all questions come from the pictures' annotations.
     pub questions: Vec<PathBuf>,
-    /// A user's own edits, likewise: before, instruction, after and description; none: the world's.
+    /// A user's own edits in the same formats: before, instruction, after and description. If the list is empty, the
+    /// world's edits are used.
     pub triples: Vec<PathBuf>,
-    /// Share of generation without text, for guidance.
+    /// Share of generation samples whose text is dropped, for guidance.
     pub drop_text: f64,
-    /// Share of edits with the picture and without the instruction, for the branch "image" of guidance.
+    /// Share of edits whose instruction is dropped, for the guidance branch "image".
     pub drop_instruction: f64,
-    /// Share of edits with neither, for the branch "none". As InstructPix2Pix (arXiv 2211.09800, section 3.2.1) has it,
-    /// but for edits without the picture alone, which guidance does not ask for.
+    /// Share of edits whose picture and instruction are both dropped, for the guidance branch "none". InstructPix2Pix
+    /// (arXiv 2211.09800, section 3.2.1) does the same, and also drops the picture alone, which our guidance does not
+    /// need.
     pub drop_both: f64,
-    /// The detector that scores edits in validation; none: no such score.
+    /// The detector that scores edits in validation. Without it, there is no such score.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub judge: Option<PathBuf>,
-    /// Train small matrices beside the frozen weights; none: all weights.
+    /// Train low-rank adapters beside the frozen weights. Without it, all weights are trained.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lora: Option<Lora>,
     pub data: SourceSettings,
@@ -109,7 +113,7 @@ impl Default for Settings {
     }
 }
 
-/// What one sequence teaches, in the order of a batch.
+/// The task of one sequence, in the order of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Task {
     Generate,
@@ -121,20 +125,20 @@ enum Task {
 impl Task {
     const ALL: [Task; 4] = [Task::Generate, Task::Edit, Task::Describe, Task::Text];
 
-    /// The task of sample `index`, and how many samples before it had the same.
+    /// The task of sample `index`, and the number of earlier samples with the same task.
     fn of(mix: [u64; 4], index: u64) -> (Self, u64) {
-        let (share, number) = turn(mix, index);
+        let (share, number) = task_of(mix, index);
         (Self::ALL[share], number)
     }
 }
 
-/// What samples are made of.
+/// The data that samples are made from.
 struct Material {
     source: Box<dyn Pictures>,
     questions: Option<Files>,
     edits: Box<dyn Edits>,
     pictures: CodeCache<Arc<dyn Annotation>>,
-    /// The instruction of every edit, and the codes before and after it.
+    /// The instruction of every edit, and the codes of the pictures before and after it.
     changes: CodeCache<String, 2>,
 }
 
@@ -162,7 +166,8 @@ impl Material {
         Ok(Self { source, questions: None, edits, pictures, changes })
     }
 
-    /// Picture number `number`, and what is asked about it with the answers. A user's own and others take turns.
+    /// Picture number `number`, and the questions about it with their answers. A user's own questions and others take
+    /// turns.
     fn conversation(
         &self,
         number: u64,
@@ -224,7 +229,7 @@ impl<W: World> SftStage<W> {
                 let picture = material.edits.read(number % material.changes.len(), base.size())?.before;
                 let text = base.tokens(instruction)?;
                 let example = Example {
-                    sequence: layouts.edit(branch, &text, base.features(&picture)?, after.len()),
+                    sequence: layouts.edit(branch, &text, base.feature_count(&picture)?, after.len()),
                     source: before.to_vec(),
                     target: after.to_vec(),
                     masked: mask(after.len(), &mut rng),
@@ -261,7 +266,7 @@ impl<W: World> SftStage<W> {
             start..drawn.partition_point(|(other, _)| *other <= task)
         });
         let drawn = drawn.into_iter().map(|(_, sample)| sample).collect();
-        let examples = self.base.look(drawn, device)?;
+        let examples = self.base.encode(drawn, device)?;
         let hidden = hidden(model, &examples, device)?;
         let [generate, edit, describe, text] = of;
         Ok([
@@ -273,7 +278,8 @@ impl<W: World> SftStage<W> {
     }
 }
 
-/// The conditions of an edit, dropped in the shares `[instruction, both]`.
+/// The conditions of an edit that are kept, when instruction and both are dropped in the shares `[instruction,
+/// both]`.
 fn branch([instruction, both]: [f64; 2], rng: &mut impl Rng) -> EditBranch {
     match rng.random_range(0.0..1.0) {
         place if place < instruction => EditBranch::Image,
@@ -300,7 +306,7 @@ impl<W: World> Stage for SftStage<W> {
 
     fn open(settings: &Settings, compute: &Compute) -> Result<(Self, UniGen)> {
         let mix = settings.mix;
-        ensure!(mix.iter().sum::<u64>() > 0, "mix is {mix:?}; one of its shares must not be 0");
+        ensure!(mix.iter().sum::<u64>() > 0, "mix is {mix:?}; at least one share must be above 0");
         let Settings { drop_text, drop_instruction, drop_both, .. } = *settings;
         for (name, share) in [
             ("drop_text", drop_text),

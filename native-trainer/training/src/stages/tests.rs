@@ -1,4 +1,4 @@
-//! Every stage on a second world, one after another, as a recipe runs them.
+//! Every stage on a second world, one after another, as in a recipe.
 
 use super::*;
 use crate::shapes::Shapes;
@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use std::path::Path;
 use unigen_runs::RunFolder;
 
-/// Two steps of a stage with these settings; its log.
+/// Takes two steps of a stage with these settings and returns its log.
 fn trained<S: Stage>(folder: &Path, name: &str, set: &[&str]) -> Vec<unigen_runs::Record> {
     let at = |text: &str| text.replace("RUNS", &folder.display().to_string());
     let set: Vec<String> = ["training.steps=2", "training.evaluate_every=1", "training.warmup_steps=0"]
@@ -22,7 +22,7 @@ fn trained<S: Stage>(folder: &Path, name: &str, set: &[&str]) -> Vec<unigen_runs
     RunFolder::open(&out).unwrap().records().unwrap()
 }
 
-/// Whether a number of this name is in the log, and finite.
+/// Whether the log has a finite number of this name.
 fn logged(log: &[unigen_runs::Record], name: &str) -> bool {
     let mut values = log.iter().filter_map(|record| record.scalars.get(name)?.as_f64());
     values.next().is_some_and(f64::is_finite)

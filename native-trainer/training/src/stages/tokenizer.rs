@@ -1,4 +1,4 @@
-//! Training the image tokenizer: MAGVIT-v2's recipe (arXiv 2310.05737) in small.
+//! Training of the image tokenizer: a small version of MAGVIT-v2's recipe (arXiv 2310.05737).
 
 use anyhow::{Context, Result, ensure};
 use burn::module::Module;
@@ -30,13 +30,13 @@ pub struct Settings {
     pub l1: f64,
     /// Weight of the squared error of the pixels.
     pub l2: f64,
-    /// Weight of the error of the teacher's features.
+    /// Weight of the feature loss.
     pub feature: f64,
-    /// Weight of the entropy penalty, in nats a code, at the start; it falls to a tenth along the run.
+    /// Weight of the entropy penalty at the start, in nats per code. It falls to a tenth during the run.
     pub entropy: f64,
     /// Temperature of the entropies.
     pub temperature: f64,
-    /// Weight of the latents' distance to their corners.
+    /// Weight of the commitment loss, the distance of the latents to their quantised values.
     pub commitment: f64,
     /// Weight of the adversarial loss.
     pub adversarial: f64,
@@ -44,15 +44,16 @@ pub struct Settings {
     pub adversarial_start: f64,
     /// Channels of the discriminator's first convolution.
     pub discriminator_width: usize,
-    /// Folder of a trained image tokenizer to start from; none: random weights. Its sizes replace `model`.
+    /// Folder of a trained image tokenizer to start from; its sizes replace `model`. Without it, the weights are
+    /// random.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start: Option<PathBuf>,
-    /// Train the decoder only, so that codes stay what they are.
+    /// Train the decoder only, so that codes do not change.
     pub freeze_encoder: bool,
-    /// A detector whose features the reconstructions should keep; none: no feature loss.
+    /// A detector whose features the reconstructions should keep. Without it, there is no feature loss.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub teacher: Option<PathBuf>,
-    /// The detector that scores the reconstructions; none: no such score.
+    /// The detector that scores the reconstructions. Without it, there is no such score.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub judge: Option<PathBuf>,
     pub data: SourceSettings,
@@ -113,7 +114,8 @@ pub struct TokenizerStage<W> {
 }
 
 impl<W: World> TokenizerStage<W> {
-    /// The mean error of the teacher's features, each level relative to the size of its activations. Scalar `[1]`.
+    /// The mean error of the teacher's features, where each level is relative to the size of its activations. Scalar
+    /// `[1]`.
     fn feature_loss(teacher: &dyn Perception, real: &Tensor<4>, reconstructed: &Tensor<4>) -> Tensor<1> {
         let levels = teacher.features(real).into_iter().zip(teacher.features(reconstructed));
         let losses: Vec<_> = levels
@@ -126,7 +128,7 @@ impl<W: World> TokenizerStage<W> {
         Tensor::cat(losses, 0).sum() / levels
     }
 
-    /// How far the run is at a batch, 0 to 1.
+    /// The progress of the run at a batch, 0 to 1.
     fn progress(&self, batch: u64) -> f64 {
         batch as f64 / self.settings.training.batches() as f64
     }
@@ -148,7 +150,13 @@ impl<W: World> Stage for TokenizerStage<W> {
     fn open(settings: &Settings, compute: &Compute) -> Result<(Self, Pair)> {
         let device = &compute.device;
         let sides = Discriminator::MIN_SIDE..=MAX_SIDE;
-        ensure!(sides.contains(&settings.size), "size is {}; choose {sides:?} pixels", settings.size);
+        ensure!(
+            sides.contains(&settings.size),
+            "size is {}; choose {} to {} pixels",
+            settings.size,
+            sides.start(),
+            sides.end()
+        );
         let mut settings = settings.clone();
         let mut tokenizer = match &settings.start {
             Some(folder) => {

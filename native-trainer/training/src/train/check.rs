@@ -1,4 +1,4 @@
-//! A few steps of a run before it is begun in earnest: does it fit, and how long will it take.
+//! Tries a few steps of a run, to see whether it fits into memory and how long it will take.
 
 use anyhow::{Context, Result, ensure};
 use burn::module::Module;
@@ -12,16 +12,16 @@ use super::trainer::{adamw, gradients, update, write_export};
 use super::trial::{Trial, on_trial, seconds};
 use super::{Stage, settings::settings};
 
-/// Steps that are timed, after one that is not.
+/// Number of timed steps. One step before them is not timed.
 const STEPS: u64 = 2;
 
-/// What a run takes.
+/// The needs of a run.
 pub(super) struct Checked {
     parameters: usize,
     samples: u64,
-    /// The most memory of this process so far that the run came to, in bytes; known on Linux only.
+    /// The peak memory of this process during the trial, in bytes. Known on Linux only.
     memory: Option<u64>,
-    /// Seconds of a step, and of all steps.
+    /// Seconds of one step, and of all steps.
     step: f64,
     all: f64,
 }
@@ -41,19 +41,20 @@ impl fmt::Display for Checked {
     }
 }
 
-/// Opens a run of the stage `S`, does a few steps and writes its export for the runs after it.
+/// Opens a run of the stage `S`, takes a few steps, and writes its export for the runs after it.
 ///
 /// # Errors
-/// Those that would end the run.
+/// The errors that would end the run.
 pub(super) fn check<S: Stage>(trial: &Trial) -> Result<Checked> {
     let wanted: S::Settings = settings(trial.config, trial.set)?;
     let moved = on_trial(Table::try_from(&wanted)?, trial.out, trial.trial);
-    let wanted = S::on_trial(moved.try_into().context("settings on trial")?, trial.trial);
+    let wanted =
+        S::on_trial(moved.try_into().context("cannot change the settings for a trial")?, trial.trial);
     let training = S::training(&wanted).clone();
     training.check()?;
     let compute = training.autodiff(trial.compute);
     compute.device.seed(training.seed);
-    forget_peak();
+    reset_peak();
     let (stage, mut model) = open::<S>(&wanted, &compute)?;
     let mut optimizer = adamw(&training);
     let mut start = Instant::now();
@@ -72,15 +73,15 @@ pub(super) fn check<S: Stage>(trial: &Trial) -> Result<Checked> {
     Ok(Checked { parameters, samples, memory: peak(), step, all: seconds(&training, step) })
 }
 
-/// The most memory that this process has held, in bytes.
+/// The peak memory of this process, in bytes.
 fn peak() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()? * 1024)
 }
 
-/// Begins anew with [`peak`], where the system can.
-fn forget_peak() {
-    // Without it, the peak is that of the runs before as well, which is still true.
+/// Resets [`peak`] if the system can.
+fn reset_peak() {
+    // Without a reset, the peak includes earlier runs, which is still an upper bound.
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }

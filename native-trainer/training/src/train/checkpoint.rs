@@ -1,4 +1,4 @@
-//! All that a run needs to go on, in one file.
+//! Checkpoints: all that a run needs to resume, in one file.
 
 use anyhow::{Context, Result};
 use burn::module::Module;
@@ -8,9 +8,9 @@ use unigen_core::weights::{Checkpoint, Precision, keys, load, tensors, write_ten
 
 use crate::optimizer::{AdamW, EMA};
 
-/// Name of the checkpoint in a run's folder.
+/// File name of the last checkpoint of a run.
 pub const LAST: &str = "last.safetensors";
-/// Name of the checkpoint that validated best, of stages that look for it.
+/// File name of the checkpoint with the best validation, in stages that look for it.
 pub const BEST: &str = "best.safetensors";
 
 const MODEL: &str = "model.";
@@ -18,12 +18,12 @@ const STEP: &str = "step";
 const UPDATES: &str = "updates";
 const COUNTS: &str = "counts";
 
-/// Writes `model.*`, `ema.*`, `adam.m.*` and `adam.v.*` by parameter path in f32, and in the metadata `step` (steps done),
-/// `updates` (steps that changed weights) and `counts`: of the parameters that had a gradient in some updates only, in how
-/// many, as JSON.
+/// Writes `model.*`, `ema.*`, `adam.m.*` and `adam.v.*` by parameter path in f32. The metadata has `step` (steps
+/// done), `updates` (steps that changed weights) and `counts` (JSON: the number of gradients of each parameter that
+/// had one in some updates only).
 ///
 /// # Errors
-/// When a weight is not finite or writing fails (a full disk); an old file at `path` stays as it was.
+/// If a weight is not finite, or if writing fails (a full disk). An old file at `path` stays as it was.
 pub fn save<M: Module>(path: &Path, model: &M, optimizer: &AdamW, step: u64) -> Result<()> {
     let average = optimizer.averaged(model.valid());
     let mut all = tensors(model, |name| Some(format!("{MODEL}{name}")));
@@ -38,43 +38,44 @@ pub fn save<M: Module>(path: &Path, model: &M, optimizer: &AdamW, step: u64) -> 
     Ok(write_tensors(path, Precision::F32, all, metadata)?)
 }
 
-/// Fills `model` and `optimizer` from the file `path` and gives the steps done.
+/// Restores `model` and `optimizer` from the file `path`, and returns the number of steps done.
 ///
 /// # Errors
-/// When the file is missing or damaged, or of a model of other sizes.
+/// If the file is missing or damaged, or belongs to a model of other sizes.
 pub fn restore<M: Module>(path: &Path, model: M, optimizer: &mut AdamW) -> Result<(M, u64)> {
     let checkpoint = Checkpoint::open(path)?;
     let (step, updates) = (number(&checkpoint, STEP)?, number(&checkpoint, UPDATES)?);
-    // Older checkpoints lack it: their runs took every parameter for one that has had all gradients.
+    // Older checkpoints lack the counts, because their runs assumed that every parameter had all gradients.
     let counts: BTreeMap<String, u64> = match checkpoint.metadata().get(COUNTS) {
         None => BTreeMap::new(),
         Some(text) => serde_json::from_str(text)
-            .with_context(|| format!("{} is damaged: its {COUNTS} are not understood", path.display()))?,
+            .with_context(|| format!("{} is damaged: its {COUNTS} cannot be read", path.display()))?,
     };
     let model = load(model, &checkpoint, |name| Some(format!("{MODEL}{name}")))?;
     optimizer.restore(&checkpoint, updates, &counts)?;
     Ok((model, step))
 }
 
-/// The steps done of the checkpoint `path`.
+/// The number of steps done in the checkpoint `path`.
 ///
 /// # Errors
-/// When the file is missing or damaged, or no checkpoint of a run.
+/// If the file is missing or damaged, or is not the checkpoint of a run.
 pub fn step(path: &Path) -> Result<u64> {
     number(&Checkpoint::open(path)?, STEP)
 }
 
 fn number(checkpoint: &Checkpoint, key: &str) -> Result<u64> {
     let text = checkpoint.metadata().get(key);
-    text.and_then(|text| text.parse().ok())
-        .with_context(|| format!("{} is not the checkpoint of a run: no number {key}", checkpoint.place()))
+    text.and_then(|text| text.parse().ok()).with_context(|| {
+        format!("{} is not the checkpoint of a run: it has no number {key}", checkpoint.place())
+    })
 }
 
-/// `model` with the weights of the safetensors file or folder `path`: those called `ema.*` where it has such, otherwise
-/// those of the published names ([`keys::unigen`]) where it has such, otherwise those of the parameters' own names.
+/// `model` with the weights of the safetensors file or folder `path`. If the file has weights called `ema.*`, those
+/// are taken; else if it has published names ([`keys::unigen`]), those; else the parameters' own names.
 ///
 /// # Errors
-/// Name every parameter that is missing or of another shape.
+/// The error names every parameter that is missing or of another shape.
 pub fn initial<M: Module>(path: &Path, model: M) -> Result<M> {
     let checkpoint = Checkpoint::open(path)?;
     let has = |prefix: &str| checkpoint.names().any(|name| name.starts_with(prefix));
@@ -99,7 +100,7 @@ mod tests {
         AdamW::new([0.9, 0.95], 0.0, 0.0)
     }
 
-    /// The model after one more step, in which the vector has a gradient of 3 or none.
+    /// The model after one more step, in which the vector has a gradient of 3 or no gradient.
     fn moved(optimizer: &mut AdamW, model: Two, late: bool) -> Two {
         let gradients = gradients(&model, 2.0, late.then_some(3.0));
         let step = Step { learning_rate: 0.1, gradient_scale: 1.0, ema_decay: 0.5 };
@@ -129,7 +130,7 @@ mod tests {
         let after = values(&moved(&mut optimizer, model, true));
         assert_eq!(resumed(&new), after);
 
-        // Without the counts, as older versions wrote it, three gradients are corrected for, and then four.
+        // Without the counts, as in older versions, the bias is corrected for three gradients, and then for four.
         let file = Checkpoint::open(&new).unwrap();
         let tensors = file.names().map(|name| {
             let (values, shape) = file.tensor(name).unwrap();

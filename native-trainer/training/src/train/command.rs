@@ -9,42 +9,42 @@ use unigen_core::precision::MatmulPrecision;
 use super::{Stage, Start, export, run, settings};
 use unigen_runs::{Compute, DeviceChoice, RunFolder};
 
-/// What a stage of training takes from the command line.
+/// The command line of a training stage.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Settings as TOML; what it leaves out keeps its default
+    /// TOML file with settings; a key that is absent keeps its default
     #[arg(long, conflicts_with = "resume")]
     config: Option<PathBuf>,
-    /// Folder of the run: settings, log, checkpoints and, at the end, the export
+    /// Folder of the run, for its settings, log, checkpoints and export
     #[arg(long)]
     out: PathBuf,
-    /// One setting, such as training.steps=1000; may be repeated
+    /// Change one setting, such as training.steps=1000; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Go on with the run in the folder, with its settings
+    /// Continue the run in the folder with its settings
     #[arg(long)]
     resume: bool,
-    /// Weights to start from, a safetensors file
+    /// File of weights to start from, as safetensors
     #[arg(long, conflicts_with = "resume")]
     init: Option<PathBuf>,
-    /// Train nothing: write the run's best checkpoint, where its stage looks for it, or its last into this folder as the end of
-    /// training would
+    /// Export a checkpoint of the run into this folder and train nothing. The best checkpoint is exported if the
+    /// stage looks for it, otherwise the last
     #[arg(long, conflicts_with_all = ["config", "set", "resume", "init"])]
     export: Option<PathBuf>,
-    /// Devices that share the batches of a step, training.accumulate of them at least
+    /// Number of devices that share the batches of a step; training.accumulate must be at least as large
     #[arg(long, default_value_t = 1, conflicts_with = "export")]
     devices: usize,
     #[command(flatten)]
     compute: ComputeArgs,
 }
 
-/// Where and how a stage computes.
+/// Device and precision of a stage.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct ComputeArgs {
-    /// Where to compute
+    /// Device to compute on
     #[arg(long, default_value = "cpu")]
     device: DeviceChoice,
-    /// Matrix products in f32, or in bf16 with f32 sums where the processor has them (AMX, AVX-512 BF16)
+    /// Precision of matrix products. bf16 has f32 sums and needs AMX or AVX-512 BF16; other processors compute in f32
     #[arg(long, default_value = "bf16")]
     precision: Precision,
 }
@@ -56,12 +56,12 @@ enum Precision {
 }
 
 impl ComputeArgs {
-    /// The device; fails where there is none of the kind.
+    /// Opens the device. Fails if the machine has no such device.
     pub(super) fn open(self) -> Result<Compute> {
         Ok(self.on(self.device.open()?))
     }
 
-    /// So many devices of the kind, likewise.
+    /// Opens `count` such devices.
     fn devices(self, count: usize) -> Result<Vec<Compute>> {
         Ok(self.device.devices(count)?.into_iter().map(|device| self.on(device)).collect())
     }
@@ -76,7 +76,7 @@ impl ComputeArgs {
 }
 
 impl Options {
-    /// A new run, or an unfinished one that goes on with the settings that it has.
+    /// Options of a new run, or of an unfinished run that continues with its own settings.
     pub(super) fn of(
         config: Option<PathBuf>,
         set: Vec<String>,
@@ -92,11 +92,11 @@ impl Options {
 /// Runs `unigen train` for the stage `S`.
 ///
 /// # Errors
-/// Those of [`settings`], [`run`] and [`export`].
+/// The errors of [`settings`], [`run`] and [`export`].
 pub fn command<S: Stage>(options: &Options) -> Result<()> {
     if let Some(folder) = &options.export {
         let exported = export::<S>(&options.out, folder, &options.compute.open()?)?;
-        eprintln!("exported {exported}, to {}", folder.display());
+        eprintln!("exported {exported} to {}", folder.display());
         return Ok(());
     }
     let devices = options.compute.devices(options.devices)?;

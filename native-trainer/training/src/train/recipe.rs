@@ -1,4 +1,4 @@
-//! Several runs in a row from one TOML file: `unigen train all` and `unigen train check`.
+//! Recipes: several runs in order from one TOML file, for `unigen train all` and `unigen train check`.
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -12,14 +12,14 @@ use super::command::{ComputeArgs, Options, command};
 use super::trial::Trial;
 use unigen_runs::{Interrupt, RunFolder};
 
-/// What several runs in a row take from the command line.
+/// The command line of commands that work on a recipe.
 #[derive(Debug, Args)]
 pub struct RecipeOptions {
-    /// The runs as TOML, in order: `[[run]]` with a name, a stage where it is called otherwise, a config file as seen from
-    /// this one, and settings of its own
+    /// TOML file of the runs in order: each [[run]] has a name, a stage if its name differs, a config file (its path
+    /// is relative to this file), and settings of its own
     #[arg(long)]
     config: PathBuf,
-    /// Folder of the runs, one folder a name
+    /// Folder of the runs; each run has a folder of its name in it
     #[arg(long, default_value = "runs")]
     out: PathBuf,
     #[command(flatten)]
@@ -34,7 +34,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// A stage.
+    /// The entry of the stage `S`.
     pub const fn of<S: Stage>() -> Self {
         Self { name: S::NAME, train: command::<S>, check: check::<S> }
     }
@@ -56,7 +56,7 @@ struct Run {
     settings: Table,
 }
 
-/// A run with its stage, and its settings as [`Options`] takes them.
+/// A run with its stage, and its settings in the form that [`Options`] takes.
 struct Planned<'a> {
     name: String,
     entry: &'a Entry,
@@ -64,10 +64,10 @@ struct Planned<'a> {
     set: Vec<String>,
 }
 
-/// Trains what a recipe names and is not yet done, run after run; a run that was stopped goes on.
+/// Trains the unfinished runs of a recipe, one after another. A run that was stopped continues.
 ///
 /// # Errors
-/// Where the recipe cannot be used; those of the runs, with the name of the run.
+/// If the recipe cannot be used; the errors of the runs, with the name of the run.
 pub fn train_all(options: &RecipeOptions, stages: &[Entry]) -> Result<()> {
     Interrupt::install()?;
     for Planned { name, entry, config, set } in plan(&options.config, stages)? {
@@ -76,27 +76,25 @@ pub fn train_all(options: &RecipeOptions, stages: &[Entry]) -> Result<()> {
         // One without a checkpoint has nothing to go on from.
         let begun = RunFolder::open(&out).ok().filter(RunFolder::begun);
         if begun.as_ref().is_some_and(|run| run.info().finished) {
-            eprintln!("{name}: done, in {}", out.display());
+            eprintln!("{name}: done in {}", out.display());
             continue;
         }
-        eprintln!(
-            "{name}: {}",
-            if begun.is_some() { "goes on with the settings that it has" } else { "begins" }
-        );
+        eprintln!("{name}: {}", if begun.is_some() { "continues with its own settings" } else { "begins" });
         let run = Options::of(config, set, out, begun.is_some(), options.compute);
         (entry.train)(&run).with_context(|| {
             let recipe = options.config.display();
-            format!("the run {name}; `unigen train all --config {recipe}` goes on from here")
+            format!("the run {name} stopped; `unigen train all --config {recipe}` continues from here")
         })?;
     }
     Ok(())
 }
 
-/// Tries every run of a recipe: opens it, does a few steps with batches of its size, and prints what it takes. Nothing is
-/// left behind; what a run needs of an earlier one that has not been made is made up, with random weights.
+/// Tries every run of a recipe: opens it, takes a few steps with batches of its size, and prints what it needs.
+/// Nothing is left behind. If a run needs an earlier run that has not been made, an export with random weights stands
+/// for it.
 ///
 /// # Errors
-/// Where the recipe cannot be used; what would end a run at its start.
+/// If the recipe cannot be used; the errors that would end a run at its start.
 pub fn check_all(options: &RecipeOptions, stages: &[Entry]) -> Result<()> {
     Interrupt::install()?;
     let planned = plan(&options.config, stages)?;
@@ -112,17 +110,17 @@ pub fn check_all(options: &RecipeOptions, stages: &[Entry]) -> Result<()> {
         let export = &trial.0.join(name).join("export");
         let (config, out, trial) = (config.as_deref(), &*options.out, &*trial.0);
         let found = (entry.check)(&Trial { config, set, compute, out, trial, export })
-            .with_context(|| format!("the run {name}"))?;
+            .with_context(|| format!("cannot try the run {name}"))?;
         total += found.hours();
         println!("{name:<12}{found}");
     }
-    println!("all {total:.1} hours, without validations and the making of image codes");
+    println!("{total:.1} hours in total, without validations and the encoding of images");
     Ok(())
 }
 
 /// The runs of the recipe in `path`.
 fn plan<'a>(path: &Path, stages: &'a [Entry]) -> Result<Vec<Planned<'a>>> {
-    let wrong = || format!("the recipe {} is wrong", path.display());
+    let wrong = || format!("cannot use the recipe {}", path.display());
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let recipe: Recipe = toml::from_str(&text).with_context(wrong)?;
     let folder = path.parent().unwrap_or(Path::new("."));
@@ -132,13 +130,13 @@ fn plan<'a>(path: &Path, stages: &'a [Entry]) -> Result<Vec<Planned<'a>>> {
         let plain = |c: char| c.is_alphanumeric() || "-_.".contains(c);
         ensure!(
             !name.starts_with('.') && !name.is_empty() && name.chars().all(plain),
-            "{name:?} is no name for a folder"
+            "{name:?} cannot name a folder; use letters, digits, - and _"
         );
         ensure!(!names[..place].contains(&name), "two runs are called {name}");
         let stage = stage.as_ref().unwrap_or(&name);
         let entry = stages.iter().find(|entry| entry.name == stage).with_context(|| {
             let known: Vec<_> = stages.iter().map(|entry| entry.name).collect();
-            format!("the run {name} has the stage {stage}; there are {}", known.join(", "))
+            format!("the run {name} has the unknown stage {stage}; the stages are {}", known.join(", "))
         })?;
         let mut set = Vec::new();
         flatten("", &settings, &mut set);
@@ -159,7 +157,7 @@ fn flatten(prefix: &str, table: &Table, set: &mut Vec<String>) {
     }
 }
 
-/// A folder that is gone after its use.
+/// A temporary folder, which is removed after its use.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -172,7 +170,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // Nothing more can be done about a folder that cannot be removed.
+        // A folder that cannot be removed is left behind.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

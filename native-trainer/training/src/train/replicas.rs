@@ -1,5 +1,6 @@
-//! Data-parallel training: devices that share the batches of a step, each with a copy of the model. The gradients meet on
-//! the host, where the optimiser is: burn 0.22 reduces gradients across devices on CUDA and ROCm alone.
+//! Data-parallel training: several devices share the batches of a step, each with a copy of the model. The gradients
+//! are added on the host, where the optimiser runs, because burn 0.22 reduces gradients across devices on CUDA and
+//! ROCm only.
 
 use anyhow::{Result, anyhow, ensure};
 use burn::module::Module;
@@ -11,7 +12,7 @@ use super::stage::open;
 use super::{Stage, Update};
 use unigen_runs::{Compute, pool};
 
-/// The devices beside that of the run, each in a thread of its own.
+/// The devices other than the run's own, each in its own thread.
 pub(super) struct Replicas<M>(Vec<Replica<M>>);
 
 struct Replica<M> {
@@ -19,24 +20,28 @@ struct Replica<M> {
     updates: Receiver<Result<Update>>,
 }
 
-/// Refuses more devices than the stage `S` can train on with `accumulate` batches a step.
+/// Checks that the stage `S` can train on `devices` devices with `accumulate` batches per step.
 ///
 /// # Errors
-/// Where it trains on one alone; where a step has fewer batches than there are devices.
+/// If the stage trains on one device only, or if a step has fewer batches than there are devices.
 pub(super) fn check<S: Stage>(accumulate: u64, devices: usize) -> Result<()> {
     if let Some(why) = S::ONE_DEVICE {
-        ensure!(devices < 2, "the stage {} trains on one device, since {why}; leave --devices out", S::NAME);
+        ensure!(
+            devices < 2,
+            "the stage {} trains on one device only, since {why}; leave out --devices",
+            S::NAME
+        );
     }
     ensure!(
         accumulate >= devices as u64,
-        "{devices} devices share the batches of a step, but training.accumulate is {accumulate}; set it to {devices} or a \
-         multiple"
+        "{devices} devices share the batches of a step, but training.accumulate is {accumulate}; set it to a \
+         multiple of {devices}"
     );
     Ok(())
 }
 
 impl<M: Module + 'static> Replicas<M> {
-    /// No device but the run's.
+    /// No further devices.
     pub fn none() -> Self {
         Self(vec![])
     }
@@ -44,7 +49,7 @@ impl<M: Module + 'static> Replicas<M> {
     /// Opens the stage on each of `devices`, which have autodiff.
     ///
     /// # Errors
-    /// Those of the stage.
+    /// The errors of the stage.
     pub fn open<S: Stage<Model = M>>(settings: &S::Settings, devices: Vec<Compute>) -> Result<Self> {
         devices
             .into_iter()
@@ -53,7 +58,7 @@ impl<M: Module + 'static> Replicas<M> {
             .map(Self)
     }
 
-    /// Hands the `batches` of a step out, in turns that begin with the run's own device.
+    /// Distributes the `batches` of a step in turns, which begin with the run's own device.
     pub fn begin(&self, model: &M, batches: Range<u64>) -> Result<()> {
         for (place, replica) in self.0.iter().enumerate() {
             let share = batches.clone().skip(place + 1).step_by(self.0.len() + 1).collect();
@@ -62,7 +67,7 @@ impl<M: Module + 'static> Replicas<M> {
         Ok(())
     }
 
-    /// What came of a batch, `turn` being its place in the step; none where it is the run's own.
+    /// The result of the batch at position `turn` of the step; `None` if the run's own device computes it.
     pub fn update(&self, turn: u64) -> Option<Result<Update>> {
         let place = (turn as usize % (self.0.len() + 1)).checked_sub(1)?;
         Some(pool::receive(&self.0[place].updates).unwrap_or_else(|_| Err(gone())))
@@ -76,7 +81,7 @@ impl<M: Module + 'static> Replica<M> {
         let (opened, opening) = channel();
         let settings = settings.clone();
         thread::spawn(move || {
-            // A stage need not be able to move between threads.
+            // The stage is opened in the thread, because a stage need not be `Send`.
             let stage = match open::<S>(&settings, &compute) {
                 Ok((stage, _)) => stage,
                 Err(error) => return drop(opened.send(Err(error))),

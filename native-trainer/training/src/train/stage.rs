@@ -1,4 +1,4 @@
-//! What distinguishes one stage of training from another.
+//! The trait that every training stage implements.
 
 use anyhow::{Context, Result};
 use burn::module::Module;
@@ -14,43 +14,44 @@ use super::Training;
 use crate::optimizer::HostGradients;
 use unigen_runs::{Compute, Record, floats};
 
-/// A stage: data, model and loss. [`super::run`] does the rest.
+/// A stage: data, model and loss. [`super::run`] trains it.
 ///
-/// A batch is a function of its number alone, so that a resumed run sees what it would have seen.
+/// A batch depends on its number alone, so that a resumed run sees the same batches.
 pub trait Stage: Sized {
-    /// All settings; in TOML, the loop's are the section `[training]`.
+    /// All settings. In TOML, those of the loop are the section `[training]`.
     type Settings: Serialize + DeserializeOwned + Default + Clone + Send + 'static;
-    /// What is trained. Parts that must not train are kept outside, or frozen by `Module::no_grad`.
+    /// The trained model. Frozen parts are kept outside, or frozen by `Module::no_grad`.
     type Model: Module + 'static;
-    /// Name on the command line.
+    /// The name on the command line.
     const NAME: &'static str;
-    /// The number of validation that is to be high. The untrained model is validated too, unless there is no validation before
-    /// the end; the checkpoint with the highest is kept, and it is what a run exports.
+    /// The validation score that should be high. The checkpoint with the highest score is kept and exported. The
+    /// untrained model is validated too, unless the only validation is at the end.
     const SCORE: Option<&'static str> = None;
-    /// Why the batches of a step cannot be shared among devices, where they cannot: it follows "since".
+    /// The reason if the batches of a step cannot be shared among devices. The text completes a sentence after
+    /// "since".
     const ONE_DEVICE: Option<&'static str> = None;
 
     /// The loop's settings.
     fn training(settings: &Self::Settings) -> &Training;
 
-    /// Settings for a trial of a few batches: without a judge, and with no more prepared data than the batches need, which
-    /// are kept in `folder`.
+    /// Settings for a trial of a few batches: without a judge, and with only as much prepared data as these batches
+    /// need, which is kept in `folder`.
     fn on_trial(settings: Self::Settings, folder: &Path) -> Self::Settings {
         let _ = folder;
         settings
     }
 
-    /// Opens data and frozen models, and makes the model with random weights, all on a device with autodiff. Frozen models
-    /// have the precision of `compute`; the loop gives it to the model.
+    /// Opens the data and the frozen models, and creates the model with random weights, all on a device with
+    /// autodiff. Frozen models have the precision of `compute`; the loop sets that of the model.
     fn open(settings: &Self::Settings, compute: &Compute) -> Result<(Self, Self::Model)>;
 
-    /// The loss of batch number `batch`, counted from 0: that of a step, or one of several.
+    /// The loss of batch number `batch`, counted from 0. A step has one batch or several.
     fn loss(&self, model: &Self::Model, batch: u64) -> Result<Loss>;
 
-    /// Loss and gradients of the batch of `step`. A stage whose batch has no room in memory as a whole adds up parts.
+    /// Loss and gradients of the batch of `step`. A stage whose batch does not fit into memory adds up parts of it.
     fn update(&self, model: &Self::Model, step: u64) -> Result<Update> {
         let Loss { total, parts } = self.loss(model, step)?;
-        // Reading waits for a GPU, so all work is handed out first.
+        // Reading waits for a GPU, so all work is queued first.
         let gradients = HostGradients::read(model, total.backward())?;
         let loss = scalar(total)?;
         let gradients = loss.is_finite().then_some(gradients);
@@ -58,21 +59,21 @@ pub trait Stage: Sized {
         Ok(Update { loss, gradients, scalars: parts.collect::<Result<_>>()? })
     }
 
-    /// Whether a run that is left after `steps` steps can go on from the weights alone. Checkpoints and validations wait for
-    /// such a step.
+    /// Whether a run that stops after `steps` steps can resume from the weights alone. Checkpoints and validations
+    /// wait for such a step.
     fn resumable(&self, _steps: u64) -> bool {
         true
     }
 
-    /// Why there is no use in going on, from the log up to a validation.
+    /// The reason to stop early, given the log up to a validation.
     fn finished(&self, _log: &[Record]) -> Option<String> {
         None
     }
 
-    /// Validation of the averaged weights, `model` being on a device without autodiff.
+    /// Validates the averaged weights; `model` is on a device without autodiff.
     fn evaluate(&self, model: &Self::Model) -> Result<Evaluation>;
 
-    /// Writes what later stages and users load into `folder`, from the averaged weights.
+    /// Exports the averaged weights into `folder`, for later stages and for users.
     fn export(&self, model: &Self::Model, folder: &Path) -> Result<()>;
 }
 
@@ -84,14 +85,14 @@ pub(super) fn open<S: Stage>(settings: &S::Settings, compute: &Compute) -> Resul
 
 /// The loss of one batch.
 pub struct Loss {
-    /// What is minimised, `[1]`.
+    /// The minimised loss, `[1]`.
     pub total: Tensor<1>,
     /// Named parts for the log, each `[1]`.
     pub parts: Vec<(&'static str, Tensor<1>)>,
 }
 
 impl Loss {
-    /// The weighted sum of named losses, those that a batch has, on `device`.
+    /// The weighted sum of named losses on `device`. A loss that a batch lacks is left out.
     pub fn weighted<const N: usize>(
         names: [&'static str; N],
         losses: [Option<Tensor<1>>; N],
@@ -110,10 +111,10 @@ impl Loss {
     }
 }
 
-/// What changes the weights.
+/// Gradients of a step and numbers about it.
 pub struct Update {
     pub loss: f64,
-    /// None where the loss is not finite.
+    /// `None` if the loss is not finite.
     pub gradients: Option<HostGradients>,
     /// Named numbers for the log.
     pub scalars: Vec<(Cow<'static, str>, f64)>,
@@ -125,11 +126,11 @@ pub fn scalar(tensor: Tensor<1>) -> Result<f64> {
     Ok(f64::from(value))
 }
 
-/// What validation found.
+/// The results of a validation.
 #[derive(Default)]
 pub struct Evaluation {
     /// Named numbers for the log.
     pub scalars: Vec<(&'static str, f64)>,
-    /// Named pictures for the eye.
+    /// Named sheets of pictures.
     pub sheets: Vec<(&'static str, RgbImage)>,
 }

@@ -1,4 +1,4 @@
-//! The loop on a stage of a few numbers.
+//! The training loop on a stage with a few parameters.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
@@ -39,11 +39,11 @@ struct Toy {
 struct Settings {
     /// Steps whose loss is NaN.
     bad_loss: Range<u64>,
-    /// Steps whose gradient is NaN, though the loss is not.
+    /// Steps whose gradient is NaN while the loss is finite.
     bad_gradient: Range<u64>,
-    /// Batches in a row that are the same.
+    /// Number of equal batches in a row.
     repeat: u64,
-    /// Whether the user stops every validation.
+    /// Whether the user interrupts every validation.
     stop_validation: bool,
     training: Training,
 }
@@ -64,7 +64,7 @@ impl Default for Settings {
     }
 }
 
-/// `rows` samples, the same ones whether they come in one batch or in several.
+/// `rows` samples, which do not depend on how they are divided into batches.
 fn inputs(step: u64, rows: usize, device: &Device) -> Tensor<2> {
     let count = 4 * rows as u64;
     let values: Vec<f32> = (0..count).map(|i| ((step * count + i) as f32 * 1.7).sin()).collect();
@@ -142,7 +142,7 @@ fn logged(out: &Path, name: &str) -> Vec<f64> {
     lines.filter_map(|line| line.get(name).map(|value| value.as_f64().unwrap_or(f64::NAN))).collect()
 }
 
-/// Trains until `steps` steps of this call are done, which must not be all; the error.
+/// Trains until this call has done `steps` steps, which must not be all, and returns the error.
 fn stopped(settings: Settings, out: &Path, start: Start, steps: u32) -> String {
     let asked = Cell::new(0);
     let stop = || {
@@ -229,7 +229,7 @@ fn gradients_of_several_batches_are_averaged() {
     let mut twice = Settings { repeat: 2, ..Settings::default() };
     twice.training.accumulate = 2;
     run::<Toy>(twice, &two, Start::New, &[cpu()]).unwrap();
-    // Twice the same batch is that batch, to the bit; other batches are not.
+    // Two equal batches give the same bits as one; other batches do not.
     assert_eq!(values(&last(&one)), values(&last(&two)));
     assert_eq!(logged(&one, "gradient_norm"), logged(&two, "gradient_norm"));
     let mut other = Settings::default();
@@ -274,7 +274,7 @@ fn a_full_disk_leaves_the_last_checkpoint() {
     run::<Toy>(Settings::default(), &whole, Start::New, &[cpu()]).unwrap();
     stopped(Settings::default(), &full, Start::New, 10);
     let before = fs::read(last(&full)).unwrap();
-    // What is written aside lands on a device that is always full.
+    // Temporary files are written to a device that is always full.
     std::os::unix::fs::symlink("/dev/full", full.join("checkpoints/last.safetensors.part")).unwrap();
     let message = run::<Toy>(Settings::default(), &full, Start::Resume, &[cpu()]).unwrap_err().to_string();
     assert!(message.contains("last.safetensors") && message.contains("free some disk space"), "{message}");
@@ -351,7 +351,7 @@ fn the_command_line() {
     }
 }
 
-/// [`Toy`], for which the untrained model is the best, and which gives up at the third validation.
+/// [`Toy`], for which the untrained model is the best, and which stops at the third validation.
 struct Scored(Toy);
 
 impl Stage for Scored {
@@ -401,7 +401,7 @@ fn a_stage_with_a_score_keeps_its_best_and_may_stop() {
     let message = train::<Scored>(Settings::default(), &out, Start::New, &[cpu()], &stop).unwrap_err();
     assert!(message.to_string().contains("after step 3 "), "not between: {message}");
     run::<Scored>(Settings::default(), &out, Start::Resume, &[cpu()]).unwrap();
-    // Validated before the first step and when it could be left, after 5 and after 10; then it stopped.
+    // It validated before the first step, and at the first possible steps after 5 and after 10; then it stopped.
     assert_eq!(validated(&out), [0, 6, 12]);
     assert_eq!(metadata(&out, "step"), "12");
     let exported = |folder: &str| values(&out.join(folder).join("model.safetensors"))["weight"].clone();
@@ -450,8 +450,8 @@ fn a_validation_is_stopped_where_the_run_can_go_on() {
     assert_eq!(values(&last(&parts)), values(&last(&whole)));
 }
 
-/// Two devices that share the batches of a step train as one does: with the same bits where the batches are the same, and as
-/// with batches of twice the size but for rounding.
+/// Two devices that share the batches of a step train like one device: with the same bits if the batches are equal,
+/// and otherwise like batches of twice the size, up to rounding.
 #[test]
 fn two_devices_train_like_one() {
     let place = tempfile::tempdir().unwrap();

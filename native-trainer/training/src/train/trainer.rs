@@ -15,11 +15,11 @@ use crate::optimizer::{AdamW, HostGradients, Step};
 use unigen_runs::Compute;
 use unigen_runs::{Interrupt, Interrupted, Progress, Record, RunFolder, RunLog};
 
-/// Added to AdamW's denominator.
+/// Added to the denominator of AdamW.
 const EPS: f64 = 1e-8;
-/// What the log calls the loss; lines of validations have none.
+/// Name of the loss in the log. Lines of validations have no loss.
 const LOSS: &str = "loss";
-/// Steps in a row without a finite gradient after which a run gives up.
+/// A run gives up after this many steps in a row without a finite gradient.
 const PATIENCE: u64 = 10;
 
 /// How a run begins.
@@ -27,26 +27,25 @@ const PATIENCE: u64 = 10;
 pub enum Start<'a> {
     /// From random weights.
     New,
-    /// From the weights in a safetensors file, with names `ema.*` or plain paths.
+    /// From the weights in a safetensors file. They are called `ema.*`, or by their plain paths.
     From(&'a Path),
-    /// From the last checkpoint of the run in the folder. A run that was stopped and resumed ends with the same bits as
-    /// one that was not, in the same precision of matrix products.
+    /// From the last checkpoint of the run in the folder. In the same precision of matrix products, a resumed run
+    /// ends with the same bits as one that was never stopped.
     Resume,
 }
 
-/// Trains a stage in the run folder `out` on `devices`, the first of which validates as well, and exports it into
-/// `out/export` at the end. Several devices share the batches that make up a step. The `settings` of a
-/// resumed run replace those of the folder.
+/// Trains a stage on `devices`, which share the batches of a step, and writes the run folder `out` with the export in
+/// `out/export`. The first device also validates. When a run resumes, `settings` replace those in the folder.
 ///
 /// # Errors
-/// When settings, data or weights cannot be used; when writing fails; when ten steps in a row have no finite gradient;
-/// and after Ctrl-C, once the checkpoint is saved: the message says how to go on.
+/// If settings, data or weights cannot be used; if writing fails; if ten steps in a row have no finite gradient;
+/// after Ctrl-C, once the checkpoint is saved. The message then says how to continue.
 pub fn run<S: Stage>(settings: S::Settings, out: &Path, start: Start, devices: &[Compute]) -> Result<()> {
     let interrupt = Interrupt::install()?;
     train::<S>(settings, out, start, devices, &|| interrupt.requested())
 }
 
-/// The checkpoint that an export is made of, and the steps that it had done.
+/// The exported checkpoint, and its number of steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exported {
     Best(u64),
@@ -56,17 +55,17 @@ pub enum Exported {
 impl fmt::Display for Exported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Exported::Best(step) => write!(f, "the best checkpoint, of step {step}"),
-            Exported::Last(step) => write!(f, "the last checkpoint, of step {step}"),
+            Exported::Best(step) => write!(f, "the best checkpoint (step {step})"),
+            Exported::Last(step) => write!(f, "the last checkpoint (step {step})"),
         }
     }
 }
 
-/// Exports the averaged weights of the best checkpoint of the run in `out`, where its stage looks for it, else of the last,
-/// into `folder`, and says which; the run may be finished or not.
+/// Exports the averaged weights of the run in `out` into `folder`, and returns which checkpoint they come from. That
+/// is the best checkpoint if the stage looks for it and there is one, otherwise the last. The run may be unfinished.
 ///
 /// # Errors
-/// When there is no run or checkpoint, or what the stage's export reports.
+/// If there is no run or checkpoint, and the errors of the stage's export.
 pub fn export<S: Stage>(out: &Path, folder: &Path, compute: &Compute) -> Result<Exported> {
     let run = RunFolder::open(out)?;
     let settings = settings::settings(Some(&run.config()), &[])?;
@@ -87,7 +86,7 @@ pub fn export<S: Stage>(out: &Path, folder: &Path, compute: &Compute) -> Result<
     Ok(exported)
 }
 
-/// The checkpoint that validated best, if one did.
+/// The checkpoint with the best validation, if there is one.
 fn best<S: Stage>(run: &RunFolder) -> Option<PathBuf> {
     Some(run.checkpoint(checkpoint::BEST)).filter(|path| S::SCORE.is_some() && path.exists())
 }
@@ -97,7 +96,7 @@ pub(super) fn write_export<S: Stage>(stage: &S, model: &S::Model, folder: &Path)
     stage.export(model, folder).with_context(|| format!("cannot export to {}", folder.display()))
 }
 
-/// [`run`], leaving when `stop` says so.
+/// [`run`], which stops when `stop` says so.
 pub(crate) fn train<S: Stage>(
     settings: S::Settings,
     out: &Path,
@@ -110,7 +109,7 @@ pub(crate) fn train<S: Stage>(
     replicas::check::<S>(training.accumulate, devices.len())?;
     let config = toml::to_string_pretty(&settings)?;
     let mut devices = devices.iter().map(|device| training.autodiff(device));
-    let compute = devices.next().context("there is no device to train on")?;
+    let compute = devices.next().context("no device is given to train on")?;
     compute.device.seed(training.seed);
     let (stage, mut model) = open::<S>(&settings, &compute)?;
     let replicas = Replicas::open::<S>(&settings, devices.collect())?;
@@ -168,7 +167,7 @@ pub(crate) fn train<S: Stage>(
     write_export(&trainer.stage, &averaged, &export)?;
     trainer.folder.finish()?;
     let (done, place) = (trainer.done, export.display());
-    trainer.progress.note(&format!("trained {done} steps; exported {exported}, to {place}"));
+    trainer.progress.note(&format!("trained {done} steps; exported {exported} to {place}"));
     trainer.progress.finish();
     Ok(())
 }
@@ -183,9 +182,9 @@ struct Trainer<S: Stage> {
     progress: Progress,
     /// Steps done.
     done: u64,
-    /// Steps that the checkpoint has.
+    /// Number of steps in the saved checkpoint.
     saved: u64,
-    /// Steps in a row, up to the last, without a finite gradient.
+    /// Number of steps without a finite gradient since the last good step.
     failed: u64,
     interval: Interval,
 }
@@ -194,7 +193,7 @@ struct Trainer<S: Stage> {
 #[derive(Default)]
 struct Interval {
     steps: u64,
-    /// Steps without a finite gradient.
+    /// Number of steps without a finite gradient.
     skipped: u64,
     seconds: f64,
     /// Sum of the losses of steps that were not skipped.
@@ -228,8 +227,8 @@ impl<S: Stage> Trainer<S> {
         Ok(model)
     }
 
-    /// Whether it is time for what comes every so many steps, and after the last one. A run that is left meanwhile must be able
-    /// to go on, so it waits for such a step.
+    /// Whether an action is due that comes every `every` steps and after the last step. It waits for a step from
+    /// which the run can resume.
     fn due(&self, every: u64) -> bool {
         if self.done == self.training.steps {
             return true;
@@ -240,9 +239,9 @@ impl<S: Stage> Trainer<S> {
         every > 0 && resumable(self.done) && since.any(|step| step.is_multiple_of(every))
     }
 
-    /// Whether the run was stopped after it had saved a step and before it had validated it.
+    /// Whether the run was stopped between saving a step and validating it.
     fn evaluation_is_missing(&self) -> Result<bool> {
-        // Only where the best is looked for, the untrained model counts.
+        // The untrained model is validated only if the stage looks for the best checkpoint.
         if !self.due(self.training.evaluate_every) || (self.done == 0 && S::SCORE.is_none()) {
             return Ok(false);
         }
@@ -251,7 +250,7 @@ impl<S: Stage> Trainer<S> {
     }
 
     fn stopped(&self) -> anyhow::Error {
-        anyhow!("stopped after step {} with everything saved; to go on: {}", self.done, self.resume())
+        anyhow!("stopped after step {} with everything saved; to continue: {}", self.done, self.resume())
     }
 
     fn step(&mut self, mut model: S::Model) -> Result<S::Model> {
@@ -278,7 +277,7 @@ impl<S: Stage> Trainer<S> {
         ensure!(
             self.failed < PATIENCE,
             "step {}: the loss or its gradient was not finite for {PATIENCE} steps in a row. Lower the learning rate \
-             and go on from the checkpoint of step {}: {} --set training.learning_rate={:e}",
+             and continue from the checkpoint of step {}: {} --set training.learning_rate={:e}",
             self.done,
             self.saved,
             self.resume(),
@@ -304,7 +303,7 @@ impl<S: Stage> Trainer<S> {
         self.optimizer.averaged(model.valid())
     }
 
-    /// Validates; one that is stopped is done again by the resumed run.
+    /// Validates the model. If a validation is interrupted, the resumed run repeats it.
     fn evaluate(&mut self, model: &S::Model) -> Result<()> {
         let found = match self.stage.evaluate(&self.averaged(model)) {
             Err(error) if Interrupted::is(&error) => {
@@ -344,23 +343,23 @@ impl<S: Stage> Trainer<S> {
         Ok(())
     }
 
-    /// The command that goes on with this run.
+    /// The command that continues this run.
     fn resume(&self) -> String {
         format!("unigen train {} --out {} --resume", S::NAME, self.folder.root().display())
     }
 }
 
-/// What came of the batches of one step.
+/// The result of the batches of one step.
 pub(super) struct Gradients {
-    /// Their sum; none where a loss was not finite.
+    /// The sum of the gradients; `None` if a loss was not finite.
     gradients: Option<HostGradients>,
     /// The mean of the losses, and the numbers of the last batch.
     loss: f64,
     scalars: Vec<(Cow<'static, str>, f64)>,
 }
 
-/// The gradients of a step, batch after batch, so that no device has more than one batch in memory. They are added up in
-/// the order of the batches: the devices that share them leave no trace in the bits.
+/// The gradients of a step, computed batch by batch, so that no device holds more than one batch in memory. They are
+/// added in the order of the batches, so the result does not depend on the number of devices.
 pub(super) fn gradients<S: Stage>(
     stage: &S,
     model: &S::Model,
@@ -381,12 +380,12 @@ pub(super) fn gradients<S: Stage>(
     Ok(sum)
 }
 
-/// The optimiser that settings ask for.
+/// The optimiser for these settings.
 pub(super) fn adamw(training: &Training) -> AdamW {
     AdamW::new(training.betas, EPS, training.weight_decay)
 }
 
-/// The model after a step, and the norm of its gradient; a step whose gradient is not finite changes nothing.
+/// The model after a step, and the norm of its gradient. If the gradient is not finite, the model does not change.
 pub(super) fn update<M: Module>(
     optimizer: &mut AdamW,
     model: M,

@@ -11,33 +11,35 @@ use unigen_runs::Compute;
 pub struct Training {
     /// Optimiser steps.
     pub steps: u64,
-    /// Samples in memory at once.
+    /// Samples per batch. A whole batch is in memory at once.
     pub batch: usize,
-    /// Batches a step, whose gradients are averaged: a step sees `accumulate * batch` samples.
+    /// Batches per step. Their gradients are averaged, so a step sees `accumulate * batch` samples.
     pub accumulate: u64,
-    /// Keep no results of norms and activations for the backward pass, but compute them again: less memory, more time.
+    /// Compute norms and activations again in the backward pass instead of keeping them. This takes less memory and
+    /// more time.
     pub gradient_checkpointing: bool,
     /// Learning rate after the warm-up.
     pub learning_rate: f64,
     /// Steps of linear warm-up.
     pub warmup_steps: u64,
-    /// Learning rate at the end of the cosine, as a share of `learning_rate`.
+    /// Learning rate at the end of the cosine schedule, as a share of `learning_rate`.
     pub final_rate: f64,
-    /// AdamW's decay of matrices and convolutions.
+    /// AdamW's weight decay, applied to matrices and convolutions.
     pub weight_decay: f64,
     /// AdamW's decay rates of the moments.
     pub betas: [f64; 2],
-    /// Largest norm of all gradients together.
+    /// Largest norm of all gradients together; larger gradients are scaled down to it.
     pub clip_norm: f64,
-    /// Decay of the averaged weights a step, once warm: `min(ema_decay, (1 + step) / (10 + step))`.
+    /// Decay of the averaged weights per step, at most. Step by step it is `min(ema_decay, (1 + step) / (10 +
+    /// step))`.
     pub ema_decay: f64,
-    /// What the data are drawn from.
+    /// Seed of the data.
     pub seed: u64,
-    /// Steps between two lines of the log; 0: only one, at the end.
+    /// Steps between two lines of the log; 0 means one line at the end.
     pub log_every: u64,
-    /// Steps between two validations; 0: only one, at the end, so that no best checkpoint is looked for.
+    /// Steps between two validations; 0 means one validation at the end, so that there is no best checkpoint.
     pub evaluate_every: u64,
-    /// Steps between two checkpoints; 0: only at the start and the end.
+    /// Steps between two checkpoints; 0 means only at the start and at the end.
     pub save_every: u64,
 }
 
@@ -64,24 +66,25 @@ impl Default for Training {
 }
 
 impl Training {
-    /// Batches of the whole run.
+    /// Number of batches of the whole run.
     pub fn batches(&self) -> u64 {
         self.steps.saturating_mul(self.accumulate)
     }
 
-    /// Samples a step.
+    /// Samples per step.
     pub fn samples(&self) -> u64 {
         self.accumulate.saturating_mul(self.batch as u64)
     }
 
-    /// `compute` with gradients.
+    /// `compute` on a device with autodiff, with gradient checkpointing if it is set.
     pub fn autodiff(&self, compute: &Compute) -> Compute {
         let device = compute.device.clone().autodiff();
         let device = if self.gradient_checkpointing { device.gradient_checkpointing() } else { device };
         Compute { device, ..*compute }
     }
 
-    /// Learning rate of `step`, counted from 0: linear warm-up, then a cosine down to `final_rate * learning_rate`.
+    /// Learning rate of `step`, counted from 0: linear warm-up, then a cosine schedule down to `final_rate *
+    /// learning_rate`.
     pub fn rate(&self, step: u64) -> f64 {
         if step < self.warmup_steps {
             return self.learning_rate * (step + 1) as f64 / self.warmup_steps as f64;
@@ -97,30 +100,30 @@ impl Training {
         self.ema_decay.min((1 + step) as f64 / (10 + step) as f64)
     }
 
-    /// What gradients of this norm are multiplied by, so that it is at most `clip_norm`.
+    /// The factor that scales gradients of this norm down to `clip_norm` at most.
     pub fn clip(&self, norm: f64) -> f64 {
         if norm > self.clip_norm { self.clip_norm / norm } else { 1.0 }
     }
 
-    /// Refuses settings that cannot train.
+    /// Checks that these settings can train.
     ///
     /// # Errors
-    /// Name the setting, its value and what is allowed.
+    /// The error names the setting, its value and the allowed range.
     pub fn check(&self) -> Result<()> {
         let decay = |x: f64| (0.0..1.0).contains(&x);
         let some = |x: f64| x.is_finite() && x >= 0.0;
         let [beta1, beta2] = self.betas;
-        ensure!(self.steps > 0, "training.steps is 0; train for 1 step at least");
-        ensure!(self.batch > 0, "training.batch is 0; a step needs 1 sample at least");
-        ensure!(self.accumulate > 0, "training.accumulate is 0; a step needs 1 batch at least");
+        ensure!(self.steps > 0, "training.steps is 0; choose 1 at least");
+        ensure!(self.batch > 0, "training.batch is 0; choose 1 at least");
+        ensure!(self.accumulate > 0, "training.accumulate is 0; choose 1 at least");
         for (name, value, ok, allowed) in [
-            ("learning_rate", self.learning_rate, some(self.learning_rate), "a number from 0 on"),
-            ("final_rate", self.final_rate, some(self.final_rate), "a number from 0 on"),
-            ("weight_decay", self.weight_decay, some(self.weight_decay), "a number from 0 on"),
-            ("clip_norm", self.clip_norm, self.clip_norm > 0.0, "a number above 0, or inf"),
-            ("betas", beta1, decay(beta1), "two numbers from 0 to below 1"),
-            ("betas", beta2, decay(beta2), "two numbers from 0 to below 1"),
-            ("ema_decay", self.ema_decay, decay(self.ema_decay), "a number from 0 to below 1"),
+            ("learning_rate", self.learning_rate, some(self.learning_rate), "0 or above"),
+            ("final_rate", self.final_rate, some(self.final_rate), "0 or above"),
+            ("weight_decay", self.weight_decay, some(self.weight_decay), "0 or above"),
+            ("clip_norm", self.clip_norm, self.clip_norm > 0.0, "above 0, or inf"),
+            ("betas", beta1, decay(beta1), "from 0 to below 1, both of them"),
+            ("betas", beta2, decay(beta2), "from 0 to below 1, both of them"),
+            ("ema_decay", self.ema_decay, decay(self.ema_decay), "from 0 to below 1"),
         ] {
             ensure!(ok, "training.{name} is {value}; it must be {allowed}");
         }

@@ -1,4 +1,4 @@
-//! A run of a recipe that is only tried.
+//! A trial of a run of a recipe.
 
 use std::path::Path;
 use toml::{Table, Value};
@@ -6,19 +6,20 @@ use toml::{Table, Value};
 use super::Training;
 use unigen_runs::Compute;
 
-/// What [`check`](super::check::check) tries: a run of a recipe, with what it needs from earlier ones in `trial` where they have not been made.
+/// The input of [`check`](super::check::check): a run of a recipe. Exports that earlier runs have not made yet lie in
+/// `trial`.
 pub(super) struct Trial<'a> {
     pub config: Option<&'a Path>,
     pub set: &'a [String],
     pub compute: &'a Compute,
-    /// Folder of the runs, and the folder that stands for it.
+    /// Folder of the runs, and the temporary folder that stands for it.
     pub out: &'a Path,
     pub trial: &'a Path,
-    /// Where to write what later runs need.
+    /// Folder for the export that later runs need.
     pub export: &'a Path,
 }
 
-/// The settings of a run in which paths of runs that have not been made are those of the trial.
+/// The settings of a run, in which paths of missing exports lead to the trial's folder.
 pub(super) fn on_trial(mut settings: Table, out: &Path, trial: &Path) -> Table {
     settings.iter_mut().for_each(|(_, value)| to_trial(value, out, trial));
     settings
@@ -39,7 +40,7 @@ fn to_trial(value: &mut Value, out: &Path, trial: &Path) {
     }
 }
 
-/// Seconds that all steps of a run take.
+/// Seconds of all steps of a run.
 pub(super) fn seconds(training: &Training, step: f64) -> f64 {
     step * training.steps as f64
 }

@@ -1,4 +1,4 @@
-//! Samples of a round, what they are worth, and what of them is learned from.
+//! The samples of a round, their rewards, and the share of them that is learned from.
 
 use anyhow::{Result, ensure};
 use burn::tensor::Device;
@@ -20,19 +20,19 @@ use crate::rl::{
 };
 use crate::world::World;
 
-/// Samples and what they are worth.
+/// Samples and their rewards.
 pub(super) struct Experience {
     pub round: u64,
     pub inputs: Vec<Input>,
     pub rollouts: Vec<Rollout>,
     pub images: Vec<RgbImage>,
-    /// Sum of the rewards of each sample, within its group.
+    /// Weighted sum of the rewards of each sample, normalised within its group.
     pub rewards: Vec<Option<f32>>,
     pub advantages: Vec<Option<f32>>,
     pub passes: Vec<Pass>,
     /// The reference's log-probabilities of the tokens of each pass.
     pub reference: Vec<Vec<f32>>,
-    /// The share in the mean over the batch that a token of each sample has, see [`token_weights`].
+    /// The share that each token of a sample has in the mean over the batch, see [`token_weights`].
     pub weights: Vec<f32>,
     pub scalars: Vec<(Cow<'static, str>, f64)>,
     pub seconds: f64,
@@ -72,7 +72,7 @@ impl<W: World> RlStage<W> {
         };
         let kinds: Vec<usize> = inputs.iter().map(|input| input.task as usize).collect();
         let groups = Groups { size: samples, kinds: &kinds };
-        // Rewards may wait for another machine meanwhile.
+        // Meanwhile, rewards may wait for another machine.
         let start = Instant::now();
         let (scored, (planned, planning)) = self.rewards.score(&items, groups, settings.deviation, || {
             let start = Instant::now();
@@ -130,7 +130,7 @@ impl<W: World> RlStage<W> {
         })
     }
 
-    /// The decoding steps that are learned from, ascending.
+    /// The decoding steps that are replayed, ascending.
     fn replayed_steps(&self, round: u64) -> Vec<usize> {
         let (all, some) = (self.settings.rollout.steps, self.settings.replay.steps);
         if some == 0 || some == all {
@@ -167,9 +167,9 @@ impl<W: World> RlStage<W> {
     }
 }
 
-/// The share that a token of each sample has in the mean over all samples that are `replayed` and have an advantage, where `tokens` of a
-/// sample's tokens are replayed on average. Not by how many tokens the steps have that are replayed this time, since over all draws
-/// of steps those of large steps would then count less.
+/// The share that each token of a sample has in the mean over all samples that are `replayed` and have an advantage.
+/// `tokens` is the number of a sample's tokens that are replayed on average. The number in the steps drawn this time
+/// would be wrong: over all draws, tokens of large steps would count less.
 pub(super) fn token_weights(advantages: &[Option<f32>], replayed: &[bool], tokens: f64) -> Vec<f32> {
     let there =
         || advantages.iter().zip(replayed).map(|(advantage, &replayed)| replayed && advantage.is_some());
@@ -177,7 +177,7 @@ pub(super) fn token_weights(advantages: &[Option<f32>], replayed: &[bool], token
     there().map(|there| if there { weight as f32 } else { 0.0 }).collect()
 }
 
-/// How much of what should stay each sample has left alone; none for generation.
+/// How well each sample keeps what should not change; `None` for generation.
 fn consistencies(inputs: &[Input], rollouts: &[Rollout], images: &[RgbImage]) -> Vec<Option<f32>> {
     let of = |(rollout, drawn): (&Rollout, &RgbImage)| {
         let Input { before, wanted, .. } = &inputs[rollout.group];

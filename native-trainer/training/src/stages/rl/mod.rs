@@ -33,14 +33,14 @@ use crate::validation::Validation;
 use crate::world::World;
 use experience::Experience;
 
-/// How far from 1 the ratio of a replayed to a drawn probability may be before the first update.
-const TOLERANCE: f64 = 1e-4;
-/// The judge may waver so much, of 1, without the policy counting as worse.
-const WAVER: f64 = 0.01;
-/// Of validation, the number that is to be high; of updates, the number that is raised.
+/// Largest distance from 1 of the ratio of a replayed to a drawn probability before the first update.
+const RATIO_TOLERANCE: f64 = 1e-4;
+/// How far the judge, 0 to 1, may fall without the policy counting as worse.
+const JUDGE_TOLERANCE: f64 = 0.01;
+/// The score of validation, and the number that the updates raise.
 const JUDGE: &str = "judge";
 const REWARD: &str = "reward";
-/// Columns of the sheet of samples, at most.
+/// Largest number of columns of the sheet of samples.
 const COLUMNS: usize = 8;
 
 /// The stage `rl`.
@@ -52,23 +52,23 @@ pub struct RlStage<W> {
     validation: Box<dyn Validation>,
     mix: Mix,
     device: Device,
-    /// What the last samples were.
+    /// The latest samples.
     experience: RefCell<Option<Experience>>,
     world: PhantomData<fn() -> W>,
 }
 
 impl<W: World> RlStage<W> {
-    /// The stage with given rewards instead of those of the settings, and the model it starts from.
+    /// Opens the stage with `rewards` instead of those of the settings, and the model it starts from.
     ///
     /// # Errors
-    /// When the model or the judge cannot be used or a setting is out of range.
+    /// If the model or the judge cannot be used or a setting is out of range.
     pub fn with(settings: &Settings, rewards: Ensemble, compute: &Compute) -> Result<(Self, UniGen)> {
         let plain = compute.without_autodiff();
         let vision = settings.model.join(ModelFolder::VISION).exists().then_some(&*settings.model);
         let (base, model) = Base::open(&settings.model, vision, None, compute)?;
         settings.check(base.image_tokens())?;
         ensure!(
-            base.sees() || settings.mix[1] == 0,
+            base.has_vision() || settings.mix[1] == 0,
             "mix asks for edits, but the model in {} has no understanding encoder: set mix = [1, 0], or start from a model \
              of the stage `sft` or `align`",
             settings.model.display()
@@ -123,7 +123,7 @@ impl<W: World> RlStage<W> {
         Ok((terms, replayed.entropy))
     }
 
-    /// The gradients of a step, pass by pass, since the graph of all would take too much memory.
+    /// The gradients of a step, computed pass by pass because the graph of all passes would take too much memory.
     fn replayed(&self, model: &UniGen, step: u64) -> Result<Update> {
         let experience = self.experience(model, step)?;
         let start = Instant::now();
@@ -146,19 +146,19 @@ impl<W: World> RlStage<W> {
             }
         }
         let fresh = step.is_multiple_of(self.settings.updates);
-        // Later, bf16 rounds: the log tells how much.
+        // In later steps bf16 rounds, and the log shows how much.
         if step == 0 {
             ensure!(
-                off <= TOLERANCE,
-                "before the first update the policy gives drawn codes other probabilities when they are replayed: the ratio \
-                 is off 1 by {off:.1e}, at most {TOLERANCE:.0e} is allowed. Replay and decoding differ"
+                off <= RATIO_TOLERANCE,
+                "before the first update, the replay gives drawn codes other probabilities than the decoding did: the \
+                 ratio differs from 1 by {off:.1e}, and at most {RATIO_TOLERANCE:.0e} is allowed. This is a bug in the program"
             );
         }
         let seconds = start.elapsed().as_secs_f64();
         let all = if fresh { seconds + experience.seconds } else { seconds };
         let drawn: usize = experience.rollouts.iter().map(|rollout| rollout.codes.len()).sum();
         let mut scalars = experience.scalars.clone();
-        // Without a weight the reference is not asked.
+        // If `beta` is 0, the reference is not computed.
         scalars.extend((self.settings.beta > 0.0).then(|| ("kl".into(), kl)));
         scalars.extend([
             ("entropy".into(), entropy),
@@ -170,7 +170,7 @@ impl<W: World> RlStage<W> {
         Ok(Update { loss, gradients: loss.is_finite().then_some(gradients), scalars })
     }
 
-    /// The samples of the round that `step` belongs to, drawn by `model` where it is the round's first.
+    /// The samples of the round that `step` belongs to. `model` draws them in the first step of a round.
     fn experience(&self, model: &UniGen, step: u64) -> Result<Ref<'_, Experience>> {
         let round = step / self.settings.updates;
         if self.experience.borrow().as_ref().is_none_or(|experience| experience.round != round) {
@@ -180,7 +180,7 @@ impl<W: World> RlStage<W> {
             .map_err(|_| anyhow::anyhow!("no samples of round {round}"))
     }
 
-    /// Samples with their rewards, a group a row.
+    /// A sheet of the samples with their rewards, one group per row.
     fn samples(&self) -> Option<RgbImage> {
         let experience = self.experience.borrow();
         let Experience { inputs, rollouts, images, rewards, advantages, .. } = experience.as_ref()?;
@@ -225,8 +225,8 @@ impl<W: World> Stage for RlStage<W> {
         Ok(Loss { total, parts: vec![] })
     }
 
-    /// The first update sees the model in f32, so that its ratios tell mistakes from rounding: in bf16 a replay rounds
-    /// differently from the drawing (the log's `ratio_error`).
+    /// The first update runs the model in f32, so that its ratios tell bugs from rounding: in bf16 a replay rounds
+    /// differently from the drawing (`ratio_error` in the log).
     fn update(&self, model: &UniGen, step: u64) -> Result<Update> {
         match step {
             0 => self.replayed(&model.clone().with_precision(MatmulPrecision::F32), step),
@@ -234,20 +234,20 @@ impl<W: World> Stage for RlStage<W> {
         }
     }
 
-    /// Between two updates from the same samples the samples would be missing.
+    /// Between two updates from the same samples, a resumed run would lack the samples.
     fn resumable(&self, steps: u64) -> bool {
         steps.is_multiple_of(self.settings.updates)
     }
 
     fn finished(&self, log: &[Record]) -> Option<String> {
         let patience = Some(self.settings.patience).filter(|&patience| patience > 0)?;
-        hacked(log, JUDGE, REWARD, WAVER, patience)
+        hacked(log, JUDGE, REWARD, JUDGE_TOLERANCE, patience)
     }
 
     fn evaluate(&self, model: &UniGen) -> Result<Evaluation> {
         let engine = self.base.engine(model)?;
         let mut found =
-            if self.base.sees() { self.validation.editing(&engine)? } else { Evaluation::default() };
+            if self.base.has_vision() { self.validation.editing(&engine)? } else { Evaluation::default() };
         if self.validation.judged() {
             let drawn = self.validation.drawing(&engine)?;
             found.scalars.extend(drawn.scalars);

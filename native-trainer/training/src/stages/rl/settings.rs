@@ -12,51 +12,56 @@ use crate::train::Training;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Folder of the model to start from, which is also the reference that the policy stays near to.
+    /// Folder of the model to start from. It is also the reference that the policy stays near.
     pub model: PathBuf,
-    /// The detector that judges held-out pictures and takes no part in rewards; none: a run neither stops by itself nor
-    /// looks for its best checkpoint.
+    /// The detector that judges held-out pictures and takes no part in rewards. Without it, a run neither stops by
+    /// itself nor looks for its best checkpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub judge: Option<PathBuf>,
-    /// Validations in a row with a worse judge under a higher reward after which a run stops; 0: it never does.
+    /// The run stops after this many validations in a row with a worse judge under a higher reward; 0 means never.
     pub patience: usize,
-    /// Shares of generation and editing.
+    /// Shares of generation and of editing.
     pub mix: [u64; 2],
-    /// A user's own prompts, as shards or jsonl files ([`crate::data::record`]): `prompt`, and `description` where it says more;
-    /// none: the world's.
+    /// A user's own prompts as shards or jsonl files ([`crate::data::record`]): `prompt`, and `description` if it
+    /// says more. If the list is empty, the world's prompts are used.
     pub prompts: Vec<PathBuf>,
-    /// A user's own edits, likewise: before, instruction, after and description; none: the world's.
+    /// A user's own edits in the same formats: before, instruction, after and description. If the list is empty, the
+    /// world's edits are used.
     pub triples: Vec<PathBuf>,
-    /// Kinds of the world's edits, all equally often; one that is named twice comes twice as often; none: all kinds.
+    /// Kinds of the world's edits, all equally often. A kind that is named twice comes twice as often. An empty list
+    /// means all kinds.
     pub edit_kinds: Vec<String>,
-    /// What the world's prompts and edits are drawn from.
+    /// Seed of the world's prompts and edits.
     pub seed: u64,
-    /// What differences within a group are divided by, those of rewards and then of their sum.
+    /// The deviation that differences within a group are divided by: first those of each reward, then those of the
+    /// sum.
     pub deviation: Deviation,
-    /// Weight of the divergence from the reference.
+    /// Weight of the KL divergence from the reference.
     pub beta: f64,
-    /// Ratios count within `1 - clip ..= 1 + clip` only; 0: as they are, as in the paper.
+    /// Ratios are clipped to `1 - clip ..= 1 + clip`; 0 means no clipping, as in the paper.
     pub clip: f64,
-    /// Updates from the same samples; with more than one the ratio moves away from 1 and clipping has something to do.
+    /// Number of updates from the same samples. With more than one, the ratio moves away from 1 and clipping takes
+    /// effect.
     pub updates: u64,
-    /// Weight, beside 1 for all rewards together, of leaving alone what an edit does not ask for; 0: none, as in the paper.
+    /// Weight of the reward for keeping what an edit does not ask to change, where all other rewards together weigh
+    /// 1. The paper has none: 0.
     pub consistency: f32,
     pub rollout: Sampling,
     pub replay: Replay,
-    /// What pictures are scored by, with their weights; none: the world's own rewards.
+    /// The rewards that score pictures, with their weights. If the list is empty, the world's own rewards are used.
     pub rewards: Vec<RewardSettings>,
     pub training: Training,
 }
 
-/// The section `[replay]`: what of the samples is learned from.
+/// The section `[replay]`: which samples and steps are learned from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Replay {
-    /// Decoding steps that are replayed, drawn anew each time; 0: all of them.
+    /// Number of decoding steps to replay, drawn anew for each round; 0 means all.
     pub steps: usize,
-    /// Inputs that are replayed, those whose samples differ most; 0: all of them.
+    /// Number of inputs to replay, those whose samples differ most; 0 means all.
     pub groups: usize,
-    /// Images, each as it was before a step, that go through the model together: fewer take less memory.
+    /// Number of partly decoded images that go through the model together. A smaller number takes less memory.
     pub blocks: usize,
 }
 
@@ -108,17 +113,17 @@ impl Default for Settings {
 impl Settings {
     pub(super) fn check(&self, tokens: usize) -> Result<()> {
         self.rollout.check(tokens)?;
-        ensure!(self.mix != [0, 0], "mix is {:?}; one of its shares must not be 0", self.mix);
-        ensure!(self.updates > 0, "updates is 0; learn from the samples once at least");
+        ensure!(self.mix != [0, 0], "mix is {:?}; at least one share must be above 0", self.mix);
+        ensure!(self.updates > 0, "updates is 0; choose 1 at least");
         ensure!(
             self.replay.steps <= self.rollout.steps,
-            "replay.steps is {}, but rollout.steps is {}; replay at most as many, or 0 for all",
+            "replay.steps is {}, but rollout.steps is {}; choose at most as many, or 0 for all",
             self.replay.steps,
             self.rollout.steps
         );
         ensure!(
             self.replay.groups <= self.training.batch,
-            "replay.groups is {}, but training.batch is {}; replay at most as many, or 0 for all",
+            "replay.groups is {}, but training.batch is {}; choose at most as many, or 0 for all",
             self.replay.groups,
             self.training.batch
         );
@@ -130,7 +135,7 @@ impl Settings {
         for (name, value) in
             [("beta", self.beta), ("clip", self.clip), ("consistency", f64::from(self.consistency))]
         {
-            ensure!(value.is_finite() && value >= 0.0, "{name} is {value}; it must be a number from 0 on");
+            ensure!(value.is_finite() && value >= 0.0, "{name} is {value}; it must be 0 or above");
         }
         ensure!(self.clip < 1.0, "clip is {}; it must be below 1", self.clip);
         Ok(())

@@ -1,4 +1,4 @@
-//! What the log says of a batch's rewards.
+//! What the log says about the rewards of a batch.
 
 use std::borrow::Cow;
 use unigen_rewards::{Scored, deviation};
@@ -6,7 +6,7 @@ use unigen_rewards::{Scored, deviation};
 use super::REWARD;
 use crate::rl::{Input, Task};
 
-/// Raw rewards by source and task, with how much they differ within a group; weighted means, and the share of scores that are missing.
+/// The raw rewards by source and task, with their spread within a group; weighted means; the share of missing scores.
 pub(super) fn summaries(
     scored: &Scored,
     steady: &[Option<f32>],

@@ -1,4 +1,4 @@
-//! The stage on a tiny model, with a reward that is known: how red a picture is.
+//! The stage on a tiny model with a known reward: how red a picture is.
 
 use super::experience::token_weights;
 use super::*;
@@ -107,7 +107,7 @@ fn replay_gives_what_was_drawn_the_same_probability() {
     let update = stage.update(&model, 0).unwrap();
     assert!(number(&update, "ratio_error") < 1e-5, "{}", number(&update, "ratio_error"));
     assert!(number(&update, "kl").abs() < 1e-6, "the policy is still the reference");
-    // Random weights are far from sure, and no distribution over 256 codes has more than this.
+    // A model with random weights is unsure, and no distribution over 256 codes has a larger entropy than this.
     let entropy = number(&update, "entropy");
     assert!((2.0..256_f64.ln() + 1e-6).contains(&entropy), "{entropy}");
     assert!((0.2..0.5).contains(&number(&update, "reward/red/edit")));
@@ -116,14 +116,14 @@ fn replay_gives_what_was_drawn_the_same_probability() {
     assert_eq!(experience.rollouts.len(), 16);
     assert_eq!(experience.inputs.iter().filter(|input| input.task == Task::Edit).count(), 1);
     assert!((experience.weights.iter().sum::<f32>() * 16.0 - 1.0).abs() < 1e-5);
-    // A policy that is not the one that drew is found out.
+    // A replay by another policy than the one that drew is detected.
     let (other, _) = open(&settings(&folder));
     other.update(&model, 0).unwrap();
     for rollout in &mut other.0.experience.borrow_mut().as_mut().unwrap().rollouts {
         rollout.codes[3] ^= 1;
     }
     let error = other.update(&model, 0).err().unwrap().to_string();
-    assert!(error.contains("ratio is off 1 by"), "{error}");
+    assert!(error.contains("ratio differs from 1 by"), "{error}");
 }
 
 #[test]
@@ -145,8 +145,8 @@ fn parts_of_a_batch_add_up_to_its_gradient() {
 
 #[test]
 fn samples_that_are_worth_the_same_teach_nothing() {
-    // The mean of the scores of drawn codes is zero, unless likely ones are kept: then it points towards a sharper policy,
-    // and so do the gradients of all rounds.
+    // The expectation of the scores of drawn codes is zero, unless likely codes are kept: then it points towards a
+    // sharper policy, and so do the gradients of all rounds.
     let folder = model_folder();
     let mut settings = Settings { beta: 0.0, ..settings(&folder) };
     settings.rollout.temperature = 0.3;
@@ -164,7 +164,7 @@ fn samples_that_are_worth_the_same_teach_nothing() {
     let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
     let sum: Vec<f32> = (0..rounds[0].len()).map(|i| rounds.iter().map(|round| round[i]).sum()).collect();
     let alone: f64 = rounds.iter().map(|round| product(round, round)).sum();
-    // 1 where rounds have nothing in common, 4 where they are the same.
+    // 1 if the gradients of the rounds are unrelated, 4 if they are equal.
     let common = product(&sum, &sum) / alone;
     assert!((0.5..1.5).contains(&common), "{common}");
 }
@@ -181,7 +181,7 @@ fn steps_count_by_their_tokens_whichever_are_replayed() {
     let mut settings = settings(&folder);
     settings.replay.steps = 1;
     let (stage, model) = open(&settings);
-    // One step of four is replayed: its tokens stand for those of all steps.
+    // One step of four is replayed, and its tokens stand for those of all steps.
     let wanted = 4.0 / (16.0 * 16.0);
     for round in 0..3 {
         let experience = stage.0.gather(&model.valid(), round).unwrap();
@@ -194,7 +194,7 @@ fn the_flattest_groups_are_left_out() {
     let folder = model_folder();
     let mut settings = settings(&folder);
     settings.replay.groups = 1;
-    // Two groups of a kind: one alone would be its own measure.
+    // There are two groups of each kind, because a single group would be its own measure.
     (settings.deviation, settings.mix) = (Deviation::Batch, [1, 0]);
     let (stage, model) = open(&settings);
     let update = stage.update(&model, 0).unwrap();
@@ -207,7 +207,7 @@ fn the_flattest_groups_are_left_out() {
         experience.advantages[8 * group..8 * (group + 1)].iter().map(|value| value.unwrap().powi(2)).sum()
     };
     assert!(spread(kept) > spread(1 - kept));
-    // Every code of the samples that count is there once, and they weigh 1 together.
+    // Every code of the samples that count occurs once, and the weights add up to 1.
     let tokens = experience.passes.iter().flat_map(|pass| &pass.tokens);
     let weight: f32 = tokens.map(|&(rollout, _)| experience.weights[rollout]).sum();
     assert!((weight - 1.0).abs() < 1e-5, "{weight}");
@@ -282,7 +282,7 @@ fn some_steps_several_updates_and_consistency_go_on_with_the_same_bits() {
     assert!(ratios.iter().step_by(2).all(|&off| off < 1e-4), "{ratios:?}");
     assert!(ratios.iter().skip(1).step_by(2).all(|&off| off > 1e-4), "{ratios:?}");
     assert!(logged(&whole, "consistency").iter().all(|&share| (0.0..1.0).contains(&share)));
-    // A prompt a step where the batch is one of each: both are there.
+    // Each step has one prompt, and the batch has one input of each task, so both tasks occur.
     assert_eq!(logged(&whole, "reward/red/generate").len(), 6);
 }
 
