@@ -1,4 +1,4 @@
-//! Speed of whole jobs, measured: `unigen bench`.
+//! Benchmarks of training steps and of reinforcement learning: `unigen bench`.
 
 use anyhow::Result;
 use burn::module::Module;
@@ -20,15 +20,15 @@ use unigen_core::weights::parameters;
 use unigen_training::optimizer::{AdamW, HostGradients, Step};
 use unigen_training::rl::{Objective, Sampling, passes};
 
-/// How long each measurement runs at least.
-const SPAN: Duration = Duration::from_secs(5);
+/// The minimum duration of each measurement.
+const MIN_DURATION: Duration = Duration::from_secs(5);
 
-/// A training step to be timed.
+/// A training step to measure.
 pub struct Job {
     pub name: &'static str,
-    /// Samples a step.
+    /// Samples per step.
     pub batch: usize,
-    /// Floating-point operations of a sample: `6 x parameters x rows` for the decoder, three forward passes for the
+    /// Floating-point operations per sample: `6 x parameters x rows` for the decoder, three forward passes for the
     /// tokenizer.
     pub flops: f64,
     device: Device,
@@ -37,11 +37,11 @@ pub struct Job {
 
 /// One measured training step.
 pub struct TrainingStep {
-    /// What the multiplies round to.
+    /// Precision of the matrix products.
     pub precision: MatmulPrecision,
-    /// Samples a second.
+    /// Samples per second.
     pub samples: f64,
-    /// Work a second, in GFLOP/s.
+    /// GFLOP/s.
     pub gflops: f64,
 }
 
@@ -85,7 +85,7 @@ pub fn tokenizer(batch: usize, device: &Device) -> Result<Job> {
 }
 
 impl Job {
-    /// Times the step in every precision that its device has.
+    /// Times the step in every precision that its device supports.
     pub fn measure(&self) -> Result<Vec<TrainingStep>> {
         let mut measured = Vec::new();
         let precisions = match self.device == Device::flex() && ops::multiplies_bf16() {
@@ -95,7 +95,7 @@ impl Job {
         for &precision in precisions {
             (self.step)(precision)?;
             let (start, mut steps) = (Instant::now(), 0);
-            while start.elapsed() < SPAN {
+            while start.elapsed() < MIN_DURATION {
                 (self.step)(precision)?;
                 steps += 1;
             }
@@ -106,7 +106,7 @@ impl Job {
     }
 }
 
-/// Milliseconds that one update of the nano decoder on the CPU device takes: reading gradients, their norm, AdamW and
+/// Milliseconds of one optimiser step of the nano decoder on the CPU device: reading gradients, their norm, AdamW and
 /// the averaged weights.
 pub fn optimizer_step() -> Result<f64> {
     const STEPS: u32 = 50;
@@ -126,7 +126,7 @@ pub fn optimizer_step() -> Result<f64> {
         let change =
             Step { learning_rate: 1e-3, gradient_scale: 1.0 / gradients.norm().max(1.0), ema_decay: 0.999 };
         decoder = optimizer.step(decoder, gradients, change)?;
-        // The first step allocates.
+        // The first step also allocates memory.
         if step > 0 {
             spent += start.elapsed();
         }
@@ -134,15 +134,16 @@ pub fn optimizer_step() -> Result<f64> {
     Ok(spent.as_secs_f64() * 1e3 / f64::from(STEPS))
 }
 
-/// Seconds that one group of samples takes in reinforcement learning, on the nano model with random weights, in bf16 where the
-/// processor has it.
+/// Seconds that reinforcement learning takes for one group of samples. The nano model has random weights and computes
+/// in bf16 where the processor supports it.
 pub struct Group {
-    /// What is asked, and the rows before the target.
+    /// The task, and the number of rows before the target.
     task: &'static str,
     prefix: usize,
-    /// Drawing: all samples at once over one prefix, and each alone.
+    /// Drawing all samples at once over one prefix, and drawing each alone.
     rollout: [f64; 2],
-    /// Replay of all steps, objective and gradients: one prefix for many samples, and each step of each sample alone.
+    /// Replay of all steps, objective and gradients: with one prefix for many samples, and with each step of each
+    /// sample alone.
     update: [f64; 2],
 }
 
@@ -151,18 +152,18 @@ impl fmt::Display for Group {
         let Self { task, prefix, rollout: [rollout, drawn], update: [update, replayed] } = self;
         write!(
             f,
-            "{task}, {prefix} rows before the target: rollout {rollout:.2} s a group, one by one {drawn:.2} s ({:.1} times); \
-             update {update:.2} s, one by one {replayed:.2} s ({:.1} times)",
+            "{task}, {prefix} rows before the target: rollout {rollout:.2} s per group, {drawn:.2} s one by one ({:.1} times); \
+             update {update:.2} s, {replayed:.2} s one by one ({:.1} times)",
             drawn / rollout,
             replayed / update
         )
     }
 }
 
-/// Measures a group of prompts, and one of edits: medians of three.
+/// Measures a group of prompts and a group of edits. Each time is the median of three runs.
 ///
 /// # Errors
-/// For fewer than two samples, or more steps than codes.
+/// If there are fewer than two samples, or more steps than codes.
 pub fn groups(samples: usize, steps: usize) -> Result<Vec<Group>> {
     const DELIMITERS: [u32; 2] = [1, 2];
     let (plain, device) = (Device::flex(), Device::flex().autodiff());
@@ -171,7 +172,7 @@ pub fn groups(samples: usize, steps: usize) -> Result<Vec<Group>> {
     let trained = UniGen::new(&config, &device).with_precision(MatmulPrecision::Bf16);
     let model = trained.valid();
     let sampling = Sampling { samples, steps, ..Sampling::default() };
-    // A short prompt; and an instruction with features and codes of a picture.
+    // A short prompt, and an instruction with the features and codes of a picture.
     let groups = [("generate", 24), ("edit", 36 + 2 * tokens)].map(|(task, rows)| -> Result<Group> {
         let ids: Vec<i32> = (0..rows).map(|i| (i * 7919 % config.text_vocab) as i32).collect();
         let prefix = |model: &UniGen, device: &Device| {
@@ -202,7 +203,8 @@ pub fn groups(samples: usize, steps: usize) -> Result<Vec<Group>> {
             }
             Ok(())
         };
-        // The allocator gives memory back to the system, and takes it anew, until something large was freed.
+        // A warm-up: until something large has been freed, the allocator returns memory to the system and takes it
+        // again.
         learn(32)?;
         let together = timed(&mut || draw().map(drop))?;
         let decoding = MaskedDecoding { steps, order: Order::Halton, path: Path::Cached };

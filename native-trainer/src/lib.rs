@@ -1,3 +1,3 @@
-//! What the binary `unigen` has beside its commands: benches.
+//! Benchmarks and parity checks of the binary `unigen`.
 
 pub mod bench;

@@ -1,4 +1,4 @@
-//! `unigen`: generate with, train, evaluate, verify, describe and make data for unified multimodal models.
+//! The `unigen` command: generates, edits and describes images, trains and evaluates models, and makes training data.
 
 mod cli;
 
@@ -17,6 +17,7 @@ use unigen_core::ErrorKind;
 use unigen_core::config::{Config, GenerationConfig, ModelConfig};
 use unigen_core::cost::{Cost, Task};
 use unigen_core::engine::ModelFolder;
+use unigen_core::precision::MatmulPrecision;
 use unigen_runs::DeviceChoice;
 use unigen_stickers::Stickers;
 use unigen_stickers::judge::DetectorStage;
@@ -29,7 +30,8 @@ use unigen_training::train;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The allocator's `purge_delay`: after how many milliseconds it hands memory back that is not in use; -1 is never.
+/// The allocator's option `purge_delay`: after how many milliseconds unused memory goes back to the system. -1 means
+/// never.
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
 /// A unified multimodal model that understands, generates and edits images.
@@ -42,16 +44,16 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Draw images from a prompt
+    /// Generate images from prompts
     Generate(Generate),
-    /// Change a picture as an instruction says
+    /// Edit a picture by an instruction
     Edit(Edit),
-    /// Say what a picture shows, or answer a question about it
+    /// Describe a picture, or answer a question about it
     Describe(Describe),
-    /// Score a model, or rewards
+    /// Evaluate a model or rewards
     #[command(subcommand)]
     Eval(EvalCommand),
-    /// Compare this implementation with published models, from parity folders
+    /// Compare this implementation with reference implementations, from parity folders
     Verify {
         /// Folders with config.json, model.safetensors and io.safetensors
         #[arg(required = true)]
@@ -60,33 +62,33 @@ enum Command {
         #[arg(long, default_value = "cpu")]
         device: DeviceChoice,
     },
-    /// Parameters, memory and cost of a model, without loading its weights
+    /// Show the parameters, memory and cost of a model without loading its weights
     Info {
-        /// A model folder, a config.json, or a preset: nano, unigen-1.5b, unigen15-7b
+        /// Model folder, config.json, or preset: nano, unigen-1.5b, unigen15-7b
         model: String,
     },
-    /// Speed of training steps of the nano decoder and the nano image tokenizer, and of an update
+    /// Measure training steps of the nano decoder and the nano image tokenizer, and an optimiser step
     Bench {
-        /// Where to compute the steps
+        /// Device that computes the training steps
         #[arg(long, default_value = "cpu")]
         device: DeviceChoice,
-        /// Sequences a step
+        /// Sequences per step
         #[arg(long, default_value_t = 32)]
         batch: usize,
-        /// Rows of a sequence
+        /// Rows per sequence, one for each token or image code
         #[arg(long, default_value_t = 180)]
         rows: usize,
         #[command(subcommand)]
         job: Option<BenchJob>,
     },
-    /// Train one stage of the model, or all
+    /// Train one stage, or all runs of a recipe
     #[command(subcommand)]
     Train(Train),
-    /// Reinforcement learning with and without each of its parts, beside the numbers of UniGen-1.5
+    /// Train with and without each part of reinforcement learning, and compare with the numbers of UniGen-1.5
     Ablate(Ablate),
-    /// Serve rewards to training on other machines
+    /// Serve rewards to training runs on other machines
     ServeRewards(ServeRewards),
-    /// Curves and sheets of runs side by side, as a page
+    /// Write a page that shows the curves and sample sheets of runs side by side
     Runs(Runs),
     /// Make training data
     #[command(subcommand)]
@@ -95,25 +97,26 @@ enum Command {
 
 #[derive(Subcommand)]
 enum Train {
-    /// The detector that judges pictures, or that teaches the image tokenizer
+    /// Train a detector, which judges pictures or teaches the image tokenizer
     Detector(train::Options),
-    /// The image tokenizer: pictures to codes and back
+    /// Train the image tokenizer, which turns pictures into codes and back
     Tokenizer(train::Options),
-    /// The understanding encoder
+    /// Train the understanding encoder
     Vision(train::Options),
-    /// Pre-training: generation, captioning and text
+    /// Pre-train on generation, captioning and text
     Pretrain(train::Options),
-    /// All tasks together: generation, editing, understanding and text
+    /// Train all tasks together: generation, editing, understanding and text
     Sft(train::Options),
-    /// Edit instruction alignment
+    /// Train edit instruction alignment
     Align(train::Options),
-    /// The nano rewards, which reinforcement learning asks
+    /// Train the nano rewards that reinforcement learning uses
     Rewards(train::Options),
-    /// Reinforcement learning, generation and editing under one reward
+    /// Train by reinforcement learning: generation and editing under one reward
     Rl(train::Options),
-    /// All runs of a recipe that are not yet done, one after another; may be stopped at any point
+    /// Train all unfinished runs of a recipe, one after another. Start it again after an interruption and it
+    /// continues
     All(train::RecipeOptions),
-    /// Whether the runs of a recipe can work: a few steps of each, with memory and predicted time
+    /// Try a few steps of each run of a recipe, and show its memory and predicted time
     Check(train::RecipeOptions),
 }
 
@@ -148,9 +151,9 @@ impl Train {
 
 #[derive(Subcommand)]
 enum BenchJob {
-    /// Reinforcement learning instead: seconds a group, with its samples together and one by one
+    /// Measure reinforcement learning instead: seconds per group of samples, computed together and one by one
     Rl {
-        /// Samples of an input
+        /// Samples per input
         #[arg(long, default_value_t = 8)]
         samples: usize,
         /// Decoding steps
@@ -161,23 +164,24 @@ enum BenchJob {
 
 #[derive(Subcommand)]
 enum EvalCommand {
-    /// GenEval: whether images show the objects, numbers, colours and places that their prompts ask for
+    /// GenEval: check that images show the objects, counts, colours and positions of their prompts
     Geneval(Geneval),
-    /// ImgEdit: nine types of edit, three scores from 1 to 5, between a copy of the picture and the picture that is wanted
+    /// ImgEdit: score nine types of edits from 1 to 5, beside an unchanged copy and a reconstruction of the wanted
+    /// picture
     Imgedit(ImgEdit),
-    /// Answers to questions about held-out scenes, beside the most frequent answers
+    /// Understanding: answer questions about held-out scenes, and compare with the most frequent answers
     Understanding(Understanding),
-    /// What an image tokenizer keeps of held-out scenes
+    /// Image tokenizer: measure the reconstructions of held-out scenes
     Tokenizer(EvalTokenizer),
-    /// How often rewards agree with the truth about held-out pairs of pictures and descriptions
+    /// Rewards: measure how often they agree with the truth about held-out pairs of pictures and descriptions
     Rewards(EvalRewards),
-    /// All of these
+    /// All evaluations of a model: image tokenizer, understanding, ImgEdit and GenEval
     All(EvalAll),
 }
 
 #[derive(Subcommand)]
 enum DataCommand {
-    /// Scenes of the sticker world as WebDataset shards with a preview sheet
+    /// Write scenes of the sticker world as WebDataset shards, with a preview sheet
     Stickers {
         /// Folder to write to
         #[arg(long)]
@@ -199,12 +203,12 @@ enum DataCommand {
     },
 }
 
-/// Bytes of a thread's stack, as the main thread has them.
+/// Stack size of a thread in bytes, the same as that of the main thread.
 const STACK: usize = 8 << 20;
 
 fn main() -> ExitCode {
-    // The next step needs the same memory, and fresh pages cost it more than some kernels do.
-    // SAFETY: sets a number, before there are other threads.
+    // Memory is kept for the next step: new pages from the system take longer than some kernels.
+    // SAFETY: this sets a number, and no other thread runs yet.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
     #[cfg(target_os = "linux")]
     if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
@@ -214,8 +218,8 @@ fn main() -> ExitCode {
     }
     let matches = with_negative_numbers(Cli::command()).get_matches();
     let Cli { command } = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    // On a thread of the pool, so that a kernel's tasks start on the thread that asks for them: waking others first
-    // costs as much as a small kernel takes.
+    // The command runs on a thread of the pool, so that the tasks of a kernel start on the thread that asks for them.
+    // Waking another thread takes as long as a small kernel.
     let pool = rayon::ThreadPoolBuilder::new().stack_size(STACK).build_global();
     match pool.map_err(Into::into).and_then(|()| rayon::scope(|_| run(command))) {
         Ok(code) => code,
@@ -268,7 +272,10 @@ fn run(command: Command) -> Result<ExitCode> {
             let (batch, rows) = (batch.max(1), rows.max(1));
             for job in [bench::decoder(batch, rows, &device)?, bench::tokenizer(batch.min(8), &device)?] {
                 for bench::TrainingStep { precision, samples, gflops } in job.measure()? {
-                    let precision = format!("{precision:?}").to_lowercase();
+                    let precision = match precision {
+                        MatmulPrecision::F32 => "f32",
+                        MatmulPrecision::Bf16 => "bf16",
+                    };
                     println!("{}, {precision}: {samples:.1} samples/s, {gflops:.0} GFLOP/s", job.name);
                 }
             }
@@ -327,8 +334,8 @@ fn info(model: &str) -> Result<ExitCode> {
                 serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))?;
             ensure!(
                 config.get("decoder").is_some(),
-                "{} is not the configuration of a whole model, which has a \"decoder\" and an \"image_tokenizer\"; published \
-                 ones of Qwen2 or SigLIP are of parts alone. Give a folder that training made, its config.json, or one of {}",
+                "{} is not the configuration of a whole model: it has no \"decoder\". Published files of Qwen2 or SigLIP \
+                 describe one part of a model. Give the folder of a whole model, its config.json, or one of {}",
                 path.display(),
                 ModelConfig::PRESETS.join(", ")
             );
@@ -341,7 +348,7 @@ fn info(model: &str) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The cost of each task that the model can do, as a table.
+/// A table of the cost of each task that the model supports.
 fn cost_report(config: &ModelConfig) -> Result<String> {
     const STEPS: usize = 50;
     const TEXT: usize = 128;

@@ -1,4 +1,4 @@
-//! A run folder that explains itself: what ran, with which settings, from which code, and what came of it.
+//! Run folders, which document themselves: what ran, with which settings, from which code, and with which result.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
@@ -15,10 +15,10 @@ use unigen_core::files::write_atomic;
 /// The folder of one training run:
 /// - `config.toml`: every setting,
 /// - `run.json`: [`RunInfo`],
-/// - `log.jsonl`: one object of scalars a line,
+/// - `log.jsonl`: one object of scalars per line,
 /// - `tb/`: the same for TensorBoard, with images,
 /// - `sheets/`: sample sheets, `NAME-STEP.png`,
-/// - `checkpoints/`: what training resumes from,
+/// - `checkpoints/`: the files that training resumes from.
 /// - `.lock`: held by the process that trains.
 pub struct RunFolder {
     root: PathBuf,
@@ -30,11 +30,11 @@ pub struct RunFolder {
 /// The content of `run.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunInfo {
-    /// Every integer setting called `seed` or `*_seed`, by its dotted path in `config.toml`.
+    /// Every integer setting whose name is `seed` or ends in `_seed`, by its dotted path in `config.toml`.
     pub seeds: BTreeMap<String, i64>,
-    /// The command that began the run, then every one that resumed it.
+    /// The command that started the run, then every command that resumed it.
     pub sessions: Vec<Session>,
-    /// Whether all is done, the export too.
+    /// Whether the run is complete, including its export.
     #[serde(default)]
     pub finished: bool,
 }
@@ -42,23 +42,23 @@ pub struct RunInfo {
 /// One process that worked on a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Session {
-    /// The command line, as typed.
+    /// The command line as typed.
     pub command: String,
     /// Version of this program.
     pub version: String,
-    /// Git commit of the source tree the program lies in, `-dirty` when changed; absent outside one.
+    /// Git commit of the source tree that contains the program; `-dirty` follows if the tree has changes. Absent
+    /// outside a source tree.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
-    /// Start in UTC, `YYYY-MM-DDTHH:MM:SSZ`.
+    /// Start time in UTC, `YYYY-MM-DDTHH:MM:SSZ`.
     pub started: String,
 }
 
 impl RunFolder {
-    /// Makes a new run folder at `path`, which must be absent or empty, or hold a run that never came to a checkpoint.
+    /// Creates a new run folder at `path`, which must be absent or empty.
     ///
     /// # Errors
-    /// When a run or other files are there already, when another process makes a run there, when `config_toml` is not TOML,
-    /// or when writing fails.
+    /// If `path` holds a run or other files, if `config_toml` is not TOML, or if writing fails.
     pub fn create(path: &Path, config_toml: &str, command: &str) -> Result<Self> {
         let config: toml::Table = config_toml.parse().context("the configuration is not valid TOML")?;
         if path.join(INFO).exists() && begun(path) {
@@ -93,7 +93,7 @@ impl RunFolder {
     /// Opens an existing run for reading.
     ///
     /// # Errors
-    /// When there is no run at `path` or its `run.json` cannot be read.
+    /// If there is no run at `path` or its `run.json` cannot be read.
     pub fn open(path: &Path) -> Result<Self> {
         let file = path.join(INFO);
         if !file.exists() {
@@ -104,7 +104,10 @@ impl RunFolder {
         }
         let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
         let info = serde_json::from_str(&text).with_context(|| {
-            format!("{} is damaged; restore it from a backup or start anew", file.display())
+            format!(
+                "{} is damaged; restore it from a backup, or start a new run in another folder",
+                file.display()
+            )
         })?;
         Ok(Self { root: path.to_owned(), info, lock: None })
     }
@@ -112,7 +115,7 @@ impl RunFolder {
     /// The run at `path`, or all runs in the folder `path`, by name.
     ///
     /// # Errors
-    /// When there are none, or a `run.json` cannot be read.
+    /// If there are none, or a `run.json` cannot be read.
     pub fn all(path: &Path) -> Result<Vec<Self>> {
         let mut inside: Vec<PathBuf> = match fs::read_dir(path) {
             Ok(entries) if !path.join(INFO).exists() => entries.flatten().map(|entry| entry.path()).collect(),
@@ -126,10 +129,10 @@ impl RunFolder {
         }
     }
 
-    /// Opens an existing run to go on with it, and notes `command` as one more session.
+    /// Opens an existing run to continue it, and records `command` as one more session.
     ///
     /// # Errors
-    /// As for [`RunFolder::open`]; when another process is at work on the run, or the note cannot be written.
+    /// The errors of [`RunFolder::open`]; if the record cannot be written.
     pub fn resume(path: &Path, command: &str) -> Result<Self> {
         let mut folder = Self::open(path)?;
         folder.lock = Some(lock(path)?);
@@ -139,10 +142,10 @@ impl RunFolder {
         Ok(folder)
     }
 
-    /// Notes that all is done.
+    /// Records that the run is complete.
     ///
     /// # Errors
-    /// When the note cannot be written.
+    /// If the record cannot be written.
     pub fn finish(&mut self) -> Result<()> {
         self.info.finished = true;
         self.save_info()
@@ -179,10 +182,10 @@ impl RunFolder {
         self.root.join("log.jsonl")
     }
 
-    /// Every whole line of the log, oldest first; none where there is no log yet.
+    /// Every complete line of the log, oldest first. Empty if there is no log yet.
     ///
     /// # Errors
-    /// When the log cannot be read.
+    /// If the log cannot be read.
     pub fn records(&self) -> Result<Vec<Record>> {
         records(&self.log()).with_context(|| format!("cannot read {}", self.log().display()))
     }
@@ -265,7 +268,7 @@ fn collect_seeds(prefix: &str, table: &toml::Table, seeds: &mut BTreeMap<String,
     }
 }
 
-/// The commit of the source tree that this program was built in, found by looking upwards from the program.
+/// The commit of the source tree that this program was built in, searched upwards from the program file.
 fn commit() -> Option<String> {
     let program = std::env::current_exe().ok()?;
     let tree = program.ancestors().find(|folder| folder.join("native-trainer/Cargo.toml").exists())?;

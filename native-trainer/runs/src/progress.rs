@@ -1,4 +1,4 @@
-//! How far a training run is, how fast it goes and how long it has left.
+//! Progress of a long job: how far it is, how fast it goes, and how long it will take.
 
 use std::io::{IsTerminal, stderr};
 use std::time::{Duration, Instant};
@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Between two lines when nobody watches a terminal.
+/// Time between two lines if there is no terminal.
 const QUIET: Duration = Duration::from_secs(30);
 
-/// A progress bar on a terminal; elsewhere (a file, a pipe, CI) a plain line every thirty seconds.
+/// A progress bar on a terminal. Elsewhere (a file, a pipe, CI) it prints a plain line every thirty seconds.
 pub struct Progress {
     label: String,
     total: u64,
@@ -30,7 +30,7 @@ enum Output {
 }
 
 impl Progress {
-    /// Shows a run called `label` that has done `done` of `total` steps.
+    /// Shows progress called `label`, with `done` of `total` steps done.
     pub fn new(label: &str, done: u64, total: u64) -> Self {
         let now = Instant::now();
         let output = if stderr().is_terminal() {
@@ -47,10 +47,10 @@ impl Progress {
         Self { label: label.to_owned(), total, done, last: now, pace, loss, output }
     }
 
-    /// Calls `work` with what learns how much of `total` is done, which is shown under `label`.
+    /// Calls `work` with a callback for the number of steps done, and shows it under `label` as a part of `total`.
     ///
     /// # Errors
-    /// Those of `work`.
+    /// The errors of `work`.
     pub fn over<T>(
         label: &str,
         total: usize,
@@ -65,7 +65,7 @@ impl Progress {
         Ok(found)
     }
 
-    /// Notes that `step` steps are done, the latest with `samples` samples and this `loss`.
+    /// Records that `step` steps are done. The latest had `samples` samples and this `loss`.
     pub fn step(&mut self, step: u64, samples: u64, loss: f64) {
         let now = Instant::now();
         self.pace.add(now - self.last, step.saturating_sub(self.done), samples);
@@ -84,7 +84,7 @@ impl Progress {
         }
     }
 
-    /// Prints a line of its own, above the bar.
+    /// Prints a separate line above the bar.
     pub fn note(&self, text: &str) {
         match &self.output {
             Output::Bar(bar) => bar.suspend(|| eprintln!("{text}")),
@@ -92,7 +92,7 @@ impl Progress {
         }
     }
 
-    /// Leaves the last state on the screen.
+    /// Leaves the final state on the screen.
     pub fn finish(self) {
         match &self.output {
             Output::Bar(bar) => bar.abandon(),
@@ -118,7 +118,7 @@ impl Progress {
     }
 }
 
-/// Steps and samples a second, averaged with weights that fade over [`Pace::FADE`] seconds.
+/// Steps and samples per second, as an average whose weights fade over [`Pace::FADE`] seconds.
 #[derive(Default)]
 struct Pace {
     seconds: f64,
@@ -127,7 +127,7 @@ struct Pace {
 }
 
 impl Pace {
-    /// Seconds after which a step counts 1/e as much.
+    /// Seconds after which the weight of a step has fallen to 1/e.
     const FADE: f64 = 30.0;
 
     fn add(&mut self, elapsed: Duration, steps: u64, samples: u64) {
@@ -138,7 +138,7 @@ impl Pace {
         self.samples = self.samples * fade + samples as f64;
     }
 
-    /// `(steps, samples)` a second, once something is known.
+    /// `(steps, samples)` per second, once a step is done.
     fn per_second(&self) -> Option<(f64, f64)> {
         (self.seconds > 0.0 && self.steps > 0.0)
             .then(|| (self.steps / self.seconds, self.samples / self.seconds))

@@ -15,7 +15,7 @@ use unigen_runs::Interrupt;
 
 #[derive(Args)]
 pub struct Edit {
-    /// Picture to change; of one that is not square, the middle, or what a mask says
+    /// Picture to edit. If it is not square, only its middle is used
     image: PathBuf,
     /// What to change
     instruction: String,
@@ -28,7 +28,7 @@ pub struct Edit {
     /// Seed; the same seed gives the same image
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Picture as large as IMAGE, white where it may change; where it is black or transparent the pixels stay, and the size
+    /// Mask, a picture as large as IMAGE: white areas may change, all other pixels stay as they are
     #[arg(long)]
     mask: Option<PathBuf>,
     /// How strongly the picture counts [default: the model's]

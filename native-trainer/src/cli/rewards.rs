@@ -12,8 +12,9 @@ use unigen_stickers::rewards::{Agreement, HeldOut, Role, open};
 
 #[derive(Args)]
 struct Rewards {
-    /// Rewards as KIND=WHERE (contrastive, preference, matcher, verifier, clip, hpsv2: a folder; judge-yes-no, judge-score,
-    /// remote: URL#NAME), separated by commas; nano=FOLDER for all four nano rewards
+    /// Rewards as KIND=WHERE, separated by commas. WHERE is a folder for contrastive, preference, matcher, verifier,
+    /// clip and hpsv2, and URL#NAME for judge-yes-no, judge-score and remote. nano=FOLDER stands for all four nano
+    /// rewards
     #[arg(long, value_delimiter = ',', required = true)]
     rewards: Vec<String>,
     /// Where to compute
@@ -40,7 +41,7 @@ impl Rewards {
 pub struct EvalRewards {
     #[command(flatten)]
     rewards: Rewards,
-    /// Held-out pairs
+    /// Number of held-out pairs
     #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pairs: u64,
     /// Side of the pictures in pixels
@@ -64,10 +65,11 @@ impl EvalRewards {
 pub struct ServeRewards {
     #[command(flatten)]
     rewards: Rewards,
-    /// Address to listen at; 0.0.0.0 for all of this machine's, then best with a token
+    /// Address to listen on. 0.0.0.0 listens on all addresses of this machine; anyone who reaches them can use the
+    /// server
     #[arg(long, default_value = "127.0.0.1")]
     host: String,
-    /// Port to listen at; 0 for a free one
+    /// Port to listen on; 0 takes a free port
     #[arg(long, default_value_t = 8600)]
     port: u16,
     /// What clients must send, in the environment variable UNIGEN_REWARDS_TOKEN of theirs [default: that of this machine, if
@@ -81,7 +83,7 @@ impl ServeRewards {
         let token = self.token.clone().or_else(|| std::env::var(TOKEN).ok());
         let server = Server::bind(&self.host, self.port, self.rewards.open()?, token.as_deref())?;
         let interrupt = Interrupt::install()?;
-        println!("rewards at http://{}; Ctrl-C ends", server.address()?);
+        println!("rewards at http://{}; press Ctrl-C to stop", server.address()?);
         server.run(|| interrupt.requested())?;
         Ok(ExitCode::SUCCESS)
     }

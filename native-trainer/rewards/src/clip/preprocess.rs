@@ -1,4 +1,4 @@
-//! From pictures of any size to CLIP's input, as the published processors do it.
+//! Turns pictures of any size into CLIP's input, as the published processors do.
 
 use anyhow::{Context, Result, ensure};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -6,37 +6,37 @@ use image::{RgbImage, imageops};
 use serde_json::Value;
 use unigen_core::vision::resample::{Filter, resize};
 
-/// How a picture that is not square becomes so.
+/// How a picture that is not square becomes a square.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
-    /// The largest square in its middle, as CLIP looks at it.
+    /// Crop the largest square in the middle, as CLIP does.
     Crop,
-    /// The whole picture on black, as HPSv2 looks at it.
+    /// Pad the whole picture with black, as HPSv2 does.
     Pad,
 }
 
-/// Size, framing, and what is subtracted and divided by.
+/// Size, framing, and normalisation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Preprocess {
-    /// Pixels a side.
+    /// Side of the input in pixels.
     pub size: usize,
     pub framing: Framing,
-    /// Of each channel, in 0 to 1.
+    /// Mean of each channel; channels range from 0 to 1.
     pub mean: [f32; 3],
     pub std: [f32; 3],
 }
 
 impl Preprocess {
-    /// OpenAI's constants, which later models kept.
+    /// Takes OpenAI's constants, which later models kept.
     pub fn new(size: usize, framing: Framing) -> Self {
         let mean = [0.481_454_66, 0.457_827_5, 0.408_210_73];
         Self { size, framing, mean, std: [0.268_629_54, 0.261_302_6, 0.275_777_1] }
     }
 
-    /// The constants of a preprocessor_config.json, where it has them.
+    /// Takes the constants of a preprocessor_config.json, if it has them.
     ///
     /// # Errors
-    /// Where they are not three numbers, or a deviation is not above 0.
+    /// If they are not three numbers, or a deviation is not above 0.
     pub fn with_constants(mut self, json: &Value) -> Result<Self> {
         for (key, constants) in [("image_mean", &mut self.mean), ("image_std", &mut self.std)] {
             if let Some(value) = json.get(key) {
@@ -52,7 +52,7 @@ impl Preprocess {
         Ok(self)
     }
 
-    /// The square that the model looks at: bicubic, antialiased.
+    /// The square that the model sees: bicubic, antialiased.
     fn frame(&self, picture: &RgbImage) -> Result<RgbImage> {
         let (width, height) = (picture.width() as usize, picture.height() as usize);
         let (short, long) = (width.min(height), width.max(height));
@@ -60,7 +60,7 @@ impl Preprocess {
             Framing::Crop => short,
             Framing::Pad => long,
         };
-        // The libraries cut the fraction off when cropping and round it when padding.
+        // The published libraries truncate the side when cropping and round it when padding.
         let side = |side: usize| match self.framing {
             Framing::Crop => side * self.size / fitted,
             Framing::Pad => (2 * side * self.size + fitted) / (2 * fitted),
@@ -76,7 +76,7 @@ impl Preprocess {
     /// `[batch, 3, size, size]`, normalised.
     ///
     /// # Errors
-    /// Where a picture has no pixels.
+    /// If a picture has no pixels.
     pub fn pixels(&self, pictures: &[&RgbImage], device: &Device) -> Result<Tensor<4>> {
         let mut values = Vec::with_capacity(pictures.len() * 3 * self.size * self.size);
         for picture in pictures {

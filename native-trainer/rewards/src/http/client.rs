@@ -1,4 +1,4 @@
-//! Requests that are tried again.
+//! A client that repeats failed requests.
 
 use anyhow::{Context, Result, anyhow, ensure};
 use backon::{ExponentialBuilder, Retryable};
@@ -18,23 +18,23 @@ use super::contract::Failure;
 use crate::Missing;
 use unigen_core::json;
 
-/// What all clients wait in. It only moves bytes, so one thread is enough.
+/// The runtime of all clients. It only moves bytes, so one thread is enough.
 static RUNTIME: LazyLock<io::Result<Runtime>> =
     LazyLock::new(|| Builder::new_multi_thread().worker_threads(1).enable_all().build());
 
-/// How patient a client is, and how much it asks at a time.
+/// Timeouts, retries and parallelism of a client.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpSettings {
-    /// Seconds until a request that is not answered counts as failed; a day at most.
+    /// Seconds until an unanswered request counts as failed; a day at most.
     pub timeout: f64,
-    /// How often a failed request is tried again.
+    /// How often a failed request is repeated.
     pub retries: u32,
-    /// Seconds before the first of these tries; each further one waits twice as long, a minute at most.
+    /// Seconds before the first repetition. Each further one waits twice as long, a minute at most.
     pub backoff: f64,
-    /// Requests on their way at once, 1 at least.
+    /// Number of requests in flight, at least 1.
     pub concurrency: usize,
-    /// Items in a request to a server of rewards, 1 at least; a judge gets one at a time.
+    /// Number of items in a request to a reward server, at least 1. A judge gets one item per request.
     pub batch: usize,
 }
 
@@ -52,25 +52,25 @@ impl HttpSettings {
         let (day, minute) = (LONGEST_TIMEOUT.as_secs_f64(), LONGEST_WAIT.as_secs_f64());
         ensure!(
             timeout > 0.0 && timeout <= day,
-            "http.timeout is {timeout}; it must be seconds above 0, up to {day}"
+            "http.timeout is {timeout}; it must be above 0 and at most {day} seconds"
         );
         ensure!(
             (0.0..=minute).contains(&backoff),
-            "http.backoff is {backoff}; it must be seconds from 0 to {minute}"
+            "http.backoff is {backoff}; it must be from 0 to {minute} seconds"
         );
-        ensure!(concurrency > 0, "http.concurrency is 0; a request at a time is the least");
-        ensure!(batch > 0, "http.batch is 0; an item a request is the least");
+        ensure!(concurrency > 0, "http.concurrency is 0; choose 1 at least");
+        ensure!(batch > 0, "http.batch is 0; choose 1 at least");
         Ok(())
     }
 }
 
-/// The longest that a request may take.
+/// The longest allowed timeout of a request.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest wait between two tries.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// The largest answer, in bytes.
 pub(super) const MAX_ANSWER: usize = 16 << 20;
-/// So much of an answer that was not understood goes into the error.
+/// An error shows this many bytes of an answer that cannot be read.
 const SHOWN: usize = 200;
 
 pub(super) struct Client {
@@ -84,7 +84,7 @@ pub(super) struct Client {
 /// A failed try.
 struct Failed {
     why: String,
-    /// Whether another try might do better.
+    /// Whether another try might succeed.
     again: bool,
 }
 
@@ -102,7 +102,8 @@ impl Client {
         &self.settings
     }
 
-    /// `job` of each of `items`, in their order, [`HttpSettings::concurrency`] of them at a time.
+    /// Runs `job` for each of `items`, [`HttpSettings::concurrency`] of them at a time, and returns the results in
+    /// order.
     pub fn each<'a, I: Sync, T: Send, F: Future<Output = T>>(
         &self,
         items: &'a [I],
@@ -112,26 +113,27 @@ impl Client {
         self.wait(|| stream::iter(items).map(&job).buffered(at_once).collect())
     }
 
-    /// What comes of a future, on a thread of its own, which may wait whatever runtime the caller may be in.
+    /// The result of a future. It runs on a thread of its own, so the caller may be in any runtime.
     fn wait<T: Send, F: Future<Output = T>>(&self, future: impl FnOnce() -> F + Send) -> T {
         let wait = || self.runtime.block_on(future());
         thread::scope(|scope| scope.spawn(wait).join()).unwrap_or_else(|panic| resume_unwind(panic))
     }
 
-    /// The answer at `url`, as [`Self::post`] gets it; this waits for it.
+    /// The answer at `url`, as from [`Self::post`]. This call blocks.
     pub fn get<T: DeserializeOwned + Send>(&self, url: &str) -> Result<T, Missing> {
         self.wait(|| self.patiently(url, move || self.http.get(url)))
     }
 
-    /// The answer to `body` at `url`, after as many tries as are allowed. What a server refuses for good (a status of 400
-    /// to 499 but 408 and 429) and what is no answer are not asked for again.
+    /// The answer to `body` at `url`, after as many tries as are allowed. A request is not repeated if the server
+    /// refuses it for good (status 400 to 499 except 408 and 429) or if the answer cannot be read.
     pub async fn post<T: DeserializeOwned>(&self, url: &str, body: &impl Serialize) -> Result<T, Missing> {
-        let body = serde_json::to_vec(body).map_err(|e| Missing(format!("{url}: cannot be asked: {e}")))?;
+        let body = serde_json::to_vec(body)
+            .map_err(|e| Missing(format!("{url}: cannot encode the request: {e}")))?;
         let post = || self.http.post(url).header("content-type", "application/json").body(body.clone());
         self.patiently(url, post).await
     }
 
-    /// The answer to a request, made anew for each of as many tries as are allowed.
+    /// The answer to a request, which is made again for each of as many tries as are allowed.
     async fn patiently<T: DeserializeOwned>(
         &self,
         url: &str,
@@ -164,7 +166,7 @@ impl Client {
             request = request.bearer_auth(key);
         }
         let mut answer = request.send().await.map_err(|e| {
-            // What cannot even be sent is the address or the key.
+            // If the request cannot be built, the address or the key is wrong.
             let again = !e.is_builder();
             failed(format!("no answer: {}", reason(e)), again)
         })?;
@@ -190,11 +192,11 @@ impl Client {
             return Err(failed(format!("status {status}: {why}"), again));
         }
         json::from_slice(&text)
-            .map_err(|e| failed(format!("the answer is not understood: {e}: {}", shown(&text)), false))
+            .map_err(|e| failed(format!("cannot read the answer: {e}: {}", shown(&text)), false))
     }
 }
 
-/// Sends requests, over TLS with the root certificates of Mozilla: a bare container has none of its own.
+/// An HTTP client. For TLS it uses Mozilla's root certificates, since a bare container has none of its own.
 pub(super) fn http(timeout: Option<Duration>) -> Result<reqwest::Client> {
     let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -209,7 +211,7 @@ pub(super) fn http(timeout: Option<Duration>) -> Result<reqwest::Client> {
     client.build().context("cannot make an HTTP client")
 }
 
-/// Why a request failed, to its cause.
+/// The reason of a failed request, with its causes.
 fn reason(error: reqwest::Error) -> String {
     if error.is_timeout() {
         return "timeout".into();

@@ -1,12 +1,12 @@
-//! The contract between a trainer and a server of rewards, JSON over HTTP, version 2:
+//! The contract between a trainer and a reward server, JSON over HTTP, version 2:
 //!
 //! - `GET /health` → [`Health`]
 //! - `POST /v2/score` with a [`ScoreRequest`] → [`ScoreResponse`]
 //!
-//! A reward that is unknown or fails, and an item that cannot be scored, are errors in their places in the answer; the
-//! others have their scores. What cannot be served at all is answered with a status of 400 or above and a [`Failure`]: 400
-//! for what no server could serve, 401 without the token that the server wants, 404 for an unknown path, 408 for a request
-//! that did not come in time, 500 where the server failed, 503 where it is worth another try.
+//! An unknown or failing reward, and an item that cannot be scored, are errors in their places in the answer; the
+//! others have their scores. If a request cannot be served at all, the answer has a status of 400 or above and a
+//! [`Failure`]: 400 if no server could serve it, 404 for an unknown path, 500 if the server failed, 503 if it is
+//! worth another try.
 
 use anyhow::{Context, Error, Result};
 use base64::Engine;
@@ -22,14 +22,14 @@ use crate::{Item, Missing, Score};
 
 /// Version of the contract; both sides refuse others.
 pub const VERSION: u32 = 2;
-/// Path of what a server has.
+/// Path of [`Health`].
 pub const HEALTH: &str = "/health";
-/// Path of scores.
+/// Path of requests for scores.
 pub const SCORE: &str = "/v2/score";
 /// Environment variable with the token that a server wants, on its machine and where training runs.
 pub const TOKEN: &str = "UNIGEN_REWARDS_TOKEN";
 
-/// What a server has.
+/// The description of a server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Health {
     pub version: u32,
@@ -41,23 +41,23 @@ pub struct Health {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ScoreRequest {
     pub version: u32,
-    /// Names of the rewards that are wanted.
+    /// Names of the requested rewards.
     pub rewards: Vec<String>,
     pub items: Vec<WireItem>,
 }
 
-/// An [`Item`] on the wire.
+/// An [`Item`] as it is sent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WireItem {
     /// A PNG (or JPEG, WebP, ..) file in base64.
     pub image: String,
     pub description: String,
-    /// For an edit the picture that was edited, as `image`.
+    /// For an edit, the picture that was edited, in the same form as `image`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<String>,
 }
 
-/// What each reward says of each item.
+/// The scores of each reward for each item.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ScoreResponse {
     pub version: u32,
@@ -73,7 +73,7 @@ pub struct WireScores {
     pub found: WireFound,
 }
 
-/// One reward's scores, or why there are none.
+/// The scores of one reward, or the reason why there are none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WireFound {
@@ -82,7 +82,7 @@ pub enum WireFound {
     Error(String),
 }
 
-/// A score, or why there is none.
+/// A score, or the reason why there is none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WireScore {
@@ -98,7 +98,7 @@ fn each<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<WireScore>, D::Error> 
     Ok(Vec::<Value>::deserialize(from)?.into_iter().map(read).collect())
 }
 
-/// Why a request was not served.
+/// The reason why a request was not served.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Failure {
     pub version: u32,
@@ -107,7 +107,7 @@ pub struct Failure {
 
 impl WireItem {
     /// # Errors
-    /// Where a picture has no pixels.
+    /// If a picture has no pixels.
     pub fn new(item: &Item) -> Result<Self> {
         Ok(Self {
             image: encode(&item.image)?,
@@ -119,7 +119,7 @@ impl WireItem {
     /// The pictures take their pixels from `room`, what a request has left.
     ///
     /// # Errors
-    /// Where a picture is not base64 or no picture, or too large.
+    /// If a picture is not base64, is not a picture, or is too large.
     pub fn open(self, room: &mut u64) -> Result<Item> {
         let mut open = |text: &str| decode(text, room);
         Ok(Item {

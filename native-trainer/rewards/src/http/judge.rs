@@ -10,21 +10,21 @@ use super::client::{Client, HttpSettings, shown};
 use super::contract::encode;
 use crate::{Item, Missing, Reward, Score};
 
-/// Environment variable with the key that is sent to the endpoint, where it wants one.
+/// Environment variable with the key for an endpoint that needs one.
 const KEY: &str = "UNIGEN_JUDGE_KEY";
 
-/// What a judge is asked.
+/// The question for a judge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Question {
     /// Whether the picture shows the description: the probability of "yes" against "no", 0 to 1 (as an outcome reward
-    /// model), where the two have at least half of the mass; else 0 or 1 as the answer says.
+    /// model). If the answer has no log-probabilities, 0 or 1.
     YesNo,
-    /// How well it does, as a score from 1 to 5 (as UnifiedReward).
+    /// How well the picture shows the description, as a score from 1 to 5 (as UnifiedReward).
     Score,
 }
 
-/// A judge.
+/// A judge behind an endpoint.
 pub struct Judge {
     name: String,
     model: String,
@@ -33,7 +33,7 @@ pub struct Judge {
     client: Client,
 }
 
-/// As much of a chat completion as matters.
+/// The part of a chat completion that is read.
 #[derive(Deserialize)]
 struct Completion {
     choices: Vec<Choice>,
@@ -67,10 +67,10 @@ struct Top {
 }
 
 impl Judge {
-    /// The model `model` behind the endpoint at `url`, such as `http://judge:8000/v1`. Nothing is asked yet.
+    /// The model `model` behind the endpoint at `url`, such as `http://judge:8000/v1`. This sends no request.
     ///
     /// # Errors
-    /// Where a setting is out of range, or the system lacks what a client needs.
+    /// If a setting is out of range, or the system lacks what a client needs.
     pub fn new(
         name: &str,
         url: &str,
@@ -141,8 +141,7 @@ fn word(token: &str) -> String {
     token.trim_matches(|c: char| !c.is_alphanumeric() || c == 'Ġ').to_lowercase()
 }
 
-/// Of "yes" against "no" as the first token; none where less than half of the mass is on the two, as with a model that
-/// thinks first.
+/// The probability of "yes" against "no" as the first token. `None` if neither is among the likely tokens.
 fn probability(log: Option<&LogProbabilities>) -> Option<f32> {
     const LEAST: f64 = 0.5;
     let first = log?.content.as_ref()?.first()?.top_logprobs.as_ref()?;

@@ -1,5 +1,5 @@
-//! Rewards on other machines: large judges behind an OpenAI-compatible chat endpoint, and our own rewards behind a small
-//! contract. A failure of any kind is a missing score with its reason, never a score.
+//! Rewards on other machines: large judges behind an OpenAI-compatible chat endpoint, and our own rewards behind a
+//! small contract. Any failure gives a missing score with its reason, never a score.
 
 mod client;
 pub mod contract;

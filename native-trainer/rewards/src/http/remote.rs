@@ -1,4 +1,4 @@
-//! A reward that a server has.
+//! A reward of a server.
 
 use anyhow::{Context, Result, ensure};
 
@@ -8,18 +8,18 @@ use super::contract::{
 };
 use crate::{Item, Missing, Reward, Score};
 
-/// A reward of a [`super::Server`], or of any other that keeps the [contract](super::contract).
+/// A reward of a [`super::Server`], or of any other server that keeps the [contract](super::contract).
 pub struct RemoteReward {
     name: String,
-    /// Where the server is.
+    /// Address of the server.
     at: String,
-    /// Where it scores.
+    /// URL of its scores.
     url: String,
     client: Client,
 }
 
 impl RemoteReward {
-    /// The reward `name` of the server at `url`, such as `http://rewards:8600`. Nothing is asked yet.
+    /// The reward `name` of the server at `url`, such as `http://rewards:8600`. This sends no request.
     ///
     /// # Errors
     /// If a setting is out of range, or the system lacks what a client needs.
@@ -38,7 +38,7 @@ impl RemoteReward {
         let health: Health = self
             .client
             .get(&url)
-            .context("the server of rewards cannot be used; is `unigen serve-rewards` running there?")?;
+            .context("cannot use the reward server; is `unigen serve-rewards` running there?")?;
         ensure!(
             health.version == VERSION,
             "{url}: the server keeps version {} of the contract, not {VERSION}; run the same version of unigen on both sides",
@@ -53,7 +53,7 @@ impl RemoteReward {
         Ok(())
     }
 
-    /// Scores of the items of one request, or why all are missing.
+    /// The scores of one request's items, or the reason why all are missing.
     async fn ask(&self, items: &[Item]) -> Result<Vec<Score>, Missing> {
         let opened = items.iter().map(WireItem::new).collect::<Result<Vec<_>>>()?;
         let request = ScoreRequest { version: VERSION, rewards: vec![self.name.clone()], items: opened };

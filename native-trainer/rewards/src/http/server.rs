@@ -1,4 +1,4 @@
-//! Serving rewards.
+//! A server of rewards.
 
 use anyhow::{Context, Result, ensure};
 use axum::body::{Body, to_bytes};
@@ -31,11 +31,11 @@ use super::contract::{
 use crate::{Item, Missing, Reward, Score};
 use unigen_runs::pool;
 
-/// The largest request, in bytes.
+/// Largest size of a request in bytes.
 pub(super) const MAX_REQUEST: usize = 64 << 20;
 /// Bytes of all requests that are being read or wait to be scored; further ones are read after these.
 const MAX_REQUESTS: usize = 4 * MAX_REQUEST;
-/// The most items of a request.
+/// Largest number of items in a request.
 const MAX_ITEMS: usize = 4096;
 /// The most pixels of a picture, and of all pictures of a request together.
 pub(super) const MAX_PIXELS: [u64; 2] = [16 << 20, 64 << 20];
@@ -44,12 +44,12 @@ const MAX_CONNECTIONS: usize = 64;
 /// How long a client may take to send the head of a request, and its body.
 const HEAD: Duration = Duration::from_secs(30);
 const BODY: Duration = Duration::from_secs(120);
-/// How often the server looks whether to stop.
-const LOOK: Duration = Duration::from_millis(200);
-/// How long a server that is to stop waits, after the last scores, for clients that are slow to send or to take.
+/// How often the server checks whether to stop.
+const POLL: Duration = Duration::from_millis(200);
+/// How long a stopping server waits, after the last scores, for clients that send or receive slowly.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// A server of rewards by the [contract](super::contract).
+/// A server of rewards that keeps the [contract](super::contract).
 pub struct Server {
     listener: TcpListener,
     served: Served,
@@ -58,7 +58,7 @@ pub struct Server {
 #[derive(Clone)]
 struct Served {
     names: Arc<[String]>,
-    /// Rewards compute on all cores: one request at a time.
+    /// One request is scored at a time, since rewards compute on all cores.
     rewards: Arc<Mutex<Vec<Box<dyn Reward>>>>,
     /// Of [`MAX_REQUESTS`], in kilobytes, what is free.
     room: Arc<Semaphore>,
@@ -67,17 +67,17 @@ struct Served {
 }
 
 impl Server {
-    /// Listens at `host`:`port`; port 0 takes a free one. Where there is a `token`, only clients that send it are served.
+    /// Listens on `host`:`port`. Port 0 takes a free port.
     ///
     /// # Errors
-    /// Where the address cannot be listened at, there are no rewards, or two have one name.
+    /// If the server cannot listen on the address, if there are no rewards, or if two have the same name.
     pub fn bind(host: &str, port: u16, rewards: Vec<Box<dyn Reward>>, token: Option<&str>) -> Result<Self> {
         let names: BTreeSet<&str> = rewards.iter().map(|reward| reward.name()).collect();
         ensure!(!rewards.is_empty(), "there are no rewards to serve");
-        ensure!(names.len() == rewards.len(), "two rewards have one name; serve each once");
+        ensure!(names.len() == rewards.len(), "two rewards have the same name; serve each one once");
         let listener = TcpListener::bind((host, port))
-            .with_context(|| format!("cannot listen at {host}:{port}; choose another --port"))?;
-        // As tokio wants it.
+            .with_context(|| format!("cannot listen on {host}:{port}; choose another --host or --port"))?;
+        // Tokio requires this.
         listener.set_nonblocking(true)?;
         let names = rewards.iter().map(|reward| reward.name().to_owned()).collect();
         let room = Arc::new(Semaphore::new(MAX_REQUESTS >> 10));
@@ -85,18 +85,18 @@ impl Server {
         Ok(Self { listener, served: Served { names, rewards: Arc::new(Mutex::new(rewards)), room, token } })
     }
 
-    /// Where it listens.
+    /// The address that the server listens on.
     ///
     /// # Errors
-    /// Where the system does not say.
+    /// If the system does not tell the address.
     pub fn address(&self) -> Result<SocketAddr> {
         Ok(self.listener.local_addr()?)
     }
 
-    /// Serves until `stop` says so; then takes no more requests, answers those that it has, and returns.
+    /// Serves until `stop` returns true. It then accepts no more requests, answers those it has, and returns.
     ///
     /// # Errors
-    /// Where the system lacks what a server needs, such as threads.
+    /// If the system lacks a resource that the server needs, such as threads.
     pub fn run(self, stop: impl Fn() -> bool + Send) -> Result<()> {
         let (results, ended) = channel();
         thread::scope(|scope| {
@@ -113,7 +113,7 @@ impl Server {
             let (app, open) = (app(self.served), GracefulShutdown::new());
             let stopping = async {
                 while !stop() {
-                    sleep(LOOK).await;
+                    sleep(POLL).await;
                 }
             };
             tokio::select! {
@@ -122,7 +122,7 @@ impl Server {
             }
             drop(listener);
             let patience = async {
-                // Turns are taken in order: this one comes after all requests that wait for theirs.
+                // The lock is fair, so this one comes after all requests that wait for it.
                 drop(rewards.lock().await);
                 sleep(GRACE).await;
             };
@@ -143,7 +143,7 @@ async fn accept(listener: &tokio::net::TcpListener, app: &Router, open: &Gracefu
     while let Ok(place) = places.clone().acquire_owned().await {
         let Ok((stream, _)) = listener.accept().await else {
             // The system is short of something, such as files: what is open will end.
-            sleep(LOOK).await;
+            sleep(POLL).await;
             continue;
         };
         let service = TowerToHyperService::new(app.clone());
@@ -188,7 +188,7 @@ async fn admitted(State(served): State<Served>, request: Request, next: Next) ->
     Ok(next.run(request).await)
 }
 
-/// A request that is not served: the status, and why.
+/// A refused request: the status and the reason.
 struct Refused(StatusCode, String);
 
 impl IntoResponse for Refused {
@@ -216,7 +216,7 @@ async fn score(State(served): State<Served>, request: Request) -> Result<Json<Sc
     })?;
     let body = body.map_err(|e| bad(format!("the request broke off: {e}")))?;
     let request: ScoreRequest =
-        serde_json::from_slice(&body).map_err(|e| bad(format!("the request is not understood: {e}")))?;
+        serde_json::from_slice(&body).map_err(|e| bad(format!("cannot read the request: {e}")))?;
     drop(body);
     if request.version != VERSION {
         return Err(bad(format!("the request is of version {}, not {VERSION}", request.version)));
@@ -224,7 +224,7 @@ async fn score(State(served): State<Served>, request: Request) -> Result<Json<Sc
     if request.items.len() > MAX_ITEMS {
         return Err(bad(format!("{} items are more than {MAX_ITEMS}", request.items.len())));
     }
-    // The turn goes along: scoring that has begun ends before another begins, also where the client has gone.
+    // The lock moves into the task, so that scoring ends before the next one begins, even if the client has gone.
     let rewards = served.rewards.lock_owned().await;
     let scored = tokio::task::spawn_blocking(move || {
         let _room = room;
@@ -269,7 +269,7 @@ fn scores(rewards: &[Box<dyn Reward>], request: ScoreRequest) -> ScoreResponse {
             Err(why) => WireFound::Error(why),
             Ok(scores) => {
                 let mut scores = scores.into_iter();
-                // As many as there are items that could be opened.
+                // The scores of the items that could be opened, in their places.
                 let placed = missing.iter().filter_map(|missing| match missing {
                     None => scores.next(),
                     Some(missing) => Some(Err(missing.clone())),
@@ -282,7 +282,7 @@ fn scores(rewards: &[Box<dyn Reward>], request: ScoreRequest) -> ScoreResponse {
     ScoreResponse { version: VERSION, rewards: scored.collect() }
 }
 
-/// One score an item by the reward `name`, or why it has none at all.
+/// One score per item by the reward `name`, or the reason why it has none.
 fn scores_of(rewards: &[Box<dyn Reward>], name: &str, items: &[Item]) -> Result<Vec<Score>, String> {
     let reward = rewards.iter().find(|reward| reward.name() == name);
     let reward = reward.ok_or_else(|| format!("there is no reward {name}; GET {HEALTH} lists all"))?;

@@ -1,4 +1,4 @@
-//! Several sequences packed without pads, ready for the decoder.
+//! Packs several sequences without padding and runs the decoder over them.
 
 use anyhow::{Context, Result, ensure};
 use burn::tensor::{Device, Int, Tensor};
@@ -10,25 +10,25 @@ use unigen_core::model::UniGen;
 use unigen_core::ops;
 use unigen_core::sequence::{AttentionLayout, Row, Sequence};
 
-/// One sequence with what its rows stand for.
+/// A sequence and the data of its rows.
 #[derive(Default)]
 pub struct Example {
     pub sequence: Sequence,
-    /// Features of the source image from the frozen tower, `[rows, features]`, one a semantic row.
+    /// Features of the source image from the frozen tower, `[rows, features]`, one for each semantic row.
     pub semantic: Option<Tensor<2>>,
-    /// Codes of the source image, one a source row.
+    /// Codes of the source image, one for each source row.
     pub source: Vec<u32>,
-    /// Codes of the image to be made, one a target row.
+    /// Codes of the target image, one for each target row.
     pub target: Vec<u32>,
-    /// Which of them are masked.
+    /// Which target codes are masked.
     pub masked: Vec<bool>,
 }
 
 impl Example {
-    /// The rows that predict something: those of masked codes, or those before the answer's tokens.
+    /// The rows that the loss covers: those of masked codes, or those before the tokens of the answers.
     ///
     /// # Errors
-    /// Where the mask does not fit the target.
+    /// If the mask does not fit the target.
     fn loss_rows(&self) -> Result<Vec<usize>> {
         let mut rows = self.sequence.masked_rows(&self.masked)?;
         rows.extend(self.sequence.answer_labels().iter().map(|(row, _)| row));
@@ -36,7 +36,8 @@ impl Example {
     }
 }
 
-/// A mask as MaskGIT draws it (Chang et al., arXiv 2202.04200, section 3.3): `⌈cos(π u / 2) codes⌉` of them, at least one.
+/// Draws a mask by the cosine schedule of MaskGIT (Chang et al., arXiv 2202.04200, section 3.3): `⌈cos(π u / 2)
+/// codes⌉` codes are masked, at least one.
 pub fn mask(codes: usize, rng: &mut impl Rng) -> Vec<bool> {
     let share = (rng.random_range(0.0..1.0_f64) * std::f64::consts::FRAC_PI_2).cos();
     let count = ((share * codes as f64).ceil() as usize).clamp(1.min(codes), codes);
@@ -45,20 +46,20 @@ pub fn mask(codes: usize, rng: &mut impl Rng) -> Vec<bool> {
     masked
 }
 
-/// The final hidden states of the rows of a batch that predict something.
+/// The final hidden states of the rows that the loss covers.
 pub struct Hidden {
     /// `[rows, width]`, one example after another.
     pub rows: Tensor<2>,
-    /// The first row of each example, and the number of all.
+    /// The first row of each example, then the total number of rows.
     pub starts: Vec<usize>,
 }
 
 /// Runs the decoder over whole sequences.
 ///
 /// # Errors
-/// Where an example lacks codes or features for its rows, or its mask does not fit them.
+/// If an example lacks codes or features for its rows, or its mask does not fit them.
 pub fn hidden(model: &UniGen, examples: &[Example], device: &Device) -> Result<Hidden> {
-    // Tokens, codes and features are embedded apart and then put in order.
+    // Tokens, codes and features are embedded separately and then put in order.
     let (mut ids, mut codes) = (Vec::<i32>::new(), Vec::<Option<u32>>::new());
     let (mut features, mut seen) = (Vec::new(), 0);
     let (mut order, mut places) = (Vec::<Place>::new(), Vec::new());
@@ -110,7 +111,7 @@ pub fn hidden(model: &UniGen, examples: &[Example], device: &Device) -> Result<H
     Ok(Hidden { rows: model.llm.forward_wanted(x, &positions, &layout, &wanted), starts })
 }
 
-/// Where a row's embedding is before they are put in order.
+/// Where the embedding of a row lies before the rows are put in order.
 enum Place {
     Token(usize),
     Code(usize),
@@ -133,11 +134,11 @@ impl Hidden {
         (!rows.is_empty()).then(|| self.rows.clone().slice([rows]))
     }
 
-    /// Cross-entropy of the masked codes of some of the batch's examples: the mean over the codes of the sum over the
-    /// groups. None without examples; all of them must be of images to be made.
+    /// Cross-entropy of the masked codes in the examples `of`: the sum over a code's bit groups, averaged over the
+    /// codes. `None` if `of` is empty. All of these examples must have a target.
     ///
     /// # Errors
-    /// Where an example's codes are not those of the model.
+    /// If an example's codes are not those of the model.
     pub fn code_loss(
         &self,
         model: &UniGen,
@@ -163,11 +164,11 @@ impl Hidden {
         Ok(losses.collect::<Result<Vec<_>>>()?.into_iter().reduce(|a, b| a + b))
     }
 
-    /// Cross-entropy of the answers' tokens in some of the batch's examples, the mean over them. None without examples; all of them
+    /// Mean cross-entropy of the answers' tokens in the examples `of`. `None` if `of` is empty. All of these examples
     /// must have answers.
     ///
     /// # Errors
-    /// Where an answer has tokens that the model does not know.
+    /// If an answer has tokens that the model does not know.
     pub fn answer_loss(
         &self,
         model: &UniGen,
@@ -201,17 +202,17 @@ mod tests {
         model_on(&Device::flex())
     }
 
-    /// Features as the nano tower has them.
+    /// Features as wide as those of the nano tower.
     fn features(rows: usize, device: &Device) -> Tensor<2> {
         Tensor::random([rows, 192], Distribution::Normal(0.0, 1.0), device)
     }
 
-    /// Two images to make with 3 and 1 codes masked, two captions, two texts.
+    /// Two target images with 3 and 1 masked codes, two captions, two texts.
     fn examples() -> Vec<Example> {
         seeing(&Device::flex()).into_iter().filter(|example| example.semantic.is_none()).collect()
     }
 
-    /// [`examples`], and among them an edit and a question with 2 and 3 features.
+    /// [`examples`] with an edit and a question among them, which have 2 and 3 features.
     fn seeing(device: &Device) -> Vec<Example> {
         let special = SpecialTokens::FIRST;
         let template = Template { user: vec![20, 10], assistant: vec![21, 10], newline: vec![10] };

@@ -1,4 +1,4 @@
-//! Why files of samples cannot be used.
+//! Errors of files with samples.
 
 use std::path::PathBuf;
 use thiserror::Error;

@@ -16,17 +16,17 @@ impl Files {
     /// Opens `files`, which the setting `setting` lists.
     ///
     /// # Errors
-    /// Where a file cannot be read or none has a sample.
+    /// If a file cannot be read or none has a sample.
     pub fn open(files: &[PathBuf], setting: &str) -> Result<Self> {
         let index = ShardIndex::open(files)?;
         ensure!(!index.is_empty(), "the files of {setting} have no samples");
         Ok(Self(index))
     }
 
-    /// What `read` makes of sample `index`, see [`ShardIndex::usable`].
+    /// Reads sample `index` by `read`, see [`ShardIndex::usable`].
     ///
     /// # Errors
-    /// Those of [`ShardIndex::usable`].
+    /// The errors of [`ShardIndex::usable`].
     pub fn usable<T>(
         &self,
         index: u64,
@@ -62,7 +62,7 @@ impl Pictures for Files {
         Some(self.0.len() as u64)
     }
 
-    /// An unusable sample is reported and passed over for the next.
+    /// An unusable sample is reported and skipped.
     fn captioned(&self, index: u64, _: [u32; 2]) -> Result<Captioned> {
         let sample = self.0.usable(index, |index| self.0.read(index))?;
         Ok(Captioned { picture: sample.image, annotation: Arc::new(Text(sample.caption)) })
@@ -118,7 +118,7 @@ pub(super) mod tests {
     use std::path::Path;
     use unigen_core::text::MAX_TEXT_BYTES;
 
-    /// A shard in `folder` of grey pictures, 12 x 8 pixels, captioned by their number; `None` is a broken one.
+    /// A shard in `folder` of grey pictures, 12 x 8 pixels, each captioned by its number; `None` is a broken picture.
     pub fn shard(folder: &Path, pictures: &[Option<u8>]) -> Vec<PathBuf> {
         let mut writer = ShardWriter::create(folder, "own", 100).unwrap();
         for (number, picture) in pictures.iter().enumerate() {
@@ -189,7 +189,7 @@ pub(super) mod tests {
             png.into_inner()
         };
         let mut writer = ShardWriter::create(folder.path(), "long", 1).unwrap();
-        // Not a whole number of these fits.
+        // The limit is not a multiple of this character's bytes.
         writer.write("a", &png, &"果".repeat(MAX_TEXT_BYTES), &()).unwrap();
         writer.finish().unwrap();
         let files = vec![folder.path().join("long-000000.tar")];

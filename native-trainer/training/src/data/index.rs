@@ -20,14 +20,14 @@ pub struct Sample {
     pub key: String,
     pub image: RgbImage,
     pub caption: String,
-    /// What the sample's .json or line says, if it has one that can be read.
+    /// Content of the sample's .json file, if it has one.
     pub json: Option<Value>,
 }
 
 /// The samples of shards and of jsonl files by number.
 pub struct ShardIndex {
     files: Vec<Samples>,
-    /// Of each sample its file and its number there, from 0.
+    /// For each sample: its file, and its number in that file, from 0.
     samples: Vec<(usize, usize)>,
     /// Samples that could not be used.
     bad: Mutex<BTreeSet<usize>>,
@@ -37,14 +37,14 @@ enum Samples {
     Shard(Shard),
     Lines {
         path: PathBuf,
-        /// The lines that are not empty, with their numbers from 1.
+        /// The lines that are not empty, with their line numbers from 1.
         lines: Vec<(usize, String)>,
     },
 }
 
-/// Samples in a row that may be unusable before an index counts as broken.
+/// How many samples in a row may be unusable.
 const PATIENCE: u64 = 100;
-/// Samples that may be unusable in all: so many, or one in a hundred where that is more.
+/// How many samples may be unusable in total. In large sets, one in a hundred may be.
 const BAD: usize = 100;
 
 impl ShardIndex {
@@ -52,7 +52,7 @@ impl ShardIndex {
     /// and others, which are shards.
     ///
     /// # Errors
-    /// Where one means no file, is of another kind, or cannot be read to its end.
+    /// If one means no file, is of another kind, or cannot be read to its end.
     pub fn open(paths: &[PathBuf]) -> anyhow::Result<Self> {
         let mut index = Self { files: Vec::new(), samples: Vec::new(), bad: Mutex::default() };
         for path in expand(paths)? {
@@ -86,10 +86,10 @@ impl ShardIndex {
     /// The captioned picture of sample number `index`.
     ///
     /// # Errors
-    /// Where it cannot be used.
+    /// If the sample cannot be used.
     ///
     /// # Panics
-    /// If there are not as many.
+    /// If `index` is not below [`len`](Self::len).
     pub fn read(&self, index: usize) -> Result<Sample, ShardError> {
         let record = self.record(index);
         let (image, caption) = (record.picture("image")?, record.text("caption")?);
@@ -105,7 +105,7 @@ impl ShardIndex {
     /// Sample number `index`, of which nothing is read yet.
     ///
     /// # Panics
-    /// If there are not as many.
+    /// If `index` is not below [`len`](Self::len).
     pub fn record(&self, index: usize) -> Record<'_> {
         let (file, inside) = self.samples[index];
         match &self.files[file] {
@@ -121,11 +121,11 @@ impl ShardIndex {
         }
     }
 
-    /// What `read` makes of sample number `index` (beyond the last it begins anew), or of the next that can be used; one
-    /// that cannot is reported.
+    /// Reads sample number `index` by `read`. If it is unusable, the next usable sample takes its place, and the
+    /// unusable one is reported. An index beyond the last sample wraps around.
     ///
     /// # Errors
-    /// Where many samples in a row, or many in all, cannot be used: the reason for one of them.
+    /// If too many samples in a row, or too many in total, are unusable. The error gives the reason for one of them.
     pub fn usable<T>(&self, index: u64, read: impl Fn(usize) -> Result<T, ShardError>) -> anyhow::Result<T> {
         let mut first = None;
         for index in index..index.saturating_add(PATIENCE) {
@@ -144,7 +144,7 @@ impl ShardIndex {
     fn report(&self, index: usize, error: &ShardError) -> anyhow::Result<()> {
         let mut bad = unlocked(&self.bad);
         if bad.insert(index) {
-            eprintln!("passed over: {error}");
+            eprintln!("skipped: {error}");
         }
         let limit = BAD.max(self.len() / 100);
         ensure!(bad.len() <= limit, "more than {limit} samples cannot be used; the last of them: {error}");
@@ -179,7 +179,7 @@ impl Samples {
     }
 }
 
-/// What a lock guards, though another thread may have panicked with it.
+/// Takes a lock, even if a thread panicked while it held the lock.
 fn unlocked<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -286,7 +286,7 @@ mod tests {
         assert!(absent.to_string().contains("absent.tar"), "{absent}");
     }
 
-    /// As pictures of jsonl files are: transparency over white, upright, no half ones.
+    /// Pictures are decoded as those of jsonl files: transparency on white, upright, and never half of one.
     #[test]
     fn pictures_are_decoded_with_care() {
         let dir = tempfile::tempdir().expect("a folder");
@@ -334,7 +334,7 @@ mod tests {
         write_some(dir.path(), 8, 8);
         let path = shards(dir.path()).remove(0);
         let bytes = fs::read(&path).expect("the shard");
-        // Without the end of the archive, two blocks, and the last file's only one.
+        // The archive lacks its end, two blocks, and the only block of the last file.
         fs::write(&path, &bytes[..bytes.len() - 3 * 512]).expect("room on the disk");
         let error = ShardIndex::open(&[path]).err().expect("half a shard").to_string();
         assert!(error.contains("some-000000.tar") && error.contains("whole tar file"), "{error}");

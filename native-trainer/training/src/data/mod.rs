@@ -1,5 +1,5 @@
-//! What stages learn from: captioned pictures, edits and prompts by index, as traits; a user's own files as one implementation
-//! of them; image codes kept in a file.
+//! Training data: traits for captioned pictures, edits and prompts by index; a user's own files, which implement
+//! them; image codes that are kept in a file.
 
 pub mod codes;
 mod edits;
@@ -28,16 +28,16 @@ pub use prompts::{Prompt, Prompts};
 pub use random::{any_shape, pick_at, rng_at};
 pub use writer::ShardWriter;
 
-/// The largest side of a picture to train on, in pixels: a batch of larger ones would fit no memory.
+/// Largest side of a training picture in pixels. A batch of larger pictures would not fit into memory.
 pub const MAX_SIDE: u32 = 1024;
 
-/// Where captioned pictures come from, the section `[data]` of a configuration.
+/// The section `[data]` of a configuration: where captioned pictures come from.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SourceSettings {
-    /// Captioned pictures as WebDataset shards or jsonl files ([`record`]), folders of such, or patterns like
-    /// `shards/{00000..00009}.tar`; none: those of the world.
+    /// Captioned pictures as WebDataset shards or jsonl files ([`record`]). If the list is empty, the world draws the
+    /// pictures.
     pub shards: Vec<PathBuf>,
-    /// What the world's pictures are drawn from.
+    /// Seed of the world's pictures.
     pub seed: u64,
 }

@@ -14,7 +14,7 @@ const METADATA: &str = "metadata.jsonl";
 /// `{a,b}`, `*`, `?` and `[..]`.
 ///
 /// # Errors
-/// Name a path that means no file.
+/// The error names a path that means no file.
 pub fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {

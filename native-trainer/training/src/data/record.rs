@@ -28,7 +28,7 @@ const MAX_TEXT_FILE: u64 = 16 << 20;
 pub struct Record<'a> {
     /// The shard or the jsonl file.
     pub(super) file: &'a Path,
-    /// The sample's key, or the line.
+    /// The key of the sample, or the number of the line.
     pub(super) key: String,
     pub(super) parts: Parts<'a>,
 }
@@ -43,7 +43,7 @@ impl Record<'_> {
     /// The picture called `name`: `image`, `before` or `after`.
     ///
     /// # Errors
-    /// Where it is missing or cannot be decoded.
+    /// If the picture is missing or cannot be decoded.
     pub fn picture(&self, name: &str) -> Result<RgbImage, ShardError> {
         let broken = |e: Error| {
             self.broken(format!("the picture \"{name}\" cannot be decoded: {}; {}", e.what, e.fix))
@@ -67,11 +67,11 @@ impl Record<'_> {
         }
     }
 
-    /// The text called `name`: `caption`, `question`, `answer`, `instruction` or `description`; cut where no model reads
-    /// on.
+    /// The text called `name`: `caption`, `question`, `answer`, `instruction` or `description`. It is cut to the
+    /// length that a model can read.
     ///
     /// # Errors
-    /// Where it is missing or empty.
+    /// If the text is missing or empty.
     pub fn text(&self, name: &str) -> Result<String, ShardError> {
         let text = match self.file("txt").filter(|_| name == "caption") {
             Some(bytes) => bytes.and_then(|bytes| self.utf8(bytes, "txt"))?,
@@ -89,7 +89,7 @@ impl Record<'_> {
     /// The line of a jsonl file, or a sample's .json; `null` without one.
     ///
     /// # Errors
-    /// Where it is no JSON.
+    /// If it is no JSON.
     pub fn json(&self) -> Result<Value, ShardError> {
         let text = match (&self.parts, self.file("json")) {
             (Parts::Line(line), _) => (*line).to_owned(),

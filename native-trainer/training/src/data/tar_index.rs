@@ -74,7 +74,7 @@ impl Shard {
     /// The contents of a file in the shard, of at most `most` bytes.
     ///
     /// # Errors
-    /// Where it has more, and what the system reports.
+    /// If it has more, and what the system reports.
     pub fn read(&self, part: &Part, most: u64) -> Result<Vec<u8>, String> {
         if part.length > most {
             return Err(format!("the .{} file has {} bytes, more than {most}", part.ending, part.length));

@@ -1,6 +1,7 @@
-//! What lies where: the vision tower learns to name what each patch shows, beside whole captions. SigLIP2 (arXiv 2502.14786,
-//! section 2.2) learns it with a decoder that describes regions (LocCa, arXiv 2403.19596); where regions of a picture
-//! are known, a linear layer over the patches asks for the same, and a small tower learns shapes from far fewer pictures.
+//! Grounding: the vision tower learns to name what each patch shows, beside whole captions. SigLIP2 (arXiv
+//! 2502.14786, section 2.2) learns this with a decoder that describes regions (LocCa, arXiv 2403.19596). Where the
+//! regions of a picture are known, a linear layer over the patches does the same, and a small tower learns shapes
+//! from far fewer pictures.
 
 use anyhow::Result;
 use burn::module::Module;
@@ -11,30 +12,31 @@ use unigen_core::vision::Patches;
 
 use crate::data::Region;
 
-/// Logits of what each patch shows.
+/// The classifiers of patches.
 #[derive(Module, Debug)]
 pub struct Grounding {
     pub class: Linear,
     pub color: Linear,
 }
 
-/// What the patches of a batch show.
-pub struct Shown {
-    /// The names: classes and nothing; attributes.
+/// The labels of a batch's patches.
+pub struct PatchLabels {
+    /// Number of classes, with one more for nothing; number of attributes.
     names: [usize; 2],
-    /// Patches of pictures whose regions are known, of all of the batch, padding included.
+    /// Patches of the pictures whose regions are known, as positions among all patches of the batch, padding
+    /// included.
     rows: Vec<i32>,
     classes: Vec<u32>,
-    /// The places in `rows` of patches with an object, and its colour.
+    /// Positions in `rows` of patches with an object, and the object's colour.
     objects: Vec<i32>,
     colors: Vec<u32>,
-    /// The places in `rows` of patches with nothing.
+    /// Positions in `rows` of patches with nothing.
     nothing: Vec<i32>,
 }
 
-impl Shown {
-    /// Of pictures of `sizes` (width, height) pixels, cut into `patches`; `labels` as in [`Region::labels`]. A picture without
-    /// regions takes no part.
+impl PatchLabels {
+    /// The labels of pictures of `sizes` (width, height) pixels, cut into `patches`; `labels` as in
+    /// [`Region::labels`]. Pictures without known regions are ignored.
     pub fn new(
         regions: &[Option<Vec<Region>>],
         sizes: &[(u32, u32)],
@@ -92,19 +94,19 @@ impl Shown {
 }
 
 impl Grounding {
-    /// Random layers for patches of `width`; `labels` as in [`Region::labels`].
+    /// Layers with random weights for patches of `width`; `labels` as in [`Region::labels`].
     pub fn new(width: usize, labels: [usize; 2], device: &Device) -> Self {
         let [class, color] = [labels[0] + 1, labels[1]]
             .map(|names| Linear::new(width, names, true, (width as f64).powf(-0.5), device));
         Self { class, color }
     }
 
-    /// Cross-entropy of the classes of patches with an object, of those with nothing, and of the objects' colours;
-    /// `features` `[batch, patches, width]` → `[1]`. None where no regions are known.
+    /// Cross-entropy of the classes of patches with an object, of those with nothing, and of the objects' colours:
+    /// `features` `[batch, patches, width]` → `[1]`. `None` if no regions are known.
     ///
     /// # Errors
-    /// Where a class or a colour is none of those that the layers tell apart.
-    pub fn loss(&self, features: Tensor<3>, shown: &Shown) -> Result<Option<Tensor<1>>> {
+    /// If a class or a colour is none of those that the layers tell apart.
+    pub fn loss(&self, features: Tensor<3>, shown: &PatchLabels) -> Result<Option<Tensor<1>>> {
         let Some(known) = self.known(features, shown) else { return Ok(None) };
         let device = self.class.weight.device();
         let mean = |layer: &Linear, places: &[i32], names: Vec<u32>| -> Result<Option<Tensor<1>>> {
@@ -114,7 +116,7 @@ impl Grounding {
             let rows = ops::select_rows(known.clone(), ints(places, &device));
             Ok(Some(ops::cross_entropy(layer.forward(rows), names)?))
         };
-        // Most patches show nothing; in one mean with them, those with an object would hardly count.
+        // Most patches show nothing. In a common mean, patches with an object would hardly count.
         let classes = |places: &[i32]| {
             let names = places.iter().map(|&place| shown.classes[place as usize]).collect();
             mean(&self.class, places, names)
@@ -124,8 +126,8 @@ impl Grounding {
         Ok(losses.into_iter().flatten().reduce(|a, b| a + b))
     }
 
-    /// How many patches with an object are called by its class, and how many there are.
-    pub fn named(&self, features: Tensor<3>, shown: &Shown) -> [usize; 2] {
+    /// How many patches with an object get its class, and how many such patches there are.
+    pub fn named(&self, features: Tensor<3>, shown: &PatchLabels) -> [usize; 2] {
         let Some(known) = self.known(features, shown) else { return [0; 2] };
         let names: Vec<i64> = self.class.forward(known).argmax(1).into_data().iter::<i64>().collect();
         let right = |&&place: &&i32| names[place as usize] == i64::from(shown.classes[place as usize]);
@@ -133,7 +135,7 @@ impl Grounding {
     }
 
     /// The features of patches whose regions are known, `[patches, width]`.
-    fn known(&self, features: Tensor<3>, shown: &Shown) -> Option<Tensor<2>> {
+    fn known(&self, features: Tensor<3>, shown: &PatchLabels) -> Option<Tensor<2>> {
         let device = features.device();
         let rows = (!shown.rows.is_empty()).then(|| ints(&shown.rows, &device))?;
         Some(ops::select_rows(features.flatten(0, 1), rows))
@@ -158,7 +160,7 @@ mod tests {
         assert_eq!(patches.shapes[0], [2, 4]);
         let region = |bbox, labels| Region { bbox, labels };
         let regions = vec![region([0.0, 0.0, 24.0, 9.0], [2, 0]), region([14.0, 0.0, 31.0, 20.0], [1, 3])];
-        let shown = Shown::new(&[Some(regions)], &[(40, 20)], &patches, [5, 4]);
+        let shown = PatchLabels::new(&[Some(regions)], &[(40, 20)], &patches, [5, 4]);
         assert_eq!(shown.classes, [2, 1, 1, 5, 5, 1, 1, 5]);
         assert_eq!(
             (shown.objects.as_slice(), shown.nothing.as_slice()),
@@ -175,11 +177,11 @@ mod tests {
         let grounding = Grounding::new(6, [5, 4], &device);
         let features = Tensor::<3>::ones([2, 16, 6], &device);
         let sizes = [(32, 32); 2];
-        let none = Shown::new(&[None, None], &sizes, &patches, [5, 4]);
+        let none = PatchLabels::new(&[None, None], &sizes, &patches, [5, 4]);
         assert!(grounding.loss(features.clone(), &none).unwrap().is_none());
         assert_eq!(grounding.named(features.clone(), &none), [0, 0]);
         let regions = vec![Region { bbox: [0.0, 0.0, 9.0, 9.0], labels: [1, 2] }];
-        let second = Shown::new(&[None, Some(regions)], &sizes, &patches, [5, 4]);
+        let second = PatchLabels::new(&[None, Some(regions)], &sizes, &patches, [5, 4]);
         assert_eq!(second.rows, (16..32).collect::<Vec<_>>());
         assert!(grounding.loss(features, &second).unwrap().is_some());
     }

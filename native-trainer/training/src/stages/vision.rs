@@ -1,6 +1,6 @@
 //! The understanding encoder: a SigLIP2-style tower that takes pictures of any size and aspect ratio (NaFlex, arXiv
-//! 2502.14786), trained against a small text tower with the sigmoid loss (Zhai et al. 2023, arXiv 2303.15343) and, where regions of
-//! pictures are known, to name what each patch shows.
+//! 2502.14786). It is trained against a small text tower with the sigmoid loss (Zhai et al. 2023, arXiv 2303.15343).
+//! Where the regions of pictures are known, it also learns to name what each patch shows.
 
 use anyhow::{Context, Result, ensure};
 use burn::module::{Module, Param};
@@ -20,7 +20,7 @@ use unigen_core::text::{TextTokenizer, train_bpe};
 use unigen_core::vision::{Siglip2, Tower, preprocess};
 use unigen_core::weights::Precision;
 
-use super::grounding::{Grounding, Shown};
+use super::grounding::{Grounding, PatchLabels};
 use super::open_pictures;
 use crate::batch::{MAX_TEXT, TEXTS};
 use crate::data::{Annotation, Captioned, MAX_SIDE, Pictures, SourceSettings, any_shape, rng_at};
@@ -29,7 +29,7 @@ use crate::world::World;
 use unigen_rewards::clip::unit;
 use unigen_runs::{Compute, floats};
 
-/// Held-out pairs of validation, what they are drawn from, and how many are embedded together.
+/// Number of held-out pairs in validation, their seed, and how many are embedded together.
 const PAIRS: u64 = 256;
 const PAIRS_SEED: u64 = 0x5EED_51A1;
 const CHUNK: u64 = 64;
@@ -38,13 +38,13 @@ const CHUNK: u64 = 64;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Pixels a side of the square pictures; the others are a third smaller to a half larger along each side.
+    /// Side of the square pictures in pixels. Each side of the other pictures is a third smaller to a half larger.
     pub size: u32,
-    /// Sizes of the tower, with `num_patches`: the most patches of a picture.
+    /// Sizes of the vision tower. `num_patches` is the largest number of patches of a picture.
     pub vision: VisionConfig,
-    /// Sizes of the text tower; the vocabulary is learned from the captions.
+    /// Sizes of the text tower. Its vocabulary is learned from the captions.
     pub text: DecoderConfig,
-    /// Weights of the losses of captions and of patches.
+    /// Weights of the caption loss and of the patch loss.
     pub weights: [f64; 2],
     pub data: SourceSettings,
     pub training: Training,
@@ -84,7 +84,7 @@ impl Default for Settings {
     }
 }
 
-/// The two towers, with the names of a published SigLIP, and what names the patches of the first.
+/// The two towers, with the parameter names of a published SigLIP, and the classifiers of patches.
 #[derive(Module, Debug)]
 pub struct Siglip {
     pub vision_model: Siglip2,
@@ -96,7 +96,7 @@ pub struct Siglip {
     pub grounding: Grounding,
 }
 
-/// A transformer whose tokens all see each other; its last token is the text.
+/// A transformer with full attention. The last token's vector stands for the text.
 #[derive(Module, Debug)]
 pub struct TextTower {
     pub encoder: Decoder,
@@ -126,10 +126,11 @@ impl TextTower {
 }
 
 impl Siglip {
-    /// Random towers for pictures whose regions have `labels` (`Region::labels`); `t' = log 10` and `b = -10` (section 3.2).
+    /// Towers with random weights for pictures whose regions have `labels` (`Region::labels`); `t' = log 10` and `b =
+    /// -10` (section 3.2).
     ///
     /// # Errors
-    /// Where the sizes cannot work.
+    /// If the sizes cannot work.
     pub fn new(
         vision: &VisionConfig,
         text: &DecoderConfig,
@@ -170,7 +171,7 @@ pub struct VisionStage<W> {
     world: PhantomData<fn() -> W>,
 }
 
-/// Pictures in many shapes, and their captions.
+/// Pictures of many shapes and their captions.
 struct Pairs {
     pictures: Vec<RgbImage>,
     annotations: Vec<Arc<dyn Annotation>>,
@@ -191,14 +192,14 @@ impl Pairs {
     }
 }
 
-/// What the towers make of [`Pairs`].
+/// The outputs of the towers for [`Pairs`].
 struct Seen {
     /// Vectors of length 1, `[n, width]`.
     images: Tensor<2>,
     texts: Tensor<2>,
-    /// Features of the patches, `[n, patches, width]`: those that a model reads.
+    /// Features of the patches, `[n, patches, width]`, which the language model reads.
     features: Tensor<3>,
-    shown: Shown,
+    shown: PatchLabels,
 }
 
 impl<W: World> VisionStage<W> {
@@ -221,12 +222,13 @@ impl<W: World> VisionStage<W> {
             images: unit(images.context("the tower has no pooling head")?),
             texts: unit(model.text_model.forward(&texts, device)),
             features,
-            shown: Shown::new(&regions.collect::<Vec<_>>(), &sizes, &patches, W::LABELS),
+            shown: PatchLabels::new(&regions.collect::<Vec<_>>(), &sizes, &patches, W::LABELS),
         })
     }
 }
 
-/// The share of `queries` whose nearest of `found` has the same `names`; vectors of length 1 and of `width` each.
+/// The share of `queries` whose nearest vector in `found` has the same name in `names`. All vectors have length 1 and
+/// `width` elements.
 fn recall(queries: &[f32], found: &[f32], width: usize, names: &[String]) -> f64 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
     let nearest = |query: &[f32]| {
@@ -335,12 +337,13 @@ mod tests {
     fn recall_counts_the_same_text_as_found() {
         let names = ["a", "b", "a"].map(String::from);
         let (x, y) = ([1.0, 0.0, 0.0, 1.0, 0.7, 0.7], [0.0, 1.0, 0.5, 0.9, 1.0, 0.0]);
-        // The first picture finds the third text, which reads like its own; the second the first; the third the second.
+        // The first picture finds the third text, which reads like its own. The second finds the first, and the third
+        // the second.
         assert_eq!(recall(&x, &y, 2, &names), 1.0 / 3.0);
         assert_eq!(recall(&x, &x, 2, &names), 1.0);
     }
 
-    /// What a text or picture is embedded as does not depend on what it is batched with.
+    /// The embedding of a text or picture does not depend on the rest of its batch.
     #[test]
     fn pairs_of_many_shapes_are_embedded_one_by_one_or_together() {
         let (settings, device) = (tiny(), Device::flex());

@@ -5,12 +5,12 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::path::Path;
 use toml::{Table, Value};
 
-/// The defaults, changed by the TOML file `file` where there is one, then by `overrides`, each `section.key=value`. A
-/// value that is not TOML is taken as a string.
+/// Returns the defaults, changed first by the TOML file `file` if it is given, then by `overrides`, each written as
+/// `section.key=value`. A value that is not TOML is taken as a string.
 ///
 /// # Errors
-/// When the file cannot be read, or when a key is unknown (the error lists the section's keys) or has a value of
-/// the wrong type.
+/// If the file cannot be read, or when a key is unknown (the error lists the section's keys) or has a value of the
+/// wrong type.
 pub fn settings<T: Serialize + DeserializeOwned + Default>(
     file: Option<&Path>,
     overrides: &[String],
@@ -18,12 +18,12 @@ pub fn settings<T: Serialize + DeserializeOwned + Default>(
     let mut table = Table::try_from(T::default())?;
     if let Some(file) = file {
         let text = std::fs::read_to_string(file)
-            .with_context(|| format!("cannot read the settings {}", file.display()))?;
+            .with_context(|| format!("cannot read the settings file {}", file.display()))?;
         let changed = text.parse::<Table>().map_err(plain).and_then(|own| {
             merge(&mut table, own);
             checked::<T>(&table)
         });
-        table = changed.with_context(|| format!("the settings {} are wrong", file.display()))?;
+        table = changed.with_context(|| format!("cannot use the settings file {}", file.display()))?;
     }
     for text in overrides {
         table = changed::<T>(table, text).with_context(|| format!("--set {text}"))?;
@@ -37,11 +37,11 @@ fn changed<T: Serialize + DeserializeOwned>(mut table: Table, text: &str) -> Res
     checked::<T>(&table)
 }
 
-/// `table` as the settings write it; fails where they have no such key, or no such value there.
+/// `table` as the settings would write it. Fails if they lack a key or do not take its value.
 fn checked<T: Serialize + DeserializeOwned>(table: &Table) -> Result<Table> {
     let settings: T = table.clone().try_into().map_err(plain)?;
     let known = Table::try_from(&settings)?;
-    // Sizes of models are read from published files too, so they let unknown keys pass.
+    // Unknown keys pass when sizes of models are read, because published files have more keys.
     match unknown(table, &known) {
         Some(error) => bail!(error),
         None => Ok(known),
@@ -53,7 +53,7 @@ fn checked<T: Serialize + DeserializeOwned>(table: &Table) -> Result<Table> {
 /// `code_groups`: the image tokenizer had it beside the model, which alone cuts codes into groups.
 const RETIRED: [&str; 1] = ["code_groups"];
 
-/// What is wrong with a key of `table` that `known` lacks, if there is one.
+/// A message about the first key of `table` that `known` lacks.
 fn unknown(table: &Table, known: &Table) -> Option<String> {
     table.iter().find_map(|(key, value)| match (value, known.get(key)) {
         (Value::Table(inner), Some(Value::Table(known))) => {
@@ -81,7 +81,7 @@ fn plain(error: toml::de::Error) -> anyhow::Error {
     anyhow!("{}", error.to_string().trim_end())
 }
 
-/// Puts the values of `own` into `table`, section by section.
+/// Merges the values of `own` into `table`, section by section.
 fn merge(table: &mut Table, own: Table) {
     for (key, value) in own {
         match (table.entry(key).or_insert_with(|| Table::new().into()), value) {
@@ -97,7 +97,7 @@ fn parse(text: &str) -> Value {
     value.unwrap_or_else(|| Value::String(text.to_owned()))
 }
 
-/// Puts `value` at the dotted `path`.
+/// Inserts `value` at the dotted `path`.
 fn insert(table: &mut Table, path: &str, value: Value) -> Result<()> {
     let Some((section, rest)) = path.split_once('.') else {
         table.insert(path.to_owned(), value);
@@ -106,7 +106,7 @@ fn insert(table: &mut Table, path: &str, value: Value) -> Result<()> {
     let inner = table.entry(section).or_insert_with(|| Table::new().into());
     match inner {
         Value::Table(inner) => insert(inner, rest, value),
-        _ => bail!("{section} is not a section; it has no keys"),
+        _ => bail!("{section} is a single value, not a section with keys"),
     }
 }
 
@@ -170,7 +170,7 @@ mod tests {
         }
     }
 
-    /// Sizes of models are nested, and have other defaults of their own.
+    /// Sizes of models are nested and have their own defaults.
     #[test]
     fn sections_of_sizes() {
         use crate::stages::{pretrain, tokenizer};
@@ -198,7 +198,7 @@ mod tests {
         }
     }
 
-    /// What is flattened into an entry lets unknown keys pass.
+    /// A flattened field of an entry lets unknown keys pass.
     #[test]
     fn entries_of_lists() {
         use crate::stages::rl;
