@@ -1,3 +1,3 @@
-//! Benchmarks and parity checks of the binary `unigen`.
+//! Benchmarks of the binary `unigen`.
 
 pub mod bench;

@@ -58,7 +58,7 @@ enum Command {
         /// Folders with config.json, model.safetensors and io.safetensors
         #[arg(required = true)]
         folders: Vec<PathBuf>,
-        /// Where to compute
+        /// Device to compute on
         #[arg(long, default_value = "cpu")]
         device: DeviceChoice,
     },
@@ -212,7 +212,7 @@ fn main() -> ExitCode {
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
     #[cfg(target_os = "linux")]
     if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
-        // Looking for GPUs asks for a Wayland display, and its library complains where it has no folder to look in.
+        // The search for GPUs tries a Wayland display, whose library complains if it has no folder to look in.
         // SAFETY: there are no other threads yet.
         unsafe { std::env::set_var("XDG_RUNTIME_DIR", std::env::temp_dir()) };
     }

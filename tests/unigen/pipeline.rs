@@ -295,7 +295,7 @@ fn questions_and_edits_of_ones_own_with_small_matrices() {
         r#"triples=["triples.jsonl"]"#,
     ];
     let text = train(path, "sft", "run", &[SFT, &own]).succeeds();
-    assert!(text.contains("passed over: triples.jsonl, line 2") && text.contains("c.png"), "{text}");
+    assert!(text.contains("skipped: triples.jsonl, line 2") && text.contains("c.png"), "{text}");
     // The model has the same parts. All linear maps have changed, and nothing else.
     let read = |folder: PathBuf| {
         let bytes = fs::read(folder.join("model.safetensors")).expect("weights");
@@ -442,7 +442,7 @@ fn shards_of_ones_own_are_data_too() {
     fs::write(path.join("cut.tar"), &fs::read(path.join("own.tar")).expect("a shard")[..1124])
         .expect("writes");
     for (name, words) in
-        [("cut.tar", ["cut.tar", "whole tar file"]), ("absent.tar", ["absent.tar", "cannot be read"])]
+        [("cut.tar", ["cut.tar", "complete tar file"]), ("absent.tar", ["absent.tar", "cannot be read"])]
     {
         let shards = format!("data.shards=[\"{name}\"]");
         train(path, "tokenizer", "run-cut", &[TOKENIZER, &[&shards]]).fails(&words);

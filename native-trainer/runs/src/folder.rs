@@ -19,11 +19,11 @@ use unigen_core::files::write_atomic;
 /// - `tb/`: the same for TensorBoard, with images,
 /// - `sheets/`: sample sheets, `NAME-STEP.png`,
 /// - `checkpoints/`: the files that training resumes from.
-/// - `.lock`: held by the process that trains.
+/// - `.lock`: locked by the process that trains.
 pub struct RunFolder {
     root: PathBuf,
     info: RunInfo,
-    /// Held by whoever works on the run, not by who only reads it.
+    /// The lock of a process that works on the run. A reader has none.
     lock: Option<File>,
 }
 
@@ -151,7 +151,7 @@ impl RunFolder {
         self.save_info()
     }
 
-    /// Whether the run has come to a checkpoint, from which it can go on.
+    /// Whether the run has a checkpoint from which it can resume.
     pub fn begun(&self) -> bool {
         begun(&self.root)
     }
@@ -212,7 +212,7 @@ impl RunFolder {
     }
 }
 
-/// Whether the run at `path` has come to a checkpoint, so that something would be lost.
+/// Whether the run at `path` has a checkpoint, so that something would be lost.
 fn begun(path: &Path) -> bool {
     fs::read_dir(path.join(CHECKPOINTS)).is_ok_and(|files| {
         files.flatten().any(|file| file.path().extension().is_some_and(|ending| ending == "safetensors"))
@@ -233,7 +233,7 @@ fn lock(path: &Path) -> Result<File> {
                 path.display()
             )
         }
-        // Not every file system has locks; the run itself does not need one.
+        // Some file systems have no locks, and the run can do without.
         Err(TryLockError::Error(e)) if e.kind() == std::io::ErrorKind::Unsupported => Ok(lock),
         Err(TryLockError::Error(e)) => Err(e).with_context(|| format!("cannot lock {}", file.display())),
     }
@@ -365,7 +365,7 @@ mod tests {
         let run = RunFolder::resume(&path, "unigen").unwrap();
         taken(&path);
         drop(run);
-        // A run that came to no checkpoint, as where the disk was full at once, begins anew.
+        // A run without any checkpoint, for example because the disk was full at once, starts again.
         fs::write(path.join("checkpoints/last.safetensors.part"), "x").unwrap();
         let run = RunFolder::create(&path, "steps = 20\n", "again").unwrap();
         assert_eq!(run.info().sessions.len(), 1);

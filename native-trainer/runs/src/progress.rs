@@ -7,7 +7,7 @@ use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Time between two lines if there is no terminal.
-const QUIET: Duration = Duration::from_secs(30);
+const LINE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// A progress bar on a terminal. Elsewhere (a file, a pipe, CI) it prints a plain line every thirty seconds.
 pub struct Progress {
@@ -22,7 +22,7 @@ pub struct Progress {
 
 enum Output {
     Bar(ProgressBar),
-    /// When the next line is due, and the step that the last one told.
+    /// When the next line is due, and the step of the last line.
     Lines {
         next: Instant,
         told: Option<u64>,
@@ -77,7 +77,7 @@ impl Progress {
                 bar.set_message(state);
             }
             Output::Lines { next, told } if now >= *next => {
-                (*next, *told) = (now + QUIET, Some(step));
+                (*next, *told) = (now + LINE_INTERVAL, Some(step));
                 self.line();
             }
             Output::Lines { .. } => {}

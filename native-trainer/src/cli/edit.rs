@@ -31,7 +31,7 @@ pub struct Edit {
     /// Mask, a picture as large as IMAGE: white areas may change, all other pixels stay as they are
     #[arg(long)]
     mask: Option<PathBuf>,
-    /// How strongly the picture counts [default: the model's]
+    /// Guidance scale of the picture [default: the model's]
     #[arg(long)]
     image_guidance_scale: Option<f32>,
     #[command(flatten)]

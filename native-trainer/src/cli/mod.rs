@@ -182,7 +182,7 @@ fn image_format(path: &Path) -> Result<ImageFormat> {
     })
 }
 
-/// Says which words of `texts` the model has not learned, where it is known.
+/// Prints the words of `texts` that the model has not learned, if its vocabulary is known.
 fn warn_of_unknown_words<'a>(engine: &Engine, texts: impl IntoIterator<Item = &'a str>) {
     const EXAMPLES: usize = 12;
     let text = texts.into_iter().collect::<Vec<_>>().join("\n");

@@ -17,7 +17,7 @@ struct Rewards {
     /// rewards
     #[arg(long, value_delimiter = ',', required = true)]
     rewards: Vec<String>,
-    /// Where to compute
+    /// Device to compute on
     #[arg(long, default_value = "cpu")]
     device: DeviceChoice,
 }
@@ -65,15 +65,14 @@ impl EvalRewards {
 pub struct ServeRewards {
     #[command(flatten)]
     rewards: Rewards,
-    /// Address to listen on. 0.0.0.0 listens on all addresses of this machine; anyone who reaches them can use the
-    /// server
+    /// Address to listen on. 0.0.0.0 listens on all addresses of this machine; set a token in that case
     #[arg(long, default_value = "127.0.0.1")]
     host: String,
     /// Port to listen on; 0 takes a free port
     #[arg(long, default_value_t = 8600)]
     port: u16,
-    /// What clients must send, in the environment variable UNIGEN_REWARDS_TOKEN of theirs [default: that of this machine, if
-    /// any]
+    /// Token that clients must send; they take it from their environment variable UNIGEN_REWARDS_TOKEN [default:
+    /// UNIGEN_REWARDS_TOKEN of this machine, if it is set]
     #[arg(long)]
     token: Option<String>,
 }

@@ -219,7 +219,7 @@ fn reason(error: reqwest::Error) -> String {
     format!("{:#}", anyhow::Error::from(error.without_url()))
 }
 
-/// So much of a text as an error shows.
+/// The part of a text that an error shows.
 pub(super) fn shown(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     let end = text.floor_char_boundary(SHOWN);

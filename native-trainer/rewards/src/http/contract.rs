@@ -26,7 +26,7 @@ pub const VERSION: u32 = 2;
 pub const HEALTH: &str = "/health";
 /// Path of requests for scores.
 pub const SCORE: &str = "/v2/score";
-/// Environment variable with the token that a server wants, on its machine and where training runs.
+/// Environment variable with the token of a server. It is set on the server's machine and where training runs.
 pub const TOKEN: &str = "UNIGEN_REWARDS_TOKEN";
 
 /// The description of a server.
@@ -90,10 +90,10 @@ pub enum WireScore {
     Error(String),
 }
 
-/// Scores, of which one that is not understood takes no other along.
+/// Reads scores one by one, so that a score that cannot be read does not spoil the others.
 fn each<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<WireScore>, D::Error> {
     let read = |value: Value| {
-        WireScore::deserialize(&value).unwrap_or_else(|_| WireScore::Error(format!("{value} is no score")))
+        WireScore::deserialize(&value).unwrap_or_else(|_| WireScore::Error(format!("{value} is not a score")))
     };
     Ok(Vec::<Value>::deserialize(from)?.into_iter().map(read).collect())
 }
@@ -116,7 +116,7 @@ impl WireItem {
         })
     }
 
-    /// The pictures take their pixels from `room`, what a request has left.
+    /// The item with decoded pictures. Their pixels are subtracted from `room`, the number that the request has left.
     ///
     /// # Errors
     /// If a picture is not base64, is not a picture, or is too large.
@@ -160,7 +160,7 @@ fn decode(text: &str, room: &mut u64) -> Result<RgbImage> {
     let picture =
         Picture::decode_within(&BASE64_STANDARD.decode(text).context("not base64")?, most.min(*room));
     let picture = picture.map_err(|e| match *room < most {
-        true => Error::from(e).context("the pictures of the request before this one leave little room"),
+        true => Error::from(e).context("the earlier pictures of the request leave too little room"),
         false => e.into(),
     })?;
     *room -= u64::from(picture.width()) * u64::from(picture.height());

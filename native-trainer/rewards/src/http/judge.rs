@@ -131,12 +131,12 @@ impl Judge {
             Question::Score => final_score(&said),
         };
         score.map_err(|why| {
-            wrong(format!("the judge's answer is not understood: {why}: {}", shown(said.as_bytes())))
+            wrong(format!("cannot read the judge's answer: {why}: {}", shown(said.as_bytes())))
         })
     }
 }
 
-/// A token without case and what stands around it, spaces as vocabularies write them too.
+/// A token in lower case, without the characters around it. Vocabularies write spaces in several ways.
 fn word(token: &str) -> String {
     token.trim_matches(|c: char| !c.is_alphanumeric() || c == 'Ġ').to_lowercase()
 }
@@ -153,7 +153,7 @@ fn probability(log: Option<&LogProbabilities>) -> Option<f32> {
     (yes + no >= LEAST).then_some((yes / (yes + no)) as f32)
 }
 
-/// 1 for an answer that begins with "yes", 0 for one with "no".
+/// 1 if the answer begins with "yes", 0 if it begins with "no".
 fn yes_or_no(text: &str) -> Result<f32, String> {
     let said = without_thoughts(text);
     let first = said.trim_start_matches(|c: char| !c.is_alphanumeric());
@@ -167,8 +167,8 @@ fn yes_or_no(text: &str) -> Result<f32, String> {
     }
 }
 
-/// What a judge says outside of its thoughts, `<think>..</think>` and the like; a thought that has no beginning began in the
-/// prompt, and one without an end was cut off.
+/// The judge's answer without its thoughts, `<think>..</think>` and the like. A thought without a beginning began in
+/// the prompt; one without an end was cut off.
 fn without_thoughts(text: &str) -> String {
     const TAGS: [(&str, &str); 6] = [
         ("<think>", "</think>"),
@@ -178,7 +178,7 @@ fn without_thoughts(text: &str) -> String {
         ("[think]", "[/think]"),
         ("◁think▷", "◁/think▷"),
     ];
-    // Byte for byte as long as the text.
+    // This keeps the positions of all bytes.
     let lower = text.to_ascii_lowercase();
     let (mut said, mut at) = (String::new(), 0);
     let tag = |from: usize, which: fn(&(&'static str, &'static str)) -> &'static str| {
@@ -205,20 +205,20 @@ fn without_thoughts(text: &str) -> String {
     }
 }
 
-/// "Final Score: N" up to the number's end, or its scale's where that follows.
+/// "Final Score: N" up to the end of the number, or of the scale after it.
 static STATEMENT: LazyLock<Result<Regex, regex::Error>> = LazyLock::new(|| {
     let number = r"(\d+(?:[.,]\d+)?)";
     Regex::new(&format!(
         r"final\s+score\s*(?:is\b\s*)?[:=]?\s*\(?\s*{number}(?: *(?:/|out of|of) *{number})?(?: *\))?"
     ))
 });
-/// What may follow on the same line: nothing, a sentence's end, a remark in brackets or after a dash.
+/// What may follow on the same line: nothing, the end of a sentence, or a remark in brackets or after a dash.
 static END: LazyLock<Result<Regex, regex::Error>> =
     LazyLock::new(|| Regex::new(r"^\s*(?:$|[.,;!]+(?:\s|$)|\(|-+\s*[^\d\s-])"));
 
-/// The score of the last statement "Final Score: N" outside of thoughts, 1 to 5, or why there is none. N may be followed by
-/// its scale, "/5" or "out of 5", and stand in brackets or in Markdown. A mention without a number is no statement; a range,
-/// another scale or an unfinished number is one that cannot be used.
+/// The score of the last statement "Final Score: N" outside of thoughts, 1 to 5, or the reason why there is none. N
+/// may stand in brackets or Markdown and be followed by its scale, "/5" or "out of 5". A mention without a number is
+/// not a statement. A statement with a range, another scale or an unfinished number cannot be used.
 fn final_score(text: &str) -> Result<f32, String> {
     let (statement, end) = match (&*STATEMENT, &*END) {
         (Ok(statement), Ok(end)) => (statement, end),
@@ -239,8 +239,8 @@ fn final_score(text: &str) -> Result<f32, String> {
     }
 }
 
-/// One form for what is written in several: lower case, full-width digits and signs, spaces, dashes; marks of Markdown and
-/// quotes are spaces.
+/// One form for characters that are written in several ways: lower case; plain digits, signs, spaces and dashes; a
+/// space for Markdown marks and quotes.
 fn plain(c: char) -> char {
     match c {
         '\u{ff01}'..='\u{ff5e}' => plain(char::from_u32(u32::from(c) - 0xff01 + 0x21).unwrap_or(c)),

@@ -33,13 +33,13 @@ use unigen_runs::pool;
 
 /// Largest size of a request in bytes.
 pub(super) const MAX_REQUEST: usize = 64 << 20;
-/// Bytes of all requests that are being read or wait to be scored; further ones are read after these.
+/// Largest size of all requests together that are being read or wait to be scored. Further requests are read later.
 const MAX_REQUESTS: usize = 4 * MAX_REQUEST;
 /// Largest number of items in a request.
 const MAX_ITEMS: usize = 4096;
-/// The most pixels of a picture, and of all pictures of a request together.
+/// Largest number of pixels of a picture, and of all pictures of a request together.
 pub(super) const MAX_PIXELS: [u64; 2] = [16 << 20, 64 << 20];
-/// The most connections at once; further ones wait to be taken.
+/// Largest number of connections at once. Further ones wait.
 const MAX_CONNECTIONS: usize = 64;
 /// How long a client may take to send the head of a request, and its body.
 const HEAD: Duration = Duration::from_secs(30);
@@ -60,14 +60,15 @@ struct Served {
     names: Arc<[String]>,
     /// One request is scored at a time, since rewards compute on all cores.
     rewards: Arc<Mutex<Vec<Box<dyn Reward>>>>,
-    /// Of [`MAX_REQUESTS`], in kilobytes, what is free.
+    /// The free part of [`MAX_REQUESTS`], in kilobytes.
     room: Arc<Semaphore>,
-    /// What clients must send as a bearer token.
+    /// The bearer token that clients must send.
     token: Option<Arc<str>>,
 }
 
 impl Server {
-    /// Listens on `host`:`port`. Port 0 takes a free port.
+    /// Listens on `host`:`port`; port 0 takes a free port. If there is a `token`, only clients that send it are
+    /// served.
     ///
     /// # Errors
     /// If the server cannot listen on the address, if there are no rewards, or if two have the same name.
@@ -135,21 +136,21 @@ impl Server {
     }
 }
 
-/// Takes connections for ever, so many at once.
+/// Accepts connections for ever, [`MAX_CONNECTIONS`] at once.
 async fn accept(listener: &tokio::net::TcpListener, app: &Router, open: &GracefulShutdown) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD);
     while let Ok(place) = places.clone().acquire_owned().await {
         let Ok((stream, _)) = listener.accept().await else {
-            // The system is short of something, such as files: what is open will end.
+            // The system lacks a resource, such as files. It is free again when open connections end.
             sleep(POLL).await;
             continue;
         };
         let service = TowerToHyperService::new(app.clone());
         let connection = open.watch(http.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
-            // A client that breaks off is its own affair.
+            // A client may break off its connection.
             let _ = connection.await;
             drop(place);
         });
@@ -171,16 +172,16 @@ fn app(served: Served) -> Router {
         .with_state(served)
 }
 
-/// Serves only who has the token, where there is one.
+/// Serves only clients with the token, if there is one.
 async fn admitted(State(served): State<Served>, request: Request, next: Next) -> Result<Response, Refused> {
     if let Some(token) = &served.token {
         let sent = request.headers().get(AUTHORIZATION).map(|sent| sent.as_bytes());
         let sent = sent.and_then(|sent| sent.strip_prefix(b"Bearer ")).unwrap_or_default();
-        // As long for a token that is nearly right as for another.
+        // The comparison takes equally long for every token of this length.
         let differ = sent.iter().zip(token.as_bytes()).fold(0, |differ, (a, b)| differ | (a ^ b));
         if sent.len() != token.len() || differ != 0 {
             let why = format!(
-                "the server wants its token; set the environment variable {TOKEN} where training runs"
+                "the server requires a token; set the environment variable {TOKEN} where training runs"
             );
             return Err(Refused(StatusCode::UNAUTHORIZED, why));
         }
@@ -211,7 +212,7 @@ async fn score(State(served): State<Served>, request: Request) -> Result<Json<Sc
     }
     let room = served.room.acquire_many_owned((length >> 10) as u32 + 1).await;
     let body = timeout(BODY, to_bytes(request.into_body(), MAX_REQUEST)).await.map_err(|_| {
-        let why = format!("the request was not whole after {} s", BODY.as_secs());
+        let why = format!("the request was not complete after {} s", BODY.as_secs());
         Refused(StatusCode::REQUEST_TIMEOUT, why)
     })?;
     let body = body.map_err(|e| bad(format!("the request broke off: {e}")))?;
@@ -234,7 +235,7 @@ async fn score(State(served): State<Served>, request: Request) -> Result<Json<Sc
     scored.map(Json).map_err(|e| Refused(StatusCode::INTERNAL_SERVER_ERROR, format!("scoring failed: {e}")))
 }
 
-/// Takes what a client still sends, but not for ever: it reads the answer only when it has sent all.
+/// Reads the rest of a request for a limited time, since a client reads the answer only when it has sent everything.
 async fn pass_over(body: Body) {
     let mut parts = body.into_data_stream();
     let all = async {
@@ -246,7 +247,7 @@ async fn pass_over(body: Body) {
             }
         }
     };
-    // Who is not done by then loses the connection.
+    // A client that is slower loses the connection.
     let _ = timeout(HEAD, all).await;
 }
 

@@ -142,7 +142,7 @@ fn what_a_server_scores_arrives_with_every_error_in_its_place() {
         assert_eq!(health, Health { version: VERSION, rewards: vec!["redness".into()] });
         let picture = contract::WireItem::new(&asked[0]).unwrap().image;
         for (body, status, part) in [
-            ("{".to_owned(), 400, "not understood"),
+            ("{".to_owned(), 400, "cannot read the request"),
             (json!({ "version": 1, "rewards": [], "items": [] }).to_string(), 400, "version 1"),
             (
                 json!({ "version": 2, "rewards": [],
@@ -222,7 +222,7 @@ fn a_server_is_asked_what_it_has_before_anything_depends_on_it() {
         |_, _| (200, json!({ "version": 1, "rewards": ["x"] }).to_string()),
         |url| fails(url, "x", ["version 1", "not 2"]),
     );
-    mock(|_, _| (200, "<html>".into()), |url| fails(url, "x", ["/health", "not understood"]));
+    mock(|_, _| (200, "<html>".into()), |url| fails(url, "x", ["/health", "cannot read the answer"]));
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     fails(&format!("http://{gone}"), "x", ["no answer", "unigen serve-rewards"]);
 }
@@ -370,7 +370,7 @@ fn pictures_take_no_more_room_than_a_request_has() {
     }
     assert_eq!(room, 0);
     let error = format!("{:#}", wire(1, 1).open(&mut room).unwrap_err());
-    assert!(error.contains("leave little room"), "{error}");
+    assert!(error.contains("leave too little room"), "{error}");
 }
 
 #[test]

@@ -316,7 +316,7 @@ mod tests {
             assert_eq!(found(index), ([&alone[0][..]], picture.annotation.record()));
             assert_eq!(found(index), found(index + 3_000_000));
         }
-        assert_eq!(codes.get(1).0, codes.get(2).0, "the broken picture is passed over");
+        assert_eq!(codes.get(1).0, codes.get(2).0, "the broken picture is skipped");
     }
 
     #[test]

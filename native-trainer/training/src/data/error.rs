@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use thiserror::Error;
 
-/// Why a sample or a file of samples cannot be used.
+/// The reason why a sample or a file of samples cannot be used.
 #[derive(Debug, Error)]
 pub enum ShardError {
     #[error("{file}: {what}")]

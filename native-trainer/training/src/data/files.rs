@@ -74,7 +74,7 @@ impl Pictures for Files {
     }
 
     fn annotation(&self, record: Value) -> Result<Arc<dyn Annotation>> {
-        let text = record.get(TEXT).and_then(Value::as_str).context("the record is no caption")?;
+        let text = record.get(TEXT).and_then(Value::as_str).context("the record is not a caption")?;
         Ok(Arc::new(Text(text.to_owned())))
     }
 }

@@ -45,14 +45,14 @@ enum Samples {
 /// How many samples in a row may be unusable.
 const PATIENCE: u64 = 100;
 /// How many samples may be unusable in total. In large sets, one in a hundred may be.
-const BAD: usize = 100;
+const MAX_UNUSABLE: usize = 100;
 
 impl ShardIndex {
-    /// Lists what is in the files that `paths` mean (folders, globs and brace ranges too), in this order, without reading it all: those called `.jsonl`,
-    /// and others, which are shards.
+    /// Lists the samples of the files that `paths` mean (folders, globs and brace ranges too), in this order, without reading the files whole.
+    /// Files called `.jsonl` have a sample on each line; all others are shards.
     ///
     /// # Errors
-    /// If one means no file, is of another kind, or cannot be read to its end.
+    /// If a path means no file, or a file is of another kind or cannot be read to its end.
     pub fn open(paths: &[PathBuf]) -> anyhow::Result<Self> {
         let mut index = Self { files: Vec::new(), samples: Vec::new(), bad: Mutex::default() };
         for path in expand(paths)? {
@@ -97,12 +97,12 @@ impl ShardIndex {
             Parts::Files(_, entry) => entry.key.clone(),
             Parts::Line(_) => record.key.clone(),
         };
-        // What nobody asked for may be broken.
+        // The caller needs no JSON, so a broken file does not matter.
         let json = record.json().ok().filter(|json| !json.is_null());
         Ok(Sample { key, image, caption, json })
     }
 
-    /// Sample number `index`, of which nothing is read yet.
+    /// Sample number `index`, with nothing read yet.
     ///
     /// # Panics
     /// If `index` is not below [`len`](Self::len).
@@ -146,7 +146,7 @@ impl ShardIndex {
         if bad.insert(index) {
             eprintln!("skipped: {error}");
         }
-        let limit = BAD.max(self.len() / 100);
+        let limit = MAX_UNUSABLE.max(self.len() / 100);
         ensure!(bad.len() <= limit, "more than {limit} samples cannot be used; the last of them: {error}");
         Ok(())
     }
@@ -161,9 +161,13 @@ impl Samples {
         let start = text.trim_start();
         if !start.is_empty() && !start.starts_with('{') {
             return Err(match recognise(start.as_bytes()) {
-                _ if start.starts_with('[') => "is one JSON array; a .jsonl file has an object a line".into(),
-                Some(kind) => format!("is {}, not a .jsonl file, which has a JSON object a line", kind.name),
-                None => "is no .jsonl file, which has a JSON object a line".into(),
+                _ if start.starts_with('[') => {
+                    "is one JSON array; a .jsonl file has one object per line".into()
+                }
+                Some(kind) => {
+                    format!("is {}, not a .jsonl file, which has one JSON object per line", kind.name)
+                }
+                None => "is not a .jsonl file, which has one JSON object per line".into(),
             });
         }
         let lines = (1..).zip(text.lines().map(str::to_owned));
@@ -337,7 +341,7 @@ mod tests {
         // The archive lacks its end, two blocks, and the only block of the last file.
         fs::write(&path, &bytes[..bytes.len() - 3 * 512]).expect("room on the disk");
         let error = ShardIndex::open(&[path]).err().expect("half a shard").to_string();
-        assert!(error.contains("some-000000.tar") && error.contains("whole tar file"), "{error}");
+        assert!(error.contains("some-000000.tar") && error.contains("complete tar file"), "{error}");
     }
 
     #[test]

@@ -1,17 +1,17 @@
-//! Which files settings mean: files, folders, globs and brace ranges.
+//! The files that a setting means: files, folders, globs and brace ranges.
 
 use anyhow::{Context, Result, bail, ensure};
 use std::path::{Path, PathBuf};
 
-/// Most files that one pattern may stand for.
+/// Largest number of files that one pattern may stand for.
 const MOST: usize = 1_000_000;
 
-/// The line file of an image folder in the form of Hugging Face.
+/// The list of an image folder in Hugging Face's form.
 const METADATA: &str = "metadata.jsonl";
 
-/// The files that `paths` mean, in their order. A path may be a file; a folder, which stands for the shards (`.tar`, `.tar.gz`,
-/// `.tgz`) and `.jsonl` files in it by name, or for its `metadata.jsonl` where it has one; or a pattern with `{00000..00009}`,
-/// `{a,b}`, `*`, `?` and `[..]`.
+/// The files that `paths` mean, in their order. A path may be a file, a folder, or a pattern with `{00000..00009}`,
+/// `{a,b}`, `*`, `?` and `[..]`. A folder stands for its `metadata.jsonl` if it has one, otherwise for the shards
+/// (`.tar`, `.tar.gz`, `.tgz`) and `.jsonl` files in it, by name.
 ///
 /// # Errors
 /// The error names a path that means no file.
@@ -23,11 +23,11 @@ pub fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
             files.extend(inside(path)?);
             continue;
         }
-        let text = path.to_str().with_context(|| format!("{}: is not UTF-8", path.display()))?;
+        let text = path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))?;
         let before = files.len();
         for pattern in braces(text)? {
             if pattern.contains(['*', '?', '[']) {
-                let found = glob::glob(&pattern).with_context(|| format!("{text}: is no pattern"))?;
+                let found = glob::glob(&pattern).with_context(|| format!("{text} is not a valid pattern"))?;
                 for file in found {
                     files.extend(inside(&file?)?);
                 }
@@ -41,7 +41,7 @@ pub fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// A file itself, or what a folder stands for.
+/// The file itself, or the files of a folder.
 fn inside(path: &Path) -> Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
@@ -63,15 +63,16 @@ fn inside(path: &Path) -> Result<Vec<PathBuf>> {
     files.sort();
     if files.is_empty() {
         bail!(
-            "{} is a folder without shards (.tar, .tar.gz) and .jsonl files; for pictures alone write a {METADATA} beside them, \
-             a line like {{\"file_name\": \"a.png\", \"text\": \"a red apple\"}} for each",
+            "{} is a folder without shards (.tar, .tar.gz) and .jsonl files; for pictures alone, write a {METADATA} beside them \
+             with a line like {{\"file_name\": \"a.png\", \"text\": \"a red apple\"}} for each",
             path.display()
         );
     }
     Ok(files)
 }
 
-/// What a pattern's braces stand for: `{a,b}` its parts, `{08..12}` numbers as wide as the first.
+/// The alternatives of a pattern with braces: the parts of `{a,b}`, or the numbers of `{08..12}`, all as wide as the
+/// first.
 fn braces(pattern: &str) -> Result<Vec<String>> {
     let Some((before, (inside, after))) =
         pattern.split_once('{').and_then(|(before, rest)| Some((before, rest.split_once('}')?)))
@@ -80,17 +81,18 @@ fn braces(pattern: &str) -> Result<Vec<String>> {
     };
     let parts: Vec<String> = match inside.split_once("..") {
         Some((first, last)) => {
-            let number =
-                |text: &str| text.parse::<u64>().with_context(|| format!("{pattern}: {text:?} is no number"));
+            let number = |text: &str| {
+                text.parse::<u64>().with_context(|| format!("{pattern}: {text:?} is not a number"))
+            };
             let (from, to) = (number(first)?, number(last)?);
             ensure!(from <= to, "{pattern}: {from} is larger than {to}");
-            ensure!(to - from < MOST as u64, "{pattern}: stands for more than {MOST} files");
+            ensure!(to - from < MOST as u64, "{pattern} stands for more than {MOST} files");
             (from..=to).map(|number| format!("{number:0width$}", width = first.len())).collect()
         }
         None => inside.split(',').map(str::to_owned).collect(),
     };
     let rest = braces(after)?;
-    ensure!(parts.len() * rest.len() <= MOST, "{pattern}: stands for more than {MOST} files");
+    ensure!(parts.len() * rest.len() <= MOST, "{pattern} stands for more than {MOST} files");
     Ok(parts.iter().flat_map(|part| rest.iter().map(move |rest| format!("{before}{part}{rest}"))).collect())
 }
 
@@ -150,7 +152,7 @@ mod tests {
             ("empty", "metadata.jsonl"),
             ("a/*.zip", "no file matches"),
             ("a/{9..8}.tar", "9 is larger than 8"),
-            ("a/{0..z}.tar", "\"z\" is no number"),
+            ("a/{0..z}.tar", "\"z\" is not a number"),
             ("a/{0..99999999999}.tar", "more than"),
         ] {
             let error = format!("{:#}", expand(&[at(pattern)]).unwrap_err());

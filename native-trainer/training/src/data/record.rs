@@ -6,9 +6,9 @@
 //! | questions | `{"image": PATH, "question": TEXT, "answer": TEXT}` | `KEY.png`, `KEY.json` with `question`, `answer` |
 //! | edits | `{"before": PATH, "instruction": TEXT, "after": PATH, "description": TEXT}` | `KEY.before.png`, `KEY.after.png`, `KEY.json` with `instruction`, `description` |
 //!
-//! `file_name` and `text` are other names of `image` and `caption`, as Hugging Face's image folders have them, and a caption may
-//! also stand in `KEY.json`. Paths are as seen from the jsonl file's folder; pictures may be of any kind that the program reads.
-//! Texts are UTF-8, with or without a byte-order mark; an empty one is missing.
+//! `file_name` and `text` are other names of `image` and `caption`, as in Hugging Face's image folders. A caption may
+//! also be in `KEY.json`. Paths are relative to the folder of the jsonl file. Pictures may have any format that the
+//! program reads. Texts are UTF-8, with or without a byte-order mark; an empty text counts as missing.
 
 use image::RgbImage;
 use serde_json::Value;
@@ -21,10 +21,10 @@ use unigen_core::{Error, json};
 use super::error::ShardError;
 use super::tar_index::{Entry, PICTURES, Part, Shard};
 
-/// Most bytes of a text or a .json file.
+/// Largest size in bytes of a text or a .json file.
 const MAX_TEXT_FILE: u64 = 16 << 20;
 
-/// A sample of which nothing is read yet.
+/// A sample with nothing read yet.
 pub struct Record<'a> {
     /// The shard or the jsonl file.
     pub(super) file: &'a Path,
@@ -89,7 +89,7 @@ impl Record<'_> {
     /// The line of a jsonl file, or a sample's .json; `null` without one.
     ///
     /// # Errors
-    /// If it is no JSON.
+    /// If it is not JSON.
     pub fn json(&self) -> Result<Value, ShardError> {
         let text = match (&self.parts, self.file("json")) {
             (Parts::Line(line), _) => (*line).to_owned(),
@@ -102,7 +102,7 @@ impl Record<'_> {
         })
     }
 
-    /// The contents of a small file of a shard's sample, where it has one.
+    /// The content of a small file of a sample in a shard, if it has one.
     fn file(&self, ending: &str) -> Option<Result<Vec<u8>, ShardError>> {
         let Parts::Files(shard, entry) = &self.parts else { return None };
         let part = entry.files.iter().find(|part| part.ending == ending)?;
@@ -113,7 +113,8 @@ impl Record<'_> {
         utf8(bytes).map_err(|what| self.broken(format!("the .{ending} file {what}")))
     }
 
-    /// A path as seen from the jsonl file's folder, with backslashes as Windows writes them where it is one only so.
+    /// A path relative to the folder of the jsonl file. Backslashes count as slashes, as on Windows, if only then the
+    /// file exists.
     fn beside(&self, path: &str) -> PathBuf {
         let folder = self.file.with_file_name("");
         let here = folder.join(path);
@@ -127,7 +128,7 @@ impl Record<'_> {
 }
 
 impl Parts<'_> {
-    /// What there is instead of what is missing.
+    /// The list of the files that the sample does have.
     fn endings(&self) -> String {
         match self {
             Parts::Files(_, entry) => {
@@ -149,10 +150,10 @@ fn string<'a>(json: &'a Value, name: &str) -> Option<&'a str> {
     [name, other].into_iter().find_map(|name| json.get(name).and_then(Value::as_str))
 }
 
-/// Text without its byte-order mark; what it is where it is not UTF-8.
+/// The text without its byte-order mark, or what the bytes are if they are not UTF-8.
 pub(super) fn utf8(bytes: Vec<u8>) -> Result<String, String> {
     let wrong = match std::str::from_utf8(&bytes) {
-        // UTF-16 of Latin letters is UTF-8 as well, with a zero after each.
+        // Latin letters in UTF-16 are valid UTF-8 with a zero byte after each.
         Ok(text) => text.find('\0'),
         Err(e) => Some(e.valid_up_to()),
     };

@@ -1,4 +1,4 @@
-//! What is where in a WebDataset shard: a tar file, packed with gzip or not.
+//! The index of a WebDataset shard, a tar file that may be packed with gzip.
 
 use flate2::read::MultiGzDecoder;
 use std::collections::HashMap;
@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use unigen_core::file_kind::{ENOUGH, recognise};
 
-/// Endings of pictures, in lower case; the files themselves say what they are.
+/// Endings of pictures in lower case. The content decides the format.
 pub(super) const PICTURES: [&str; 9] = ["png", "jpg", "jpeg", "jfif", "webp", "bmp", "gif", "tif", "tiff"];
 /// Names of parts that stand before an ending, as in `KEY.before.png`.
 const PARTS: [&str; 3] = ["image", "before", "after"];
 
-/// A shard of which the contents are listed.
+/// A shard with the list of its samples.
 pub(super) struct Shard {
     pub path: PathBuf,
     file: Mutex<File>,
@@ -28,18 +28,18 @@ pub(super) struct Entry {
 
 /// A file of a sample.
 pub(super) struct Part {
-    /// What follows the key and a dot, in lower case.
+    /// The part of the name after the key and a dot, in lower case.
     pub ending: String,
     offset: u64,
     length: u64,
 }
 
 impl Shard {
-    /// Lists what is in a shard without reading it all. Files of a sample may lie anywhere in it. What systems and programs
-    /// add of their own is no sample: names that begin with a dot, and folders called `__MACOSX`.
+    /// Lists the samples of a shard without reading it whole. The files of a sample may lie anywhere in it. Files
+    /// that systems and programs add are ignored: names that begin with a dot, and folders called `__MACOSX`.
     ///
     /// # Errors
-    /// Say what the file is where it is no tar file; name what the system reports.
+    /// The error says what the file is if it is not a tar file, or names the system's error.
     pub fn open(path: &Path) -> Result<Self, String> {
         let unreadable = |e: io::Error| format!("cannot be read: {e}");
         if path.is_dir() {
@@ -49,11 +49,11 @@ impl Shard {
         let mut start = Vec::new();
         (&mut file).take(ENOUGH as u64).read_to_end(&mut start).map_err(unreadable)?;
         if start.starts_with(&[0x1f, 0x8b]) {
-            // Samples are read in any order, which a packed file does not allow.
+            // Samples are read in any order, so a packed file is unpacked first.
             let mut unpacked = tempfile::tempfile().map_err(unreadable)?;
             file.rewind().map_err(unreadable)?;
             io::copy(&mut MultiGzDecoder::new(BufReader::new(&mut file)), &mut unpacked).map_err(|e| {
-                format!("cannot be unpacked: {e}; check that the download is whole and the disk has room")
+                format!("cannot be unpacked: {e}; check that the download is complete and the disk has room")
             })?;
             file = unpacked;
         }
@@ -66,21 +66,21 @@ impl Shard {
                 let fix = kind.fix.map(|fix| format!(" ({fix})")).unwrap_or_default();
                 format!("is {}{fix}, not a tar file (WebDataset) or a .jsonl file", kind.name)
             }
-            _ => format!("cannot be read: {e}; is it a whole tar file?"),
+            _ => format!("cannot be read: {e}; is it a complete tar file?"),
         })?;
         Ok(Self { path: path.to_owned(), file: Mutex::new(file), samples })
     }
 
-    /// The contents of a file in the shard, of at most `most` bytes.
+    /// The content of a file in the shard, of at most `most` bytes.
     ///
     /// # Errors
-    /// If it has more, and what the system reports.
+    /// If the file is larger, or if reading fails.
     pub fn read(&self, part: &Part, most: u64) -> Result<Vec<u8>, String> {
         if part.length > most {
             return Err(format!("the .{} file has {} bytes, more than {most}", part.ending, part.length));
         }
         let mut bytes = Vec::new();
-        // A thread that panicked left nothing half done: each reading begins with its place.
+        // A panic leaves nothing half done, because every read first seeks to its place.
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let read = file
             .seek(SeekFrom::Start(part.offset))
@@ -94,7 +94,7 @@ fn list(file: &File) -> io::Result<Vec<Entry>> {
     let length = file.metadata()?.len();
     let mut archive = tar::Archive::new(BufReader::new(file));
     let mut found = Found::default();
-    // Where contents are, by the name in the archive: links repeat them.
+    // The places of contents, by name in the archive; links refer to them.
     let mut places: HashMap<String, (u64, u64)> = HashMap::new();
     for entry in archive.entries_with_seek()? {
         let entry = entry?;
@@ -127,7 +127,7 @@ fn list(file: &File) -> io::Result<Vec<Entry>> {
     Ok(found.into_samples())
 }
 
-/// A name with one kind of slash and without steps to the same or the upper folder.
+/// A name with forward slashes only, and without `.` and `..`.
 fn normal(name: &str) -> String {
     let mut parts = Vec::new();
     for part in name.split(['/', '\\']) {
@@ -140,7 +140,7 @@ fn normal(name: &str) -> String {
     parts.join("/")
 }
 
-/// Samples in the order in which they begin.
+/// Samples in the order of their first files.
 #[derive(Default)]
 struct Found {
     samples: Vec<Entry>,
@@ -149,7 +149,7 @@ struct Found {
 }
 
 impl Found {
-    /// Takes a file into its sample; a second file of the same ending begins a further sample of the key.
+    /// Adds a file to its sample. A second file with the same ending begins another sample with that key.
     fn add(&mut self, name: &str, (offset, length): (u64, u64)) {
         let (key, ending) = split(name);
         let part = Part { ending: ending.to_lowercase(), offset, length };
@@ -164,8 +164,8 @@ impl Found {
         }
     }
 
-    /// A file alone whose key is that of another sample, a dot and more, is a part of the other that has no name here
-    /// (`a.mask.png` beside `a.png` and `a.txt`).
+    /// The list of samples. A single file whose key continues the key of another sample after a dot (`a.mask.png`
+    /// beside `a.png` and `a.txt`) is an unnamed part of that sample.
     fn into_samples(mut self) -> Vec<Entry> {
         for at in 0..self.samples.len() {
             let Entry { key, files } = &self.samples[at];
@@ -184,7 +184,7 @@ impl Found {
     }
 }
 
-/// The key of a file and what follows it: the ending, with the name of a part before it. Keys may have dots.
+/// The key of a file and its ending, which includes the name of a part before it. Keys may have dots.
 fn split(name: &str) -> (&str, &str) {
     let file = name.rfind('/').map_or(0, |slash| slash + 1);
     let Some(dot) = name[file..].rfind('.').map(|dot| file + dot).filter(|&dot| dot > file) else {

@@ -1,4 +1,4 @@
-//! Samples as many programs write them, and files that are none.
+//! Samples as various programs write them, and files that are not samples.
 use super::{ShardError, ShardIndex};
 use flate2::{Compression, write::GzEncoder};
 use image::{ImageFormat, Rgb, RgbImage};
@@ -44,7 +44,7 @@ fn tar_of(files: &[(&str, Result<&[u8], &str>)]) -> Vec<u8> {
     tar.into_inner().unwrap()
 }
 
-/// The captions of all samples whose picture is one of ours, or what is wrong.
+/// The captions of all samples whose picture is one of ours, or the error.
 fn captions(index: &ShardIndex) -> Vec<Result<String, String>> {
     let read = |sample| {
         let record = index.record(sample);
@@ -231,7 +231,7 @@ fn a_file_of_another_kind_is_called_what_it_is() {
         ("a.tar", b"PK\x03\x04rest of it", "a zip archive"),
         ("a.tar", &png(1), "a PNG image"),
         ("a.parquet", b"PAR1\x15\x04\x15", "a Parquet table"),
-        ("a.tar", &tar[..tar.len() - 1534], "is it a whole tar file?"),
+        ("a.tar", &tar[..tar.len() - 1534], "is it a complete tar file?"),
         ("a.tar.gz", &packed[..packed.len() / 2], "cannot be unpacked"),
         ("a.jsonl", &utf_16, "text in UTF-16; save it as UTF-8"),
         ("a.jsonl", b"[{\"image\": \"0.png\"}]", "one JSON array"),

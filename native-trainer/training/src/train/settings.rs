@@ -50,7 +50,7 @@ fn checked<T: Serialize + DeserializeOwned>(table: &Table) -> Result<Table> {
 
 /// Keys that settings had once and that mean nothing now, so that old recipes and runs are still read.
 ///
-/// `code_groups`: the image tokenizer had it beside the model, which alone cuts codes into groups.
+/// `code_groups` was once a key of the image tokenizer as well; now only the model has it.
 const RETIRED: [&str; 1] = ["code_groups"];
 
 /// A message about the first key of `table` that `known` lacks.
