@@ -22,7 +22,7 @@ use unigen_core::weights::Precision;
 
 use super::grounding::{Grounding, PatchLabels};
 use super::open_pictures;
-use crate::batch::{MAX_TEXT, TEXTS};
+use crate::batch::{MAX_TEXT, VOCABULARY_TEXTS};
 use crate::data::{Annotation, Captioned, MAX_SIDE, Pictures, SourceSettings, any_shape, rng_at};
 use crate::train::{Evaluation, Loss, Stage, Training};
 use crate::world::World;
@@ -193,7 +193,7 @@ impl Pairs {
 }
 
 /// The outputs of the towers for [`Pairs`].
-struct Seen {
+struct Embedded {
     /// Vectors of length 1, `[n, width]`.
     images: Tensor<2>,
     texts: Tensor<2>,
@@ -203,7 +203,7 @@ struct Seen {
 }
 
 impl<W: World> VisionStage<W> {
-    fn look(&self, model: &Siglip, pairs: &Pairs, device: &Device) -> Result<Seen> {
+    fn embed(&self, model: &Siglip, pairs: &Pairs, device: &Device) -> Result<Embedded> {
         let vision = &self.settings.vision;
         let patches = preprocess::naflex(&pairs.pictures, vision.patch_size, vision.max_tokens(), device)?;
         let (features, images) = model.vision_model.penultimate_and_pooled(&patches)?;
@@ -218,7 +218,7 @@ impl<W: World> VisionStage<W> {
         let texts: Vec<Sequence> = pairs.texts.iter().map(text).collect::<Result<_>>()?;
         let sizes: Vec<_> = pairs.pictures.iter().map(RgbImage::dimensions).collect();
         let regions = pairs.annotations.iter().zip(&sizes).map(|(known, &(w, h))| known.regions([w, h]));
-        Ok(Seen {
+        Ok(Embedded {
             images: unit(images.context("the tower has no pooling head")?),
             texts: unit(model.text_model.forward(&texts, device)),
             features,
@@ -256,7 +256,8 @@ impl<W: World> Stage for VisionStage<W> {
         ensure!(vision.naflex(), "vision.num_patches is missing; give a square number, such as 144");
         ensure!(vision.num_channels == 3, "vision.num_channels is {}; pictures have 3", vision.num_channels);
         let pictures = open_pictures::<W>(&settings.data)?;
-        let text = TextTokenizer::from_bytes(&train_bpe(pictures.texts(TEXTS)?, sizes.vocab_size)?)?;
+        let text =
+            TextTokenizer::from_bytes(&train_bpe(pictures.texts(VOCABULARY_TEXTS)?, sizes.vocab_size)?)?;
         let model = Siglip::new(vision, sizes, W::LABELS, device)?;
         let (settings, device) = (settings.clone(), device.clone());
         Ok((Self { settings, pictures, text, device, world: PhantomData }, model))
@@ -267,7 +268,7 @@ impl<W: World> Stage for VisionStage<W> {
         let batch = training.batch as u64;
         let samples = step * batch..(step + 1) * batch;
         let pairs = Pairs::read(&*self.pictures, *size, training.seed, samples)?;
-        let Seen { images, texts, features, shown } = self.look(model, &pairs, &self.device)?;
+        let Embedded { images, texts, features, shown } = self.embed(model, &pairs, &self.device)?;
         let losses = [Some(model.loss(images, texts)), model.grounding.loss(features, &shown)?];
         let mut loss = Loss::weighted(["captions", "patches"], losses, *weights, &self.device);
         loss.parts.push(("temperature", model.logit_scale.val().exp()));
@@ -283,7 +284,7 @@ impl<W: World> Stage for VisionStage<W> {
         for first in (0..PAIRS).step_by(CHUNK as usize) {
             let samples = first..PAIRS.min(first + CHUNK);
             let pairs = Pairs::read(&*pictures, self.settings.size, PAIRS_SEED, samples)?;
-            let seen = self.look(model, &pairs, &device)?;
+            let seen = self.embed(model, &pairs, &device)?;
             let [right, all] = model.grounding.named(seen.features, &seen.shown);
             (named, objects) = (named + right, objects + all);
             images.extend(floats(seen.images)?);
@@ -351,10 +352,10 @@ mod tests {
         let pairs = Pairs::read(&*stage.pictures, 16, 1, 0..6).unwrap();
         let shapes: std::collections::BTreeSet<_> = pairs.pictures.iter().map(|p| p.dimensions()).collect();
         assert!(shapes.len() > 1);
-        let together = stage.look(&model, &pairs, &device).unwrap();
+        let together = stage.embed(&model, &pairs, &device).unwrap();
         for i in 0..6 {
             let one = Pairs::read(&*stage.pictures, 16, 1, i as u64..i as u64 + 1).unwrap();
-            let alone = stage.look(&model, &one, &device).unwrap();
+            let alone = stage.embed(&model, &one, &device).unwrap();
             for (together, alone) in [(&together.images, alone.images), (&together.texts, alone.texts)] {
                 let difference = together.clone().slice([i..i + 1]) - alone;
                 assert!(difference.abs().max().into_scalar::<f32>() < 1e-4);
