@@ -232,7 +232,7 @@ fn settings_without_sense_are_named() {
     for (settings, words) in [
         (HttpSettings { timeout: -1.0, ..settings() }, "http.timeout is -1"),
         (HttpSettings { timeout: f64::NAN, ..settings() }, "http.timeout is NaN"),
-        (HttpSettings { timeout: 1e300, ..settings() }, "up to 86400"),
+        (HttpSettings { timeout: 1e300, ..settings() }, "at most 86400"),
         (HttpSettings { backoff: -0.5, ..settings() }, "http.backoff is -0.5"),
         (HttpSettings { backoff: f64::INFINITY, ..settings() }, "http.backoff is inf"),
         (HttpSettings { concurrency: 0, ..settings() }, "http.concurrency is 0"),
@@ -326,18 +326,18 @@ fn answers_that_are_none_score_nothing_and_stop_nothing() {
 #[test]
 fn a_score_that_is_none_takes_no_other_along() {
     for (score, words) in [
-        ("null", "no score"),
-        ("{\"score\": null}", "no score"),
-        ("{\"score\": NaN}", "no score"),
-        ("{\"score\": -Infinity}", "no score"),
-        ("{\"score\": \"1\"}", "no score"),
-        ("{\"score\": [1]}", "no score"),
-        ("{\"score\": true}", "no score"),
-        ("{\"points\": 1}", "no score"),
-        ("{}", "no score"),
-        ("7", "no score"),
+        ("null", "not a score"),
+        ("{\"score\": null}", "not a score"),
+        ("{\"score\": NaN}", "not a score"),
+        ("{\"score\": -Infinity}", "not a score"),
+        ("{\"score\": \"1\"}", "not a score"),
+        ("{\"score\": [1]}", "not a score"),
+        ("{\"score\": true}", "not a score"),
+        ("{\"points\": 1}", "not a score"),
+        ("{}", "not a score"),
+        ("7", "not a score"),
         ("{\"error\": \"too dark\"}", "too dark"),
-        ("{\"error\": null}", "no score"),
+        ("{\"error\": null}", "not a score"),
     ] {
         let scores = format!("[{{\"score\": 0.25}}, {score}, {{\"score\": 0.5}}]");
         let answer = format!("{{\"version\": 2, \"rewards\": [{{\"name\": \"x\", \"scores\": {scores}}}]}}");

@@ -200,7 +200,7 @@ mod tests {
         assert_eq!((runs[1].0.as_str(), runs[1].1[0].as_str()), ("a", "model=\"runs/x y\""));
         for (text, words) in [
             ("[[run]]\nname = \"x\"\n", ["all.toml", "tokenizer, sft"]),
-            ("[[run]]\nname = \"../sft\"\nstage = \"sft\"\n", ["all.toml", "no name"]),
+            ("[[run]]\nname = \"../sft\"\nstage = \"sft\"\n", ["all.toml", "cannot name a folder"]),
             ("[[run]]\nname = \"sft\"\n[[run]]\nname = \"sft\"\n", ["all.toml", "two runs"]),
             ("[[run]]\nname = \"sft\"\nsteps = 3\n", ["all.toml", "unknown field `steps`"]),
             ("run = []\n", ["all.toml", "no [[run]]"]),

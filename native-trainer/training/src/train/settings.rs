@@ -162,7 +162,7 @@ mod tests {
             ),
             ("trainig.steps=3", ["unknown field `trainig`", "`model`", "`limit`", "`training`"]),
             ("training.steps=many", ["--set training.steps=many", "invalid type", "u64", "steps"]),
-            ("training.steps.x=1", ["steps is not a section", "", "", ""]),
+            ("training.steps.x=1", ["steps is a single value, not a section", "", "", ""]),
             ("training.steps", ["section.key=value", "", "", ""]),
         ] {
             let message = fails(text);

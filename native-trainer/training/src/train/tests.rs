@@ -408,7 +408,7 @@ fn a_stage_with_a_score_keeps_its_best_and_may_stop() {
     assert_eq!(exported("export"), [9.0; 12]);
     assert_ne!(values(&last(&out))["ema.weight"], [9.0; 12]);
     let again = export::<Scored>(&out, &out.join("again"), &cpu()).unwrap();
-    assert_eq!(again.to_string(), "the best checkpoint, of step 0");
+    assert_eq!(again.to_string(), "the best checkpoint (step 0)");
     assert_eq!(exported("again"), [9.0; 12]);
 }
 
@@ -477,7 +477,7 @@ fn devices_need_a_batch_each() {
     let place = tempfile::tempdir().unwrap();
     let devices = vec![cpu(); 2];
     let error = run::<Toy>(Settings::default(), &place.path().join("run"), Start::New, &devices).unwrap_err();
-    assert!(error.to_string().contains("training.accumulate is 1; set it to 2"), "{error}");
+    assert!(error.to_string().contains("training.accumulate is 1; set it to a multiple of 2"), "{error}");
     let error =
         run::<Scored>(Settings::default(), &place.path().join("run"), Start::New, &devices).unwrap_err();
     assert!(error.to_string().contains("on one device, since it is a test"), "{error}");

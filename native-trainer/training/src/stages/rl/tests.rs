@@ -319,7 +319,7 @@ fn what_cannot_train_is_named() {
         ),
         (
             Settings { rollout: Sampling { steps: 17, ..Sampling::default() }, ..settings.clone() },
-            "rollout.steps is 17; choose 1 to the 16 codes",
+            "rollout.steps is 17; choose 1 to 16, the number of codes",
         ),
     ] {
         let error = fails(settings);
