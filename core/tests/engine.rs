@@ -242,7 +242,7 @@ fn bad_requests() {
         assert_eq!(error.kind, ErrorKind::Text);
     }
     for (settings, words) in [
-        (GenerationConfig { steps: 0, ..good.clone() }, ["steps", "is 0", "1 to 16777216"]),
+        (GenerationConfig { steps: 0, ..good.clone() }, ["steps", "is 0", "1 to 16"]),
         (GenerationConfig { steps: 17, ..good.clone() }, ["steps", "is 17", "1 to 16"]),
         (GenerationConfig { edit_steps: 17, ..good.clone() }, ["edit_steps", "is 17", "1 to 16"]),
         (

@@ -140,9 +140,9 @@ fn supervised_stages_refuse_what_cannot_work() {
     for (stage, settings, words) in [
         ("sft", &["model=absent"][..], ["absent", "no such folder"]),
         ("sft", &[&model, "vision=absent"], ["absent", "no such folder"]),
-        ("sft", &[&model, &encoder, "mix=[0,0,0,0]"], ["mix", "must not be 0"]),
+        ("sft", &[&model, &encoder, "mix=[0,0,0,0]"], ["mix", "must be above 0"]),
         ("sft", &[&model, &encoder, "drop_both=0.99"], ["drop_instruction + drop_both", "not 0 to 1"]),
-        ("sft", &[&model, &encoder, "edits=0"], ["no pictures", ""]),
+        ("sft", &[&model, &encoder, "edits=0"], ["pictures to encode is 0", "1 at least"]),
         ("align", &[&model], ["vision.safetensors", ""]),
         ("vision", &["vision.num_patches=15"], ["num_patches", "not a square number"]),
         ("vision", &["vision.num_channels=4"], ["num_channels", "pictures have 3"]),
@@ -248,7 +248,7 @@ fn a_recipe_is_checked_trained_and_gone_on_with() {
 
     // A run that fails stops the recipe. The runs before it stay done.
     fs::write(path.join("all.toml"), recipe.replace("pictures = 8", "pictures = 0")).expect("writes");
-    all("all").fails(&["the run model", "no pictures", "train all --config all.toml"]);
+    all("all").fails(&["the run model", "pictures to encode is 0", "train all --config all.toml"]);
     let log = |run: &str| fs::read_to_string(path.join("runs").join(run).join("log.jsonl")).expect("a log");
     let tokenizer = log("tokenizer");
     fs::write(path.join("all.toml"), &recipe).expect("writes");
@@ -264,7 +264,7 @@ fn a_recipe_is_checked_trained_and_gone_on_with() {
     assert!(page.contains("held-out edit") && page.contains("data:image/png;base64,"));
     unigen(path, &["runs", "absent"]).fails(&["absent holds no run"]);
     fs::write(path.join("all.toml"), "[[run]]\nname = \"sftt\"\n").expect("writes");
-    all("all").fails(&["all.toml", "sftt", "there are detector, tokenizer"]);
+    all("all").fails(&["all.toml", "sftt", "the stages are detector, tokenizer"]);
 }
 
 #[test]

@@ -270,11 +270,11 @@ fn files_are_called_what_they_are() {
         ("model.safetensors", &page, "a web page", "open its address"),
         ("model", &page, "a web page", "open its address"),
         ("model.gguf", &b"\x1F\x8B\x08\0\0".to_vec(), "a gzip file", "unpack"),
-        ("model.safetensors", &vec![0; 4096], "nothing but zeros", "download"),
+        ("model.safetensors", &vec![0; 4096], "zeros, as a broken download leaves them", "download"),
         ("model.safetensors", &vec![], "an empty file", "download"),
-        ("model.gguf", &vec![9; 99], "not a GGUF file: its first bytes", "download"),
-        ("model.pth", &vec![9; 99], "not a PyTorch archive", "download"),
-        ("model", &vec![9; 99], "not a file of weights: its first bytes", "download"),
+        ("model.gguf", &vec![1; 99], "not a GGUF file: its first bytes", "download"),
+        ("model.pth", &vec![1; 99], "not a PyTorch archive", "download"),
+        ("model", &vec![1; 99], "not a file of weights: its first bytes", "download"),
     ] {
         let (_folder, path) = file(name, bytes);
         let error = Checkpoint::open(&path).expect_err("not what it says");
@@ -309,7 +309,10 @@ fn folders_say_what_is_wrong() {
             vec![index(&map.replace(r#""a""#, r#""b""#)), ("model-00001-of-00002.safetensors", safe.clone())],
             "b should be in model-00001-of-00002.safetensors, which lacks it",
         ),
-        (vec![index(map), ("model-00001-of-00002.safetensors", vec![0; 99])], "nothing but zeros"),
+        (
+            vec![index(map), ("model-00001-of-00002.safetensors", vec![0; 99])],
+            "zeros, as a broken download leaves them",
+        ),
         (
             vec![("pytorch_model.bin.index.json", br#"{"weight_map":{"a":"x.bin"}}"#.to_vec())],
             "x.bin: this shard is missing",

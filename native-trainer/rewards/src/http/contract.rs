@@ -88,12 +88,16 @@ pub enum WireFound {
 pub enum WireScore {
     Score(f32),
     Error(String),
+    /// What came in place of a score.
+    #[serde(skip)]
+    Unreadable(String),
 }
 
 /// Reads scores one by one, so that a score that cannot be read does not spoil the others.
 fn each<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<WireScore>, D::Error> {
     let read = |value: Value| {
-        WireScore::deserialize(&value).unwrap_or_else(|_| WireScore::Error(format!("{value} is not a score")))
+        WireScore::deserialize(&value)
+            .unwrap_or_else(|_| WireScore::Unreadable(format!("{value} is not a score")))
     };
     Ok(Vec::<Value>::deserialize(from)?.into_iter().map(read).collect())
 }
@@ -143,7 +147,7 @@ impl From<WireScore> for Score {
     fn from(score: WireScore) -> Self {
         match score {
             WireScore::Score(score) => Ok(score),
-            WireScore::Error(why) => Err(Missing(why)),
+            WireScore::Error(why) | WireScore::Unreadable(why) => Err(Missing(why)),
         }
     }
 }

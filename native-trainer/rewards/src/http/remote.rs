@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::client::{Client, HttpSettings};
 use super::contract::{
-    HEALTH, Health, SCORE, ScoreRequest, ScoreResponse, TOKEN, VERSION, WireFound, WireItem,
+    HEALTH, Health, SCORE, ScoreRequest, ScoreResponse, TOKEN, VERSION, WireFound, WireItem, WireScore,
 };
 use crate::{Item, Missing, Reward, Score};
 
@@ -70,7 +70,13 @@ impl RemoteReward {
             WireFound::Scores(scores) if scores.len() != items.len() => {
                 wrong(format!("{} scores came back for {} items", scores.len(), items.len()))
             }
-            WireFound::Scores(scores) => Ok(scores.into_iter().map(Score::from).collect()),
+            WireFound::Scores(scores) => {
+                let read = |score| match score {
+                    WireScore::Unreadable(what) => Err(Missing(format!("{}: {what}", self.url))),
+                    score => Score::from(score),
+                };
+                Ok(scores.into_iter().map(read).collect())
+            }
         }
     }
 }

@@ -480,5 +480,5 @@ fn devices_need_a_batch_each() {
     assert!(error.to_string().contains("training.accumulate is 1; set it to a multiple of 2"), "{error}");
     let error =
         run::<Scored>(Settings::default(), &place.path().join("run"), Start::New, &devices).unwrap_err();
-    assert!(error.to_string().contains("on one device, since it is a test"), "{error}");
+    assert!(error.to_string().contains("on one device only, since it is a test"), "{error}");
 }
