@@ -2,10 +2,13 @@
 
 import assert from 'node:assert/strict';
 import { mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { pathToFileURL } from 'node:url';
 import { deflateSync } from 'node:zlib';
-import { recordOf, withRecord } from '../../web/npm/src/png.js';
-import { browse, serve } from './harness.js';
+import { browse, serve, site } from './harness.js';
+
+const { recordOf, withRecord } = await import(pathToFileURL(join(site, 'unigen/png.js')));
 
 const shots = process.env.UNIGEN_SHOTS ?? new URL('../../target/web-shots/', import.meta.url).pathname;
 
