@@ -244,7 +244,7 @@ impl Checkpoint {
 
 /// The kind of the file with these bytes.
 fn kind(bytes: &[u8]) -> FileKind {
-    FileKind::of(&bytes[..bytes.len().min(HEAD)], bytes.len() as u64)
+    FileKind::of(&bytes[..bytes.len().min(HEAD)])
 }
 
 /// What the file with these bytes lists; its name must say what it is, or nothing.

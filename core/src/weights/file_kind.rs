@@ -30,8 +30,8 @@ pub enum FileKind {
 const AGAIN: &str = "download the file again";
 
 impl FileKind {
-    /// What begins with `head`, the first [`HEAD`] bytes of a file of `size` bytes.
-    pub fn of(head: &[u8], size: u64) -> Self {
+    /// What begins with `head`, the first [`HEAD`] bytes of a file.
+    pub fn of(head: &[u8]) -> Self {
         if head.starts_with(b"PK\x03\x04") || head.starts_with(b"PK\x05\x06") {
             return FileKind::Zip;
         }
@@ -39,7 +39,7 @@ impl FileKind {
             return FileKind::Gguf;
         }
         // Eight bytes of length come before the header, which is JSON; so this comes before text that may begin likewise.
-        if size > 0 && head.get(8) == Some(&b'{') && head[5..8] == [0; 3] {
+        if head.get(8) == Some(&b'{') && head[5..8] == [0; 3] {
             return FileKind::Safetensors;
         }
         let Some(file_kind::FileKind { name, fix, text }) = recognise(head) else { return FileKind::Unknown };
@@ -94,7 +94,7 @@ mod tests {
             (b"", "empty"),
         ];
         for (head, word) in cases {
-            match FileKind::of(head, head.len() as u64) {
+            match FileKind::of(head) {
                 FileKind::Other { what, fix } => {
                     assert!(what.contains(word) && !fix.is_empty(), "{what}, not {word}");
                 }
@@ -108,9 +108,9 @@ mod tests {
             (b"\x01\x02\x03\x04", FileKind::Unknown),
         ];
         for (head, kind) in &known {
-            assert_eq!(FileKind::of(head, head.len() as u64), *kind);
+            assert_eq!(FileKind::of(head), *kind);
         }
         let text = [&vec![b'a'; HEAD - 1][..], "\u{E4}".as_bytes()].concat();
-        assert!(matches!(FileKind::of(&text[..HEAD], 9999), FileKind::Other { .. }));
+        assert!(matches!(FileKind::of(&text[..HEAD]), FileKind::Other { .. }));
     }
 }
