@@ -21,7 +21,7 @@ use unigen_runs::{Compute, floats};
 use crate::data::{Annotation, Captioned, Edit, Edits, Pictures, Prompt, Prompts, Region, rng_at};
 use crate::train::Evaluation;
 use crate::validation::Validation;
-use crate::world::{Perception, World};
+use crate::world::{Perception, World, WorldSettings};
 use pollster::FutureExt;
 
 const COLORS: [(&str, [u8; 3]); 3] =
@@ -226,42 +226,49 @@ impl Perception for Pixels {
 }
 
 impl World for Shapes {
-    const LABELS: [usize; 2] = [1, COLORS.len()];
+    fn open(settings: &WorldSettings) -> Result<Self> {
+        ensure!(settings.is_empty(), "the world of boxes has no settings");
+        Ok(Self)
+    }
 
-    fn pictures(seed: u64) -> Box<dyn Pictures> {
+    fn labels(&self) -> [usize; 2] {
+        [1, COLORS.len()]
+    }
+
+    fn pictures(&self, seed: u64) -> Box<dyn Pictures> {
         Box::new(Stream(seed))
     }
 
-    fn held_out_pictures(seed: u64) -> Box<dyn Pictures> {
+    fn held_out_pictures(&self, seed: u64) -> Box<dyn Pictures> {
         Box::new(Stream(seed ^ HELD_OUT))
     }
 
-    fn edits(seed: u64, kinds: &[String]) -> Result<Box<dyn Edits>> {
+    fn edits(&self, seed: u64, kinds: &[String]) -> Result<Box<dyn Edits>> {
         ensure!(kinds.is_empty(), "boxes have one kind of edit");
         Ok(Box::new(Stream(seed)))
     }
 
-    fn held_out_edits(seed: u64) -> Box<dyn Edits> {
+    fn held_out_edits(&self, seed: u64) -> Box<dyn Edits> {
         Box::new(Stream(seed ^ HELD_OUT))
     }
 
-    fn prompts(seed: u64) -> Box<dyn Prompts> {
+    fn prompts(&self, seed: u64) -> Box<dyn Prompts> {
         Box::new(Stream(seed))
     }
 
-    fn described_edits(seed: u64, kinds: &[String]) -> Result<Box<dyn Edits>> {
-        Self::edits(seed, kinds)
+    fn described_edits(&self, seed: u64, kinds: &[String]) -> Result<Box<dyn Edits>> {
+        self.edits(seed, kinds)
     }
 
-    fn validation(judge: Option<&Path>, _: &Compute) -> Result<Box<dyn Validation>> {
+    fn validation(&self, judge: Option<&Path>, _: &Compute) -> Result<Box<dyn Validation>> {
         Ok(Box::new(BoxValidation { judged: judge.is_some() }))
     }
 
-    fn perception(_: &Path, _: &Compute) -> Result<Box<dyn Perception>> {
+    fn perception(&self, _: &Path, _: &Compute) -> Result<Box<dyn Perception>> {
         Ok(Box::new(Pixels))
     }
 
-    fn rewards(settings: &[RewardSettings], compute: &Compute) -> Result<Vec<Box<dyn Reward>>> {
+    fn rewards(&self, settings: &[RewardSettings], compute: &Compute) -> Result<Vec<Box<dyn Reward>>> {
         if settings.is_empty() { Ok(vec![Box::new(NearColor)]) } else { open(settings, compute, &mut Shapes) }
     }
 }

@@ -18,7 +18,7 @@ use crate::batch::{Base, Example, Lora, Sample, hidden};
 use crate::data::{Captioned, Edit, Edits, Pictures, SourceSettings, any_shape, rng_at};
 use crate::train::{Evaluation, Loss, Stage, Training};
 use crate::validation::{SEED, Validation};
-use crate::world::World;
+use crate::world::{World, WorldSettings};
 use unigen_runs::Compute;
 
 /// Number of held-out samples for the losses of validation.
@@ -45,6 +45,9 @@ pub struct Settings {
     pub lora: Option<Lora>,
     /// The pictures of the rehearsal.
     pub data: SourceSettings,
+    /// What the world shows, if it gives the material.
+    #[serde(skip_serializing_if = "WorldSettings::is_empty")]
+    pub world: WorldSettings,
     pub training: Training,
 }
 
@@ -58,6 +61,7 @@ impl Default for Settings {
             data: SourceSettings { seed: 16, ..SourceSettings::default() },
             judge: None,
             lora: None,
+            world: WorldSettings::default(),
             training: Training {
                 steps: 500,
                 batch: 64,
@@ -149,12 +153,14 @@ impl<W: World> Stage for AlignStage<W> {
     fn open(settings: &Settings, compute: &Compute) -> Result<(Self, UniGen)> {
         let rehearsal = settings.rehearsal;
         ensure!((0.0..=1.0).contains(&rehearsal), "rehearsal is {rehearsal}, not 0 to 1");
-        let validation = W::validation(settings.judge.as_deref(), &compute.without_autodiff())?;
+        let world = W::open(&settings.world)?;
+        let validation = world.validation(settings.judge.as_deref(), &compute.without_autodiff())?;
         let (base, model) =
             Base::open(&settings.model, Some(&settings.model), settings.lora.as_ref(), compute)?;
-        let edits = open_edits::<W>(&settings.triples, settings.seed, &[])?;
-        let training = Material { edits, pictures: open_pictures::<W>(&settings.data)? };
-        let held_out = Material { edits: W::held_out_edits(SEED), pictures: W::held_out_pictures(SEED) };
+        let edits = open_edits(&world, &settings.triples, settings.seed, &[])?;
+        let training = Material { edits, pictures: open_pictures(&world, &settings.data)? };
+        let held_out =
+            Material { edits: world.held_out_edits(SEED), pictures: world.held_out_pictures(SEED) };
         let (settings, device) = (settings.clone(), compute.device.clone());
         Ok((Self { settings, base, validation, training, held_out, device, world: PhantomData }, model))
     }

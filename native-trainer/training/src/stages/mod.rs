@@ -26,17 +26,22 @@ use crate::data::{Edits, Files, Pictures, SourceSettings};
 use crate::world::World;
 
 /// The captioned pictures that `settings` name, or those of the world.
-fn open_pictures<W: World>(settings: &SourceSettings) -> Result<Box<dyn Pictures>> {
+fn open_pictures(world: &impl World, settings: &SourceSettings) -> Result<Box<dyn Pictures>> {
     match &settings.shards[..] {
-        [] => Ok(W::pictures(settings.seed)),
+        [] => Ok(world.pictures(settings.seed)),
         files => Ok(Box::new(Files::open(files, "data.shards")?)),
     }
 }
 
 /// The edits in `triples`, or those of the world.
-fn open_edits<W: World>(triples: &[PathBuf], seed: u64, kinds: &[String]) -> Result<Box<dyn Edits>> {
+fn open_edits(
+    world: &impl World,
+    triples: &[PathBuf],
+    seed: u64,
+    kinds: &[String],
+) -> Result<Box<dyn Edits>> {
     match triples {
-        [] => W::edits(seed, kinds),
+        [] => world.edits(seed, kinds),
         files => Ok(Box::new(Files::open(files, "triples")?)),
     }
 }

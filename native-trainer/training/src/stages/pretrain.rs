@@ -23,7 +23,7 @@ use crate::data::codes::{CodeCache, Encoder};
 use crate::data::{Annotation, QUESTIONS, SourceSettings, pick_at, rng_at};
 use crate::train::{Evaluation, Loss, Stage, Training};
 use crate::validation::Validation;
-use crate::world::World;
+use crate::world::{World, WorldSettings};
 use unigen_runs::Compute;
 
 /// Settings of the stage `pretrain`.
@@ -53,6 +53,9 @@ pub struct Settings {
     pub data: SourceSettings,
     /// Sizes of the model; those of the image tokenizer are taken from its folder.
     pub model: ModelConfig,
+    /// What the world shows, if it gives the material.
+    #[serde(skip_serializing_if = "WorldSettings::is_empty")]
+    pub world: WorldSettings,
     pub training: Training,
 }
 
@@ -69,6 +72,7 @@ impl Default for Settings {
             judge: None,
             data: SourceSettings { seed: 3, ..SourceSettings::default() },
             model: nano(),
+            world: WorldSettings::default(),
             training: Training {
                 steps: 40_000,
                 batch: 16,
@@ -197,8 +201,9 @@ impl<W: World> Stage for PretrainStage<W> {
         );
         ensure!((0.0..=1.0).contains(&settings.drop_text), "drop_text is {}, not 0 to 1", settings.drop_text);
         let Compute { device: plain, precision } = compute.without_autodiff();
-        let validation = W::validation(settings.judge.as_deref(), &compute.without_autodiff())?;
-        let pictures = open_pictures::<W>(&settings.data)?;
+        let world = W::open(&settings.world)?;
+        let validation = world.validation(settings.judge.as_deref(), &compute.without_autodiff())?;
+        let pictures = open_pictures(&world, &settings.data)?;
         let folder = ModelFolder::at(&settings.image_tokenizer);
         let (sizes, image_tokenizer) = folder.image_tokenizer(&plain)?;
         let image_tokenizer = image_tokenizer.with_precision(precision);
@@ -214,8 +219,19 @@ impl<W: World> Stage for PretrainStage<W> {
         let text = TextTokenizer::from_bytes(&text_json)?;
         let (settings, device) = (settings.clone(), compute.device.clone());
         let model = UniGen::new(&config, &device);
-        let world = PhantomData;
-        Ok((Self { settings, text, text_json, image_tokenizer, codes, validation, device, world }, model))
+        Ok((
+            Self {
+                settings,
+                text,
+                text_json,
+                image_tokenizer,
+                codes,
+                validation,
+                device,
+                world: PhantomData,
+            },
+            model,
+        ))
     }
 
     fn loss(&self, model: &UniGen, step: u64) -> Result<Loss> {

@@ -21,7 +21,7 @@ use crate::data::codes::CodeCache;
 use crate::data::{Annotation, Captioned, Edit, Edits, Files, Pictures, SourceSettings, any_shape, rng_at};
 use crate::train::{Evaluation, Loss, Stage, Training};
 use crate::validation::{SEED, Validation};
-use crate::world::World;
+use crate::world::{World, WorldSettings};
 use unigen_runs::Compute;
 
 /// Number of held-out pictures, of held-out edits, and of samples for the losses of validation.
@@ -73,6 +73,9 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lora: Option<Lora>,
     pub data: SourceSettings,
+    /// What the world shows, if it gives the material.
+    #[serde(skip_serializing_if = "WorldSettings::is_empty")]
+    pub world: WorldSettings,
     pub training: Training,
 }
 
@@ -96,6 +99,7 @@ impl Default for Settings {
             drop_instruction: 0.05,
             drop_both: 0.05,
             data: SourceSettings { seed: 3, ..SourceSettings::default() },
+            world: WorldSettings::default(),
             training: Training {
                 steps: 6000,
                 batch: 24,
@@ -143,14 +147,14 @@ struct Material {
 }
 
 impl Material {
-    fn of_training<W: World>(settings: &Settings, base: &Base) -> Result<Self> {
+    fn of_training(world: &impl World, settings: &Settings, base: &Base) -> Result<Self> {
         let (encoder, weights) = base.encoder();
-        let source = open_pictures::<W>(&settings.data)?;
+        let source = open_pictures(world, &settings.data)?;
         let questions = match &settings.questions[..] {
             [] => None,
             files => Some(Files::open(files, "questions")?),
         };
-        let edits = open_edits::<W>(&settings.triples, settings.data.seed, &settings.edit_kinds)?;
+        let edits = open_edits(world, &settings.triples, settings.data.seed, &settings.edit_kinds)?;
         let pictures = CodeCache::captioned(&settings.codes, &*source, settings.pictures, encoder, weights)?;
         let count = edits.count().map_or(settings.edits, |len| len.min(settings.edits));
         let read = |index| change(&*edits, index, encoder.size);
@@ -158,9 +162,9 @@ impl Material {
         Ok(Self { source, questions, edits, pictures, changes })
     }
 
-    fn held_out<W: World>(base: &Base) -> Result<Self> {
+    fn held_out(world: &impl World, base: &Base) -> Result<Self> {
         let (encoder, _) = base.encoder();
-        let (source, edits) = (W::held_out_pictures(SEED), W::held_out_edits(SEED));
+        let (source, edits) = (world.held_out_pictures(SEED), world.held_out_edits(SEED));
         let pictures = CodeCache::captioned_in_memory(&*source, HELD_OUT, encoder)?;
         let changes = CodeCache::encode(HELD_OUT, encoder, |index| change(&*edits, index, encoder.size))?;
         Ok(Self { source, questions: None, edits, pictures, changes })
@@ -316,11 +320,12 @@ impl<W: World> Stage for SftStage<W> {
         ] {
             ensure!((0.0..=1.0).contains(&share), "{name} is {share}, not 0 to 1");
         }
-        let validation = W::validation(settings.judge.as_deref(), &compute.without_autodiff())?;
+        let world = W::open(&settings.world)?;
+        let validation = world.validation(settings.judge.as_deref(), &compute.without_autodiff())?;
         let (base, model) =
             Base::open(&settings.model, Some(&settings.vision), settings.lora.as_ref(), compute)?;
         let (training, held_out) =
-            (Material::of_training::<W>(settings, &base)?, Material::held_out::<W>(&base)?);
+            (Material::of_training(&world, settings, &base)?, Material::held_out(&world, &base)?);
         let (settings, device) = (settings.clone(), compute.device.clone());
         Ok((Self { settings, base, validation, training, held_out, device, world: PhantomData }, model))
     }

@@ -17,7 +17,7 @@ use super::open_pictures;
 use crate::data::{MAX_SIDE, Pictures, SourceSettings};
 use crate::train::{Evaluation, Loss, Stage, Training};
 use crate::validation::Validation;
-use crate::world::{Perception, World};
+use crate::world::{Perception, World, WorldSettings};
 use unigen_runs::Compute;
 
 /// Settings of the stage `tokenizer`.
@@ -58,6 +58,9 @@ pub struct Settings {
     pub judge: Option<PathBuf>,
     pub data: SourceSettings,
     pub model: TokenizerConfig,
+    /// What the world shows, if it gives the material.
+    #[serde(skip_serializing_if = "WorldSettings::is_empty")]
+    pub world: WorldSettings,
     pub training: Training,
 }
 
@@ -80,6 +83,7 @@ impl Default for Settings {
             judge: None,
             data: SourceSettings { seed: 2, ..SourceSettings::default() },
             model: ModelConfig::preset("nano").map(|nano| nano.image_tokenizer).unwrap_or_default(),
+            world: WorldSettings::default(),
             training: Training {
                 steps: 10_000,
                 batch: 8,
@@ -167,13 +171,15 @@ impl<W: World> Stage for TokenizerStage<W> {
             None => ImageTokenizer::new(&settings.model, device)?,
         };
         settings.model.grid(settings.size as usize, settings.size as usize).context("size")?;
-        let teacher = settings.teacher.as_ref().map(|teacher| W::perception(teacher, compute)).transpose()?;
-        let validation = W::validation(settings.judge.as_deref(), &compute.without_autodiff())?;
+        let world = W::open(&settings.world)?;
+        let teacher =
+            settings.teacher.as_ref().map(|teacher| world.perception(teacher, compute)).transpose()?;
+        let validation = world.validation(settings.judge.as_deref(), &compute.without_autodiff())?;
         if settings.freeze_encoder {
             tokenizer.encoder = tokenizer.encoder.no_grad();
         }
         let discriminator = Discriminator::new(settings.discriminator_width, device)?;
-        let (pictures, device) = (open_pictures::<W>(&settings.data)?, device.clone());
+        let (pictures, device) = (open_pictures(&world, &settings.data)?, device.clone());
         let stage = Self { settings, pictures, teacher, validation, device, world: PhantomData };
         Ok((stage, Pair { tokenizer, discriminator }))
     }

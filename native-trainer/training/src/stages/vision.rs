@@ -8,7 +8,6 @@ use burn::tensor::{Device, Int, Tensor, activation};
 use image::RgbImage;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::Arc;
 use unigen_core::config::{Config, DecoderConfig, ModelConfig, VisionConfig};
@@ -25,7 +24,7 @@ use super::open_pictures;
 use crate::batch::{MAX_TEXT, VOCABULARY_TEXTS};
 use crate::data::{Annotation, Captioned, MAX_SIDE, Pictures, SourceSettings, any_shape, rng_at};
 use crate::train::{Evaluation, Loss, Stage, Training};
-use crate::world::World;
+use crate::world::{World, WorldSettings};
 use unigen_rewards::clip::unit;
 use unigen_runs::{Compute, floats};
 
@@ -47,6 +46,9 @@ pub struct Settings {
     /// Weights of the caption loss and of the patch loss.
     pub weights: [f64; 2],
     pub data: SourceSettings,
+    /// What the world shows, if it gives the material.
+    #[serde(skip_serializing_if = "WorldSettings::is_empty")]
+    pub world: WorldSettings,
     pub training: Training,
 }
 
@@ -69,6 +71,7 @@ impl Default for Settings {
             vision,
             weights: [1.0, 2.0],
             data: SourceSettings { seed: 3, ..SourceSettings::default() },
+            world: WorldSettings::default(),
             training: Training {
                 steps: 6000,
                 batch: 64,
@@ -168,7 +171,7 @@ pub struct VisionStage<W> {
     pictures: Box<dyn Pictures>,
     text: TextTokenizer,
     device: Device,
-    world: PhantomData<fn() -> W>,
+    world: W,
 }
 
 /// Pictures of many shapes and their captions.
@@ -222,7 +225,7 @@ impl<W: World> VisionStage<W> {
             images: unit(images.context("the tower has no pooling head")?),
             texts: unit(model.text_model.forward(&texts, device)),
             features,
-            shown: PatchLabels::new(&regions.collect::<Vec<_>>(), &sizes, &patches, W::LABELS),
+            shown: PatchLabels::new(&regions.collect::<Vec<_>>(), &sizes, &patches, self.world.labels()),
         })
     }
 }
@@ -255,12 +258,13 @@ impl<W: World> Stage for VisionStage<W> {
         sizes.validate()?;
         ensure!(vision.naflex(), "vision.num_patches is missing; give a square number, such as 144");
         ensure!(vision.num_channels == 3, "vision.num_channels is {}; pictures have 3", vision.num_channels);
-        let pictures = open_pictures::<W>(&settings.data)?;
+        let world = W::open(&settings.world)?;
+        let pictures = open_pictures(&world, &settings.data)?;
         let text =
             TextTokenizer::from_bytes(&train_bpe(pictures.texts(VOCABULARY_TEXTS)?, sizes.vocab_size)?)?;
-        let model = Siglip::new(vision, sizes, W::LABELS, device)?;
+        let model = Siglip::new(vision, sizes, world.labels(), device)?;
         let (settings, device) = (settings.clone(), device.clone());
-        Ok((Self { settings, pictures, text, device, world: PhantomData }, model))
+        Ok((Self { settings, pictures, text, device, world }, model))
     }
 
     fn loss(&self, model: &Siglip, step: u64) -> Result<Loss> {
@@ -278,7 +282,7 @@ impl<W: World> Stage for VisionStage<W> {
 
     fn evaluate(&self, model: &Siglip) -> Result<Evaluation> {
         let device = self.device.clone().without_autodiff();
-        let pictures = W::held_out_pictures(PAIRS_SEED);
+        let pictures = self.world.held_out_pictures(PAIRS_SEED);
         let (mut images, mut texts, mut names) = (Vec::new(), Vec::new(), Vec::new());
         let [mut named, mut objects] = [0; 2];
         for first in (0..PAIRS).step_by(CHUNK as usize) {

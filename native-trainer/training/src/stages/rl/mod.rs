@@ -73,15 +73,16 @@ impl<W: World> RlStage<W> {
              of the stage `sft` or `align`",
             settings.model.display()
         );
-        let validation = W::validation(settings.judge.as_deref(), &plain)?;
+        let world = W::open(&settings.world)?;
+        let validation = world.validation(settings.judge.as_deref(), &plain)?;
         let reference = Base::open(&settings.model, vision, None, &plain)?.1;
         let prompts: Box<dyn Prompts> = match &settings.prompts[..] {
-            [] => W::prompts(settings.seed),
+            [] => world.prompts(settings.seed),
             files => Box::new(Files::open(files, "prompts")?),
         };
         let edits = match &settings.triples[..] {
-            [] => W::described_edits(settings.seed, &settings.edit_kinds)?,
-            triples => open_edits::<W>(triples, settings.seed, &[])?,
+            [] => world.described_edits(settings.seed, &settings.edit_kinds)?,
+            triples => open_edits(&world, triples, settings.seed, &[])?,
         };
         let mix = Mix { shares: settings.mix, prompts, edits };
         let stage = Self {
@@ -211,7 +212,8 @@ impl<W: World> Stage for RlStage<W> {
     }
 
     fn open(settings: &Settings, compute: &Compute) -> Result<(Self, UniGen)> {
-        let rewards = W::rewards(&settings.rewards, &compute.without_autodiff())?;
+        let world = W::open(&settings.world)?;
+        let rewards = world.rewards(&settings.rewards, &compute.without_autodiff())?;
         let weights = settings.rewards.iter().map(|settings| settings.weight).chain(std::iter::repeat(1.0));
         let members = rewards.into_iter().zip(weights).map(|(reward, weight)| Member { reward, weight });
         Self::with(settings, Ensemble::new(members.collect())?, compute)

@@ -7,6 +7,7 @@ use unigen_rewards::{Deviation, RewardSettings};
 
 use crate::rl::Sampling;
 use crate::train::Training;
+use crate::world::WorldSettings;
 
 /// Settings of the stage `rl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,6 +51,9 @@ pub struct Settings {
     pub replay: Replay,
     /// The rewards that score pictures, with their weights. If the list is empty, the world's own rewards are used.
     pub rewards: Vec<RewardSettings>,
+    /// What the world shows, if it gives the material.
+    #[serde(skip_serializing_if = "WorldSettings::is_empty")]
+    pub world: WorldSettings,
     pub training: Training,
 }
 
@@ -90,6 +94,7 @@ impl Default for Settings {
             rollout: Sampling::default(),
             replay: Replay::default(),
             rewards: vec![],
+            world: WorldSettings::default(),
             training: Training {
                 steps: 300,
                 batch: 4,
