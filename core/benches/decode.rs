@@ -36,14 +36,15 @@ fn main() -> Result<()> {
     let template = Template { user: vec![20, 10], assistant: vec![21, 10], newline: vec![10] };
     let layouts = Layouts { special: &special, template: &template, opener: Opener::Block };
     let one = |sequence: Sequence| Ok(vec![prefix(&sequence, config.decoder.hidden_size, &device)?]);
-    let edit = |branch| one(layouts.edit(branch, &TEXT, semantic, codes));
+    let edit = |branch| one(layouts.edit(branch, &TEXT, semantic, codes).expect("a chat model"));
     let generate =
         text_guidance(4.0, one(layouts.generate(&TEXT, codes))?, one(layouts.generate(&[], codes))?);
     let edit =
         edit_guidance(4.0, 1.5, edit(EditBranch::Full)?, edit(EditBranch::Image)?, edit(EditBranch::None)?);
 
     let decode = |branches: &[Branch], steps, path| {
-        let decoding = MaskedDecoding { steps, order: Order::Confidence { temperature: 1.0 }, path };
+        let decoding =
+            MaskedDecoding { path, ..MaskedDecoding::new(steps, Order::Confidence { temperature: 1.0 }) };
         let (targets, delimiters) = (vec![vec![None; codes]], [special.soi, special.eoi]);
         let noise = Seeded { seed: 0 };
         decoding.decode(&model, branches, targets, delimiters, &noise, async |_| Flow::Continue).block_on()

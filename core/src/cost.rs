@@ -3,7 +3,9 @@
 //! One multiply-add counts as two floating-point operations (FLOP). Norms, activations and softmax, a few per mille,
 //! do not count.
 
-use crate::config::{Config, DecoderConfig, ModelConfig, TokenizerConfig, VisionConfig};
+use crate::config::{
+    Ability, Config, DecoderConfig, DecoderKind, ModelConfig, TokenizerConfig, VisionConfig,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sampling::still_masked;
 use std::fmt::Write;
@@ -110,7 +112,12 @@ impl Cost {
             let fix = format!("choose at most {MAX_TEXT_TOKENS}");
             return error("text tokens", &format!("are {text_tokens}"), &fix);
         }
-        if config.vision.is_none() && task != Task::Generate {
+        let ability = match task {
+            Task::Generate => Ability::Draw,
+            Task::Edit { .. } => Ability::Edit,
+            Task::Describe => Ability::Answer,
+        };
+        if !config.can(ability) {
             let what = "is missing, but the task needs an understanding encoder";
             return error("vision", what, "use a model that has one");
         }
@@ -195,11 +202,22 @@ fn parameters(config: &ModelConfig) -> Vec<(&'static str, u64)> {
     let width = d.hidden_size as u64;
     let (queries, keys) = heads(d);
     let table = d.vocab_size as u64 * width;
-    let norms = (2 * d.num_hidden_layers as u64 + 1) * width;
-    let biases = d.num_hidden_layers as u64 * (queries + 2 * keys);
-    let mut parts = vec![("token table", table), ("decoder layers", linears(d) + biases + norms)];
+    let (layers, head) = (d.num_hidden_layers as u64, d.head_dim() as u64);
+    let vectors = match d.kind {
+        // Two norms a layer and one after the last; Qwen2 also has biases on queries, keys and values.
+        DecoderKind::Llama => (2 * layers + 1) * width,
+        DecoderKind::Qwen2 => (2 * layers + 1) * width + layers * (queries + 2 * keys),
+        // Norms have biases too, and so has every linear layer.
+        DecoderKind::Phi => {
+            let norms = 2 * width + 4 * head;
+            let biases = queries + 2 * keys + width + d.intermediate_size as u64 + width;
+            layers * (norms + biases) + 2 * width
+        }
+    };
+    let mut parts = vec![("token table", table), ("decoder layers", linears(d) + vectors)];
     if !d.tie_word_embeddings {
-        parts.push(("head", table));
+        let bias = if d.kind == DecoderKind::Phi { d.vocab_size as u64 } else { 0 };
+        parts.push(("head", table + bias));
     }
     if config.bit_groups() {
         // Bits in with a bias, the mask, rows and columns, and the classes out with a bias.
@@ -226,7 +244,16 @@ fn heads(d: &DecoderConfig) -> (u64, u64) {
 fn linears(d: &DecoderConfig) -> u64 {
     let (queries, keys) = heads(d);
     let attention = 2 * queries + 2 * keys;
-    d.num_hidden_layers as u64 * d.hidden_size as u64 * (attention + 3 * d.intermediate_size as u64)
+    d.num_hidden_layers as u64 * d.hidden_size as u64 * (attention + feed_forward(d))
+}
+
+/// Weights of a layer's feed-forward network for each entry of the residual stream: two matrices, or three with a gate.
+fn feed_forward(d: &DecoderConfig) -> u64 {
+    let matrices = match d.kind {
+        DecoderKind::Qwen2 | DecoderKind::Llama => 3,
+        DecoderKind::Phi => 2,
+    };
+    matrices * d.intermediate_size as u64
 }
 
 /// Parameters of the tower without its last layer and head, which nothing reads.
@@ -275,15 +302,16 @@ fn flops(config: &ModelConfig, task: Task, steps: usize, text_tokens: usize) -> 
 
     let codes = config.image_codes();
     let (n, text) = (codes as f64, text_tokens as f64);
-    let semantic = config.vision.as_ref().map_or(0, |vision| vision.tokens(config.image_size));
+    // What the decoder sees of a picture: features, or its codes.
+    let semantic = config.vision.as_ref().map_or(codes, |vision| vision.tokens(config.image_size));
     let encoder = config.vision.as_ref().map_or(0.0, |vision| {
         let projector = 2.0 * width * (vision.hidden_size as f64 + width);
         vision_flops(vision, semantic) + semantic as f64 * projector
     });
     let (encode, decode) = tokenizer(&config.image_tokenizer, config.image_size);
 
-    // im_start, task, "user", "\n", im_end, "\n", im_start, "assistant", "\n".
-    let template = 9.0;
+    // im_start, task, "user", "\n", im_end, "\n", im_start, "assistant", "\n"; or t2i, bos and eos.
+    let template = if config.special_tokens.chat.is_some() { 9.0 } else { 3.0 };
     // soi and eoi of the target are live as well as its codes.
     let live = n + 2.0;
     let branch = |prefix| Branch { prefix, live };
@@ -305,7 +333,8 @@ fn flops(config: &ModelConfig, task: Task, steps: usize, text_tokens: usize) -> 
                     cached += row + text_head + pair * length;
                 }
             }
-            return Flops { naive, cached, images: encoder };
+            let images = if config.vision.is_some() { encoder } else { encode.flops };
+            return Flops { naive, cached, images };
         }
     };
 
@@ -313,7 +342,7 @@ fn flops(config: &ModelConfig, task: Task, steps: usize, text_tokens: usize) -> 
     let naive = (steps * branches.len()) as f64 * longest * (row + full_head + pair * longest);
     let masked: f64 = masked_counts(codes, steps).into_iter().map(|m| m as f64).sum();
     // What a row does in the last layer after its keys and values are there.
-    let last_row = 2.0 * width * (2.0 * queries as f64 + 3.0 * d.intermediate_size as f64);
+    let last_row = 2.0 * width * (2.0 * queries as f64 + feed_forward(d) as f64);
     let cached = branches.iter().map(|b| {
         let all_rows = steps as f64 * b.live * (row + pair * b.length());
         let skipped = (steps as f64 * b.live - masked) * (last_row + pair / layers * b.length());
@@ -460,6 +489,9 @@ fn scaled(mut value: f64, units: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decoder::Decoder;
+    use burn::module::Module;
+    use burn::tensor::Device;
 
     fn cost(preset: &str, task: Task, steps: usize, text: usize) -> Cost {
         Cost::of(&ModelConfig::preset(preset).unwrap(), task, steps, text).unwrap()
@@ -488,6 +520,34 @@ mod tests {
         assert_eq!(part(&cost, "image encoder"), 55_439_171);
         assert_eq!(part(&cost, "image decoder"), 39_947_833);
         assert_eq!(cost.cache_bytes, 28_672);
+    }
+
+    /// Counted in a Show-o of the published sizes, and a step of Show-o-512 worked out by hand.
+    #[test]
+    fn published_show_o() {
+        let cost = cost("show-o-512", Task::Generate, 1, 16);
+        let decoder = part(&cost, "token table") + part(&cost, "decoder layers") + part(&cost, "head");
+        assert_eq!(decoder, 1_448_176_770);
+        // Both branches of guidance.
+        within(0.03, cost.flops.cached, 2.0 * 2.72e12);
+    }
+
+    #[test]
+    fn every_architecture_has_the_parameters_that_are_counted() {
+        let mut config = ModelConfig::preset("nano").unwrap();
+        for kind in [DecoderKind::Qwen2, DecoderKind::Llama, DecoderKind::Phi] {
+            let (decoder, tied) = (&config.decoder, kind != DecoderKind::Phi);
+            config.decoder = DecoderConfig { kind, tie_word_embeddings: tied, ..decoder.clone() };
+            let counted = parameters(&config)
+                .into_iter()
+                .filter(|(part, _)| ["token table", "decoder layers", "head"].contains(part));
+            let counted: u64 = counted.map(|(_, count)| count).sum();
+            assert_eq!(
+                counted,
+                Decoder::new(&config.decoder, &Device::flex()).num_params() as u64,
+                "{kind:?}"
+            );
+        }
     }
 
     /// Worked out by hand for the published sizes.
@@ -529,7 +589,9 @@ mod tests {
     #[test]
     fn report() {
         for preset in ModelConfig::PRESETS {
-            for task in [Task::Generate, Task::Edit { branches: 3 }, Task::Describe] {
+            let edits = ModelConfig::preset(preset).unwrap().can(Ability::Edit);
+            let edit = edits.then_some(Task::Edit { branches: 3 });
+            for task in [Some(Task::Generate), edit, Some(Task::Describe)].into_iter().flatten() {
                 let cost = cost(preset, task, 50, 128);
                 assert!(cost.flops.cached < cost.flops.naive);
                 println!("{preset}\n{}", cost.report());

@@ -6,10 +6,10 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, DeviceKind, DeviceType, Int, Tensor};
 use std::collections::{BTreeSet, HashMap};
-use unigen_core::config::ModelConfig;
+use unigen_core::config::{DecoderKind, ModelConfig};
 use unigen_core::model::UniGen;
 use unigen_core::sequence::AttentionLayout;
-use unigen_core::weights::{Checkpoint, Precision, keys, load, save};
+use unigen_core::weights::{Checkpoint, ParameterPath, Precision, keys, load, save};
 
 fn floats<const D: usize>(x: Tensor<D>) -> Vec<f32> {
     x.into_data().try_to_vec().expect("f32 values")
@@ -34,6 +34,30 @@ fn weights_in_halves_stay_so_and_give_the_same() {
     let linear: BTreeSet<String> = if card { BTreeSet::new() } else { LINEAR.map(String::from).into() };
     assert_eq!(halves, linear);
     assert!(others.contains("llm.embed_tokens.weight"), "the head takes rows of the table: {others:?}");
+    same_logits([&there, &here], [&device, &Device::flex()]);
+}
+
+/// Layers of every architecture give on the GPU what they give on the CPU.
+#[test]
+fn every_architecture_computes_the_same() {
+    let (device, folder) = (Device::wgpu(DeviceKind::DefaultDevice), tempfile::tempdir().unwrap());
+    let path = folder.path().join("model.safetensors");
+    let mut config = ModelConfig::preset("nano").unwrap();
+    config.decoder.num_hidden_layers = 2;
+    for kind in [DecoderKind::Qwen2, DecoderKind::Llama, DecoderKind::Phi] {
+        let phi = kind == DecoderKind::Phi;
+        (config.decoder.kind, config.decoder.tie_word_embeddings) = (kind, !phi);
+        config.decoder.partial_rotary_factor = if phi { 0.5 } else { 1.0 };
+        let model = UniGen::new(&config, &Device::flex());
+        save(&model, &path, Precision::F32, keys::same, HashMap::new()).unwrap();
+        let checkpoint = Checkpoint::open(&path).unwrap();
+        let there = load(UniGen::new(&config, &device), &checkpoint, keys::same).unwrap();
+        same_logits([&there, &model], [&device, &Device::flex()]);
+    }
+}
+
+/// Compares logits of the first model on the first device with those of the second.
+fn same_logits([there, here]: [&UniGen; 2], [device, flex]: [&Device; 2]) {
     let rows = 7;
     let hidden = |model: &UniGen, device: &Device| {
         let ids: Vec<i32> = (0..rows as i32).map(|i| 31 * i % 97).collect();
@@ -42,7 +66,7 @@ fn weights_in_halves_stay_so_and_give_the_same() {
         let x = model.llm.embed(Tensor::<1, Int>::from_ints(ids.as_slice(), device));
         model.llm.logits(model.llm.forward(x, &positions, &layout), 5..70)
     };
-    let (got, want) = (hidden(&there, &device), hidden(&here, &Device::flex()));
+    let (got, want) = (hidden(there, device), hidden(here, flex));
     assert_eq!(got.dims(), want.dims());
     for (i, (got, want)) in floats(got).into_iter().zip(floats(want)).enumerate() {
         assert!((got - want).abs() <= 1e-4 * (1.0 + want.abs()), "logits[{i}]: {got}, want {want}");
@@ -67,7 +91,7 @@ const LINEAR: [&str; 11] = [
 /// The names of the parameters in `f16`, and of all others.
 #[derive(Debug, Default)]
 struct Kinds {
-    path: Vec<String>,
+    path: ParameterPath,
     names: [BTreeSet<String>; 2],
 }
 
@@ -80,16 +104,16 @@ impl Kinds {
 }
 
 impl ModuleVisitor for Kinds {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.into());
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
     }
 
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
+    fn exit_module(&mut self, _: &str, container: &str) {
+        self.path.leave(container);
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let kind = usize::from(param.val().dtype() != DType::F16);
-        self.names[kind].insert(self.path.join("."));
+        self.names[kind].insert(self.path.joined());
     }
 }

@@ -13,7 +13,7 @@ use unigen_core::image_tokenizer::{ImageTokenizer, lfq};
 use unigen_core::model::UniGen;
 use unigen_core::ops;
 use unigen_core::precision::{MatmulPrecision, WithPrecision};
-use unigen_core::sampling::{Branch, Flow, MaskedDecoding, Order, Path, Prefix, Seeded};
+use unigen_core::sampling::{Branch, Flow, MaskedDecoding, Order, Prefix, Seeded};
 use unigen_core::sequence::AttentionLayout;
 use unigen_core::weights::parameters;
 
@@ -207,7 +207,7 @@ pub fn groups(samples: usize, steps: usize) -> Result<Vec<Group>> {
         // again.
         learn(32)?;
         let together = timed(&mut || draw().map(drop))?;
-        let decoding = MaskedDecoding { steps, order: Order::Halton, path: Path::Cached };
+        let decoding = MaskedDecoding::new(steps, Order::Halton);
         let alone = timed(&mut || {
             (0..samples as u64).try_for_each(|seed| {
                 let branches =

@@ -6,15 +6,15 @@ use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use cli::{
-    Ablate, Describe, Edit, EvalAll, EvalRewards, EvalTokenizer, Generate, Geneval, ImgEdit, Runs,
-    ServeRewards, Understanding, interruptible,
+    Ablate, Describe, Edit, EvalAll, EvalRewards, EvalTokenizer, Extend, Generate, Geneval, ImgEdit, Inpaint,
+    Runs, ServeRewards, Understanding, interruptible,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use unigen_core::ErrorKind;
-use unigen_core::config::{Config, GenerationConfig, ModelConfig};
+use unigen_core::config::{Ability, Config, GenerationConfig, ModelConfig};
 use unigen_core::cost::{Cost, Task};
 use unigen_core::engine::ModelFolder;
 use unigen_core::precision::MatmulPrecision;
@@ -48,6 +48,10 @@ enum Command {
     Generate(Generate),
     /// Edit a picture by an instruction
     Edit(Edit),
+    /// Draw the masked part of a picture anew, by a prompt
+    Inpaint(Inpaint),
+    /// Draw on past an edge of a picture, by a prompt
+    Extend(Extend),
     /// Describe a picture, or answer a question about it
     Describe(Describe),
     /// Evaluate a model or rewards
@@ -55,7 +59,7 @@ enum Command {
     Eval(EvalCommand),
     /// Compare this implementation with reference implementations, from parity folders
     Verify {
-        /// Folders with config.json, model.safetensors and io.safetensors
+        /// Folders with config.json, model.safetensors (or model.gguf alone) and io.safetensors
         #[arg(required = true)]
         folders: Vec<PathBuf>,
         /// Device to compute on
@@ -250,6 +254,8 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Generate(generate) => generate.run(),
         Command::Edit(edit) => edit.run(),
+        Command::Inpaint(inpaint) => inpaint.run(),
+        Command::Extend(extend) => extend.run(),
         Command::Describe(describe) => describe.run(),
         Command::Eval(EvalCommand::Geneval(geneval)) => geneval.run(),
         Command::Eval(EvalCommand::Imgedit(imgedit)) => imgedit.run(),
@@ -353,8 +359,8 @@ fn cost_report(config: &ModelConfig) -> Result<String> {
     const STEPS: usize = 50;
     const TEXT: usize = 128;
     let mut text = Cost::of(config, Task::Generate, STEPS, TEXT)?.report();
-    if config.vision.is_some() {
-        for task in [Task::Edit { branches: 3 }, Task::Describe] {
+    for (ability, task) in [(Ability::Edit, Task::Edit { branches: 3 }), (Ability::Answer, Task::Describe)] {
+        if config.can(ability) {
             text += &format!("\n{}", Cost::of(config, task, STEPS, TEXT)?.work());
         }
     }

@@ -4,14 +4,17 @@ import sys
 
 import torch
 
-from reference import clip, decoding, grpo, magvitv2, qwen2, siglip, training
+from reference import clip, decoding, gguf, grpo, llama, magvitv2, qwen2, showo, siglip, training
 
 MAKERS = {
     "clip": clip.hugging_face,
+    "gguf": gguf.make,
     "grpo": grpo.make,
+    "llama": llama.make,
     "magvitv2": magvitv2.make,
     "openclip": clip.open_clip,
     "qwen2": qwen2.make,
+    "showo": showo.make,
     "siglip": siglip.fixed,
     "siglip2": siglip.naflex,
     "train": training.make,

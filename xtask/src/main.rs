@@ -38,7 +38,7 @@ cargo xtask COMMAND
 
 Environment:
   CARGO_TARGET_DIR  build folder; ~/.cache/unigen/target if unset
-  UNIGEN_FIXTURES   folder of parity folders to compare beside those in tests/parity; ../shared/fixtures if unset
+  UNIGEN_FIXTURES   folder of parity folders to compare beside those in tests/parity; ../shared/fixtures and fixtures-2 if unset
 ";
 
 fn main() -> ExitCode {

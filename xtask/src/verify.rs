@@ -12,11 +12,13 @@ use crate::steps::shown;
 /// The repository's own parity folders, from its root.
 const OWN: &str = "tests/parity/fixtures";
 /// More parity folders, if they lie beside the repository.
-const SHARED: &str = "../shared/fixtures";
+const SHARED: [&str; 2] = ["../shared/fixtures", "../shared/fixtures-2"];
 /// The variable that names another place for [`SHARED`].
 const VARIABLE: &str = "UNIGEN_FIXTURES";
 /// The files of a parity folder.
 const FILES: [&str; 3] = ["config.json", "model.safetensors", "io.safetensors"];
+/// The files of one whose model is its own configuration.
+const GGUF_FILES: [&str; 2] = ["model.gguf", "io.safetensors"];
 
 /// A folder of parity folders.
 #[derive(Debug, PartialEq)]
@@ -41,9 +43,11 @@ impl Collection {
                 continue;
             }
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            match FILES.into_iter().find(|file| !path.join(file).is_file()) {
-                None => collection.complete.push(name),
-                Some(missing) => collection.incomplete.push((name, missing)),
+            let lacks =
+                |files: &[&'static str]| files.iter().copied().find(|file| !path.join(file).is_file());
+            match (lacks(&FILES), lacks(&GGUF_FILES)) {
+                (None, _) | (_, None) => collection.complete.push(name),
+                (Some(missing), _) => collection.incomplete.push((name, missing)),
             }
         }
         collection.complete.sort();
@@ -52,7 +56,7 @@ impl Collection {
     }
 }
 
-/// Compares the repository's own parity folders, and those in UNIGEN_FIXTURES or else `../shared/fixtures`.
+/// Compares the repository's own parity folders, and those in UNIGEN_FIXTURES or else beside the repository.
 ///
 /// # Errors
 /// If a comparison fails, if a folder compares nothing, or if UNIGEN_FIXTURES is set but is not a folder.
@@ -62,8 +66,14 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     // A relative path counts from where the user called cargo.
     match std::env::var_os(VARIABLE).filter(|dir| !dir.is_empty()) {
         Some(dir) => collections.push(Collection::read(root, &std::path::absolute(dir)?).context(VARIABLE)?),
-        None if root.join(SHARED).is_dir() => collections.push(Collection::read(root, Path::new(SHARED))?),
-        None => println!("no {SHARED} beside the repository, and {VARIABLE} is not set"),
+        None => {
+            for shared in SHARED {
+                match root.join(shared).is_dir() {
+                    true => collections.push(Collection::read(root, Path::new(shared))?),
+                    false => println!("no {shared} beside the repository, and {VARIABLE} is not set"),
+                }
+            }
+        }
     }
     let mut summary = Vec::new();
     for Collection { place, complete, incomplete } in &collections {
@@ -129,7 +139,10 @@ mod tests {
     #[test]
     fn the_repository_holds_a_folder_of_every_kind() -> Result<()> {
         let own = Collection::read(&Workspace::find()?.root, Path::new(OWN))?;
-        let kinds = ["clip", "grpo", "magvitv2", "openclip", "qwen2", "siglip", "siglip2", "train", "unigen"];
+        let kinds = [
+            "clip", "gguf", "grpo", "llama", "magvitv2", "openclip", "qwen2", "showo", "siglip", "siglip2",
+            "train", "unigen",
+        ];
         assert_eq!(own.complete, kinds);
         assert_eq!(own.incomplete, []);
         Ok(())
@@ -138,9 +151,12 @@ mod tests {
     #[test]
     fn folders_without_a_model_are_named() -> Result<()> {
         let root = std::env::temp_dir().join(format!("unigen-parity-{}", std::process::id()));
-        for (folder, files) in
-            [("whole", &FILES[..]), ("b", &["config.json", "io.safetensors"]), ("a", &["io.safetensors"])]
-        {
+        for (folder, files) in [
+            ("whole", &FILES[..]),
+            ("gguf", &GGUF_FILES),
+            ("b", &["config.json", "io.safetensors"]),
+            ("a", &["io.safetensors"]),
+        ] {
             std::fs::create_dir_all(root.join(folder))?;
             for file in files {
                 std::fs::write(root.join(folder).join(file), "")?;
@@ -150,7 +166,7 @@ mod tests {
         let found = Collection::read(&root, Path::new(""));
         std::fs::remove_dir_all(&root)?;
         let found = found?;
-        assert_eq!(found.complete, ["whole"]);
+        assert_eq!(found.complete, ["gguf", "whole"]);
         let incomplete = [("a".to_owned(), "config.json"), ("b".to_owned(), "model.safetensors")];
         assert_eq!(found.incomplete, incomplete);
         Ok(())

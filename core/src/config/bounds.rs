@@ -8,7 +8,7 @@ pub(super) const MAX_SIZE: usize = 1 << 24;
 /// The most layers.
 pub(super) const MAX_LAYERS: usize = 1 << 12;
 /// The longest side of an image that a model draws, in pixels.
-pub(super) const MAX_IMAGE_SIZE: usize = 1024;
+pub const MAX_IMAGE_SIZE: usize = 1024;
 /// The most bits of a code, so that it fits the 32-bit integers of every device.
 pub(super) const MAX_CODE_BITS: usize = 31;
 /// The most codes in an image: 1024 x 1024 pixels at 8 pixels a code.

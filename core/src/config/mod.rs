@@ -10,14 +10,17 @@ mod generation;
 mod image_tokenizer;
 mod model;
 mod presets;
+mod showo;
 mod special_tokens;
 mod vision;
 
+pub(crate) use bounds::MAX_IMAGE_SIZE;
 pub use decoder::{DecoderConfig, DecoderKind};
 pub use generation::GenerationConfig;
 pub use image_tokenizer::TokenizerConfig;
-pub use model::ModelConfig;
-pub use special_tokens::SpecialTokens;
+pub use model::{Ability, ModelConfig};
+pub use showo::ShowoConfig;
+pub use special_tokens::{ChatTokens, SpecialTokens};
 pub use vision::{Activation, VisionConfig};
 
 use crate::error::{Error, ErrorKind, Result};

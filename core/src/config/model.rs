@@ -26,6 +26,20 @@ pub struct ModelConfig {
     pub code_groups: Vec<usize>,
     /// Ids of the tokens that mark turns, tasks and images.
     pub special_tokens: SpecialTokens,
+    /// Whether the model answers questions from a picture's codes, as Show-o does. Others see through `vision`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sees_codes: bool,
+}
+
+/// What a model may be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ability {
+    /// Pictures from prompts; also new insides for a mask, and more of a picture at its edges.
+    Draw,
+    /// Other pictures from pictures and instructions.
+    Edit,
+    /// Answers to questions about pictures.
+    Answer,
 }
 
 impl ModelConfig {
@@ -62,6 +76,21 @@ impl ModelConfig {
     /// Codes of an image.
     pub fn image_codes(&self) -> usize {
         self.grid().saturating_pow(2)
+    }
+
+    /// Whether the model can do this.
+    pub fn can(&self, ability: Ability) -> bool {
+        match ability {
+            Ability::Draw => true,
+            Ability::Edit => self.vision.is_some() && self.special_tokens.chat.is_some(),
+            Ability::Answer => self.vision.is_some() || self.sees_codes,
+        }
+    }
+
+    /// The factor of classifier-free guidance, `uncond + factor (cond - uncond)`, for a `scale` as the model's authors count
+    /// it. Show-o's logits are `(1 + scale) cond - scale uncond`.
+    pub fn guidance_factor(&self, scale: f32) -> f32 {
+        if self.special_tokens.chat.is_some() { scale } else { 1.0 + scale }
     }
 
     fn validate_image_size(&self) -> Result<()> {
@@ -105,7 +134,7 @@ impl ModelConfig {
 
     fn validate_special_tokens(&self) -> Result<()> {
         let special = self.special_tokens.named();
-        for (i, &(name, id)) in special.iter().enumerate() {
+        for (i, (name, id)) in special.iter().copied().enumerate() {
             let fails = |what: String| {
                 Err(wrong(format!("special_tokens.{name}"), what).fix("take the ids from tokenizer.json"))
             };

@@ -5,7 +5,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 impl ModelConfig {
     /// Names of the presets.
-    pub const PRESETS: [&str; 3] = ["nano", "unigen-1.5b", "unigen15-7b"];
+    pub const PRESETS: [&str; 5] = ["nano", "unigen-1.5b", "unigen15-7b", "show-o-256", "show-o-512"];
 
     /// The preset `name`.
     ///
@@ -16,6 +16,8 @@ impl ModelConfig {
             "nano" => Ok(Self::nano()),
             "unigen-1.5b" => Ok(Self::unigen()),
             "unigen15-7b" => Ok(Self::unigen15()),
+            "show-o-256" => Ok(Self::showo(256)),
+            "show-o-512" => Ok(Self::showo(512)),
             _ => Err(Error::new(ErrorKind::Config, "preset", format!("no model is called \"{name}\""))
                 .fix(format!("use one of {}", Self::PRESETS.join(", ")))),
         }
@@ -35,6 +37,7 @@ impl ModelConfig {
                 vocab_size: 1024,
                 norm_eps: 1e-6,
                 rope_theta: 1e4,
+                partial_rotary_factor: 1.0,
                 tie_word_embeddings: true,
             },
             vision: Some(VisionConfig {
@@ -62,6 +65,7 @@ impl ModelConfig {
             image_size: 96,
             code_groups: vec![8, 8],
             special_tokens: SpecialTokens::FIRST,
+            sees_codes: false,
         }
     }
 
@@ -79,6 +83,7 @@ impl ModelConfig {
                 vocab_size: 159_867,
                 norm_eps: 1e-6,
                 rope_theta: 1e6,
+                partial_rotary_factor: 1.0,
                 tie_word_embeddings: true,
             },
             vision: Some(VisionConfig {
@@ -95,6 +100,7 @@ impl ModelConfig {
             image_size: 256,
             code_groups: vec![13],
             special_tokens: SpecialTokens::UNIGEN,
+            sees_codes: false,
         }
     }
 
@@ -118,6 +124,33 @@ impl ModelConfig {
             }),
             image_size: 384,
             ..small
+        }
+    }
+
+    /// Show-o (arXiv 2408.12528): Phi-1.5, the image tokenizer of UniGen, no tower.
+    fn showo(image_size: usize) -> Self {
+        let unigen = Self::unigen();
+        Self {
+            decoder: DecoderConfig {
+                kind: DecoderKind::Phi,
+                hidden_size: 2048,
+                intermediate_size: 8192,
+                num_hidden_layers: 24,
+                num_attention_heads: 32,
+                num_key_value_heads: 32,
+                head_dim: None,
+                vocab_size: 58_498,
+                norm_eps: 1e-5,
+                rope_theta: 1e4,
+                partial_rotary_factor: 0.5,
+                tie_word_embeddings: false,
+            },
+            vision: None,
+            text_vocab: 50_305,
+            image_size,
+            special_tokens: SpecialTokens::showo(50_295, 50_256),
+            sees_codes: true,
+            ..unigen
         }
     }
 }

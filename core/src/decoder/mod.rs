@@ -2,9 +2,12 @@
 //!
 //! Rows of several sequences lie one after another, without pads: `[rows, width]`. The [`AttentionLayout`] says who sees
 //! whom, [`Positions`] where each row stands. The architectures of [`DecoderKind`](crate::config::DecoderKind) have a file
-//! each; so far there is Qwen2 (arXiv 2407.10671, section 2.2).
+//! each.
 
+mod attention;
 mod cache;
+mod llama;
+mod phi;
 mod qwen2;
 mod rope;
 mod wanted;
@@ -13,14 +16,15 @@ pub use cache::{Cache, KeyOrder};
 pub use rope::Positions;
 pub use wanted::Wanted;
 
-use crate::config::DecoderConfig;
-use crate::nn::{Embedding, Linear, RmsNorm};
+use crate::config::{DecoderConfig, DecoderKind};
+use crate::nn::{Embedding, LayerNorm, Linear, RmsNorm};
 use crate::ops;
 use crate::precision::MatmulPrecision;
 use crate::sequence::AttentionLayout;
+use attention::Pass;
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
-use qwen2::Layer;
+use cache::KeysValues;
 use std::sync::Arc;
 
 /// Standard deviation of the initial weights of layers that read `width` entries: 0.04 at 256, the 0.02 of published
@@ -29,12 +33,67 @@ pub(crate) fn init_std(width: usize) -> f64 {
     (0.4 / width as f64).sqrt()
 }
 
+/// A layer of any architecture. Qwen2's differs from Llama's in its biases alone.
+#[derive(Module, Debug)]
+enum Layer {
+    Llama(llama::Layer),
+    Phi(phi::Layer),
+}
+
+impl Layer {
+    fn new(config: &DecoderConfig, device: &Device) -> Self {
+        match config.kind {
+            DecoderKind::Qwen2 => Self::Llama(qwen2::layer(config, device)),
+            DecoderKind::Llama => Self::Llama(llama::Layer::new(config, false, device)),
+            DecoderKind::Phi => Self::Phi(phi::Layer::new(config, device)),
+        }
+    }
+
+    fn map_linears(self, change: &impl Fn(Linear) -> Linear) -> Self {
+        match self {
+            Self::Llama(layer) => Self::Llama(layer.map_linears(change)),
+            Self::Phi(layer) => Self::Phi(layer.map_linears(change)),
+        }
+    }
+
+    fn forward(&self, x: Tensor<2>, pass: &Pass) -> (Tensor<2>, KeysValues) {
+        match self {
+            Self::Llama(layer) => layer.forward(x, pass),
+            Self::Phi(layer) => layer.forward(x, pass),
+        }
+    }
+}
+
+/// The norm after the last layer.
+#[derive(Module, Debug)]
+enum Norm {
+    Rms(RmsNorm),
+    Layer(LayerNorm),
+}
+
+impl Norm {
+    fn new(config: &DecoderConfig, device: &Device) -> Self {
+        let (width, eps) = (config.hidden_size, config.norm_eps);
+        match config.kind {
+            DecoderKind::Qwen2 | DecoderKind::Llama => Self::Rms(RmsNorm::new(width, eps, device)),
+            DecoderKind::Phi => Self::Layer(LayerNorm::new(width, eps, device)),
+        }
+    }
+
+    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        match self {
+            Self::Rms(norm) => norm.forward(x),
+            Self::Layer(norm) => norm.forward(x),
+        }
+    }
+}
+
 /// The decoder with its token table, and with a head where that does not share the table's weights.
 #[derive(Module, Debug)]
 pub struct Decoder {
     embed_tokens: Embedding,
     layers: Vec<Layer>,
-    norm: RmsNorm,
+    norm: Norm,
     lm_head: Option<Linear>,
     #[module(skip)]
     config: DecoderConfig,
@@ -49,9 +108,11 @@ impl Decoder {
         Self {
             embed_tokens: Embedding::new(vocabulary, width, (width as f64).sqrt().recip(), device),
             layers: (0..config.num_hidden_layers).map(|_| Layer::new(config, device)).collect(),
-            norm: RmsNorm::new(width, config.norm_eps, device),
-            lm_head: (!config.tie_word_embeddings)
-                .then(|| Linear::new(width, vocabulary, false, init_std(width), device)),
+            norm: Norm::new(config, device),
+            lm_head: (!config.tie_word_embeddings).then(|| {
+                let bias = config.kind == DecoderKind::Phi;
+                Linear::new(width, vocabulary, bias, init_std(width), device)
+            }),
             config: config.clone(),
             precision: MatmulPrecision::F32,
         }
@@ -80,14 +141,12 @@ impl Decoder {
 
     /// The rotations of rows at `positions`, counted from the start of each sequence.
     pub fn positions(&self, positions: &[usize], device: &Device) -> Positions {
-        Positions::new(positions, self.config.head_dim(), self.config.rope_theta, device)
+        Positions::new(positions, self.config.rotary_dim(), self.config.rope_theta, device)
     }
 
     /// All rows through all layers and the final norm: `[rows, width]` → `[rows, width]`.
     pub fn forward(&self, x: Tensor<2>, positions: &Positions, layout: &AttentionLayout) -> Tensor<2> {
-        let layout = &Arc::new(layout.clone());
-        let x = self.layers.iter().fold(x, |x, layer| layer.forward(x, positions, layout, None, None).0);
-        self.norm.forward(x)
+        self.run(x, positions, layout, None, None, |_| ())
     }
 
     /// [`Self::forward`] for the rows that carry a loss, `[wanted rows, width]`: the last layer computes no others.
@@ -98,12 +157,7 @@ impl Decoder {
         layout: &AttentionLayout,
         wanted: &Wanted,
     ) -> Tensor<2> {
-        let layout = &Arc::new(layout.clone());
-        let last = self.layers.len() - 1;
-        let x = self.layers.iter().enumerate().fold(x, |x, (i, layer)| {
-            layer.forward(x, positions, layout, None, Some(wanted).filter(|_| i == last)).0
-        });
-        self.norm.forward(x)
+        self.run(x, positions, layout, None, Some(wanted), |_| ())
     }
 
     /// [`Self::forward`] that also returns every layer's keys and values.
@@ -113,14 +167,9 @@ impl Decoder {
         positions: &Positions,
         layout: &AttentionLayout,
     ) -> (Tensor<2>, Cache) {
-        let layout = &Arc::new(layout.clone());
         let mut layers = Vec::with_capacity(self.layers.len());
-        let x = self.layers.iter().fold(x, |x, layer| {
-            let (x, own) = layer.forward(x, positions, layout, None, None);
-            layers.push(own);
-            x
-        });
-        (self.norm.forward(x), Cache::new(layers))
+        let x = self.run(x, positions, layout, None, None, |own| layers.push(own));
+        (x, Cache::new(layers))
     }
 
     /// New rows `x` `[rows, width]` over a cached prefix → final hidden states of the `wanted` rows, or of all, and the
@@ -136,22 +185,43 @@ impl Decoder {
         order: &KeyOrder,
         wanted: Option<&Wanted>,
     ) -> (Tensor<2>, Cache) {
+        let mut layers = Vec::with_capacity(self.layers.len());
+        let x = self.run(x, positions, layout, Some((cache, order)), wanted, |own| layers.push(own));
+        (x, Cache::new(layers))
+    }
+
+    /// The rows through all layers and the final norm. `keep` gets each layer's keys and values.
+    fn run(
+        &self,
+        x: Tensor<2>,
+        positions: &Positions,
+        layout: &AttentionLayout,
+        past: Option<(&Cache, &KeyOrder)>,
+        wanted: Option<&Wanted>,
+        mut keep: impl FnMut(KeysValues),
+    ) -> Tensor<2> {
         let layout = &Arc::new(layout.clone());
         let last = self.layers.len() - 1;
-        let mut fresh = Vec::with_capacity(self.layers.len());
-        let x = self.layers.iter().zip(cache.layers()).enumerate().fold(x, |x, (i, (layer, past))| {
-            let wanted = wanted.filter(|_| i == last);
-            let (x, own) = layer.forward(x, positions, layout, Some((past, order)), wanted);
-            fresh.push(own);
+        let x = self.layers.iter().enumerate().fold(x, |x, (i, layer)| {
+            let past = past.map(|(cache, order)| (&cache.layers()[i], order));
+            let pass = Pass { positions, layout, past, wanted: wanted.filter(|_| i == last) };
+            let (x, own) = layer.forward(x, &pass);
+            keep(own);
             x
         });
-        (self.norm.forward(x), Cache::new(fresh))
+        self.norm.forward(x)
     }
 
     /// Logits over `columns` of the vocabulary: `[rows, width]` → `[rows, columns.len()]`.
     pub fn logits(&self, hidden: Tensor<2>, columns: std::ops::Range<usize>) -> Tensor<2> {
-        let head = self.lm_head.as_ref().map_or(&self.embed_tokens.weight, |head| &head.weight).val();
-        let head = if columns.len() == self.config.vocab_size { head } else { head.slice([columns]) };
-        ops::linear(hidden, head, None, self.precision)
+        let (weight, bias) = match &self.lm_head {
+            Some(head) => (head.weight.val(), head.bias.as_ref().map(|bias| bias.val())),
+            None => (self.embed_tokens.weight.val(), None),
+        };
+        if columns.len() == self.config.vocab_size {
+            return ops::linear(hidden, weight, bias, self.precision);
+        }
+        let bias = bias.map(|bias| bias.slice([columns.clone()]));
+        ops::linear(hidden, weight.slice([columns]), bias, self.precision)
     }
 }

@@ -1,9 +1,9 @@
-//! Rotary position embedding (Su et al., arXiv 2104.09864) in Qwen2's rotate-half form.
+//! Rotary position embedding (Su et al., arXiv 2104.09864) in the rotate-half form, over whole heads or their first values.
 
 use crate::ops;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-/// Cosines and sines of every row's angles, `[rows, head_dim / 2]` each.
+/// Cosines and sines of every row's angles, `[rows, rotated / 2]` each.
 #[derive(Debug, Clone)]
 pub struct Positions {
     cos: Tensor<2>,
@@ -11,11 +11,11 @@ pub struct Positions {
 }
 
 impl Positions {
-    /// Angle of pair `i` at position `p`: `p * theta^(-2 i / head_dim)`.
-    pub fn new(positions: &[usize], head_dim: usize, theta: f64, device: &Device) -> Self {
-        let half = head_dim / 2;
+    /// Angle of pair `i` of the `rotated` values of a head at position `p`: `p * theta^(-2 i / rotated)`.
+    pub fn new(positions: &[usize], rotated: usize, theta: f64, device: &Device) -> Self {
+        let half = rotated / 2;
         let frequencies: Vec<f32> =
-            (0..half).map(|i| (1.0 / theta.powf(2.0 * i as f64 / head_dim as f64)) as f32).collect();
+            (0..half).map(|i| (1.0 / theta.powf(2.0 * i as f64 / rotated as f64)) as f32).collect();
         let first = positions.iter().min().copied().unwrap_or(0);
         let last = positions.iter().max().copied().unwrap_or(0);
         let table = |f: fn(f32) -> f32| {
@@ -34,9 +34,15 @@ impl Positions {
     }
 }
 
-/// Splits `x` `[rows, heads * head_dim]` into heads and turns each by its row's angles: `[rows, heads, head_dim]`.
-pub(super) fn rope(x: Tensor<2>, heads: usize, positions: &Positions) -> Tensor<3> {
-    ops::rope(split_heads(x, heads), positions.cos.clone(), positions.sin.clone())
+/// Turns each head of `x` `[rows, heads, head_dim]` by its row's angles. Values past the rotated ones stay.
+pub(super) fn rope(x: Tensor<3>, positions: &Positions) -> Tensor<3> {
+    let (head, rotated) = (x.dims()[2], 2 * positions.cos.dims()[1]);
+    let turn = |x| ops::rope(x, positions.cos.clone(), positions.sin.clone());
+    if rotated == head {
+        return turn(x);
+    }
+    let rest = x.clone().narrow(2, rotated, head - rotated);
+    Tensor::cat(vec![turn(x.narrow(2, 0, rotated)), rest], 2)
 }
 
 /// `[rows, heads * head_dim]` → `[rows, heads, head_dim]`

@@ -2,6 +2,7 @@
 
 use super::{Engine, Source, layouts};
 use crate::error::{Error, ErrorKind, Result};
+use crate::image_tokenizer::pixels_from_images;
 use crate::sampling::{DecodedText, Flow, Prefix, Seeded, TextDecoding, decode_text};
 use crate::sequence::ImageRows;
 use image::RgbImage;
@@ -63,7 +64,7 @@ impl Engine {
     /// see the picture as a square. `on_text` sees the answer grow and may cancel.
     ///
     /// # Errors
-    /// `Weights` for a model without an understanding encoder; `Text` for an empty question or one that is too long;
+    /// `Weights` for a model that cannot see pictures; `Text` for an empty question or one that is too long;
     /// `Image` for a picture without pixels; `Config` for settings out of range; `Cancelled`; `Device`.
     pub async fn ask(
         &self,
@@ -84,15 +85,29 @@ impl Engine {
     ) -> Result<Question> {
         settings.check()?;
         let fix = "ask about the picture, for example \"what color is the apple?\"";
-        let question = self.read("question", question, self.generation.max_prompt_tokens, fix)?;
-        let semantic = self.semantic(std::slice::from_ref(image))?.pop();
-        let rows = semantic.as_ref().map_or(0, |rows| rows.dims()[0]);
-        let plan = layouts(&self.text).describe(ImageRows::Semantic(rows), &question);
-        let prefix = self.prefix(&plan, &Source { semantic, codes: None })?;
+        let question = self.read("question", question, fix, |q| {
+            self.text.encode_question(q, self.generation.max_prompt_tokens)
+        })?;
+        let (rows, source) = self.look(image)?;
+        let prefix = self.prefix(&layouts(&self.text).describe(rows, &question), &source)?;
         let &AnswerSettings { max_tokens, temperature, top_k, seed } = settings;
-        let stop = self.text.special().im_end;
-        let decoding = TextDecoding { max_tokens, temperature, top_k, stop };
+        let stop = self.text.special().end_of_answer();
+        let vocabulary = self.config.text_vocab;
+        let decoding = TextDecoding { max_tokens, temperature, top_k, stop, vocabulary };
         Ok(Question { prefix, decoding, seed })
+    }
+
+    /// What the model sees of a picture: the features of its tower, or the codes of the picture's middle.
+    fn look(&self, image: &RgbImage) -> Result<(ImageRows, Source)> {
+        if !self.config.sees_codes {
+            let semantic = self.semantic(std::slice::from_ref(image))?.pop();
+            let rows = semantic.as_ref().map_or(0, |rows| rows.dims()[0]);
+            return Ok((ImageRows::Semantic(rows), Source { semantic, codes: None }));
+        }
+        let pixels = pixels_from_images(&[self.square(image)?], &self.device)?;
+        let codes = self.image_tokenizer.encode(pixels).reshape([-1]);
+        let rows = self.model.embed_code_tensor(codes);
+        Ok((ImageRows::Codes(rows.dims()[0]), Source { semantic: None, codes: Some(rows) }))
     }
 
     /// Answers a question that [`begin_answer`](Self::begin_answer) has read. `on_text` sees the answer grow and may cancel.
@@ -108,11 +123,12 @@ impl Engine {
         let mut tokens = Vec::new();
         let on_token = async |token| {
             tokens.push(token);
-            on_text(&self.text.decode(&tokens)).await
+            on_text(self.text.decode(&tokens).trim_start()).await
         };
         let answer = decode_text(&self.model, prefix, decoding, &Seeded { seed }, on_token).await?;
         let DecodedText { tokens, mean_log_probability } = answer;
-        Ok(Answer { text: self.text.decode(&tokens), mean_log_probability })
+        // Where no turn begins with it, an answer begins with a space.
+        Ok(Answer { text: self.text.decode(&tokens).trim_start().to_owned(), mean_log_probability })
     }
 }
 

@@ -2,9 +2,9 @@
 
 use super::generate::not_drawn;
 use super::inpaint::{Window, has_pixels, surrounded};
-use super::{Drawing, Engine, Source, decoding, layouts};
-use crate::config::GenerationConfig;
-use crate::error::Result;
+use super::{Drawing, Engine, Source, layouts};
+use crate::config::{Ability, GenerationConfig};
+use crate::error::{Error, ErrorKind, Result};
 use crate::image_tokenizer::lfq::Codes;
 use crate::picture::Picture;
 use crate::sampling::{Flow, StepReport, edit_guidance};
@@ -34,7 +34,8 @@ impl Engine {
     /// by `image_guidance_scale` and `edit_guidance_scale`.
     ///
     /// # Errors
-    /// `Weights` for a model without an understanding encoder; `Text` for an empty instruction or one that is too long;
+    /// `Weights` for a model without an understanding encoder, and for one that has not learned to edit; `Text` for an empty
+    /// instruction or one that is too long;
     /// `Image` for a picture without pixels, and for a mask of another size or without white; `Config` for settings out
     /// of range; `Cancelled`; `Device`.
     pub async fn edit(
@@ -93,7 +94,8 @@ impl Engine {
     ) -> Result<Drawing> {
         let length = self.config.image_codes();
         settings.check(length)?;
-        let decoding = decoding(settings.edit_steps, settings);
+        self.takes_instructions()?;
+        let decoding = self.decoding(settings.edit_steps, settings);
         if requests.is_empty() {
             return Ok(Drawing { branches: vec![], targets: vec![], seeds: vec![], decoding });
         }
@@ -108,13 +110,14 @@ impl Engine {
         let layouts = layouts(&self.text);
         let prefix = |branch, text: &[u32], source: &Source| {
             let semantic = source.semantic.as_ref().map_or(0, |rows| rows.dims()[0]);
-            self.prefix(&layouts.edit(branch, text, semantic, length), source)
+            self.prefix(&layouts.edit(branch, text, semantic, length)?, source)
         };
         let (mut full, mut image, mut targets) = (Vec::new(), Vec::new(), Vec::new());
         let sources = self.source(&pictures, on_seen).await?;
         for ((request, window), (source, codes)) in requests.iter().zip(windows).zip(sources) {
             let fix = "say what to change, for example \"make the apple green\"";
-            let text = self.read("instruction", &request.instruction, settings.max_prompt_tokens, fix)?;
+            let encode = |text: &str| self.text.encode_within(text, settings.max_prompt_tokens);
+            let text = self.read("instruction", &request.instruction, fix, encode)?;
             full.push(prefix(EditBranch::Full, &text, &source)?);
             image.push(prefix(EditBranch::Image, &[], &source)?);
             targets.push(match request.mask.as_ref().zip(window) {
@@ -127,6 +130,20 @@ impl Engine {
         let branches = edit_guidance(text_scale, image_scale, full, image, none);
         let seeds = requests.iter().map(|r| r.seed).collect();
         Ok(Drawing { branches, targets, seeds, decoding })
+    }
+
+    /// Fails for a model that knows no instructions.
+    fn takes_instructions(&self) -> Result<()> {
+        if self.config.special_tokens.chat.is_some() {
+            return Ok(());
+        }
+        let answers = if self.can(Ability::Answer) { ", and answers questions about them" } else { "" };
+        let what = format!(
+            "cannot be followed: this model draws pictures, fills a masked part of one and draws on past its edges{answers}, \
+             but it has not learned to edit by an instruction"
+        );
+        Err(Error::new(ErrorKind::Weights, "instruction", what)
+            .fix("say with a mask where to draw and with a prompt what, or take a UniGen model"))
     }
 
     /// The middle square of a user's picture, at the size that the model works in.
@@ -157,7 +174,6 @@ impl Engine {
 mod tests {
     use super::super::tests::{engine, picture};
     use super::*;
-    use crate::error::ErrorKind;
     use crate::sampling::Path;
     use pollster::FutureExt;
 

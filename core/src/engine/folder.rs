@@ -63,7 +63,7 @@ impl ModelParts {
 /// # Errors
 /// `Text` where it is not the model's.
 fn read_text(config: &ModelConfig, json: &[u8]) -> Result<TextTokenizer> {
-    let text = TextTokenizer::from_bytes(json)?;
+    let text = TextTokenizer::of_model(json, &config.special_tokens)?;
     check_text(config, &text)?;
     Ok(text)
 }

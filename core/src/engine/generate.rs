@@ -1,6 +1,6 @@
 //! From a prompt to a picture.
 
-use super::{Drawing, Engine, Source, decoding, layouts};
+use super::{Drawing, Engine, Source, layouts};
 use crate::config::GenerationConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image_tokenizer::Codes;
@@ -76,14 +76,16 @@ impl Engine {
         let prefix = |text: &[u32]| self.prefix(&layouts.generate(text, codes), &Source::default());
         let prompts = requests.iter().map(|r| self.prompt(&r.prompt, settings.max_prompt_tokens));
         let cond: Vec<Prefix> = prompts.map(|text| prefix(&text?)).collect::<Result<_>>()?;
-        let branches = text_guidance(settings.guidance_scale, cond, vec![prefix(&[])?]);
+        let factor = self.config.guidance_factor(settings.guidance_scale);
+        let branches = text_guidance(factor, cond, vec![prefix(&[])?]);
         let seeds = requests.iter().map(|r| r.seed).collect();
-        Ok(Drawing { branches, targets, seeds, decoding: decoding(settings.steps, settings) })
+        Ok(Drawing { branches, targets, seeds, decoding: self.decoding(settings.steps, settings) })
     }
 
     /// The tokens of a prompt.
     pub(super) fn prompt(&self, prompt: &str, limit: usize) -> Result<Vec<u32>> {
-        self.read("prompt", prompt, limit, "describe the picture, for example \"a photo of a red apple\"")
+        let fix = "describe the picture, for example \"a photo of a red apple\"";
+        self.read("prompt", prompt, fix, |text| self.text.encode_within(text, limit))
     }
 }
 

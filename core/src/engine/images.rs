@@ -1,6 +1,7 @@
 //! Between pictures and their codes.
 
 use super::Engine;
+use super::generate::not_drawn;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image_tokenizer::lfq::{Codes, codes_from_data, codes_to_device};
 use crate::image_tokenizer::pixels_from_images;
@@ -21,11 +22,15 @@ impl Engine {
                 return Err(Error::new(ErrorKind::Image, "image codes", what)
                     .fix("take codes that this model has drawn"));
             }
-            let codes = codes_to_device(codes, &self.device);
-            let pixels = self.image_tokenizer.decode(codes, size, size)?;
-            images.extend(self.image_tokenizer.to_image(pixels).await?);
+            images.push(self.image_of(codes, [size, size]).await?);
         }
         Ok(images)
+    }
+
+    /// The picture of `codes`, row-major, `height` x `width` pixels.
+    pub(super) async fn image_of(&self, codes: &Codes, [height, width]: [usize; 2]) -> Result<RgbImage> {
+        let pixels = self.image_tokenizer.decode(codes_to_device(codes, &self.device), height, width)?;
+        self.image_tokenizer.to_image(pixels).await?.pop().ok_or_else(not_drawn)
     }
 
     /// What the image tokenizer keeps of square pictures of `image_size` pixels a side: to codes and back.
@@ -47,6 +52,11 @@ impl Engine {
             return Err(Error::new(ErrorKind::Image, "picture", what)
                 .fix(format!("resize it to {size} x {size} pixels")));
         }
+        self.codes_of(pictures).await
+    }
+
+    /// The codes of pictures of one size, whose sides are whole codes, row-major.
+    pub(super) async fn codes_of(&self, pictures: &[RgbImage]) -> Result<Vec<Codes>> {
         let codes = self.image_tokenizer.encode(pixels_from_images(pictures, &self.device)?);
         let codes = codes.into_data_async().await;
         codes_from_data(codes.map_err(|e| {

@@ -1,7 +1,8 @@
 //! From a model folder to pictures and answers (UniGen-1.5, arXiv 2511.14760, section 3).
 //!
 //! [`Engine::open`] loads a folder, [`Engine::new`] takes a model's parts wherever they come from. Then
-//! [`Engine::generate`] draws, [`Engine::edit`] edits, and [`Engine::ask`] answers a question about a picture.
+//! [`Engine::generate`] draws, [`Engine::edit`] edits, [`Engine::extend`] draws on past an edge, and [`Engine::ask`] answers a
+//! question about a picture. [`Engine::can`] says which of it a model can do.
 //!
 //! The steps can be called one by one. For pictures: [`Engine::draw_codes`] and [`Engine::images`],
 //! [`Engine::edit_codes`] and [`Engine::edit_images`], [`Engine::inpaint_codes`] and [`Engine::inpaint_image`]. Callers who
@@ -13,6 +14,7 @@
 
 mod ask;
 mod edit;
+mod extend;
 mod folder;
 mod generate;
 mod images;
@@ -21,17 +23,18 @@ mod warm_up;
 
 pub use ask::{Answer, AnswerSettings, Question};
 pub use edit::EditRequest;
+pub use extend::{ExtendRequest, Side};
 pub use folder::{ModelFolder, ModelParts};
 pub use generate::GenerateRequest;
 pub use inpaint::InpaintRequest;
 pub use warm_up::warm_up;
 
-use crate::config::{Config, GenerationConfig, ModelConfig, TokenizerConfig};
+use crate::config::{Ability, Config, GenerationConfig, ModelConfig, TokenizerConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image_tokenizer::{Codes, ImageTokenizer};
 use crate::model::UniGen;
 use crate::precision::{MatmulPrecision, WithPrecision};
-use crate::sampling::{Branch, Flow, MaskedDecoding, Order, Path, Prefix, Seeds, StepReport};
+use crate::sampling::{Branch, Counted, Flow, MaskedDecoding, Order, Prefix, Seeds, StepReport};
 use crate::sequence::{Layouts, Opener, Sequence};
 use crate::text::TextTokenizer;
 use crate::vision::Tower;
@@ -135,9 +138,20 @@ impl Engine {
         &self.config
     }
 
-    /// Whether this model can edit and answer, which takes an understanding encoder.
+    /// Whether this model can both edit and answer.
     pub fn sees(&self) -> bool {
-        self.config.vision.is_some() && self.vision.is_some() && self.model.mm_projector.is_some()
+        self.can(Ability::Edit) && self.can(Ability::Answer)
+    }
+
+    /// Whether this model can do this, with the parts that it has come with.
+    pub fn can(&self, ability: Ability) -> bool {
+        let tower = self.vision.is_some() && self.model.mm_projector.is_some();
+        let seen = match ability {
+            Ability::Draw => true,
+            Ability::Edit => tower,
+            Ability::Answer => tower || self.config.sees_codes,
+        };
+        seen && self.config.can(ability)
     }
 
     /// How this model draws unless told otherwise.
@@ -168,13 +182,26 @@ impl Engine {
         decoding.decode(&self.model, &branches, targets, delimiters, &Seeds(seeds), on_step).await
     }
 
+    /// How pictures are drawn in `steps` steps.
+    fn decoding(&self, steps: usize, settings: &GenerationConfig) -> MaskedDecoding {
+        let order = Order::Confidence { temperature: settings.temperature };
+        let counted = if self.config.special_tokens.chat.is_some() { Counted::Unknown } else { Counted::All };
+        MaskedDecoding { top_k: settings.top_k, counted, ..MaskedDecoding::new(steps, order) }
+    }
+
     /// The tokens of a user's text. Errors call it `name`, and `fix` says what to do where it is empty.
-    fn read(&self, name: &str, text: &str, limit: usize, fix: &str) -> Result<Vec<u32>> {
+    fn read(
+        &self,
+        name: &str,
+        text: &str,
+        fix: &str,
+        encode: impl FnOnce(&str) -> Result<Vec<u32>>,
+    ) -> Result<Vec<u32>> {
         let text = text.trim();
         if text.is_empty() {
             return Err(Error::new(ErrorKind::Text, name, "is empty").fix(fix));
         }
-        self.text.encode_within(text, limit).map_err(|e| Error { place: name.into(), ..e })
+        encode(text).map_err(|e| Error { place: name.into(), ..e })
     }
 
     /// Everything before the live block of `plan`, or all of it where there is none.
@@ -223,12 +250,6 @@ fn check_text(config: &ModelConfig, text: &TextTokenizer) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// How pictures are drawn in `steps` steps.
-fn decoding(steps: usize, settings: &GenerationConfig) -> MaskedDecoding {
-    let order = Order::Confidence { temperature: settings.temperature };
-    MaskedDecoding { steps, order, path: Path::Cached }
 }
 
 fn load_image_tokenizer(
@@ -329,8 +350,7 @@ mod tests {
         let engine = engine();
         let prompt = engine.prompt("a red apple", 128).unwrap();
         let special = engine.text.special();
-        let decoding =
-            MaskedDecoding { steps: 1, order: Order::Confidence { temperature: 0.0 }, path: Path::Cached };
+        let decoding = MaskedDecoding::new(1, Order::Confidence { temperature: 0.0 });
         let decoded = |plan: &Sequence, source: &Source| {
             let branches = text_guidance(1.0, vec![engine.prefix(plan, source).unwrap()], vec![]);
             let targets = [vec![None; 16]];
@@ -348,7 +368,7 @@ mod tests {
         let source = engine.source(&[picture(32, 32)], || ()).block_on().unwrap().remove(0).0;
         let semantic = source.semantic.as_ref().unwrap().dims()[0];
         for branch in [EditBranch::None, EditBranch::Image, EditBranch::Full] {
-            let plan = ours.edit(branch, &prompt, semantic, 16);
+            let plan = ours.edit(branch, &prompt, semantic, 16).unwrap();
             let same = difference(trained(&engine, &plan, &source), decoded(&plan, &source));
             assert!(same < 1e-6, "{branch:?} {same}");
         }

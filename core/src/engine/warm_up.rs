@@ -7,7 +7,7 @@ use crate::image_tokenizer::lfq::codes_to_device;
 use crate::model::UniGen;
 use crate::ops;
 use crate::precision::MatmulPrecision;
-use crate::sampling::{Flow, MaskedDecoding, Order, Path, Prefix, Seeds, StepReport, text_guidance};
+use crate::sampling::{Flow, MaskedDecoding, Order, Prefix, Seeds, StepReport, text_guidance};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use half::f16;
 
@@ -24,8 +24,7 @@ pub async fn warm_up(config: &ModelConfig, device: &Device) -> Result<()> {
     let branches = text_guidance(2.0, vec![prefix(&[0, 1])], vec![prefix(&[0])]);
     let delimiters = [config.special_tokens.soi, config.special_tokens.eoi];
     let targets = vec![vec![None; config.image_codes()]];
-    let decoding =
-        MaskedDecoding { steps: 2, order: Order::Confidence { temperature: 1.0 }, path: Path::Cached };
+    let decoding = MaskedDecoding::new(2, Order::Confidence { temperature: 1.0 });
     let on_step = async |_: StepReport<'_>| Flow::Continue;
     let codes = decoding.decode(&model, &branches, targets, delimiters, &Seeds(vec![0]), on_step).await?;
     for codes in codes {

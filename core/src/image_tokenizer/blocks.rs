@@ -1,8 +1,9 @@
 //! The blocks that encoder and decoder share, with the parameter names of showlab/magvitv2.
 //! All images are `[batch, height, width, channels]`.
 
+use super::bands::Bands;
 use crate::nn::{normal, ones, zeros};
-use crate::ops::conv::{conv2d, group_norm, group_norm_swish, upsample2_conv2d};
+use crate::ops::conv::{conv2d, group_norm, group_norm_swish, group_norm_swish_bands, upsample2_conv2d};
 use crate::precision::MatmulPrecision;
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, activation::softmax};
@@ -51,6 +52,17 @@ impl Conv2d {
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         conv2d(x, self.weight.val(), self.bias.val(), self.stride, self.padding, self.precision)
     }
+
+    /// [`Self::forward`] in bands, for a convolution that keeps the size.
+    pub(super) fn bands(&self, x: Bands) -> Bands {
+        x.convolve(1, self.channels(), |x| self.forward(x))
+    }
+
+    /// The larger number of channels, in or out.
+    fn channels(&self) -> usize {
+        let [c_out, c_in, ..] = self.weight.dims();
+        c_in.max(c_out)
+    }
 }
 
 /// Group normalisation, see [`group_norm`].
@@ -81,6 +93,12 @@ impl GroupNorm {
     pub fn swish(&self, x: Tensor<4>) -> Tensor<4> {
         group_norm_swish(x, self.weight.val(), self.bias.val(), self.groups, Self::EPS)
     }
+
+    /// [`Self::swish`] in bands.
+    pub(super) fn swish_bands(&self, x: Bands) -> Bands {
+        let [weight, bias] = [&self.weight, &self.bias].map(Param::val);
+        x.together(|bands| group_norm_swish_bands(bands, weight, bias, self.groups, Self::EPS))
+    }
 }
 
 /// Norm, swish, convolution, twice, around a shortcut.
@@ -108,12 +126,17 @@ impl ResnetBlock {
 
     /// `[b, h, w, c_in]` → `[b, h, w, c_out]`
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let h = self.conv1.forward(self.norm1.swish(x.clone()));
-        let h = self.conv2.forward(self.norm2.swish(h));
-        h + match &self.nin_shortcut {
-            Some(shortcut) => shortcut.forward(x),
+        self.bands(x.into()).join()
+    }
+
+    /// [`Self::forward`] in bands.
+    pub(super) fn bands(&self, x: Bands) -> Bands {
+        let h = self.conv1.bands(self.norm1.swish_bands(x.clone()));
+        let h = self.conv2.bands(self.norm2.swish_bands(h));
+        h.add(match &self.nin_shortcut {
+            Some(shortcut) => x.map(|x| shortcut.forward(x)),
             None => x,
-        }
+        })
     }
 
     /// `blocks` blocks, the first from `c_in` to `c_out` channels.
@@ -203,6 +226,11 @@ impl Downsample {
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         self.conv.forward(x)
     }
+
+    /// [`Self::forward`] in bands.
+    pub(super) fn bands(&self, x: Bands) -> Bands {
+        x.halve(|x| self.conv.forward(x))
+    }
 }
 
 /// Doubles the image: nearest neighbour, then 3 × 3.
@@ -220,5 +248,10 @@ impl Upsample {
     /// `[b, h, w, channels]` → `[b, 2h, 2w, channels]`
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         upsample2_conv2d(x, self.conv.weight.val(), self.conv.bias.val(), self.conv.precision)
+    }
+
+    /// [`Self::forward`] in bands.
+    pub(super) fn bands(&self, x: Bands) -> Bands {
+        x.convolve(2, self.conv.channels(), |x| self.forward(x))
     }
 }

@@ -1,5 +1,6 @@
 //! Code bits to pixels.
 
+use super::bands::Bands;
 use super::blocks::{Conv2d, GroupNorm, Mid, ResnetBlock, Upsample};
 use crate::config::TokenizerConfig;
 use burn::module::Module;
@@ -52,13 +53,18 @@ impl Decoder {
 
     /// `[b, h, w, z]` of ±1 → `[b, f h, f w, out_ch]`, about [-1, 1], not clamped
     pub fn forward(&self, bits: Tensor<4>) -> Tensor<4> {
-        let mut h = self.mid.forward(self.conv_in.forward(self.post_quant_conv.forward(bits)));
+        self.bands(bits, Bands::from)
+    }
+
+    /// [`Self::forward`], in bands after the coarsest level, as `cut` begins them.
+    pub(super) fn bands(&self, bits: Tensor<4>, cut: impl FnOnce(Tensor<4>) -> Bands) -> Tensor<4> {
+        let mut h = cut(self.mid.forward(self.conv_in.forward(self.post_quant_conv.forward(bits))));
         for level in self.up.iter().rev() {
-            h = level.block.iter().fold(h, |h, block| block.forward(h));
+            h = level.block.iter().fold(h, |h, block| block.bands(h));
             if let Some(upsample) = &level.upsample {
-                h = upsample.forward(h);
+                h = upsample.bands(h);
             }
         }
-        self.conv_out.forward(self.norm_out.swish(h))
+        self.conv_out.bands(self.norm_out.swish_bands(h)).join()
     }
 }

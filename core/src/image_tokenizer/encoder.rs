@@ -1,5 +1,6 @@
 //! Pixels to the latent whose signs are the code.
 
+use super::bands::Bands;
 use super::blocks::{Conv2d, Downsample, GroupNorm, Mid, ResnetBlock};
 use crate::config::TokenizerConfig;
 use burn::module::Module;
@@ -52,14 +53,19 @@ impl Encoder {
 
     /// `[b, h, w, in_ch]` in [-1, 1] → `[b, h/f, w/f, z]`
     pub fn forward(&self, pixels: Tensor<4>) -> Tensor<4> {
-        let mut h = self.conv_in.forward(pixels);
+        self.bands(pixels.into())
+    }
+
+    /// [`Self::forward`], in bands up to the coarsest level.
+    pub(super) fn bands(&self, pixels: Bands) -> Tensor<4> {
+        let mut h = self.conv_in.bands(pixels);
         for level in &self.down {
-            h = level.block.iter().fold(h, |h, block| block.forward(h));
+            h = level.block.iter().fold(h, |h, block| block.bands(h));
             if let Some(downsample) = &level.downsample {
-                h = downsample.forward(h);
+                h = downsample.bands(h);
             }
         }
-        h = self.norm_out.swish(self.mid.forward(h));
+        let h = self.norm_out.swish(self.mid.forward(h.join()));
         self.quant_conv.forward(self.conv_out.forward(h))
     }
 }

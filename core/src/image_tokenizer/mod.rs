@@ -4,6 +4,7 @@
 //! Images are `[batch, height, width, channels]` throughout, and the module tree names its parameters as
 //! showlab/magvitv2 does.
 
+mod bands;
 pub mod blocks;
 pub mod decoder;
 pub mod encoder;

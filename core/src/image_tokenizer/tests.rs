@@ -146,6 +146,40 @@ fn gradients_reach_every_parameter() {
     assert_eq!(check.1, 108);
 }
 
+/// A picture in bands is the picture: for square ones and others, in few bands and in many.
+#[test]
+fn bands_make_the_whole() {
+    let device = Device::flex();
+    let config = TokenizerConfig { ch: 4, norm_groups: 2, ..TokenizerConfig::default() };
+    let tokenizer = ImageTokenizer::new(&config, &device).unwrap();
+    let near = |a: Tensor<4>, b: Tensor<4>| {
+        assert_eq!(a.dims(), b.dims());
+        let (off, size) = ((a - b.clone()).abs().max(), b.abs().max());
+        let (off, size) = (off.into_scalar::<f32>(), size.into_scalar::<f32>());
+        assert!(off < 1e-4 * size.max(1.0), "{off} of {size}");
+    };
+    for [rows, columns] in [[8, 8], [4, 12], [13, 5]] {
+        let bits =
+            Tensor::<4>::random([1, rows, columns, 13], Distribution::Normal(0.0, 1.0), &device).sign();
+        let whole = tokenizer.decoder.forward(bits.clone());
+        let (height, width) = (16 * rows, 16 * columns);
+        let pixels = Tensor::random([1, height, width, 3], Distribution::Uniform(-1.0, 1.0), &device);
+        let latent = tokenizer.encoder.forward(pixels.clone());
+        // Rows of the finest level that fit: half of them, 34, and almost none.
+        for fit in [height / 2, 34, 6] {
+            let limit = fit * width * 4;
+            let mut cut = 0;
+            let bands = tokenizer.decoder.bands(bits.clone(), |h| {
+                cut += 1;
+                bands::Bands::within(h, limit)
+            });
+            near(bands, whole.clone());
+            assert_eq!(cut, 1);
+            near(tokenizer.encoder.bands(bands::Bands::within(pixels.clone(), limit)), latent.clone());
+        }
+    }
+}
+
 #[test]
 fn codes_are_split() {
     let groups = CodeGroups::new(vec![8, 8]);

@@ -83,6 +83,33 @@ pub fn group_norm_swish(
     swish(portable::group_norm(x, weight, bias, groups, eps))
 }
 
+/// [`group_norm_swish`] of one image in horizontal bands.
+pub fn group_norm_swish_bands(
+    bands: Vec<Tensor<4>>,
+    weight: Tensor<1>,
+    bias: Tensor<1>,
+    groups: usize,
+    eps: f64,
+) -> Vec<Tensor<4>> {
+    match <[_; 1]>::try_from(bands) {
+        Ok([whole]) => vec![group_norm_swish(whole, weight, bias, groups, eps)],
+        Err(bands) => {
+            let bands = portable::group_norm_bands(bands, weight, bias, groups, eps);
+            bands.into_iter().map(swish).collect()
+        }
+    }
+}
+
+/// The most values that a tensor on the device of `x` may have for kernels to take it.
+pub fn largest_tensor(x: &Tensor<4>) -> usize {
+    #[cfg(feature = "wgpu")]
+    if gpu::plain_on_gpu(x) {
+        return gpu::largest_binding(x) / size_of::<f32>();
+    }
+    let _ = x;
+    usize::MAX
+}
+
 /// `x · sigmoid(x)` (Ramachandran et al. 2017).
 pub fn swish<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     activation::silu(x)

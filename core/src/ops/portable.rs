@@ -143,17 +143,40 @@ pub fn conv2d(
 
 /// See [`super::conv::group_norm`].
 pub fn group_norm(x: Tensor<4>, weight: Tensor<1>, bias: Tensor<1>, groups: usize, eps: f64) -> Tensor<4> {
-    let [batch, height, width, channels] = x.dims();
-    let per_group = channels / groups;
+    group_norm_bands(vec![x.clone()], weight, bias, groups, eps).pop().unwrap_or(x)
+}
+
+/// [`group_norm`] of one image in horizontal bands, `[batch, rows, width, channels]` each.
+pub fn group_norm_bands(
+    bands: Vec<Tensor<4>>,
+    weight: Tensor<1>,
+    bias: Tensor<1>,
+    groups: usize,
+    eps: f64,
+) -> Vec<Tensor<4>> {
+    let shapes: Vec<[usize; 4]> = bands.iter().map(Tensor::dims).collect();
+    let pixels: usize = shapes.iter().map(|[_, rows, width, _]| rows * width).sum();
     // The mean over a group, spread over its channels again; pixels first, so that the rest is tiny.
-    let mean = |x: Tensor<3>| {
-        let means = x.mean_dim(1).reshape([batch, groups, per_group]).mean_dim(2);
-        means.repeat_dim(2, per_group).reshape([batch, 1, channels])
+    let mean = |bands: &[Tensor<3>], of: fn(Tensor<3>) -> Tensor<3>| {
+        let means = bands.iter().map(|x| {
+            let [batch, own, channels] = x.dims();
+            let means = of(x.clone()).mean_dim(1).reshape([batch, groups, channels / groups]).mean_dim(2);
+            let means = means.repeat_dim(2, channels / groups).reshape([batch, 1, channels]);
+            if own == pixels { means } else { means * (own as f64 / pixels as f64) }
+        });
+        means.reduce(|sum, means| sum + means)
     };
-    let x = x.reshape([batch, height * width, channels]);
-    let centred = x.clone() - mean(x);
-    let scale = (mean(centred.clone().square()) + eps).sqrt().recip() * weight.unsqueeze();
-    (centred * scale + bias.unsqueeze()).reshape([batch, height, width, channels])
+    let bands = bands.into_iter().map(|x| {
+        let [batch, rows, width, channels] = x.dims();
+        x.reshape([batch, rows * width, channels])
+    });
+    let bands: Vec<Tensor<3>> = bands.collect();
+    let Some(middle) = mean(&bands, |x| x) else { return vec![] };
+    let centred: Vec<Tensor<3>> = bands.into_iter().map(|x| x - middle.clone()).collect();
+    let Some(variance) = mean(&centred, |x| x.square()) else { return vec![] };
+    let scale = (variance + eps).sqrt().recip() * weight.unsqueeze();
+    let normalised = centred.into_iter().zip(shapes);
+    normalised.map(|(x, shape)| (x * scale.clone() + bias.clone().unsqueeze()).reshape(shape)).collect()
 }
 
 /// See [`super::conv::upsample2`].

@@ -4,7 +4,7 @@ use super::blocks::{Blocks, Target};
 use super::draw::{draw_code, highest};
 use super::read::read_logits;
 use super::step::{Flow, Preview, StepReport, StepState};
-use super::{Branch, Noise, Order, still_masked};
+use super::{Branch, Counted, Noise, Order, still_masked};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::UniGen;
 use crate::ops;
@@ -29,9 +29,18 @@ pub struct MaskedDecoding {
     pub order: Order,
     /// How the decoder is run.
     pub path: Path,
+    /// Codes are drawn from this many of the likeliest; from all where there is nothing.
+    pub top_k: Option<usize>,
+    /// Which codes the schedule counts.
+    pub counted: Counted,
 }
 
 impl MaskedDecoding {
+    /// UniGen's decoding: over cached prefixes, from all codes, counting those that are to be drawn.
+    pub fn new(steps: usize, order: Order) -> Self {
+        Self { steps, order, path: Path::Cached, top_k: None, counted: Counted::Unknown }
+    }
+
     /// Fills the `None`s of `targets` (the codes of one image each, row-major) with codes.
     ///
     /// `delimiters` are the token ids before and after a block of codes (soi, eoi). `on_step` sees every step and
@@ -56,9 +65,9 @@ impl MaskedDecoding {
                 .fix("ask for at least one step and give noise for every image"));
         }
         let blocks = Blocks::of_branches(model, branches, &targets, delimiters)?;
-        if let (Path::Cached, true, Some(seeds)) =
-            (self.path, ops::sample::on_device(blocks.device()), noise.seeds(images))
-        {
+        // No shader finds the likeliest codes; models that draw from those take few steps, so reading logits costs little.
+        let on_device = self.top_k.is_none() && ops::sample::on_device(blocks.device());
+        if let (Path::Cached, true, Some(seeds)) = (self.path, on_device, noise.seeds(images)) {
             return self.decode_on_device(model, branches, &blocks, &targets, seeds, on_step).await;
         }
         let turns = self.order.turns(images, targets[0].len(), noise);
@@ -68,14 +77,17 @@ impl MaskedDecoding {
             log_probs: codes.iter().map(|c| vec![0.0; c.len()]).collect(),
             masked: Vec::new(),
         };
-        let initially: Vec<usize> = masked_positions(&codes).iter().map(Vec::len).collect();
+        let unknown = masked_positions(&codes);
+        let counts =
+            unknown.iter().zip(&codes).map(|(unknown, all)| self.counted.of(all.len(), unknown.len()));
+        let counts: Vec<usize> = counts.collect();
         let cache = (self.path == Path::Cached).then(|| blocks.prefill(model));
         let mut temperature = self.order.temperature();
         for step in 1..=self.steps {
             let masked = masked_positions(&codes);
-            let left = masked.iter().zip(&initially);
+            let left = masked.iter().zip(&counts);
             let left: Vec<usize> =
-                left.map(|(masked, &all)| still_masked(all, masked.len(), step, self.steps)).collect();
+                left.map(|(masked, &count)| still_masked(count, masked.len(), step, self.steps)).collect();
             // In an order that is known beforehand, only what will stay is drawn; the last step draws all.
             let wanted = match &turns {
                 Some(turns) if step < self.steps => {
@@ -93,7 +105,7 @@ impl MaskedDecoding {
                 let mut confidence = vec![0.0; codes[image].len()];
                 for (&position, row) in wanted.iter().zip(&mut rows) {
                     let draw = |class| noise.token(step - 1, image, position, class);
-                    let (code, log_p) = draw_code(row, &model.config().code_groups, draw);
+                    let (code, log_p) = draw_code(row, &model.config().code_groups, self.top_k, draw);
                     drawn.codes[image][position] = code;
                     drawn.log_probs[image][position] = log_p;
                     let noise = noise.confidence(step - 1, image, position);
@@ -161,7 +173,8 @@ mod tests {
     }
 
     fn decode(model: &UniGen, path: Path, targets: &[Vec<Option<u32>>], seed: u64) -> Result<Vec<Vec<u32>>> {
-        let settings = MaskedDecoding { steps: 4, order: Order::Confidence { temperature: 1.0 }, path };
+        let order = Order::Confidence { temperature: 1.0 };
+        let settings = MaskedDecoding { path, ..MaskedDecoding::new(4, order) };
         let full = vec![prefix(model, &[1, 5, 9, 7, 2], 3), prefix(model, &[1, 8, 3], 2)];
         let image = vec![prefix(model, &[1, 5, 9], 3), prefix(model, &[1, 8], 2)];
         let none = vec![prefix(model, &[1], 1); 2];
@@ -196,7 +209,8 @@ mod tests {
             text_guidance(3.0, vec![a.clone(), a.clone(), b.clone(), b.clone()], vec![empty.clone(); 4]);
         let shared = text_guidance(3.0, vec![a, b], vec![empty]);
         for path in [Path::Cached, Path::Naive] {
-            let settings = MaskedDecoding { steps: 4, order: Order::Confidence { temperature: 1.0 }, path };
+            let order = Order::Confidence { temperature: 1.0 };
+            let settings = MaskedDecoding { path, ..MaskedDecoding::new(4, order) };
             let draw = |branches: &[Branch]| {
                 let mut fixed = Vec::new();
                 let targets = vec![vec![None; 9]; 4];
@@ -225,8 +239,7 @@ mod tests {
         let model = model(vec![6]);
         let branches = text_guidance(1.0, vec![prefix(&model, &[1, 2], 0)], vec![]);
         let run = |steps, flow| {
-            let settings =
-                MaskedDecoding { steps, order: Order::Confidence { temperature: 1.0 }, path: Path::Cached };
+            let settings = MaskedDecoding::new(steps, Order::Confidence { temperature: 1.0 });
             let targets = vec![vec![None; 4]];
             settings
                 .decode(&model, &branches, targets, [3, 4], &Seeded { seed: 0 }, async |_| flow)
@@ -241,8 +254,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_an_error() {
         let model = model(vec![3, 4]);
-        let settings =
-            MaskedDecoding { steps: 2, order: Order::Confidence { temperature: 1.0 }, path: Path::Cached };
+        let settings = MaskedDecoding::new(2, Order::Confidence { temperature: 1.0 });
         let good = || text_guidance(1.0, vec![prefix(&model, &[1, 2], 0)], vec![]);
         let fails = |branches: &[Branch], targets: Vec<Target>, delimiters, seeds: usize| {
             let noise = Seeds(vec![0; seeds]);

@@ -29,6 +29,6 @@ pub use noise::{Noise, Seeded, Seeds};
 pub use order::Order;
 pub use prefix::Prefix;
 pub use replay::{PartialTarget, target_logits};
-pub use schedule::{scheduled, still_masked};
+pub use schedule::{Counted, scheduled, still_masked};
 pub use step::{Flow, Preview, StepReport};
 pub use text::{DecodedText, TextDecoding, decode_text};

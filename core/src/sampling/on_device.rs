@@ -26,7 +26,10 @@ impl MaskedDecoding {
         let device = blocks.device().clone();
         let masked = masked_positions(targets);
         let schedule: Vec<Vec<usize>> = (1..=self.steps)
-            .map(|step| masked.iter().map(|masked| scheduled(masked.len(), step, self.steps)).collect())
+            .map(|step| {
+                let counts = masked.iter().map(|masked| self.counted.of(length, masked.len()));
+                counts.map(|count| scheduled(count, step, self.steps)).collect()
+            })
             .collect();
         let weights = branches.iter().map(|branch| branch.weight).collect();
         let noise = Seeds(seeds);

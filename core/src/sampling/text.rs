@@ -19,6 +19,8 @@ pub struct TextDecoding {
     pub top_k: usize,
     /// The token that ends the answer; it is not returned.
     pub stop: u32,
+    /// How many tokens may be written, from the first of the vocabulary: a model's text, or image codes too.
+    pub vocabulary: usize,
 }
 
 /// What [`decode_text`] has written.
@@ -56,7 +58,7 @@ pub async fn decode_text(
     let mut last = hidden.slice([rows - 1..rows]);
     let (mut answer, mut log_probabilities) = (Vec::new(), Vec::new());
     while answer.len() < settings.max_tokens {
-        let logits = read_logits(model.llm.logits(last, 0..model.config().text_vocab)).await?;
+        let logits = read_logits(model.llm.logits(last, 0..settings.vocabulary)).await?;
         let token = pick(&logits, settings, |class| noise.token(answer.len(), 0, 0, class));
         log_probabilities.push(log_probability(&logits, token));
         if token == settings.stop {
@@ -112,7 +114,7 @@ mod tests {
         let mut config = ModelConfig::preset("nano").unwrap();
         config.decoder.num_hidden_layers = 1;
         let model = UniGen::new(&config, &Device::flex());
-        let settings = TextDecoding { max_tokens: 2, temperature: 0.0, top_k: 1, stop: 2 };
+        let settings = TextDecoding { max_tokens: 2, temperature: 0.0, top_k: 1, stop: 2, vocabulary: 9 };
         for shape in [[0, 256], [2, 3]] {
             let prefix = Prefix::causal(Tensor::zeros(shape, &Device::flex()));
             let noise = Seeded { seed: 0 };

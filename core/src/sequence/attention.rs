@@ -199,7 +199,8 @@ mod tests {
             {
                 let text = vec![30; words];
                 let branches = [EditBranch::None, EditBranch::Image, EditBranch::Full];
-                let mut sequences = branches.map(|b| layouts.edit(b, &text, semantic, codes)).to_vec();
+                let mut sequences =
+                    branches.map(|b| layouts.edit(b, &text, semantic, codes).unwrap()).to_vec();
                 sequences.push(layouts.generate(&text, codes));
                 sequences.push(layouts.conversation(ImageRows::Semantic(semantic), [[&text[..], &text]]));
                 sequences.push(layouts.describe(ImageRows::Codes(codes), &text));

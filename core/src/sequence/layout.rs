@@ -1,4 +1,4 @@
-//! The sequences of the tasks. `[..]` is a block (see [`Sequence`]):
+//! The sequences of the tasks of a chat model. `[..]` is a block (see [`Sequence`]):
 //!
 //! - generate: `im_start t2i "user\n" TEXT im_end "\n" im_start "assistant\n" soi [target eoi]`
 //! - edit: `im_start ti2i soi [semantic] eoi "user\n" TEXT im_end "\n" im_start "assistant\n"
@@ -10,10 +10,12 @@
 //! With [`Opener::Block`], as in training and decoding, the target's block is `[soi target eoi]`.
 //!
 //! After the prompt builders in UniGen's published code (training/prompting_utils.py), and for editing UniGen-1.5 (arXiv
-//! 2511.14760, section 3).
+//! 2511.14760, section 3). Models without turns have the sequences of [`showo`](super::showo).
 
+use super::showo::Showo;
 use super::{Piece, Sequence};
-use crate::config::SpecialTokens;
+use crate::config::{ChatTokens, SpecialTokens};
+use crate::error::{Error, ErrorKind, Result};
 use crate::text::{Template, TextTokenizer};
 use std::ops::Range;
 
@@ -35,6 +37,15 @@ pub enum ImageRows {
     Semantic(usize),
     /// This many codes, for a model without a vision tower (UniGen before its second stage).
     Codes(usize),
+}
+
+impl From<ImageRows> for Piece {
+    fn from(image: ImageRows) -> Self {
+        match image {
+            ImageRows::Semantic(rows) => Self::Semantic(rows),
+            ImageRows::Codes(rows) => Self::Source(rows),
+        }
+    }
 }
 
 /// The three branches of editing: `none + s_I (image - none) + s_T (full - image)`.
@@ -67,81 +78,125 @@ impl<'a> Layouts<'a> {
 
     /// An image of `codes` codes from `text`. The unconditional branch has empty text.
     pub fn generate(&self, text: &[u32], codes: usize) -> Sequence {
-        let mut plan = self.open(self.special.t2i);
-        self.turns(&mut plan, text);
-        self.target(plan, codes)
+        match self.family() {
+            Family::Chat(chat) => {
+                let mut plan = chat.open(self.special.t2i);
+                chat.turns(&mut plan, text);
+                plan.target(self.special, codes, self.opener)
+            }
+            Family::Showo(showo) => showo.generate(text, codes, self.opener),
+        }
     }
 
     /// An image of `codes` codes from `text` and a source image of `semantic` features and `codes` codes.
     /// Only [`EditBranch::Full`] uses the text, and [`EditBranch::None`] has no source image.
-    pub fn edit(&self, branch: EditBranch, text: &[u32], semantic: usize, codes: usize) -> Sequence {
-        let mut plan = self.open(self.special.ti2i);
+    ///
+    /// # Errors
+    /// `Config` for a model that knows no such task, as Show-o.
+    pub fn edit(&self, branch: EditBranch, text: &[u32], semantic: usize, codes: usize) -> Result<Sequence> {
+        let Family::Chat(chat) = self.family() else {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "special_tokens.ti2i",
+                "is missing: this model takes no instructions",
+            )
+            .fix("fill a part of the picture by a mask and a prompt, or take a UniGen model"));
+        };
+        let mut plan = chat.open(chat.tokens.ti2i);
         let image = branch != EditBranch::None;
         if image {
-            self.image(&mut plan, Piece::Semantic(semantic));
+            chat.image(&mut plan, Piece::Semantic(semantic));
         }
-        self.turns(&mut plan, if branch == EditBranch::Full { text } else { &[] });
+        chat.turns(&mut plan, if branch == EditBranch::Full { text } else { &[] });
         if image {
-            self.image(&mut plan, Piece::Source(codes));
+            chat.image(&mut plan, Piece::Source(codes));
         }
-        self.target(plan, codes)
+        Ok(plan.target(self.special, codes, self.opener))
     }
 
     /// A question about an image, up to where the answer begins.
     pub fn describe(&self, image: ImageRows, question: &[u32]) -> Sequence {
-        let mut plan = self.look(image);
-        self.turns(&mut plan, question);
-        plan.finish_text(vec![])
+        match self.family() {
+            Family::Chat(chat) => {
+                let mut plan = chat.look(image);
+                chat.turns(&mut plan, question);
+                plan.finish_text(vec![])
+            }
+            Family::Showo(showo) => showo.describe(image, question),
+        }
     }
 
-    /// Questions about one image with their answers. The loss is on each answer and on the `im_end` that closes it. Several
+    /// Questions about one image with their answers. The loss is on each answer and on the token that closes it. Several
     /// turns cost little more than one, because most rows are the image's (LLaVA-1.5, arXiv 2310.03744, section 3.3).
     pub fn conversation<'t>(
         &self,
         image: ImageRows,
         turns: impl IntoIterator<Item = [&'t [u32]; 2]>,
     ) -> Sequence {
-        let mut plan = self.look(image);
+        let chat = match self.family() {
+            Family::Chat(chat) => chat,
+            Family::Showo(showo) => return showo.conversation(image, turns),
+        };
+        let mut plan = chat.look(image);
         let mut answers = Vec::new();
         for [question, answer] in turns {
             if !answers.is_empty() {
                 plan.tokens(&self.template.newline);
-                plan.tokens(&[self.special.im_start]);
+                plan.tokens(&[chat.tokens.im_start]);
             }
-            self.turns(&mut plan, question);
-            let start = plan.len;
-            plan.tokens(answer);
-            plan.tokens(&[self.special.im_end]);
-            answers.push(start..plan.len);
+            chat.turns(&mut plan, question);
+            let start = plan.tokens(answer).start;
+            answers.push(start..plan.tokens(&[chat.tokens.im_end]).end);
         }
         plan.finish_text(answers)
     }
 
     /// Plain text. The loss is on every token after the first.
     pub fn text(&self, text: &[u32]) -> Sequence {
+        let chat = match self.family() {
+            Family::Chat(chat) => chat.tokens,
+            Family::Showo(showo) => return showo.text(text),
+        };
         let mut plan = Plan::default();
-        plan.tokens(&[self.special.im_start]);
+        plan.tokens(&[chat.im_start]);
         plan.tokens(text);
-        plan.tokens(&[self.special.im_end]);
-        let all = 1..plan.len;
-        plan.finish_text(vec![all])
+        let end = plan.tokens(&[chat.im_end]).end;
+        plan.finish_text(vec![1..end])
     }
 
+    fn family(&self) -> Family<'a> {
+        match self.special.chat {
+            Some(tokens) => Family::Chat(Chat { special: self.special, tokens, template: self.template }),
+            None => Family::Showo(Showo(self.special)),
+        }
+    }
+}
+
+/// Whose sequences a model has.
+enum Family<'a> {
+    Chat(Chat<'a>),
+    Showo(Showo<'a>),
+}
+
+/// The parts of a chat model's sequences.
+struct Chat<'a> {
+    special: &'a SpecialTokens,
+    tokens: ChatTokens,
+    template: &'a Template,
+}
+
+impl Chat<'_> {
     /// `im_start TASK`
     fn open(&self, task: u32) -> Plan {
         let mut plan = Plan::default();
-        plan.tokens(&[self.special.im_start, task]);
+        plan.tokens(&[self.tokens.im_start, task]);
         plan
     }
 
     /// `im_start mmu soi [image] eoi`
     fn look(&self, image: ImageRows) -> Plan {
         let mut plan = self.open(self.special.mmu);
-        let rows = match image {
-            ImageRows::Semantic(rows) => Piece::Semantic(rows),
-            ImageRows::Codes(rows) => Piece::Source(rows),
-        };
-        self.image(&mut plan, rows);
+        self.image(&mut plan, image.into());
         plan
     }
 
@@ -157,30 +212,16 @@ impl<'a> Layouts<'a> {
     fn turns(&self, plan: &mut Plan, text: &[u32]) {
         plan.tokens(&self.template.user);
         plan.tokens(text);
-        plan.tokens(&[self.special.im_end]);
+        plan.tokens(&[self.tokens.im_end]);
         plan.tokens(&self.template.newline);
-        plan.tokens(&[self.special.im_start]);
+        plan.tokens(&[self.tokens.im_start]);
         plan.tokens(&self.template.assistant);
-    }
-
-    /// `soi [target eoi]`, and the end.
-    fn target(&self, mut plan: Plan, codes: usize) -> Sequence {
-        let soi = plan.tokens(&[self.special.soi]);
-        let target = plan.piece(Piece::Target(codes));
-        plan.tokens(&[self.special.eoi]);
-        let prefix_len = match self.opener {
-            Opener::Prefix => target.start,
-            Opener::Block => soi.start,
-        };
-        plan.block(prefix_len..plan.len);
-        let Plan { pieces, blocks, .. } = plan;
-        Sequence { pieces, blocks, target, answers: vec![], prefix_len }
     }
 }
 
 /// A sequence being built.
 #[derive(Default)]
-struct Plan {
+pub(super) struct Plan {
     pieces: Vec<Piece>,
     blocks: Vec<Range<usize>>,
     len: usize,
@@ -188,7 +229,7 @@ struct Plan {
 
 impl Plan {
     /// Appends a piece and returns its rows.
-    fn piece(&mut self, piece: Piece) -> Range<usize> {
+    pub fn piece(&mut self, piece: Piece) -> Range<usize> {
         let start = self.len;
         self.len += piece.rows();
         self.pieces.push(piece);
@@ -196,7 +237,7 @@ impl Plan {
     }
 
     /// Appends tokens, to the last piece where it has tokens, and returns their rows.
-    fn tokens(&mut self, ids: &[u32]) -> Range<usize> {
+    pub fn tokens(&mut self, ids: &[u32]) -> Range<usize> {
         let Some(Piece::Tokens(last)) = self.pieces.last_mut() else {
             return self.piece(Piece::Tokens(ids.to_vec()));
         };
@@ -206,14 +247,28 @@ impl Plan {
     }
 
     /// Makes rows a block.
-    fn block(&mut self, rows: Range<usize>) {
+    pub fn block(&mut self, rows: Range<usize>) {
         if !rows.is_empty() {
             self.blocks.push(rows);
         }
     }
 
+    /// `soi [target eoi]` or `[soi target eoi]`, and the end.
+    pub fn target(mut self, special: &SpecialTokens, codes: usize, opener: Opener) -> Sequence {
+        let soi = self.tokens(&[special.soi]);
+        let target = self.piece(Piece::Target(codes));
+        self.tokens(&[special.eoi]);
+        let prefix_len = match opener {
+            Opener::Prefix => target.start,
+            Opener::Block => soi.start,
+        };
+        self.block(prefix_len..self.len);
+        let Plan { pieces, blocks, .. } = self;
+        Sequence { pieces, blocks, target, answers: vec![], prefix_len }
+    }
+
     /// The end of a sequence without a target.
-    fn finish_text(self, answers: Vec<Range<usize>>) -> Sequence {
+    pub fn finish_text(self, answers: Vec<Range<usize>>) -> Sequence {
         let Plan { pieces, blocks, len } = self;
         Sequence { pieces, blocks, target: len..len, answers, prefix_len: len }
     }
@@ -257,7 +312,7 @@ mod tests {
         assert_eq!((generate.prefix_len, generate.target.clone()), (12, 12..15));
         assert_eq!(show(&layouts.generate(&[], 2)), "1 5 20 10 2 10 1 21 10 3 [t0 t1 4]");
 
-        let edit = |branch| layouts.edit(branch, &[30], 3, 2);
+        let edit = |branch| layouts.edit(branch, &[30], 3, 2).unwrap();
         let full = edit(EditBranch::Full);
         let want = "1 6 3 [s0 s1 s2] 4 20 10 30 2 10 1 21 10 3 [o0 o1] 4 3 [t0 t1 4]";
         assert_eq!(show(&full), want);
@@ -287,6 +342,28 @@ mod tests {
         let published = layouts.generate(&[30, 31], 3);
         assert_eq!(show(&published), "1 5 20 10 30 31 2 10 1 21 10 [3 t0 t1 t2 4]");
         assert_eq!((published.prefix_len, published.target.clone()), (11, 12..15));
+    }
+
+    #[test]
+    fn tasks_as_show_o_has_them() {
+        // Text has the ids to 29; bos and eos are 0, soi 31, eoi 32, t2i 35, mmu 36.
+        let (special, template) = (SpecialTokens::showo(30, 0), template());
+        let layouts = Layouts { special: &special, template: &template, opener: Opener::Block };
+        let generate = layouts.generate(&[20, 21], 3);
+        assert_eq!(show(&generate), "35 0 20 21 0 [31 t0 t1 t2 32]");
+        assert_eq!((generate.prefix_len, generate.target.clone()), (5, 6..9));
+        assert_eq!(show(&layouts.generate(&[], 2)), "35 0 0 [31 t0 t1 32]");
+        let image = ImageRows::Codes(2);
+        let asked = layouts.describe(image, &[22, 23]);
+        assert_eq!(show(&asked), "[36 31 o0 o1 32] 0 22 23");
+        assert_eq!(asked.prefix_len, asked.len());
+        let told = layouts.conversation(image, [[&[22][..], &[24, 25]], [&[23], &[26]]]);
+        assert_eq!(show(&told), "[36 31 o0 o1 32] 0 22 24 25 0 0 23 26 0");
+        assert_eq!(told.answer_labels(), [(6, 24), (7, 25), (8, 0), (11, 26), (12, 0)]);
+        let text = layouts.text(&[27]);
+        assert_eq!((show(&text).as_str(), text.answer_labels()), ("0 27 0", vec![(0, 27), (1, 0)]));
+        let error = layouts.edit(EditBranch::Full, &[20], 3, 2).unwrap_err();
+        assert!(error.to_string().contains("takes no instructions") && !error.fix.is_empty(), "{error}");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 mod attention;
 mod layout;
+mod showo;
 
 pub use crate::ops::AttentionLayout;
 pub use layout::{EditBranch, ImageRows, Layouts, Opener};

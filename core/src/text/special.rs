@@ -1,9 +1,9 @@
 //! Names of the tokens that mark turns, tasks and images, and the words of the chat template.
 
-use crate::config::SpecialTokens;
+use crate::config::{ChatTokens, SpecialTokens};
 use crate::{Error, ErrorKind, Result};
 
-/// Names in the order of [`SpecialTokens`]. The later names of a row are what other scripts of UniGen's published code call
+/// Names in the order in which [`train_bpe`](super::train_bpe) gives them the first ids. The later names of a row are what other scripts of UniGen's published code call
 /// the same id.
 pub(super) const NAMES: [&[&str]; 8] = [
     &["<|endoftext|>"],
@@ -43,7 +43,7 @@ impl SpecialTokens {
             })?;
         }
         let [endoftext, im_start, im_end, soi, eoi, t2i, ti2i, mmu] = ids;
-        Ok(Self { endoftext, im_start, im_end, soi, eoi, t2i, ti2i, mmu })
+        Ok(Self { endoftext, soi, eoi, t2i, mmu, chat: Some(ChatTokens { im_start, im_end, ti2i }) })
     }
 }
 

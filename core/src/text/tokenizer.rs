@@ -1,38 +1,27 @@
-//! Byte-level BPE: loading, encoding, decoding, training.
+//! Byte-level BPE: loading, encoding, decoding.
 
-use super::special::{APPENDED, NAMES, Template};
+use super::special::{APPENDED, Template};
 use crate::config::SpecialTokens;
 use crate::{Error, ErrorKind, Result};
-use ahash::AHashMap;
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use tokenizers::models::bpe::BPE;
-use tokenizers::normalizers::unicode::NFC;
-use tokenizers::pre_tokenizers::PreTokenizerWrapper;
+use std::collections::BTreeMap;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::pre_tokenizers::sequence::Sequence;
-use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
-use tokenizers::{
-    AddedToken, AddedVocabulary, NormalizedString, Normalizer, OffsetReferential, OffsetType,
-    PreTokenizedString, PreTokenizer, SplitDelimiterBehavior, Tokenizer,
-};
+use tokenizers::{AddedToken, AddedVocabulary, Tokenizer};
 
 /// The longest text that [`TextTokenizer::encode`] takes, in bytes of UTF-8. It is far longer than any prompt, and short
 /// enough to be encoded in a moment.
 pub const MAX_TEXT_BYTES: usize = 16 * 1024;
 
 /// The most ids that a tokenizer file may have (Qwen2.5 has 151665).
-const MAX_VOCABULARY: usize = 1 << 20;
+pub(super) const MAX_VOCABULARY: usize = 1 << 20;
 
-/// How Qwen2.5 splits text into words before merging (its tokenizer.json).
-const WORDS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+/// What a text begins or ends with.
+const END_OF_TEXT: &str = "<|endoftext|>";
 
-/// A byte-level BPE tokenizer: Qwen2.5's, or one from [`train_bpe`].
+/// A byte-level BPE tokenizer: Qwen2.5's, Phi-1.5's as Show-o extends it, or one from [`train_bpe`].
 ///
-/// User text never becomes a special token: `<|im_end|>` in a prompt is encoded as its characters, because the inner
-/// tokenizer knows no added tokens.
+/// User text never becomes a special token: `<|im_end|>` in a prompt is encoded as its characters.
 pub struct TextTokenizer {
-    /// The tokenizer without its added tokens.
+    /// The tokenizer of text, which makes no special tokens.
     inner: Tokenizer,
     /// Ids that are not text: added tokens of the file, then what UniGen appends.
     added: BTreeMap<u32, String>,
@@ -42,7 +31,7 @@ pub struct TextTokenizer {
 }
 
 impl TextTokenizer {
-    /// Reads a `tokenizer.json`.
+    /// Reads the `tokenizer.json` of a chat model.
     ///
     /// Qwen2.5's own file lacks the image and task tokens. They are appended after its last id, in UniGen's order (151665 to
     /// 151673).
@@ -50,34 +39,69 @@ impl TextTokenizer {
     /// # Errors
     /// `Text` where it is no tokenizer file or no byte-level BPE, or where special tokens are missing.
     pub fn from_bytes(tokenizer_json: &[u8]) -> Result<Self> {
-        let fix = "use the tokenizer.json of Qwen2.5 or of a UniGen model";
-        let broken = |what: String| Error::new(ErrorKind::Text, "tokenizer.json", what).fix(fix);
-        // The crate panics on JSON that breaks off.
-        serde_json::from_slice::<serde::de::IgnoredAny>(tokenizer_json).map_err(|e| broken(e.to_string()))?;
-        let mut inner = Tokenizer::from_bytes(tokenizer_json).map_err(|e| broken(e.to_string()))?;
+        let BytePairs { mut inner, added, length } = BytePairs::read(tokenizer_json)?;
+        inner.with_added_vocabulary(AddedVocabulary::new());
         let mut added: BTreeMap<u32, String> =
-            inner.get_added_tokens_decoder().into_iter().map(|(id, token)| (id, token.content)).collect();
-        let last = inner.get_vocab(true).into_values().max().ok_or_else(|| broken("no tokens".into()))?;
-        let length = last as usize + 1;
-        if length > MAX_VOCABULARY {
-            return Err(broken(format!("token id {last} is beyond the limit of {MAX_VOCABULARY}")));
-        }
-        inner.with_added_vocabulary(AddedVocabulary::new()).with_padding(None);
-        inner.with_truncation(None).map_err(|e| broken(e.to_string()))?;
-        if let Some(byte) = ByteLevel::alphabet().iter().find(|c| inner.token_to_id(&c.to_string()).is_none())
-        {
-            return Err(broken(format!("not a byte-level vocabulary: no token for the byte \"{byte}\"")));
-        }
+            added.into_iter().map(|(id, token)| (id, token.content)).collect();
         if added.values().all(|name| !APPENDED.contains(&name.as_str())) {
             added.extend((length as u32..).zip(APPENDED.map(String::from)));
         }
         let special =
             SpecialTokens::find(|name| added.iter().find(|(_, known)| *known == name).map(|(&id, _)| id))?;
+        Self::new(inner, added, special, length)
+    }
+
+    /// Reads the `tokenizer.json` of a model with these special tokens. That of Show-o is Phi-1.5's as it is: its special
+    /// tokens have ids past those of the file.
+    ///
+    /// # Errors
+    /// Those of [`from_bytes`](Self::from_bytes); `Text` where the file has more tokens than the model has for text.
+    pub fn of_model(tokenizer_json: &[u8], special: &SpecialTokens) -> Result<Self> {
+        if special.chat.is_some() {
+            return Self::from_bytes(tokenizer_json);
+        }
+        let BytePairs { mut inner, added, length } = BytePairs::read(tokenizer_json)?;
+        // Phi-1.5 adds runs of white space, which are text. What it adds as special is not.
+        inner.set_encode_special_tokens(true);
+        let special_of_file = added.into_iter().filter(|(_, token)| token.special);
+        let mut added: BTreeMap<u32, String> =
+            special_of_file.map(|(id, token)| (id, token.content)).collect();
+        let own = special.named().into_iter().filter(|&(name, _)| name != "endoftext");
+        for (name, id) in own {
+            if (id as usize) < length {
+                let what = format!("has {length} tokens, but {name} of the model is token {id}");
+                return Err(Error::new(ErrorKind::Text, "tokenizer.json", what)
+                    .fix("take config.json and tokenizer.json from the same model"));
+            }
+            added.insert(id, format!("<|{name}|>"));
+        }
+        added.entry(special.endoftext).or_insert_with(|| END_OF_TEXT.into());
+        Self::new(inner, added, *special, length)
+    }
+
+    fn new(
+        inner: Tokenizer,
+        added: BTreeMap<u32, String>,
+        special: SpecialTokens,
+        length: usize,
+    ) -> Result<Self> {
         let vocab_size = length.max(added.last_key_value().map_or(0, |(&id, _)| id as usize + 1));
         let words = |text| plain(&inner, text);
         let template =
             Template { user: words("user\n")?, assistant: words("assistant\n")?, newline: words("\n")? };
         Ok(Self { inner, added, special, template, vocab_size })
+    }
+
+    /// The tokens of a question about a picture. Show-o's are trained with words around them, which a chat model has tokens
+    /// for.
+    ///
+    /// # Errors
+    /// Those of [`encode_within`](Self::encode_within).
+    pub fn encode_question(&self, question: &str, limit: usize) -> Result<Vec<u32>> {
+        match self.special.chat {
+            Some(_) => self.encode_within(question, limit),
+            None => self.encode_within(&format!("USER: \n{question} ASSISTANT:"), limit),
+        }
     }
 
     /// The tokens of a user's text, normalised as the file says (NFC), with special tokens taken literally. Empty text gives
@@ -127,139 +151,63 @@ impl TextTokenizer {
     }
 }
 
+/// What a tokenizer file holds.
+struct BytePairs {
+    inner: Tokenizer,
+    added: BTreeMap<u32, AddedToken>,
+    /// Number of ids.
+    length: usize,
+}
+
+impl BytePairs {
+    fn read(tokenizer_json: &[u8]) -> Result<Self> {
+        let fix = "use the tokenizer.json of Qwen2.5, of Phi-1.5 or of a UniGen model";
+        let broken = |what: String| Error::new(ErrorKind::Text, "tokenizer.json", what).fix(fix);
+        // The crate panics on JSON that breaks off.
+        serde_json::from_slice::<serde::de::IgnoredAny>(tokenizer_json).map_err(|e| broken(e.to_string()))?;
+        let mut inner = Tokenizer::from_bytes(tokenizer_json).map_err(|e| broken(e.to_string()))?;
+        let last = inner.get_vocab(true).into_values().max().ok_or_else(|| broken("no tokens".into()))?;
+        let length = last as usize + 1;
+        if length > MAX_VOCABULARY {
+            return Err(broken(format!("token id {last} is beyond the limit of {MAX_VOCABULARY}")));
+        }
+        inner.with_padding(None);
+        inner.with_truncation(None).map_err(|e| broken(e.to_string()))?;
+        if let Some(byte) = ByteLevel::alphabet().iter().find(|c| inner.token_to_id(&c.to_string()).is_none())
+        {
+            return Err(broken(format!("not a byte-level vocabulary: no token for the byte \"{byte}\"")));
+        }
+        let added = inner.get_added_tokens_decoder().into_iter().collect();
+        Ok(Self { inner, added, length })
+    }
+}
+
+/// The id of `<|endoftext|>` in a `tokenizer.json`.
+///
+/// # Errors
+/// `Text` where it is no tokenizer file or has no such token.
+pub fn end_of_text(tokenizer_json: &[u8]) -> Result<u32> {
+    let BytePairs { inner, added, .. } = BytePairs::read(tokenizer_json)?;
+    let id = added.iter().find(|(_, token)| token.content == END_OF_TEXT).map(|(&id, _)| id);
+    id.or_else(|| inner.token_to_id(END_OF_TEXT)).ok_or_else(|| {
+        Error::new(ErrorKind::Text, "tokenizer.json", format!("no token {END_OF_TEXT}"))
+            .fix("use the tokenizer.json that belongs to the decoder")
+    })
+}
+
 /// Encodes without added tokens.
 fn plain(inner: &Tokenizer, text: &str) -> Result<Vec<u32>> {
     let encoding = inner.encode_fast(text, false).map_err(|e| Error::new(ErrorKind::Text, "text", e))?;
     Ok(encoding.get_ids().to_vec())
 }
 
-/// Trains a byte-level BPE on `captions` and returns its `tokenizer.json`.
-///
-/// Ids: the special tokens (0 to 7), the 256 bytes, then merges, at most `vocab_size` in all (at least 264).
-/// Words are split as Qwen2.5 does; the words of the chat template count as if they were in every caption.
-/// Only pairs seen at least twice merge, so a small corpus gives fewer tokens. Deterministic: the most
-/// frequent pair merges first, the pair with the smaller ids among equals, and the order of the captions
-/// does not matter (the trainer of the crate `tokenizers` breaks some ties by hash order).
-pub fn train_bpe(captions: impl IntoIterator<Item = String>, vocab_size: usize) -> Result<Vec<u8>> {
-    let mut alphabet: Vec<char> = ByteLevel::alphabet().into_iter().collect();
-    alphabet.sort_unstable();
-    let mut names: Vec<String> = NAMES.iter().map(|names| names[0].to_string()).collect();
-    names.extend(alphabet.iter().map(char::to_string));
-    if !(names.len()..=MAX_VOCABULARY).contains(&vocab_size) {
-        let what = format!("{vocab_size} tokens: must be {} to {MAX_VOCABULARY}", names.len());
-        return Err(Error::new(ErrorKind::Config, "vocab_size", what));
-    }
-    let failed = |e: tokenizers::Error| Error::new(ErrorKind::Text, "tokenizer training", e);
-
-    let split = Split::new(SplitPattern::Regex(WORDS.into()), SplitDelimiterBehavior::Isolated, false);
-    let bytes = ByteLevel::new(false, false, false);
-    let words = Sequence::new(vec![
-        PreTokenizerWrapper::Split(split.map_err(failed)?),
-        PreTokenizerWrapper::ByteLevel(bytes),
-    ]);
-    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
-    for caption in captions {
-        for text in [caption.as_str(), "user\n", "assistant\n"] {
-            let mut normal = NormalizedString::from(text);
-            NFC.normalize(&mut normal).map_err(failed)?;
-            let mut pieces = PreTokenizedString::from(normal);
-            words.pre_tokenize(&mut pieces).map_err(failed)?;
-            for (word, ..) in pieces.get_splits(OffsetReferential::Original, OffsetType::Byte) {
-                match counts.get_mut(word) {
-                    Some(count) => *count += 1,
-                    None => _ = counts.insert(word.to_string(), 1),
-                }
-            }
-        }
-    }
-
-    let merges = merge_pairs(&counts, &mut names, vocab_size);
-    let vocab: AHashMap<String, u32> = names.into_iter().zip(0..).collect();
-    let model = BPE::builder().vocab_and_merges(vocab, merges);
-    let mut tokenizer = Tokenizer::new(model.build().map_err(failed)?);
-    tokenizer
-        .with_normalizer(Some(NFC))
-        .with_pre_tokenizer(Some(words))
-        .with_post_processor(Some(bytes))
-        .with_decoder(Some(bytes));
-    let special: Vec<AddedToken> = NAMES.iter().map(|names| AddedToken::from(names[0], true)).collect();
-    tokenizer.add_special_tokens(&special);
-    Ok(tokenizer.to_string(false).map_err(failed)?.into_bytes())
-}
-
-/// Merges the most frequent pairs of `words` (with their counts) until there are `vocab_size` names; appends
-/// a name a merge and returns the merges in order.
-fn merge_pairs(
-    words: &BTreeMap<String, u64>,
-    names: &mut Vec<String>,
-    vocab_size: usize,
-) -> Vec<(String, String)> {
-    let mut ids: HashMap<String, u32> = names.iter().cloned().zip(0..).collect();
-    let mut words: Vec<(Vec<u32>, u64)> = words
-        .iter()
-        .map(|(word, &count)| {
-            (word.chars().filter_map(|c| ids.get(c.to_string().as_str()).copied()).collect(), count)
-        })
-        .collect();
-    let mut counts: HashMap<(u32, u32), u64> = HashMap::new();
-    let mut places: HashMap<(u32, u32), BTreeSet<usize>> = HashMap::new();
-    for (place, (word, count)) in words.iter().enumerate() {
-        for pair in pairs(word) {
-            *counts.entry(pair).or_default() += count;
-            places.entry(pair).or_default().insert(place);
-        }
-    }
-
-    let mut merges = Vec::new();
-    while names.len() < vocab_size {
-        let best = counts.iter().max_by_key(|&(&pair, &count)| (count, Reverse(pair)));
-        let Some(((left, right), _)) = best.map(|(&p, &c)| (p, c)).filter(|&(_, count)| count >= 2) else {
-            break;
-        };
-        let (first, second) = (names[left as usize].clone(), names[right as usize].clone());
-        // Two different pairs can spell the same token.
-        let merged = *ids.entry(format!("{first}{second}")).or_insert_with_key(|name| {
-            names.push(name.clone());
-            names.len() as u32 - 1
-        });
-        merges.push((first, second));
-        for place in places.remove(&(left, right)).unwrap_or_default() {
-            let (word, count) = &mut words[place];
-            for pair in pairs(word) {
-                if let Some(seen) = counts.get_mut(&pair) {
-                    *seen -= *count;
-                }
-            }
-            let mut kept = 0;
-            for i in 0..word.len() {
-                if kept > 0 && word[kept - 1] == left && word[i] == right {
-                    word[kept - 1] = merged;
-                } else {
-                    word[kept] = word[i];
-                    kept += 1;
-                }
-            }
-            word.truncate(kept);
-            for pair in pairs(word) {
-                *counts.entry(pair).or_default() += *count;
-                places.entry(pair).or_default().insert(place);
-            }
-        }
-        counts.remove(&(left, right));
-    }
-    merges
-}
-
-/// Neighbours in a word.
-fn pairs(word: &[u32]) -> impl Iterator<Item = (u32, u32)> + '_ {
-    word.windows(2).map(|pair| (pair[0], pair[1]))
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use super::super::special::NAMES;
+    use super::super::train_bpe;
     use super::*;
 
-    fn captions() -> Vec<String> {
+    pub fn captions() -> Vec<String> {
         let (colours, things) = (["red", "green", "blue"], ["apple", "car", "dog", "umbrella"]);
         let pairs = colours.iter().flat_map(|c| things.iter().map(move |t| (c, t)));
         pairs.map(|(c, t)| format!("a photo of a {c} {t} on a {c} background")).collect()
@@ -296,7 +244,7 @@ mod tests {
     fn special_tokens_in_text_are_text() {
         let tokenizer = small();
         let special = *tokenizer.special();
-        assert_eq!((special.endoftext, special.im_end, special.mmu), (0, 2, 7));
+        assert_eq!((special.endoftext, special.end_of_answer(), special.mmu), (0, 2, 7));
         for name in NAMES.map(|names| names[0]) {
             let text = format!("a {name} b");
             let tokens = tokenizer.encode(&text).unwrap();
@@ -304,7 +252,7 @@ mod tests {
             assert_eq!(tokenizer.decode(&tokens), text);
         }
         let mut tokens = tokenizer.encode("a dog").unwrap();
-        tokens.extend([special.im_end, special.soi, u32::MAX]);
+        tokens.extend([special.end_of_answer(), special.soi, u32::MAX]);
         assert_eq!(tokenizer.decode(&tokens), "a dog");
     }
 
@@ -319,30 +267,6 @@ mod tests {
         assert_eq!(error.to_string(), "text: 16385 bytes, but at most 16384 can be read (shorten the text)");
         assert!(tokenizer.encode_within("a red dog", 3).is_ok());
         assert!(tokenizer.encode_within("a red dog", 2).is_err());
-    }
-
-    #[test]
-    fn training_is_deterministic() {
-        let bytes = train_bpe(captions(), 400).unwrap();
-        assert_eq!(bytes, train_bpe(captions().into_iter().rev(), 400).unwrap());
-        let sizes = [264, 300].map(|size| {
-            TextTokenizer::from_bytes(&train_bpe(captions(), size).unwrap()).unwrap().vocab_size()
-        });
-        assert_eq!(sizes, [264, 300]);
-        assert!(train_bpe(captions(), 263).is_err());
-        assert!(train_bpe(captions(), usize::MAX).is_err());
-    }
-
-    /// The first merges of a tiny corpus, worked out by hand.
-    #[test]
-    fn merges_by_hand() {
-        let mut names: Vec<String> = ["a", "b", "c"].map(String::from).into();
-        let words = BTreeMap::from([("aaab".to_string(), 2), ("abc".to_string(), 3)]);
-        // aa 4, ab 5, bc 3: ab. Then aa 2, a+ab 2, ab+c 3: abc. Then aa 2 and a+ab 2: the smaller ids, aa.
-        let merges = merge_pairs(&words, &mut names, 9);
-        let merges: Vec<String> = merges.iter().map(|(a, b)| format!("{a}+{b}")).collect();
-        assert_eq!(merges, ["a+b", "ab+c", "a+a", "aa+ab"]);
-        assert_eq!(names[3..], ["ab", "abc", "aa", "aaab"]);
     }
 
     /// A file like Qwen2.5's: added tokens after the BPE, and none of UniGen's.
@@ -365,10 +289,45 @@ mod tests {
     fn image_tokens_are_appended() {
         let tokenizer = TextTokenizer::from_bytes(plain_qwen().to_string().as_bytes()).unwrap();
         let special = tokenizer.special();
-        let ids = [special.soi, special.eoi, special.t2i, special.mmu, special.ti2i];
+        let ids = [special.soi, special.eoi, special.t2i, special.mmu, special.chat.unwrap().ti2i];
         assert_eq!(ids, [300, 301, 304, 305, 307]);
         assert_eq!(tokenizer.vocab_size(), 309);
         assert_eq!(tokenizer.decode(&[special.soi]), "");
+    }
+
+    /// A file like Phi-1.5's: runs of spaces are added, and of special tokens there is one.
+    fn phi() -> serde_json::Value {
+        let mut json: serde_json::Value =
+            serde_json::from_slice(&train_bpe(captions(), 300).unwrap()).unwrap();
+        let added = json["added_tokens"].as_array_mut().unwrap();
+        added.retain(|token| token["content"] == END_OF_TEXT);
+        for (id, spaces) in [(300, "  "), (301, "    ")] {
+            let mut token = added[0].clone();
+            (token["id"], token["content"], token["special"]) = (id.into(), spaces.into(), false.into());
+            added.push(token);
+        }
+        json
+    }
+
+    #[test]
+    fn show_o_has_its_special_tokens_past_the_text() {
+        let json = phi().to_string();
+        assert_eq!(end_of_text(json.as_bytes()).unwrap(), 0);
+        let special = SpecialTokens::showo(302, 0);
+        let tokenizer = TextTokenizer::of_model(json.as_bytes(), &special).unwrap();
+        assert_eq!((*tokenizer.special(), tokenizer.vocab_size()), (special, special.mmu as usize + 1));
+        let text = "a red    apple  <|endoftext|> <|t2i|>";
+        let tokens = tokenizer.encode(text).unwrap();
+        assert!(tokens.contains(&300) && tokens.contains(&301), "{tokens:?}");
+        assert!(!tokens.contains(&0) && tokens.iter().all(|&id| id < 302), "{tokens:?}");
+        assert_eq!(tokenizer.decode(&tokens), text);
+        assert_eq!(tokenizer.decode(&[&tokens[..], &[0, special.soi, 400]].concat()), text);
+        // The words around a question are split together with it.
+        let question = tokenizer.encode_question("what is it?", 99).unwrap();
+        assert_eq!(question, tokenizer.encode("USER: \nwhat is it? ASSISTANT:").unwrap());
+        assert!(tokenizer.encode_question("what is it?", 9).is_err());
+        let error = TextTokenizer::of_model(json.as_bytes(), &SpecialTokens::showo(299, 0)).err().unwrap();
+        assert!(error.to_string().contains("has 302 tokens, but soi of the model is token 300"), "{error}");
     }
 
     #[test]
@@ -409,9 +368,8 @@ mod tests {
         };
         let tokenizer = TextTokenizer::from_bytes(&std::fs::read(path).unwrap()).unwrap();
         let special = tokenizer.special();
-        assert_eq!((special.endoftext, special.im_start, special.im_end), (151643, 151644, 151645));
-        assert_eq!((special.soi, special.eoi, special.t2i), (151665, 151666, 151669));
-        assert_eq!((special.mmu, special.ti2i, tokenizer.vocab_size()), (151670, 151672, 151674));
+        assert_eq!(*special, SpecialTokens::UNIGEN);
+        assert_eq!(tokenizer.vocab_size(), 151674);
         let Template { user, assistant, newline } = tokenizer.template();
         assert_eq!(
             (&user[..], &assistant[..], &newline[..]),

@@ -8,6 +8,8 @@ use crate::error::Result;
 
 /// The head, both in a module and in a checkpoint.
 const HEAD: &str = "lm_head.weight";
+/// What the parameters of a head start with.
+const HEADS: &str = "lm_head.";
 /// The token table, both in a module and in a checkpoint.
 const TABLE: &str = "embed_tokens.weight";
 
@@ -16,9 +18,9 @@ pub fn same(path: &str) -> Option<String> {
     Some(path.into())
 }
 
-/// Qwen2.5: `model.embed_tokens.weight`, `model.layers.0.self_attn.q_proj.weight`, .., `lm_head.weight`.
+/// Qwen2.5 and Llama: `model.embed_tokens.weight`, `model.layers.0.self_attn.q_proj.weight`, .., `lm_head.weight`.
 pub fn qwen2(path: &str) -> Option<String> {
-    Some(if path == HEAD { HEAD.into() } else { format!("model.{path}") })
+    Some(if path.starts_with(HEADS) { path.into() } else { format!("model.{path}") })
 }
 
 /// UniGen, from the whole model: `llm.model.layers.0..`, `llm.lm_head.weight`, `mm_projector.0.weight`,
@@ -57,15 +59,20 @@ pub fn projector(path: &str) -> Option<String> {
 /// A decoder in any checkpoint that has one, under whatever prefix: `llm.model.` (UniGen), `model.` (Qwen2.5), `showo.model.`
 /// (Show-o), `model.language_model.` (models with a vision tower as transformers 5 writes them), or none.
 ///
-/// Where there is no head, the head's name is the token table's: they are tied.
+/// Where there is no head, the head's name is the token table's: they are tied. Phi publishes the norm after its last layer as
+/// `final_layernorm`, which is `norm` here as everywhere else.
 pub fn decoder(checkpoint: &Checkpoint) -> impl Fn(&str) -> Option<String> + use<> {
     let (body, head) = decoder_prefixes(checkpoint);
     let tied = !checkpoint.contains(&format!("{head}{HEAD}"));
+    let phi = checkpoint.contains(&format!("{body}final_layernorm.weight"));
     move |path| {
         Some(match path {
             HEAD if tied => format!("{body}{TABLE}"),
-            path if path.starts_with("lm_head.") => format!("{head}{path}"),
-            path => format!("{body}{path}"),
+            path if path.starts_with(HEADS) => format!("{head}{path}"),
+            path => match path.strip_prefix("norm.") {
+                Some(parameter) if phi => format!("{body}final_layernorm.{parameter}"),
+                _ => format!("{body}{path}"),
+            },
         })
     }
 }
@@ -101,7 +108,7 @@ fn head_is_tied(checkpoint: &Checkpoint) -> Result<bool> {
 }
 
 /// What stands before the names of the layers, and before the head's.
-fn decoder_prefixes(checkpoint: &Checkpoint) -> (String, String) {
+pub(super) fn decoder_prefixes(checkpoint: &Checkpoint) -> (String, String) {
     let body = prefix(checkpoint, TABLE).unwrap_or("model.");
     let above = body.strip_suffix("model.").filter(|above| above.is_empty() || above.ends_with('.'));
     let above = above.unwrap_or(body);

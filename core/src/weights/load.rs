@@ -1,6 +1,6 @@
 //! From weight files to modules.
 
-use super::{ElementType, StoredTensor, Tensors};
+use super::{ElementType, ParameterPath, StoredTensor, Tensors};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops;
 use burn::module::{Module, ModuleMapper, Param};
@@ -23,8 +23,14 @@ pub fn load<M: Module>(
     checkpoint: &impl Tensors,
     key: impl Fn(&str) -> Option<String>,
 ) -> Result<M> {
-    let mut loader =
-        Loader { checkpoint, key, path: vec![], linear: false, problems: vec![], unreadable: None };
+    let mut loader = Loader {
+        checkpoint,
+        key,
+        path: ParameterPath::default(),
+        linear: false,
+        problems: vec![],
+        unreadable: None,
+    };
     let module = module.map(&mut loader);
     if let Some(error) = loader.unreadable.filter(|_| loader.problems.is_empty()) {
         return Err(error);
@@ -44,7 +50,7 @@ pub fn load<M: Module>(
 struct Loader<'a, T, K> {
     checkpoint: &'a T,
     key: K,
-    path: Vec<String>,
+    path: ParameterPath,
     /// Whether the last step of the path led into a linear layer.
     linear: bool,
     problems: Vec<String>,
@@ -56,7 +62,7 @@ impl<T: Tensors, K> Loader<'_, T, K> {
     fn stays_half(&self, weight: &StoredTensor, device: &Device) -> bool {
         let &[_, inputs] = weight.shape() else { return false };
         // A head gives some of its rows, which takes `f16` in shaders.
-        let whole = !self.path.iter().any(|part| part == "lm_head");
+        let whole = !self.path.contains("lm_head");
         let half = *weight.element_type() == ElementType::F16;
         self.linear && whole && half && ops::multiplies_halves(inputs, device)
     }
@@ -81,16 +87,16 @@ impl<T: Tensors, K> Loader<'_, T, K> {
 
 impl<T: Tensors, K: Fn(&str) -> Option<String>> ModuleMapper for Loader<'_, T, K> {
     fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.push(name.into());
+        self.path.enter(name, container);
         self.linear = container == "Struct:Linear";
     }
 
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.path.leave(container);
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let Some(name) = (self.key)(&self.path.join(".")) else {
+        let Some(name) = (self.key)(&self.path.joined()) else {
             return param;
         };
         let wanted = param.lazy_shape().as_slice().to_vec();

@@ -1,5 +1,6 @@
 //! From modules to weight files.
 
+use super::ParameterPath;
 use super::write::{FileTensor, Precision, write_file};
 use crate::error::{Error, ErrorKind, Result};
 use burn::module::{Module, ModuleVisitor, Param};
@@ -25,7 +26,7 @@ pub fn save<M: Module>(
 
 /// The floating-point parameters of `module` under the names that `key` gives, as in [`save`].
 pub fn tensors<'a, M: Module>(module: &M, key: impl Fn(&str) -> Option<String>) -> Vec<NamedTensor<'a>> {
-    let mut saver = Saver { key, path: vec![], found: vec![] };
+    let mut saver = Saver { key, path: ParameterPath::default(), found: vec![] };
     module.visit(&mut saver);
     saver.found
 }
@@ -61,21 +62,21 @@ pub struct NamedTensor<'a> {
 
 struct Saver<'a, K> {
     key: K,
-    path: Vec<String>,
+    path: ParameterPath,
     found: Vec<NamedTensor<'a>>,
 }
 
 impl<K: Fn(&str) -> Option<String>> ModuleVisitor for Saver<'_, K> {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.into());
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
     }
 
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.path.leave(container);
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let Some(name) = (self.key)(&self.path.join(".")) else {
+        let Some(name) = (self.key)(&self.path.joined()) else {
             return;
         };
         let tensor = param.base().detach();

@@ -10,6 +10,10 @@ use crate::folder::Io;
 pub mod bounds {
     /// Hidden states, logits, latents and embeddings.
     pub const FEATURES: f64 = 1e-3;
+    /// What stored numbers stand for, relative to the largest of their tensor.
+    pub const VALUES: f64 = 1e-6;
+    /// Logits of a published model of full size.
+    pub const LARGE_LOGITS: f64 = 2e-2;
     /// Pixels, which lie about -1 to 1.
     pub const PIXELS: f64 = 2e-3;
     /// A latent nearer to zero than this may fall to either side, and with it a bit of the code.

@@ -1,8 +1,8 @@
-//! The three files of a parity folder, read with checks.
+//! The files of a parity folder, read with checks.
 
 use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::{Device, Tensor, TensorData};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::ops::Range;
 use std::path::Path;
 use unigen_core::weights::Checkpoint;
@@ -10,10 +10,13 @@ use unigen_core::weights::Checkpoint;
 /// The largest size in a config.json.
 const MAX_SIZE: u64 = 1 << 24;
 
+/// The file of a model that needs no config.json.
+const GGUF: &str = "model.gguf";
+
 /// A parity folder.
 pub struct Folder {
     pub config: Config,
-    /// model.safetensors, with the published names.
+    /// model.safetensors, with the published names, or model.gguf.
     pub model: Checkpoint,
     pub io: Io,
     /// Where the core computes.
@@ -26,9 +29,10 @@ impl Folder {
     /// # Errors
     /// Where a file is missing or damaged.
     pub fn open(path: &Path, config: Config, device: &Device) -> Result<Self> {
+        let model = if config.is_gguf() { GGUF } else { "model.safetensors" };
         Ok(Self {
             config,
-            model: Checkpoint::open(&path.join("model.safetensors"))?,
+            model: Checkpoint::open(&path.join(model))?,
             io: Io(Checkpoint::open(&path.join("io.safetensors"))?),
             device: device.clone(),
         })
@@ -39,11 +43,14 @@ impl Folder {
 pub struct Config(pub Value);
 
 impl Config {
-    /// Reads the file in `folder`.
+    /// Reads the file in `folder`. Where there is a GGUF file, that is the configuration.
     ///
     /// # Errors
     /// Where there is none, and where it is not JSON.
     pub fn read(folder: &Path) -> Result<Self> {
+        if folder.join(GGUF).is_file() {
+            return Ok(Self(json!({ "format": GGUF })));
+        }
         let path = folder.join("config.json");
         let text = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         Ok(Self(serde_json::from_slice(&text).with_context(|| format!("{} is not JSON", path.display()))?))
@@ -52,6 +59,11 @@ impl Config {
     /// `model_type`, by which Hugging Face tells architectures apart.
     pub fn model_type(&self) -> Option<&str> {
         self.0.get("model_type").and_then(Value::as_str)
+    }
+
+    /// Whether the model is a GGUF file, which says all that a config.json would.
+    pub fn is_gguf(&self) -> bool {
+        self.0["format"] == GGUF
     }
 
     /// Whether there is a `key`.

@@ -1,7 +1,7 @@
 //! Parity with published models: the core against tensors that reference implementations computed.
 //!
-//! A parity folder holds a model's `config.json` and `model.safetensors` as published, and `io.safetensors`: inputs, and what
-//! the reference computed from them in float32. [`verify`] recognises the [`kinds`] of folder by their config. A kind is one
+//! A parity folder holds a model's `config.json` and `model.safetensors` as published, or its `model.gguf`, and
+//! `io.safetensors`: inputs, and what the reference computed from them in float32. [`verify`] recognises the [`kinds`] of folder by their config. A kind is one
 //! file in `kinds`; bounds and differences are in `compare`. `tests/parity` in the repository has a folder of every kind, and
 //! the scripts that made it.
 

@@ -11,11 +11,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
+use unigen_core::weights::Checkpoint;
 use unigen_parity::{Comparison, kinds, verify};
 
 /// Every kind's own folder.
-const FOLDERS: [&str; 9] =
-    ["clip", "grpo", "magvitv2", "openclip", "qwen2", "siglip", "siglip2", "train", "unigen"];
+const FOLDERS: [&str; 12] = [
+    "clip", "gguf", "grpo", "llama", "magvitv2", "openclip", "qwen2", "showo", "siglip", "siglip2", "train",
+    "unigen",
+];
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/parity/fixtures").join(name)
@@ -109,6 +112,28 @@ fn unused(name: &str, tensor: &str) -> bool {
     }
 }
 
+/// Blocks have no weights to negate, so every byte of a tensor is changed.
+#[test]
+fn a_wrong_block_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::copy(fixture("gguf").join("io.safetensors"), folder.path().join("io.safetensors")).unwrap();
+    let good = fs::read(fixture("gguf").join("model.gguf")).unwrap();
+    let checkpoint = Checkpoint::from_bytes("model.gguf", good.clone()).unwrap();
+    let names: Vec<&str> = checkpoint.names().collect();
+    assert_eq!(names.len(), 20);
+    for name in names {
+        let bytes = checkpoint.stored(name).unwrap().bytes().to_vec();
+        let at = good.windows(bytes.len()).position(|window| window == bytes).unwrap();
+        let mut changed = good.clone();
+        changed[at..at + bytes.len()].iter_mut().for_each(|byte| *byte ^= 0x81);
+        fs::write(folder.path().join("model.gguf"), changed).unwrap();
+        let (found, ended) = outcome(folder.path());
+        assert!(ended.is_err() || found.iter().any(|comparison| !comparison.ok), "a wrong {name} passes");
+    }
+    fs::write(folder.path().join("model.gguf"), &good[..good.len() / 2]).unwrap();
+    assert!(outcome(folder.path()).1.is_err());
+}
+
 /// The tensor with the largest of its weights negated. Not every token and not every bias shows, so of a table of tokens and
 /// of a vector all are.
 fn spoilt(tensor: &str, (dtype, shape, bytes): &Stored) -> Stored {
@@ -127,7 +152,7 @@ fn spoilt(tensor: &str, (dtype, shape, bytes): &Stored) -> Stored {
 
 #[test]
 fn a_wrong_weight_fails() {
-    for name in FOLDERS {
+    for name in FOLDERS.into_iter().filter(|&name| name != "gguf") {
         let folder = Copy::of(name);
         let good = folder.read("model.safetensors");
         for (tensor, stored) in good.iter().filter(|(tensor, _)| !unused(name, tensor)) {

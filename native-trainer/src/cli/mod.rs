@@ -5,9 +5,11 @@ mod describe;
 mod edit;
 mod eval_all;
 mod eval_tokenizer;
+mod extend;
 mod generate;
 mod geneval;
 mod imgedit;
+mod inpaint;
 mod rewards;
 mod runs;
 mod understanding;
@@ -17,9 +19,11 @@ pub use describe::Describe;
 pub use edit::Edit;
 pub use eval_all::EvalAll;
 pub use eval_tokenizer::EvalTokenizer;
+pub use extend::Extend;
 pub use generate::Generate;
 pub use geneval::Geneval;
 pub use imgedit::ImgEdit;
+pub use inpaint::Inpaint;
 pub use rewards::{EvalRewards, ServeRewards};
 pub use runs::Runs;
 pub use understanding::Understanding;
@@ -71,7 +75,7 @@ fn engine(model: &Path, compute: &Compute) -> Result<Engine> {
 /// Options that override the model's generation.json.
 #[derive(Args)]
 struct Sampling {
-    /// Guidance scale of the text; 1 turns guidance off [default: the model's]
+    /// Guidance scale of the text, as the model's authors count it; 1, for Show-o 0, turns guidance off [default: the model's]
     #[arg(long)]
     guidance_scale: Option<f32>,
     /// Decoding steps [default: the model's]

@@ -9,7 +9,7 @@ use burn::tensor::{Device, Gradients, Tensor, TensorData, Transaction};
 use rayon::prelude::*;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use unigen_core::weights::{Checkpoint, NamedTensor};
+use unigen_core::weights::{Checkpoint, NamedTensor, ParameterPath};
 use unigen_runs::{floats, values};
 
 /// Number of elements that one task updates.
@@ -73,15 +73,21 @@ impl AdamW {
     pub fn step<M: Module>(&mut self, module: M, gradients: HostGradients, step: Step) -> Result<M> {
         self.updates += 1;
         let weights = weights(&module)?;
-        let mut update =
-            Update { optimizer: self, gradients, weights, step, path: Vec::new(), failure: None };
+        let mut update = Update {
+            optimizer: self,
+            gradients,
+            weights,
+            step,
+            path: ParameterPath::default(),
+            failure: None,
+        };
         let module = module.map(&mut update);
         update.failure.map_or(Ok(module), Err)
     }
 
     /// `module` with the averaged weights.
     pub fn averaged<M: Module>(&self, module: M) -> M {
-        module.map(&mut Average { slots: &self.slots, path: Vec::new() })
+        module.map(&mut Average { slots: &self.slots, path: ParameterPath::default() })
     }
 
     /// The moments of every parameter that has had a gradient, called `adam.m.PATH` and `adam.v.PATH`.
@@ -191,14 +197,14 @@ fn weights<M: Module>(module: &M) -> Result<BTreeMap<String, Vec<f32>>> {
 /// takes a round trip.
 struct Reader {
     gradients: Option<Gradients>,
-    path: Vec<String>,
+    path: ParameterPath,
     paths: Vec<String>,
     reads: Transaction,
 }
 
 impl Reader {
     fn of(gradients: Option<Gradients>) -> Self {
-        Self { gradients, path: Vec::new(), paths: Vec::new(), reads: Transaction::default() }
+        Self { gradients, path: ParameterPath::default(), paths: Vec::new(), reads: Transaction::default() }
     }
 
     fn read<M: Module>(mut self, module: &M) -> Result<BTreeMap<String, Vec<f32>>> {
@@ -209,12 +215,12 @@ impl Reader {
 }
 
 impl ModuleVisitor for Reader {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
     }
 
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
+    fn exit_module(&mut self, _: &str, container: &str) {
+        self.path.leave(container);
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
@@ -223,7 +229,7 @@ impl ModuleVisitor for Reader {
             None => Some(param.val().inner()),
         };
         if let Some(tensor) = tensor {
-            self.paths.push(self.path.join("."));
+            self.paths.push(self.path.joined());
             self.reads = std::mem::take(&mut self.reads).register(tensor);
         }
     }
@@ -235,21 +241,21 @@ struct Update<'a> {
     /// The weights that were read from the device together.
     weights: BTreeMap<String, Vec<f32>>,
     step: Step,
-    path: Vec<String>,
+    path: ParameterPath,
     failure: Option<anyhow::Error>,
 }
 
 impl ModuleMapper for Update<'_> {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
     }
 
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
+    fn exit_module(&mut self, _: &str, container: &str) {
+        self.path.leave(container);
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let path = self.path.join(".");
+        let path = self.path.joined();
         let gradient = self.gradients.0.remove(&path);
         if gradient.is_none() && !self.optimizer.slots.contains_key(&path) {
             return param;
@@ -361,20 +367,20 @@ impl Constants {
 
 struct Average<'a> {
     slots: &'a BTreeMap<String, Slot>,
-    path: Vec<String>,
+    path: ParameterPath,
 }
 
 impl ModuleMapper for Average<'_> {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
     }
 
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
+    fn exit_module(&mut self, _: &str, container: &str) {
+        self.path.leave(container);
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let Some(slot) = self.slots.get(&self.path.join(".")) else { return param };
+        let Some(slot) = self.slots.get(&self.path.joined()) else { return param };
         param.map(|old| {
             let data = TensorData::new(slot.average.clone(), old.dims());
             Tensor::from_data(data, (&old.device(), old.dtype())).set_require_grad(old.is_require_grad())

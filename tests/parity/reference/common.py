@@ -71,18 +71,24 @@ def allow_block(length, pads, block):
 
 @dataclass
 class Fixture:
-    """The three files of a parity folder."""
+    """The three files of a parity folder, or its two where a GGUF file is its own configuration."""
 
-    config: dict
-    model: dict
+    config: dict | None
+    model: dict | bytes
     io: dict
 
     def write(self, name):
         """Writes the folder `name`; returns its size in bytes."""
         folder = FIXTURES / name
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text(json.dumps(self.config, indent=1) + "\n")
-        for file, tensors in [("model", self.model), ("io", self.io)]:
+        if self.config is not None:
+            (folder / "config.json").write_text(json.dumps(self.config, indent=1) + "\n")
+        files = [("io", self.io)]
+        if isinstance(self.model, bytes):
+            (folder / "model.gguf").write_bytes(self.model)
+        else:
+            files.append(("model", self.model))
+        for file, tensors in files:
             tensors = {key: value.detach().contiguous().clone() for key, value in tensors.items()}
             save_file(tensors, folder / f"{file}.safetensors")
         return sum(file.stat().st_size for file in folder.iterdir())

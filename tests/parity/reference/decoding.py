@@ -43,10 +43,10 @@ def noise(draws, steps, images, tokens, classes):
     }
 
 
-def decode(guided_logits, start, steps, temperature, noise):
+def decode(guided_logits, start, steps, temperature, noise, top_k=None):
     """Draws the codes that are -1 in `start` [images, tokens]; `guided_logits` gives [images, tokens, classes] for codes so far.
 
-    Refuses noise that leaves a tie.
+    With `top_k`, among that many of the likeliest only. The schedule counts all codes. Refuses noise that leaves a tie.
     """
     codes, tokens = start.clone(), start.shape[1]
     step_ids, step_masked, first = [], [], None
@@ -58,6 +58,11 @@ def decode(guided_logits, start, steps, temperature, noise):
 
         unknown = codes < 0
         scores = log_p + noise["gumbel_tokens"][step - 1]
+        if top_k is not None:
+            likeliest = log_p.topk(top_k + 1, dim=-1).values
+            last, next = likeliest[..., -2:].unbind(-1)
+            assert (last - next > 1e-5)[unknown].all(), "the cut is a tie: choose another seed"
+            scores = scores.masked_fill(log_p < last.unsqueeze(-1), -torch.inf)
         best = scores.topk(2, dim=-1).values
         assert ((best[..., 0] - best[..., 1])[unknown] > TIE).all(), "a draw is a tie: choose another seed"
         drawn = torch.where(unknown, scores.argmax(-1), codes)

@@ -1,15 +1,17 @@
-"""Qwen2ForCausalLM of transformers: logits under the causal mask and under a mask with a bidirectional block."""
+"""Qwen2ForCausalLM and LlamaForCausalLM of transformers: logits under the causal mask and under one with a bidirectional block."""
 
 import torch
-from transformers import Qwen2Config, Qwen2ForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from .common import Draws, Fixture, additive, allow_block, fill
 
 
 def decoder(config, draws):
-    """A Qwen2 with drawn weights. `config` may hold keys that are not Qwen2's."""
+    """A Qwen2 or Llama with drawn weights. `config` may hold keys that are not the model's."""
     known = {key: value for key, value in config.items() if key not in ("adamw", "model_type")}
-    return fill(Qwen2ForCausalLM(Qwen2Config(**known, attn_implementation="eager")), draws)
+    kinds = {"qwen2": (Qwen2Config, Qwen2ForCausalLM), "llama": (LlamaConfig, LlamaForCausalLM)}
+    sizes, model = kinds[config["model_type"]]
+    return fill(model(sizes(**known, attn_implementation="eager")), draws)
 
 
 def hidden(model, ids, allow):
@@ -38,7 +40,11 @@ def make():
         "rope_theta": 50000.0,
         "tie_word_embeddings": False,
     }
-    model = decoder(config, draws)
+    return outputs(decoder(config, draws), config, draws)
+
+
+def outputs(model, config, draws):
+    """The fixture of a decoder: what it computes for random texts."""
     assert model.config.rope_parameters["rope_theta"] == config["rope_theta"]
     ids = draws.integers(0, config["vocab_size"], 2, 11)
     causal = allow_block(11, 0, (0, 0)).expand(2, 11, 11)

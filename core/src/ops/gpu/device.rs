@@ -1,5 +1,6 @@
 //! Which tensors shaders compute with.
 
+use super::launch::dense;
 use burn::backend::{CubeDevice, DispatchDevice};
 use burn::tensor::{DType, Device, Tensor};
 
@@ -19,6 +20,12 @@ pub fn on_gpu<const D: usize>(x: &Tensor<D>) -> bool {
 /// Whether shaders without a backward pass take `x`.
 pub fn plain_on_gpu<const D: usize>(x: &Tensor<D>) -> bool {
     runs_on(&x.device()) && on_gpu(x)
+}
+
+/// The most bytes that the device of `x` binds at once.
+pub fn largest_binding<const D: usize>(x: &Tensor<D>) -> usize {
+    // Not all of `x`, which may have gaps that are closed by copying it.
+    dense(x.clone().slice([0..1])).largest_binding()
 }
 
 /// Whether `device` is a graphics card: the runtime knows its bus address.

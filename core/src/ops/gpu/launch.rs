@@ -44,6 +44,11 @@ impl Buffer {
     pub fn shape(&self) -> &[usize] {
         self.0.meta.shape()
     }
+
+    /// The most bytes that its device binds at once.
+    pub fn largest_binding(&self) -> usize {
+        usize::try_from(self.0.client.properties().memory.max_page_size).unwrap_or(usize::MAX)
+    }
 }
 
 impl From<CubeTensor> for Buffer {

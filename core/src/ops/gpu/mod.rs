@@ -16,7 +16,7 @@ pub mod shader_op;
 
 pub use attention::attention;
 pub use conv::{conv2d, takes_conv2d};
-pub use device::{multiplies_halves, on_gpu, plain_on_gpu, runs_on};
+pub use device::{largest_binding, multiplies_halves, on_gpu, plain_on_gpu, runs_on};
 pub use linear::linear;
 pub use norm::{layer_norm, rms_norm};
 pub use pointwise::{gelu_tanh, rope, swiglu};

@@ -11,7 +11,7 @@ use crate::folder::Folder;
 /// Sizes of the decoder; its head is its own where the weights have another than the token table.
 pub fn decoder_config(folder: &Folder) -> Result<DecoderConfig> {
     let mut config: DecoderConfig =
-        serde_json::from_value(folder.config.0.clone()).context("config.json: not a Qwen2 decoder")?;
+        serde_json::from_value(folder.config.0.clone()).context("config.json: not a decoder")?;
     config.validate().context("config.json")?;
     keys::untie_own_head(&mut config, &folder.model)?;
     Ok(config)

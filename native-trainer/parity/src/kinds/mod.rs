@@ -1,13 +1,16 @@
 //! The kinds of parity folder, one file a kind.
 
+mod causal;
 mod clip;
 mod decoding;
+mod gguf;
 mod grpo;
 mod language_model;
 mod magvitv2;
 mod openclip;
 mod parameters;
-mod qwen2;
+mod recorded;
+mod showo;
 mod siglip;
 mod siglip2;
 mod training;
@@ -22,7 +25,10 @@ pub const ALL: &[&dyn Kind] = &[
     &decoding::Decoding,
     &training::Training,
     &grpo::Grpo,
-    &qwen2::Qwen2,
+    &showo::Showo,
+    &causal::Qwen2,
+    &causal::Llama,
+    &gguf::Gguf,
     &siglip::Siglip,
     &siglip2::Siglip2,
     &magvitv2::MagVitV2,

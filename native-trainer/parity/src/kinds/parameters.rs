@@ -5,7 +5,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use std::collections::{BTreeMap, BTreeSet};
 use unigen_core::model::UniGen;
-use unigen_core::weights::keys;
+use unigen_core::weights::{ParameterPath, keys};
 use unigen_runs::floats;
 use unigen_training::optimizer::HostGradients;
 
@@ -14,7 +14,7 @@ use crate::folder::Folder;
 
 /// Compares the values of every parameter with `after.NAME`.
 pub fn compare_parameters(folder: &Folder, comparer: &mut Comparer, model: &UniGen) -> Result<()> {
-    let mut named = Named { path: Vec::new(), values: BTreeMap::new() };
+    let mut named = Named { path: ParameterPath::default(), values: BTreeMap::new() };
     model.visit(&mut named);
     compare_named(folder, comparer, named.values, "after", bounds::WEIGHTS, |_| 1.0)
 }
@@ -70,23 +70,23 @@ fn compare_named(
 
 /// Collects parameters by path.
 struct Named {
-    path: Vec<String>,
+    path: ParameterPath,
     values: BTreeMap<String, Vec<f32>>,
 }
 
 impl ModuleVisitor for Named {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
     }
 
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
+    fn exit_module(&mut self, _: &str, container: &str) {
+        self.path.leave(container);
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         // One that cannot be read is then missing.
         if let Ok(values) = floats(param.val().inner()) {
-            self.values.insert(self.path.join("."), values);
+            self.values.insert(self.path.joined(), values);
         }
     }
 }

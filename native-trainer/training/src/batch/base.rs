@@ -202,7 +202,7 @@ impl Base {
     /// # Errors
     /// If the parts do not fit together.
     pub fn engine(&self, model: &UniGen) -> Result<Engine> {
-        let text = TextTokenizer::from_bytes(&self.text_json)?;
+        let text = TextTokenizer::of_model(&self.text_json, &self.config.special_tokens)?;
         let (images, vision) = (self.image_tokenizer.clone(), self.vision.clone());
         Ok(Engine::of(text, model.clone(), images, vision, &self.device)?)
     }

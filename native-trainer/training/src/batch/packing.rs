@@ -228,7 +228,7 @@ mod tests {
         vec![
             generate(&[30, 31, 32], [true, false, true, true]),
             Example {
-                sequence: layouts.edit(EditBranch::Full, &[33], 2, 4),
+                sequence: layouts.edit(EditBranch::Full, &[33], 2, 4).unwrap(),
                 semantic: Some(features(2, device)),
                 source: vec![1, 2, 3, 4],
                 ..generate(&[], [true, false, false, true])

@@ -118,7 +118,7 @@ impl Mix {
                     &base.tokens(&text)?,
                     base.feature_count(&before)?,
                     tokens,
-                );
+                )?;
                 let (before, wanted) = (Some(before), Some(after));
                 Input { task, text, description, before, wanted, plan, semantic, source }
             }

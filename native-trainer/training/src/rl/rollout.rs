@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use pollster::FutureExt;
 use serde::{Deserialize, Serialize};
 use unigen_core::model::UniGen;
-use unigen_core::sampling::{Branch, Flow, MaskedDecoding, Order, Path, Prefix, Seeds, StepReport};
+use unigen_core::sampling::{Branch, Flow, MaskedDecoding, Order, Prefix, Seeds, StepReport};
 
 use crate::data::rng_at;
 use rand::RngExt;
@@ -80,7 +80,7 @@ impl Sampling {
                 log_probs: vec![0.0; tokens],
             })
             .collect();
-        let decoding = MaskedDecoding { steps: self.steps, order: Order::Halton, path: Path::Cached };
+        let decoding = MaskedDecoding::new(self.steps, Order::Halton);
         let targets = vec![vec![None; tokens]; images];
         let branches = [Branch { weight: 1.0 / self.temperature, prefixes }];
         let on_step = async |report: StepReport<'_>| {

@@ -216,7 +216,7 @@ impl<W: World> Stage for PretrainStage<W> {
             Some(path) => fs::read(path).with_context(|| format!("cannot read {}", path.display()))?,
             None => train_bpe(pictures.texts(VOCABULARY_TEXTS)?, config.text_vocab)?,
         };
-        let text = TextTokenizer::from_bytes(&text_json)?;
+        let text = TextTokenizer::of_model(&text_json, &config.special_tokens)?;
         let (settings, device) = (settings.clone(), compute.device.clone());
         let model = UniGen::new(&config, &device);
         Ok((
@@ -247,7 +247,7 @@ impl<W: World> Stage for PretrainStage<W> {
 
     fn evaluate(&self, model: &UniGen) -> Result<Evaluation> {
         let device = self.device.clone().without_autodiff();
-        let text = TextTokenizer::from_bytes(&self.text_json)?;
+        let text = TextTokenizer::of_model(&self.text_json, self.text.special())?;
         let engine = Engine::of(text, model.clone(), self.image_tokenizer.clone(), None, &device)?;
         self.validation.drawing(&engine)
     }

@@ -233,7 +233,7 @@ impl<W: World> SftStage<W> {
                 let picture = material.edits.read(number % material.changes.len(), base.size())?.before;
                 let text = base.tokens(instruction)?;
                 let example = Example {
-                    sequence: layouts.edit(branch, &text, base.feature_count(&picture)?, after.len()),
+                    sequence: layouts.edit(branch, &text, base.feature_count(&picture)?, after.len())?,
                     source: before.to_vec(),
                     target: after.to_vec(),
                     masked: mask(after.len(), &mut rng),

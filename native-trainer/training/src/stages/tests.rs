@@ -5,6 +5,8 @@ use crate::shapes::Shapes;
 use crate::train::{Stage, Start, run, settings};
 use burn::tensor::Device;
 use std::path::Path;
+use unigen_core::engine::Engine;
+use unigen_core::weights::Checkpoint;
 use unigen_runs::RunFolder;
 
 /// Takes two steps of a stage with these settings and returns its log.
@@ -74,27 +76,37 @@ fn every_stage_trains_on_another_world() {
         ],
     );
     assert!(logged(&log, "patches") && logged(&log, "patches named"));
-    let log = trained::<PretrainStage<Shapes>>(
-        runs,
-        "pretrain",
-        &[
-            "image_tokenizer=\"RUNS/tokenizer/export\"",
-            "codes=\"RUNS/codes\"",
-            "pictures=8",
-            "model.image_size=16",
-            "model.code_groups=[3,3]",
-            "model.text_vocab=300",
-            "model.decoder.vocab_size=300",
-            "model.decoder.hidden_size=32",
-            "model.decoder.intermediate_size=48",
-            "model.decoder.num_hidden_layers=2",
-            "mix=[1,1,1]",
-            "judge=\"any\"",
-            "training.batch=6",
-        ],
-    );
-    for name in ["generate", "describe", "text", "color"] {
-        assert!(logged(&log, name), "{name}");
+    // The other stages go on with the first.
+    for (name, kind) in [("pretrain", "qwen2"), ("llama", "llama"), ("phi", "phi")] {
+        let kind = format!("model.decoder.model_type=\"{kind}\"");
+        let tied = format!("model.decoder.tie_word_embeddings={}", name != "phi");
+        let log = trained::<PretrainStage<Shapes>>(
+            runs,
+            name,
+            &[
+                &kind,
+                &tied,
+                "image_tokenizer=\"RUNS/tokenizer/export\"",
+                "codes=\"RUNS/codes\"",
+                "pictures=8",
+                "model.image_size=16",
+                "model.code_groups=[3,3]",
+                "model.text_vocab=300",
+                "model.decoder.vocab_size=300",
+                "model.decoder.hidden_size=32",
+                "model.decoder.intermediate_size=48",
+                "model.decoder.num_hidden_layers=2",
+                "mix=[1,1,1]",
+                "judge=\"any\"",
+                "training.batch=6",
+            ],
+        );
+        for part in ["generate", "describe", "text", "color"] {
+            assert!(logged(&log, part), "{name}: {part}");
+        }
+        let weights = Checkpoint::open(&runs.join(name).join("export/model.safetensors")).unwrap();
+        assert!(weights.contains("llm.model.layers.1.self_attn.q_proj.weight"), "{name}");
+        Engine::open(&runs.join(name).join("export"), &Device::flex()).unwrap();
     }
     let log = trained::<SftStage<Shapes>>(
         runs,
