@@ -84,8 +84,8 @@ fn every_stage_trains_on_another_world() {
             runs,
             name,
             &[
-                &kind,
                 &tied,
+                &kind,
                 "image_tokenizer=\"RUNS/tokenizer/export\"",
                 "codes=\"RUNS/codes\"",
                 "pictures=8",
