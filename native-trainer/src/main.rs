@@ -6,18 +6,19 @@ use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use cli::{
-    Ablate, Describe, Edit, EvalAll, EvalRewards, EvalTokenizer, Extend, Generate, Geneval, ImgEdit, Inpaint,
-    Runs, ServeRewards, Understanding, interruptible,
+    Ablate, Describe, Edit, EvalAll, EvalRewards, EvalTokenizer, Extend, Generate, Geneval, ImgEdit, Import,
+    Inpaint, Pull, Runs, ServeRewards, Understanding, interruptible, models,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use unigen_core::ErrorKind;
 use unigen_core::config::{Ability, Config, GenerationConfig, ModelConfig};
 use unigen_core::cost::{Cost, Task};
 use unigen_core::engine::ModelFolder;
 use unigen_core::precision::MatmulPrecision;
+use unigen_models::{Found, Library};
 use unigen_runs::DeviceChoice;
 use unigen_stickers::Stickers;
 use unigen_stickers::judge::DetectorStage;
@@ -66,9 +67,16 @@ enum Command {
         #[arg(long, default_value = "cpu")]
         device: DeviceChoice,
     },
+    /// Turn published weights into a model folder
+    #[command(subcommand)]
+    Import(Import),
+    /// Download a published model from the Hugging Face Hub, and import it
+    Pull(Pull),
+    /// List the models that --model finds by name: what they are and what they can do
+    Models,
     /// Show the parameters, memory and cost of a model without loading its weights
     Info {
-        /// Model folder, config.json, or preset: nano, unigen-1.5b, unigen15-7b
+        /// Name of a model that `unigen models` lists, model folder, config.json, or preset: nano, unigen-1.5b, unigen15-7b
         model: String,
     },
     /// Measure training steps of the nano decoder and the nano image tokenizer, and an optimiser step
@@ -266,6 +274,9 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::ServeRewards(serve) => serve.run(),
         Command::Runs(runs) => runs.run(),
         Command::Verify { folders, device } => verify_all(&folders, &device.open()?),
+        Command::Import(import) => import.run(),
+        Command::Pull(pull) => pull.run(),
+        Command::Models => models::list(),
         Command::Info { model } => info(&model),
         Command::Bench { job: Some(BenchJob::Rl { samples, steps }), .. } => {
             for group in bench::groups(samples, steps)? {
@@ -329,8 +340,10 @@ fn info(model: &str) -> Result<ExitCode> {
     let config = match ModelConfig::preset(model) {
         Ok(config) => config,
         Err(unknown) => {
-            let path = PathBuf::from(model);
-            let path = if path.is_dir() { path.join("config.json") } else { path };
+            let path = match Library::of_user().find(Path::new(model)) {
+                Ok(Found::Folder(folder)) => folder.join(ModelFolder::CONFIG),
+                _ => PathBuf::from(model),
+            };
             if !path.exists() {
                 bail!(unknown);
             }

@@ -98,7 +98,7 @@ fn parity_folders() {
         "a - - FAIL",
         "\"bert\"",
         "the kinds are",
-        "Qwen2, SigLIP",
+        "Qwen2, Llama, GGUF, SigLIP",
     ]);
     let decoder = r#"{"model_type": "qwen2", "guidance": 2, "codebook_size": 0, "text_vocab": 8, "vocab_size": 11,
         "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}"#;

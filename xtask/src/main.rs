@@ -1,6 +1,7 @@
-//! The build tool: `cargo xtask test [web | parity] | lint | scripts | stacks | web | measure | demo | export | help`.
+//! The build tool: `cargo xtask test [web | parity] | lint | scripts | stacks | web | measure | full-size | demo | export | help`.
 //! It is a plain cargo program, so nothing has to be installed first.
 
+mod full_size;
 mod steps;
 mod system;
 mod verify;
@@ -31,6 +32,8 @@ cargo xtask COMMAND
   measure
          build the site with the shipped model, and print how long a visitor waits in Chromium: first paint, model ready, first
          and second image, by backend
+  full-size [NAME]
+         make models of full size with random weights, import them in 4 bits, draw in two steps, and print memory and seconds
   demo   build the site with the shipped model, serve it on this machine and open it
   export MODEL OUT
          write a model's folder to OUT as a site serves it
@@ -52,6 +55,8 @@ fn main() -> ExitCode {
         ["stacks"] => Workspace::find().and_then(|w| web::stacks(&w)),
         ["web"] => Workspace::find().and_then(|w| web::run(&w)),
         ["measure"] => Workspace::find().and_then(|w| web::measure(&w)),
+        ["full-size"] => Workspace::find().and_then(|w| full_size::run(&w, None)),
+        ["full-size", name] => Workspace::find().and_then(|w| full_size::run(&w, Some(name))),
         ["demo"] => Workspace::find().and_then(|w| web::demo(&w)),
         ["export", model, out] => web::export(Path::new(model), Path::new(out)),
         [] | ["help" | "--help" | "-h"] => {

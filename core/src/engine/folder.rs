@@ -8,7 +8,7 @@ use crate::image_tokenizer::ImageTokenizer;
 use crate::model::UniGen;
 use crate::text::TextTokenizer;
 use crate::vision::Tower;
-use crate::weights::{Checkpoint, Precision, keys, save};
+use crate::weights::{Bytes, Checkpoint, Precision, keys, save};
 use burn::tensor::Device;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,8 @@ pub struct ModelParts {
 impl ModelParts {
     /// The parts from the bytes of their files, as a browser has them. `file` gives the bytes of the file with a name, or
     /// nothing where there is none. Weights are in one file, not in shards. Errors as [`ModelFolder::parts`].
-    pub fn from_files(mut file: impl FnMut(&str) -> Option<Vec<u8>>) -> Result<Self> {
+    pub fn from_files<B: Into<Bytes>>(mut file: impl FnMut(&str) -> Option<B>) -> Result<Self> {
+        let mut file = |name: &str| -> Option<Bytes> { file(name).map(Into::into) };
         let missing = |name| Error::new(ErrorKind::Io, name, "is missing").fix("download the model again");
         let config = file(ModelFolder::CONFIG).ok_or_else(|| missing(ModelFolder::CONFIG))?;
         let mut config = ModelConfig::from_json(&String::from_utf8_lossy(&config), ModelFolder::CONFIG)?;

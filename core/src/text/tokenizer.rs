@@ -104,6 +104,45 @@ impl TextTokenizer {
         }
     }
 
+    /// How many ids the tokens of a `tokenizer.json` have.
+    ///
+    /// # Errors
+    /// `Text` where it is no tokenizer file or no byte-level BPE.
+    pub fn tokens_in(tokenizer_json: &[u8]) -> Result<usize> {
+        Ok(BytePairs::read(tokenizer_json)?.length)
+    }
+
+    /// A `tokenizer.json` with the image and task tokens that [`from_bytes`](Self::from_bytes) appends written into it, and the
+    /// number of ids that it had before.
+    ///
+    /// # Errors
+    /// Those of [`from_bytes`](Self::from_bytes).
+    pub fn with_image_tokens(tokenizer_json: &[u8]) -> Result<(Vec<u8>, usize)> {
+        let tokenizer = Self::from_bytes(tokenizer_json)?;
+        let error = |e: serde_json::Error| Error::new(ErrorKind::Text, "tokenizer.json", e);
+        let mut json: serde_json::Value = serde_json::from_slice(tokenizer_json).map_err(error)?;
+        if json["added_tokens"].is_null() {
+            json["added_tokens"] = serde_json::Value::Array(vec![]);
+        }
+        let listed = json["added_tokens"].as_array_mut();
+        let listed = listed.ok_or_else(|| {
+            Error::new(ErrorKind::Text, "tokenizer.json", "added_tokens is no list")
+                .fix("take the file that belongs to the weights")
+        })?;
+        let known: Vec<Option<u64>> = listed.iter().map(|token| token["id"].as_u64()).collect();
+        let new: Vec<_> =
+            tokenizer.added.iter().filter(|(id, _)| !known.contains(&Some(u64::from(**id)))).collect();
+        let before = tokenizer.vocab_size - new.len();
+        // UniGen adds them as plain tokens, not as special ones.
+        listed.extend(new.into_iter().map(|(id, name)| {
+            serde_json::json!({
+                "id": id, "content": name, "single_word": false, "lstrip": false, "rstrip": false,
+                "normalized": true, "special": false,
+            })
+        }));
+        Ok((serde_json::to_vec_pretty(&json).map_err(error)?, before))
+    }
+
     /// The tokens of a user's text, normalised as the file says (NFC), with special tokens taken literally. Empty text gives
     /// no tokens.
     ///
@@ -328,6 +367,20 @@ pub(super) mod tests {
         assert!(tokenizer.encode_question("what is it?", 9).is_err());
         let error = TextTokenizer::of_model(json.as_bytes(), &SpecialTokens::showo(299, 0)).err().unwrap();
         assert!(error.to_string().contains("has 302 tokens, but soi of the model is token 300"), "{error}");
+    }
+
+    #[test]
+    fn appended_tokens_are_written_once() {
+        let plain = plain_qwen().to_string();
+        let (written, before) = TextTokenizer::with_image_tokens(plain.as_bytes()).unwrap();
+        assert_eq!(before, 300);
+        let (tokenizer, again) = (TextTokenizer::from_bytes(&written).unwrap(), plain.as_bytes());
+        let appended = TextTokenizer::from_bytes(again).unwrap();
+        assert_eq!(tokenizer.special(), appended.special());
+        assert_eq!(tokenizer.vocab_size(), 309);
+        let text = "a red <|soi|> apple";
+        assert_eq!(tokenizer.encode(text).unwrap(), appended.encode(text).unwrap());
+        assert_eq!(TextTokenizer::with_image_tokens(&written).unwrap(), (written, 309));
     }
 
     #[test]

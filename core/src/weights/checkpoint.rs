@@ -3,6 +3,7 @@
 use super::contents::{Contents, Listed};
 use super::file_kind::{FileKind, HEAD};
 use super::gguf::Gguf;
+use super::mapped::{Mapped, map};
 use super::{ElementType, StoredTensor, gguf, pytorch, safetensors};
 use crate::error::{Error, ErrorKind, Result};
 use bytes::Bytes;
@@ -12,16 +13,6 @@ use std::fmt;
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
-/// Names of a model's weights in a folder, the first that is there counts; each may be one file or shards with an index,
-/// `NAME.index.json`.
-const NAMES: [&str; 4] = [
-    "model.safetensors",
-    "pytorch_model.safetensors",
-    "diffusion_pytorch_model.safetensors",
-    "pytorch_model.bin",
-];
-/// What the index of shards appends to the name.
-const INDEX: &str = ".index.json";
 /// The most bytes of an index: one line a tensor.
 const MAX_INDEX: u64 = 64 << 20;
 
@@ -45,6 +36,8 @@ pub struct Checkpoint {
 struct Shard {
     place: String,
     bytes: Bytes,
+    /// Where `bytes` are, unless they are in memory.
+    mapped: Option<Mapped>,
 }
 
 struct Entry {
@@ -67,6 +60,17 @@ impl fmt::Debug for Checkpoint {
 }
 
 impl Checkpoint {
+    /// Names of a model's weights in a folder, the first that is there counts; each may be one file or shards with an index,
+    /// whose name has [`INDEX`](Self::INDEX) appended.
+    pub const NAMES: [&str; 4] = [
+        "model.safetensors",
+        "pytorch_model.safetensors",
+        "diffusion_pytorch_model.safetensors",
+        "pytorch_model.bin",
+    ];
+    /// What the index of shards appends to the name.
+    pub const INDEX: &str = ".index.json";
+
     /// Opens a file of weights, an index of shards, or a folder with either, as Hugging Face lays it out.
     ///
     /// The file must not be changed in place while it is open. Files of this project are replaced as a whole, which is fine.
@@ -76,10 +80,11 @@ impl Checkpoint {
     pub fn open(path: &Path) -> Result<Self> {
         let mut checkpoint = Self::empty(path.display().to_string());
         let path = if path.is_dir() { in_folder(path)? } else { path.to_owned() };
-        if path.as_os_str().to_string_lossy().ends_with(INDEX) {
+        if path.as_os_str().to_string_lossy().ends_with(Self::INDEX) {
             checkpoint.add_indexed(&path)?;
         } else {
-            checkpoint.add(path.display().to_string(), map(&path)?)?;
+            let (bytes, mapped) = map(&path)?;
+            checkpoint.add(path.display().to_string(), bytes, mapped)?;
         }
         Ok(checkpoint)
     }
@@ -88,9 +93,9 @@ impl Checkpoint {
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn from_bytes(name: &str, bytes: Vec<u8>) -> Result<Self> {
+    pub fn from_bytes(name: &str, bytes: impl Into<Bytes>) -> Result<Self> {
         let mut checkpoint = Self::empty(name.to_owned());
-        checkpoint.add(name.to_owned(), bytes.into())?;
+        checkpoint.add(name.to_owned(), bytes.into(), None)?;
         Ok(checkpoint)
     }
 
@@ -154,6 +159,7 @@ impl Checkpoint {
             element_type: entry.element_type.clone(),
             shape: entry.shape.clone(),
             bytes: shard.bytes.slice(entry.data.clone()?),
+            mapped: shard.mapped.clone(),
         })
     }
 
@@ -176,7 +182,7 @@ impl Checkpoint {
     }
 
     /// Reads a file's header and takes its tensors.
-    fn add(&mut self, place: String, bytes: Bytes) -> Result<()> {
+    fn add(&mut self, place: String, bytes: Bytes, mapped: Option<Mapped>) -> Result<()> {
         let (contents, gguf) = contents(&place, &bytes)?;
         let shard = self.shards.len();
         for Listed { name, element_type, shape, data } in contents.tensors {
@@ -189,7 +195,7 @@ impl Checkpoint {
         }
         self.metadata.extend(contents.metadata);
         self.gguf = gguf;
-        self.shards.push(Shard { place, bytes });
+        self.shards.push(Shard { place, bytes, mapped });
         Ok(())
     }
 
@@ -225,7 +231,8 @@ impl Checkpoint {
                 return Err(Error::new(ErrorKind::Weights, shard.display(), "this shard is missing")
                     .fix("download the folder again"));
             }
-            self.add(shard.display().to_string(), map(&shard)?)?;
+            let (bytes, mapped) = map(&shard)?;
+            self.add(shard.display().to_string(), bytes, mapped)?;
         }
         for (name, file) in &index.weight_map {
             // The index has the names of the files' own headers.
@@ -284,7 +291,8 @@ fn contents(place: &str, bytes: &Bytes) -> Result<(Contents, Option<Gguf>)> {
 
 /// The weights in a folder: those under a usual name, else the only ones.
 fn in_folder(folder: &Path) -> Result<PathBuf> {
-    for name in NAMES {
+    const INDEX: &str = Checkpoint::INDEX;
+    for name in Checkpoint::NAMES {
         for name in [name.to_owned(), format!("{name}{INDEX}")] {
             let path = folder.join(name);
             // A link that leads nowhere is found, too: opening it says what is wrong.
@@ -309,11 +317,11 @@ fn in_folder(folder: &Path) -> Result<PathBuf> {
     found.sort();
     match found.as_slice() {
         [] => Err(error("a folder without weights".into())
-            .fix(format!("put {0}, or {0}{INDEX} with its shards, there", NAMES[0]))),
+            .fix(format!("put {0}, or {0}{INDEX} with its shards, there", Checkpoint::NAMES[0]))),
         [path] => Ok(path.clone()),
         [first, ..] if first.to_string_lossy().contains("-of-") => {
             Err(error(format!("{} shards without the index that belongs to them", found.len()))
-                .fix(format!("put {}{INDEX} there", NAMES[0])))
+                .fix(format!("put {}{INDEX} there", Checkpoint::NAMES[0])))
         }
         _ => {
             let names: Vec<_> =
@@ -321,32 +329,4 @@ fn in_folder(folder: &Path) -> Result<PathBuf> {
             Err(error(format!("several files of weights: {}", names.join(", "))).fix("name one of them"))
         }
     }
-}
-
-/// The bytes of a file: mapped, or read where there is no mapping.
-fn map(path: &Path) -> Result<Bytes> {
-    let unreadable = |e| {
-        Error::new(ErrorKind::Io, path.display(), format!("cannot open the weights: {e}"))
-            .fix("check the path and its permissions")
-    };
-    let metadata = std::fs::metadata(path).map_err(unreadable)?;
-    if !metadata.is_file() {
-        return Err(Error::new(
-            ErrorKind::Weights,
-            path.display(),
-            "not a file, but a device, pipe or folder",
-        )
-        .fix("name a file of weights"));
-    }
-    #[cfg(not(target_family = "wasm"))]
-    {
-        let file = std::fs::File::open(path).map_err(unreadable)?;
-        // SAFETY: the mapping is only read. Its bytes are any bytes, and every reader checks what it finds; should another
-        // process change the file in place, which `open` forbids, a reader sees other values, or the process ends
-        // where the file was cut.
-        let mapped = unsafe { memmap2::Mmap::map(&file) }.map_err(unreadable)?;
-        Ok(Bytes::from_owner(mapped))
-    }
-    #[cfg(target_family = "wasm")]
-    std::fs::read(path).map(Bytes::from).map_err(unreadable)
 }

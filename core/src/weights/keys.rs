@@ -12,6 +12,8 @@ const HEAD: &str = "lm_head.weight";
 const HEADS: &str = "lm_head.";
 /// The token table, both in a module and in a checkpoint.
 const TABLE: &str = "embed_tokens.weight";
+/// How many rows of the two are compared at a time.
+const ROWS: usize = 256;
 
 /// The path itself: our own files, and showlab/magvitv2, whose names the image tokenizer has.
 pub fn same(path: &str) -> Option<String> {
@@ -95,12 +97,22 @@ fn head_is_tied(checkpoint: &Checkpoint) -> Result<bool> {
         return Ok(true);
     }
     let (head, table) = (checkpoint.stored(&head)?, checkpoint.stored(&format!("{body}{TABLE}"))?);
-    if head.shape() != table.shape() || head.element_type() == table.element_type() {
-        return Ok(head.shape() == table.shape() && head.bytes() == table.bytes());
+    if head.shape() != table.shape() {
+        return Ok(false);
     }
-    // Row by row, since a whole table in f32 may not fit into memory.
-    for row in 0..head.shape().first().copied().unwrap_or(0) {
-        if head.rows(row..row + 1)?.values::<f32>()? != table.rows(row..row + 1)?.values::<f32>()? {
+    let same_type = head.element_type() == table.element_type();
+    // Some rows at a time, since two whole tables may not fit into memory.
+    let count = head.shape().first().copied().unwrap_or(0);
+    for start in (0..count).step_by(ROWS) {
+        let rows = start..count.min(start + ROWS);
+        let (head, table) = (head.rows(rows.clone())?, table.rows(rows)?);
+        let same = match same_type {
+            true => head.bytes() == table.bytes(),
+            false => head.values::<f32>()? == table.values::<f32>()?,
+        };
+        head.release();
+        table.release();
+        if !same {
             return Ok(false);
         }
     }

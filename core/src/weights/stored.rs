@@ -1,5 +1,6 @@
 //! A tensor as it lies in a file.
 
+use super::mapped::Mapped;
 use super::quantized::QuantizedMatrix;
 use super::{Element, ElementType};
 use crate::error::{Error, ErrorKind, Result};
@@ -16,6 +17,8 @@ pub struct StoredTensor {
     pub(super) element_type: ElementType,
     pub(super) shape: Vec<usize>,
     pub(super) bytes: Bytes,
+    /// The file that `bytes` are mapped from.
+    pub(super) mapped: Option<Mapped>,
 }
 
 impl fmt::Debug for StoredTensor {
@@ -34,7 +37,7 @@ impl StoredTensor {
             let what = format!("{} bytes are not those of {shape:?} in {element_type}", bytes.len());
             return Err(Error::new(ErrorKind::Weights, place, what));
         }
-        Ok(Self { place: place.into(), element_type, shape, bytes })
+        Ok(Self { place: place.into(), element_type, shape, bytes, mapped: None })
     }
 
     /// Type of the elements.
@@ -50,6 +53,14 @@ impl StoredTensor {
     /// The bytes in the file, row-major, little-endian.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
+    }
+
+    /// Lets go of the memory that holds the bytes, where they are mapped from a file: they are read again when they are
+    /// needed. Whoever reads tensors larger than the memory calls this after each piece.
+    pub fn release(&self) {
+        if let Some(mapped) = &self.mapped {
+            mapped.release(&self.bytes);
+        }
     }
 
     /// The values, row-major, of a floating-point or quantised tensor.

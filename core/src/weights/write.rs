@@ -124,7 +124,20 @@ impl FileTensor<'static> {
         mut convert: impl FnMut(StoredTensor) -> Result<Bytes> + 'static,
     ) -> Self {
         let (name, shape) = (name.to_owned(), tensor.shape().to_vec());
-        let chunks = tensor.clone().pieces(CHUNK).map(move |rows| convert(rows?));
+        let mut before: Option<StoredTensor> = None;
+        let pieces = tensor.clone().pieces(CHUNK).map(Some).chain([None]);
+        let chunks = pieces.filter_map(move |piece| {
+            // Whoever asks for more, or for the end, is done with the bytes before.
+            if let Some(before) = before.take() {
+                before.release();
+            }
+            let rows = match piece? {
+                Ok(rows) => rows,
+                Err(error) => return Some(Err(error)),
+            };
+            before = Some(rows.clone());
+            Some(convert(rows))
+        });
         Self { name, element_type, shape, chunks: Box::new(chunks) }
     }
 }
@@ -217,7 +230,10 @@ pub fn write_file(
         Ok(())
     });
     match wrong {
-        Some(error) => Err(error.fix("nothing was written; an old file stays as it was")),
+        Some(error) => {
+            let remedy = if error.fix.is_empty() { String::new() } else { format!("{}; ", error.fix) };
+            Err(error.fix(format!("{remedy}nothing was written, and an old file stays as it was")))
+        }
         None => written,
     }
 }

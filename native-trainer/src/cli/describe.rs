@@ -17,8 +17,8 @@ pub struct Describe {
     /// Question or instruction about the picture
     #[arg(default_value = "describe the picture.")]
     question: String,
-    /// Folder of the model
-    #[arg(long, default_value = "models/nano")]
+    /// Name of a model that `unigen models` lists, or the folder of one
+    #[arg(long, default_value = "nano")]
     model: PathBuf,
     /// Largest number of tokens of the answer
     #[arg(long, default_value_t = AnswerSettings::default().max_tokens)]

@@ -19,8 +19,8 @@ pub struct Edit {
     image: PathBuf,
     /// What to change
     instruction: String,
-    /// Folder of the model
-    #[arg(long, default_value = "models/nano")]
+    /// Name of a model that `unigen models` lists, or the folder of one
+    #[arg(long, default_value = "nano")]
     model: PathBuf,
     /// Image file to write
     #[arg(short, long, default_value = "out.png")]

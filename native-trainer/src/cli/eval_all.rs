@@ -23,8 +23,8 @@ const SCENES: u64 = 192;
 
 #[derive(Args)]
 pub struct EvalAll {
-    /// Folder of the model
-    #[arg(long, default_value = "models/nano")]
+    /// Name of a model that `unigen models` lists, or the folder of one
+    #[arg(long, default_value = "nano")]
     model: PathBuf,
     /// Folder of the detector that judges
     #[arg(long, default_value = "models/detector")]

@@ -5,8 +5,8 @@ use anyhow::Result;
 use clap::Args;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use unigen_core::engine::ModelFolder;
 use unigen_core::precision::WithPrecision;
+use unigen_models::Library;
 use unigen_runs::{Compute, Progress};
 use unigen_stickers::judge::Detector;
 use unigen_stickers::reconstruction::Reconstructions;
@@ -14,8 +14,8 @@ use unigen_training::data::MAX_SIDE;
 
 #[derive(Args)]
 pub struct EvalTokenizer {
-    /// Folder of a model or of an image tokenizer
-    #[arg(long, default_value = "models/nano")]
+    /// Name of a model that `unigen models` lists, or the folder of a model or of an image tokenizer
+    #[arg(long, default_value = "nano")]
     model: PathBuf,
     /// Folder of the detector that judges
     #[arg(long, default_value = "models/detector")]
@@ -55,7 +55,7 @@ pub(super) fn reconstructions(
     judge: &Detector,
     compute: &Compute,
 ) -> Result<Reconstructions> {
-    let (config, tokenizer) = ModelFolder::at(model).image_tokenizer(&compute.device)?;
+    let (config, tokenizer) = Library::of_user().find(model)?.image_tokenizer(&compute.device)?;
     let tokenizer = tokenizer.with_precision(compute.precision);
     config.grid(size as usize, size as usize)?;
     Progress::over("tokenizer", count as usize, |progress| {

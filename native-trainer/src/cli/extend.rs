@@ -25,8 +25,8 @@ pub struct Extend {
     /// How often it grows by half of a picture that the model draws
     #[arg(long, default_value_t = 1)]
     times: usize,
-    /// Folder of the model
-    #[arg(long, default_value = "models/nano")]
+    /// Name of a model that `unigen models` lists, or the folder of one
+    #[arg(long, default_value = "nano")]
     model: PathBuf,
     /// Image file to write
     #[arg(short, long, default_value = "out.png")]

@@ -18,8 +18,8 @@ pub struct Generate {
     /// Prompts; each one gives its own images
     #[arg(required = true)]
     prompts: Vec<String>,
-    /// Folder of the model
-    #[arg(long, default_value = "models/nano")]
+    /// Name of a model that `unigen models` lists, or the folder of one
+    #[arg(long, default_value = "nano")]
     model: PathBuf,
     /// Image file to write. Several images are numbered: out-1.png, out-2.png and so on
     #[arg(short, long, default_value = "out.png")]

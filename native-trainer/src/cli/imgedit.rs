@@ -16,8 +16,8 @@ use unigen_stickers::world::Split;
 
 #[derive(Args)]
 pub struct ImgEdit {
-    /// Folder of the model
-    #[arg(long, default_value = "models/nano")]
+    /// Name of a model that `unigen models` lists, or the folder of one
+    #[arg(long, default_value = "nano")]
     model: PathBuf,
     /// Folder of the detector that judges
     #[arg(long, default_value = "models/detector")]

@@ -22,8 +22,8 @@ pub struct Inpaint {
     /// Mask, a picture as large as IMAGE: white areas are drawn anew, all other pixels stay as they are
     #[arg(long)]
     mask: PathBuf,
-    /// Folder of the model
-    #[arg(long, default_value = "models/nano")]
+    /// Name of a model that `unigen models` lists, or the folder of one
+    #[arg(long, default_value = "nano")]
     model: PathBuf,
     /// Image file to write
     #[arg(short, long, default_value = "out.png")]

@@ -9,7 +9,10 @@ mod extend;
 mod generate;
 mod geneval;
 mod imgedit;
+mod import;
 mod inpaint;
+pub mod models;
+mod pull;
 mod rewards;
 mod runs;
 mod understanding;
@@ -23,7 +26,9 @@ pub use extend::Extend;
 pub use generate::Generate;
 pub use geneval::Geneval;
 pub use imgedit::ImgEdit;
+pub use import::Import;
 pub use inpaint::Inpaint;
+pub use pull::Pull;
 pub use rewards::{EvalRewards, ServeRewards};
 pub use runs::Runs;
 pub use understanding::Understanding;
@@ -41,6 +46,7 @@ use unigen_core::engine::{Engine, ModelFolder};
 use unigen_core::files::write_atomic;
 use unigen_core::precision::MatmulPrecision;
 use unigen_evaluation::{Detect, check_judge};
+use unigen_models::Library;
 use unigen_runs::{Compute, DeviceChoice, Interrupt, Interrupted};
 use unigen_stickers::judge::Detector;
 
@@ -67,9 +73,10 @@ impl ComputeArgs {
     }
 }
 
-/// The engine of the model folder `model`.
+/// The engine of the model that the user calls `model`: a name that `unigen models` lists, or a folder.
 fn engine(model: &Path, compute: &Compute) -> Result<Engine> {
-    Ok(Engine::open(model, &compute.device)?.with_precision(compute.precision))
+    let model = Library::of_user().find(model)?;
+    Ok(model.open(&compute.device)?.with_precision(compute.precision))
 }
 
 /// Options that override the model's generation.json.

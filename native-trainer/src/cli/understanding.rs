@@ -13,8 +13,8 @@ use unigen_stickers::world::Split;
 
 #[derive(Args)]
 pub struct Understanding {
-    /// Folder of the model
-    #[arg(long, default_value = "models/nano")]
+    /// Name of a model that `unigen models` lists, or the folder of one
+    #[arg(long, default_value = "nano")]
     model: PathBuf,
     /// Questions of each kind
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=10_000))]

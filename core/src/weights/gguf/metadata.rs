@@ -153,9 +153,12 @@ impl Gguf {
                 })
             })
             .collect();
+        // Rows of the token table that no token has are listed, too.
+        let unused = |id: usize| types.get(id) == Some(&UNUSED);
+        let tokens = tokens.into_iter().enumerate().filter(|(id, _)| !unused(*id));
+        let tokens: Vec<_> = tokens.map(|(id, token)| (token, Json::from(id))).collect();
         let count = tokens.len();
-        let vocabulary: serde_json::Map<String, Json> =
-            tokens.into_iter().enumerate().map(|(id, token)| (token, id.into())).collect();
+        let vocabulary: serde_json::Map<String, Json> = tokens.into_iter().collect();
         if vocabulary.len() != count {
             return Err(self.error("its tokenizer has one token twice").fix(own));
         }
@@ -188,6 +191,8 @@ fn number(value: i128) -> Json {
 /// Token types of llama.cpp (`llama_token_type`) that are not text.
 const CONTROL: i64 = 3;
 const USER_DEFINED: i64 = 4;
+/// The token type of a row without a token.
+const UNUSED: i64 = 5;
 
 /// Normalizer, pre-tokenizer and whether whole words skip the merges, by the name that llama.cpp has for them.
 fn words_of(name: &str) -> Option<(Json, Json, bool)> {
