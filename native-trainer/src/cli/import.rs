@@ -63,8 +63,9 @@ pub struct ImportShowO {
     target: Target,
 }
 
+/// How a Show-o draws.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum ShowOSampling {
+pub enum ShowOSampling {
     /// As Show-o's authors: 50 steps with guidance 5
     Usual,
     /// As the authors of Show-o-Turbo: 4 steps without guidance, from the likeliest codes

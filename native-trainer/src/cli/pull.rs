@@ -1,6 +1,6 @@
 //! `unigen pull`.
 
-use super::import::{StorageArgs, write};
+use super::import::{ShowOSampling, StorageArgs, write};
 use super::interruptible;
 use super::models::bytes;
 use anyhow::{Result, ensure};
@@ -39,6 +39,9 @@ pub struct Pull {
     /// Side of the pictures that the model is to draw, in pixels [default: 256 for unigen, 384 for parts; Show-o says it]
     #[arg(long)]
     image_size: Option<usize>,
+    /// How a Show-o draws unless told otherwise [default: what the list of models says, else usual]
+    #[arg(long, value_enum)]
+    sampling: Option<ShowOSampling>,
     #[command(flatten)]
     storage: StorageArgs,
 }
@@ -116,6 +119,9 @@ impl Pull {
             if given.is_some() {
                 part.clone_from(given);
             }
+        }
+        if let Some(sampling) = self.sampling {
+            model.turbo = sampling == ShowOSampling::Turbo;
         }
         model.image_size = self.image_size.or(model.image_size);
         Ok(model)
