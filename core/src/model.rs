@@ -65,6 +65,12 @@ impl UniGen {
         Self { llm: frozen.llm.map_linears(|linear| linear.adapted(rank, alpha)), ..frozen }
     }
 
+    /// The model without its adapters, as it was before [`adapted`](Self::adapted). The weights are shared with this
+    /// one, not copied.
+    pub fn without_adapters(self) -> Self {
+        Self { llm: self.llm.map_linears(|linear| Linear { adapter: None, ..linear }), ..self }
+    }
+
     /// The model with its adapters, if it has any, added to the weights.
     pub fn merged(self) -> Self {
         Self { llm: self.llm.map_linears(Linear::merged), ..self }

@@ -18,7 +18,7 @@ use unigen_core::sequence::AttentionLayout;
 use unigen_core::weights::parameters;
 
 use unigen_training::optimizer::{AdamW, HostGradients, Step};
-use unigen_training::rl::{Objective, Sampling, passes};
+use unigen_training::rl::{Objective, Ratio, Sampling, Tokens, passes, step_views};
 
 /// The minimum duration of each measurement.
 const MIN_DURATION: Duration = Duration::from_secs(5);
@@ -189,16 +189,23 @@ pub fn groups(samples: usize, steps: usize) -> Result<Vec<Group>> {
         };
         let draw = || sampling.draw(&model, vec![prefix(&model, &plain)], tokens, DELIMITERS, [0, 0]);
         let rollouts = draw()?;
-        let all: Vec<usize> = (0..steps).collect();
-        let objective = Objective { beta: 0.01, clip: 0.0 };
+        let views = step_views(&rollouts, &(0..steps).collect::<Vec<_>>());
+        let objective = Objective::Policy { beta: 0.01, clip: 0.0, ratio: Ratio::Token };
         let learn = |blocks: usize| -> Result<()> {
-            for pass in passes(&rollouts, &all, blocks, &[true]) {
+            for pass in passes(&rollouts, &views, blocks, &vec![true; samples]) {
                 let prefix = |_| Ok(prefix(&trained, &device));
                 let replayed =
                     pass.replay(&trained, &rollouts, sampling.temperature, DELIMITERS, prefix, &device)?;
-                let ones = Tensor::<1>::ones([pass.tokens.len()], &device);
-                let old = replayed.log_probs.clone().detach();
-                let terms = objective.terms(replayed.log_probs, old.clone(), old, ones.clone(), ones);
+                let ones = vec![1.0; pass.tokens.len()];
+                let reference = pass.tokens.iter().map(|&(sample, at)| rollouts[sample].log_probs[at]);
+                let tokens = Tokens {
+                    old: None,
+                    reference: reference.collect(),
+                    advantages: ones.clone(),
+                    weights: ones,
+                    spans: pass.spans.clone(),
+                };
+                let terms = objective.terms(replayed.log_probs, &tokens);
                 HostGradients::read(&trained, terms.loss.backward())?;
             }
             Ok(())

@@ -6,8 +6,9 @@ use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use cli::{
-    Ablate, Describe, Edit, EvalAll, EvalRewards, EvalTokenizer, Extend, Generate, Geneval, ImgEdit, Import,
-    Inpaint, Pull, Runs, ServeRewards, Understanding, interruptible, models,
+    Ablate, DataCheck, DataDescribe, Describe, Dpg, Edit, EvalAll, EvalRewards, EvalTokenizer, Extend,
+    Generate, Geneval, ImgEdit, Import, Inpaint, Pull, Reconstruct, Runs, ServeRewards, Understanding,
+    interruptible, models,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
@@ -55,6 +56,8 @@ enum Command {
     Extend(Extend),
     /// Describe a picture, or answer a question about it
     Describe(Describe),
+    /// Show what an image tokenizer makes of your pictures
+    Reconstruct(Reconstruct),
     /// Evaluate a model or rewards
     #[command(subcommand)]
     Eval(EvalCommand),
@@ -102,7 +105,7 @@ enum Command {
     ServeRewards(ServeRewards),
     /// Write a page that shows the curves and sample sheets of runs side by side
     Runs(Runs),
-    /// Make training data
+    /// Make, check and describe training data
     #[command(subcommand)]
     Data(DataCommand),
 }
@@ -128,8 +131,9 @@ enum Train {
     /// Train all unfinished runs of a recipe, one after another. Start it again after an interruption and it
     /// continues
     All(train::RecipeOptions),
-    /// Try a few steps of each run of a recipe, and show its memory and predicted time
-    Check(train::RecipeOptions),
+    /// Try a few steps of each run of a recipe, and show its memory, predicted and measured, and its time; or predict
+    /// them for a card
+    Check(train::CheckOptions),
 }
 
 /// The stages that a recipe may name.
@@ -181,8 +185,11 @@ enum EvalCommand {
     /// ImgEdit: score nine types of edits from 1 to 5, beside an unchanged copy and a reconstruction of the wanted
     /// picture
     Imgedit(ImgEdit),
-    /// Understanding: answer questions about held-out scenes, and compare with the most frequent answers
+    /// Understanding: answer questions about held-out scenes or your own pictures, and compare with the most frequent
+    /// answers
     Understanding(Understanding),
+    /// DPG-Bench: long prompts of your own, whose pictures a vision-language model is asked about
+    Dpg(Dpg),
     /// Image tokenizer: measure the reconstructions of held-out scenes
     Tokenizer(EvalTokenizer),
     /// Rewards: measure how often they agree with the truth about held-out pairs of pictures and descriptions
@@ -193,6 +200,10 @@ enum EvalCommand {
 
 #[derive(Subcommand)]
 enum DataCommand {
+    /// Read your own files once, and report what they have: kinds, sizes, languages, lengths, broken samples, repetitions
+    Check(DataCheck),
+    /// Let a teacher describe the edits without a description and the pictures without a caption
+    Describe(DataDescribe),
     /// Write scenes of the sticker world as WebDataset shards, with a preview sheet
     Stickers {
         /// Folder to write to
@@ -269,6 +280,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Eval(EvalCommand::Imgedit(imgedit)) => imgedit.run(),
         Command::Eval(EvalCommand::Understanding(understanding)) => understanding.run(),
         Command::Eval(EvalCommand::Tokenizer(tokenizer)) => tokenizer.run(),
+        Command::Eval(EvalCommand::Dpg(dpg)) => dpg.run(),
+        Command::Reconstruct(reconstruct) => reconstruct.run(),
         Command::Eval(EvalCommand::Rewards(rewards)) => rewards.run(),
         Command::Eval(EvalCommand::All(all)) => all.run(),
         Command::ServeRewards(serve) => serve.run(),
@@ -301,6 +314,8 @@ fn run(command: Command) -> Result<ExitCode> {
         }
         Command::Ablate(ablate) => ablate.run(),
         Command::Train(train) => interruptible(|| train.run()),
+        Command::Data(DataCommand::Check(check)) => check.run(),
+        Command::Data(DataCommand::Describe(describe)) => describe.run(),
         Command::Data(DataCommand::Vocabulary { model }) => {
             let path = model.join(ModelFolder::GENERATION);
             let vocabulary = unigen_stickers::vocabulary()?;

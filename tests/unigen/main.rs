@@ -5,6 +5,7 @@ mod broken_models;
 mod imported;
 #[cfg(unix)]
 mod interrupted;
+mod own;
 mod pipeline;
 #[path = "../tiny.rs"]
 mod tiny;

@@ -9,6 +9,8 @@ use std::fmt;
 use unigen_core::image_tokenizer::{Codes, ImageTokenizer, lfq, pixels_from_images};
 use unigen_runs::{Interrupt, sheet};
 
+use crate::similarity::ssim;
+
 /// Number of pictures that are encoded together.
 const BATCH: usize = 16;
 /// Number of pairs on the sheet.
@@ -19,6 +21,8 @@ const SHOWN: usize = 16;
 pub struct Reconstructions {
     /// Peak signal-to-noise ratio in dB, the mean over the pictures.
     pub psnr: f64,
+    /// Structural similarity, -1 to 1, the mean over the pictures (Wang et al. 2004).
+    pub ssim: f64,
     /// An upper bound of the bits that a code carries: the sum of the entropies of its bits over all codes.
     pub bits_used: f64,
     /// The original and the reconstruction of every picture.
@@ -53,6 +57,7 @@ impl Reconstructions {
         }
         Ok(Self {
             psnr: mean(originals.iter().zip(&decoded).map(|(a, b)| psnr(a, b))),
+            ssim: mean(originals.iter().zip(&decoded).map(|(a, b)| ssim(a, b))),
             bits_used: entropy_of_bits(&codes, bits),
             images: originals.into_iter().zip(decoded).map(|(a, b)| [a, b]).collect(),
         })
@@ -61,7 +66,8 @@ impl Reconstructions {
     /// A sheet of originals beside their reconstructions.
     pub fn sheet(&self) -> RgbImage {
         let pairs = self.images.iter().take(SHOWN);
-        let pairs: Vec<_> = pairs.map(|[a, b]| (beside(a, b), format!("{:.1} dB", psnr(a, b)))).collect();
+        let caption = |[a, b]: &[RgbImage; 2]| format!("{:.1} dB, {:.3}", psnr(a, b), ssim(a, b));
+        let pairs: Vec<_> = pairs.map(|pair| (beside(&pair[0], &pair[1]), caption(pair))).collect();
         sheet(&pairs, 4, 1)
     }
 }
@@ -69,6 +75,7 @@ impl Reconstructions {
 impl fmt::Display for Reconstructions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:<17}{:>10.2} dB over {} pictures", "psnr", self.psnr, self.images.len())?;
+        writeln!(f, "{:<17}{:>10.4}", "ssim", self.ssim)?;
         writeln!(f, "{:<17}{:>10.2}", "bits used", self.bits_used)
     }
 }
@@ -147,7 +154,7 @@ mod tests {
         assert!(found.to_string().contains("dB over 20 pictures"), "{found}");
         assert!(found.sheet().width() > 4 * 16);
         let json = serde_json::to_value(&found).unwrap();
-        assert_eq!(json.as_object().unwrap().keys().collect::<Vec<_>>(), ["psnr", "bits_used"]);
+        assert_eq!(json.as_object().unwrap().keys().collect::<Vec<_>>(), ["psnr", "ssim", "bits_used"]);
         let run = |originals| Reconstructions::run(&tokenizer, 4, originals, &device, |_| ()).unwrap_err();
         assert!(run(vec![]).to_string().contains("nothing to reconstruct"));
         assert!(run(vec![picture(0), RgbImage::new(6, 8)]).to_string().contains("one size"));

@@ -1,7 +1,9 @@
 //! `unigen eval imgedit`.
 
+use super::own::OwnEdits;
+use super::vlm::{Asking, Endpoint};
 use super::{ComputeArgs, Outputs, Sampling, engine, interruptible, judge};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -26,6 +28,19 @@ pub struct ImgEdit {
     /// a picture), "instruction" and "wanted" (a scene) [default: edits of held-out scenes of the sticker world]
     #[arg(long)]
     cases: Option<PathBuf>,
+    /// Your own edits as shards or jsonl files, with before, instruction and, for comparison, after; a vision-language
+    /// model scores them
+    #[arg(long, value_delimiter = ',', requires_all = ["judge", "out"], conflicts_with = "cases")]
+    triples: Vec<PathBuf>,
+    /// The model that scores your own edits, as URL#MODEL of an OpenAI-compatible endpoint; its key is in
+    /// UNIGEN_JUDGE_KEY
+    #[arg(long, requires = "triples")]
+    judge: Option<Endpoint>,
+    /// Folder for pictures, results, report.json and report.html of your own edits
+    #[arg(long, requires = "triples")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    asking: Asking,
     /// Edits of each type, unless --cases is given
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     each: u64,
@@ -57,11 +72,23 @@ struct Report<'a> {
 impl ImgEdit {
     pub fn run(&self) -> Result<ExitCode> {
         self.outputs.check()?;
+        if !self.triples.is_empty() {
+            return interruptible(|| self.own());
+        }
         let cases = match &self.cases {
             Some(path) => read_cases(path)?,
             None => held_out_cases(Split::Test, self.seed, self.each),
         };
         interruptible(|| self.evaluate(cases))
+    }
+
+    /// Scores the user's own edits.
+    fn own(&self) -> Result<()> {
+        let Self { triples, model, seed, asking, compute, .. } = self;
+        let judge = self.judge.as_ref().context("--triples needs --judge")?;
+        let out = self.out.as_ref().context("--triples needs --out")?;
+        let own = OwnEdits { triples, model, judge, out, seed: *seed, asking, compute };
+        own.evaluate(|engine| self.sampling.over_edits(engine.generation(), self.image_guidance_scale))
     }
 
     fn evaluate(&self, cases: Vec<Case>) -> Result<()> {

@@ -1,6 +1,7 @@
 //! The commands of `unigen` that have more than a few options.
 
 mod ablate;
+mod data;
 mod describe;
 mod edit;
 mod eval_all;
@@ -12,12 +13,16 @@ mod imgedit;
 mod import;
 mod inpaint;
 pub mod models;
+mod own;
 mod pull;
+mod reconstruct;
 mod rewards;
 mod runs;
 mod understanding;
+mod vlm;
 
 pub use ablate::Ablate;
+pub use data::{DataCheck, DataDescribe};
 pub use describe::Describe;
 pub use edit::Edit;
 pub use eval_all::EvalAll;
@@ -28,7 +33,9 @@ pub use geneval::Geneval;
 pub use imgedit::ImgEdit;
 pub use import::Import;
 pub use inpaint::Inpaint;
+pub use own::Dpg;
 pub use pull::Pull;
+pub use reconstruct::Reconstruct;
 pub use rewards::{EvalRewards, ServeRewards};
 pub use runs::Runs;
 pub use understanding::Understanding;

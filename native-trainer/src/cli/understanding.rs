@@ -1,5 +1,6 @@
 //! `unigen eval understanding`.
 
+use super::own::OwnQuestions;
 use super::{ComputeArgs, Outputs, engine, interruptible};
 use anyhow::Result;
 use clap::Args;
@@ -13,6 +14,13 @@ use unigen_stickers::world::Split;
 
 #[derive(Args)]
 pub struct Understanding {
+    /// Your own questions as shards or jsonl files, with image, question, answer and, if you like, kind [default: held-out
+    /// scenes of the sticker world]
+    #[arg(requires = "out")]
+    files: Vec<PathBuf>,
+    /// Folder for the results, report.json and report.html of your own questions
+    #[arg(long, requires = "files")]
+    out: Option<PathBuf>,
     /// Name of a model that `unigen models` lists, or the folder of one
     #[arg(long, default_value = "nano")]
     model: PathBuf,
@@ -40,6 +48,10 @@ struct Report<'a> {
 impl Understanding {
     pub fn run(&self) -> Result<ExitCode> {
         self.outputs.check()?;
+        if let Some(out) = &self.out {
+            let Self { files, model, compute, .. } = self;
+            return interruptible(|| OwnQuestions { files, model, out, compute }.evaluate());
+        }
         interruptible(|| self.evaluate())
     }
 

@@ -4,6 +4,7 @@
 
 pub mod batch;
 pub mod data;
+pub mod estimate;
 pub mod optimizer;
 pub mod rl;
 #[cfg(test)]

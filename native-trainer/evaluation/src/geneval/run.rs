@@ -40,7 +40,8 @@ pub struct Judged {
 /// All pictures of an evaluation.
 #[derive(Clone, Debug, Serialize)]
 pub struct Evaluation {
-    pub detector_accuracy: f64,
+    /// How often the detector is right on original pictures, if that was measured.
+    pub detector_accuracy: Option<f64>,
     /// The unweighted mean over the tags, 0 to 1.
     pub overall: Option<f64>,
     pub scores: Scores,
@@ -120,11 +121,16 @@ impl Evaluation {
             }
             progress(images.len());
         }
+        Ok(Self::judged(Some(accuracy), images))
+    }
+
+    /// The scores of pictures that are judged already.
+    pub fn judged(detector_accuracy: Option<f64>, images: Vec<Judged>) -> Self {
         let mut scores = Scores::default();
         for judged in &images {
             scores.add(judged.tag, judged.correct);
         }
-        Ok(Self { detector_accuracy: accuracy, overall: scores.overall(), scores, images })
+        Self { detector_accuracy, overall: scores.overall(), scores, images }
     }
 
     /// A sheet of pictures of all tags, evenly spaced among those judged. A green frame marks a right picture, a red

@@ -1,13 +1,13 @@
 //! GRPO (UniGen-1.5, arXiv 2511.14760, section 3.4) on stored rollouts: PyTorch's autograd.
 
 use anyhow::{Context, Result};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use unigen_core::model::UniGen;
 use unigen_core::sampling::Prefix;
 use unigen_core::weights::{keys, load};
 use unigen_runs::floats;
 use unigen_training::optimizer::HostGradients;
-use unigen_training::rl::{Objective, Rollout, passes};
+use unigen_training::rl::{Objective, Ratio, Rollout, Tokens, passes, step_views};
 use unigen_training::train::scalar;
 
 use super::language_model::{delimiters, int_tensor, model_config};
@@ -71,13 +71,14 @@ impl Kind for Grpo {
         let inputs: Vec<i64> = inputs.map(|code| ids(code) as i64).collect();
         comparer.ids("step_inputs", &inputs, &step_inputs);
 
-        let objective = Objective { beta: folder.config.number("beta")?, clip: 0.0 };
-        let all: Vec<usize> = (0..steps).collect();
+        let objective =
+            Objective::Policy { beta: folder.config.number("beta")?, clip: 0.0, ratio: Ratio::Token };
+        let views = step_views(&rollouts, &(0..steps).collect::<Vec<_>>());
         for (label, blocks) in [("whole", usize::MAX), ("parts", group)] {
             let [mut found, mut of_reference] = [vec![0.0; group * tokens], vec![0.0; group * tokens]];
             let (mut loss, mut kl) = (0.0, 0.0);
             let mut gradients = HostGradients::default();
-            for pass in passes(&rollouts, &all, blocks, &vec![true; group]) {
+            for pass in passes(&rollouts, &views, blocks, &vec![true; group]) {
                 let replay = |model: &UniGen, device: &Device| {
                     pass.replay(model, &rollouts, 1.0, delimiters, |g| prefix(model, g, device), device)
                 };
@@ -87,15 +88,14 @@ impl Kind for Grpo {
                     found[sample * tokens + position] = value;
                     of_reference[sample * tokens + position] = then;
                 }
-                let tensor = |values: Vec<f32>| Tensor::<1>::from_floats(values.as_slice(), &device);
-                let count = pass.tokens.len();
-                let terms = objective.terms(
-                    now.log_probs,
-                    tensor(values),
-                    tensor(then),
-                    tensor(pass.tokens.iter().map(|&(sample, _)| advantages[sample]).collect()),
-                    tensor(vec![1.0 / (group * tokens) as f32; count]),
-                );
+                let of_tokens = Tokens {
+                    old: Some(values),
+                    reference: then,
+                    advantages: pass.tokens.iter().map(|&(sample, _)| advantages[sample]).collect(),
+                    weights: vec![1.0 / (group * tokens) as f32; pass.tokens.len()],
+                    spans: pass.spans.clone(),
+                };
+                let terms = objective.terms(now.log_probs, &of_tokens);
                 loss += scalar(terms.loss.clone())?;
                 kl += scalar(terms.kl)?;
                 gradients = gradients.plus(HostGradients::read(&model, terms.loss.backward())?);

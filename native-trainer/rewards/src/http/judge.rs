@@ -1,4 +1,4 @@
-//! A vision-language model as a judge, behind an OpenAI-compatible chat endpoint, as vLLM and others serve it.
+//! A vision-language model as a judge, behind an OpenAI-compatible chat endpoint.
 
 use anyhow::Result;
 use regex::Regex;
@@ -6,12 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::sync::LazyLock;
 
-use super::client::{Client, HttpSettings, shown};
-use super::contract::encode;
+use super::chat::{Chat, LogProbabilities, Message};
+use super::client::{HttpSettings, shown};
+use super::thoughts::without_thoughts;
 use crate::{Item, Missing, Reward, Score};
-
-/// Environment variable with the key for an endpoint that needs one.
-const KEY: &str = "UNIGEN_JUDGE_KEY";
 
 /// The question for a judge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,43 +25,8 @@ pub enum Question {
 /// A judge behind an endpoint.
 pub struct Judge {
     name: String,
-    model: String,
-    url: String,
     question: Question,
-    client: Client,
-}
-
-/// The part of a chat completion that is read.
-#[derive(Deserialize)]
-struct Completion {
-    choices: Vec<Choice>,
-}
-
-#[derive(Deserialize)]
-struct Choice {
-    message: Message,
-    logprobs: Option<LogProbabilities>,
-}
-
-#[derive(Deserialize)]
-struct Message {
-    content: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct LogProbabilities {
-    content: Option<Vec<Token>>,
-}
-
-#[derive(Deserialize)]
-struct Token {
-    top_logprobs: Option<Vec<Top>>,
-}
-
-#[derive(Deserialize)]
-struct Top {
-    token: String,
-    logprob: Option<f64>,
+    chat: Chat,
 }
 
 impl Judge {
@@ -78,17 +41,10 @@ impl Judge {
         question: Question,
         settings: &HttpSettings,
     ) -> Result<Self> {
-        Ok(Self {
-            name: name.into(),
-            model: model.into(),
-            url: format!("{}/chat/completions", url.trim_end_matches('/')),
-            question,
-            client: Client::new(settings, std::env::var(KEY).ok())?,
-        })
+        Ok(Self { name: name.into(), question, chat: Chat::new(url, model, settings)? })
     }
 
     async fn ask(&self, item: &Item) -> Score {
-        let image = format!("data:image/png;base64,{}", encode(&item.image)?);
         let text = match self.question {
             Question::YesNo => format!(
                 "Does the picture show exactly this: \"{}\"? Objects, their number, colors and places must all be right. \
@@ -102,26 +58,13 @@ impl Judge {
                 item.description
             ),
         };
-        let mut request = json!({
-            "model": self.model,
-            "temperature": 0,
-            "messages": [{ "role": "user", "content": [
-                { "type": "image_url", "image_url": { "url": image } },
-                { "type": "text", "text": text },
-            ]}],
-        });
-        match self.question {
-            Question::YesNo => {
-                request["max_tokens"] = 1.into();
-                request["logprobs"] = true.into();
-                request["top_logprobs"] = 20.into();
-            }
-            Question::Score => request["max_tokens"] = 512.into(),
-        }
-        let completion: Completion = self.client.post(&self.url, &request).await?;
-        let wrong = |what: String| Missing(format!("{}: {what}", self.url));
-        let choice =
-            completion.choices.into_iter().next().ok_or_else(|| wrong("no choices came back".into()))?;
+        let (max_tokens, more) = match self.question {
+            Question::YesNo => (1, json!({ "logprobs": true, "top_logprobs": 20 })),
+            Question::Score => (512, json!({})),
+        };
+        let message = Message { images: vec![item.image.clone()], text, max_tokens };
+        let choice = self.chat.complete(&message, more).await?;
+        let wrong = |what: String| Missing(format!("{}: {what}", self.chat.url()));
         let said = choice.message.content.unwrap_or_default();
         let score = match self.question {
             Question::YesNo => match probability(choice.logprobs.as_ref()) {
@@ -164,44 +107,6 @@ fn yes_or_no(text: &str) -> Result<f32, String> {
         "yes" if alone => Ok(1.0),
         "no" if alone => Ok(0.0),
         _ => Err("it is neither yes nor no".into()),
-    }
-}
-
-/// The judge's answer without its thoughts, `<think>..</think>` and the like. A thought without a beginning began in
-/// the prompt; one without an end was cut off.
-fn without_thoughts(text: &str) -> String {
-    const TAGS: [(&str, &str); 6] = [
-        ("<think>", "</think>"),
-        ("<thinking>", "</thinking>"),
-        ("<thought>", "</thought>"),
-        ("<reasoning>", "</reasoning>"),
-        ("[think]", "[/think]"),
-        ("◁think▷", "◁/think▷"),
-    ];
-    // This keeps the positions of all bytes.
-    let lower = text.to_ascii_lowercase();
-    let (mut said, mut at) = (String::new(), 0);
-    let tag = |from: usize, which: fn(&(&'static str, &'static str)) -> &'static str| {
-        let found =
-            TAGS.iter().map(which).filter_map(|tag| Some((from + lower[from..].find(tag)?, tag.len())));
-        found.min()
-    };
-    loop {
-        let (open, close) = (tag(at, |tags| tags.0), tag(at, |tags| tags.1));
-        match (open, close) {
-            (_, Some((end, length))) if open.is_none_or(|(start, _)| end < start) => {
-                said.clear();
-                at = end + length;
-            }
-            (Some((start, length)), _) => {
-                said.push_str(&text[at..start]);
-                match tag(start + length, |tags| tags.1) {
-                    Some((end, length)) => at = end + length,
-                    None => return said,
-                }
-            }
-            _ => return said + &text[at..],
-        }
     }
 }
 
@@ -258,7 +163,7 @@ impl Reward for Judge {
     }
 
     fn score(&self, items: &[Item]) -> Vec<Score> {
-        self.client.each(items, |item| self.ask(item))
+        self.chat.client().each(items, |item| self.ask(item))
     }
 
     fn waits(&self) -> bool {
@@ -268,6 +173,7 @@ impl Reward for Judge {
 
 #[cfg(test)]
 mod tests {
+    use super::super::chat::Choice;
     use super::*;
 
     #[test]

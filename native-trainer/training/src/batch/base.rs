@@ -17,7 +17,7 @@ use unigen_core::text::TextTokenizer;
 use unigen_core::vision::Tower;
 use unigen_core::weights::{Precision, keys, load};
 
-use super::{Example, MAX_TEXT};
+use super::{Example, Reading};
 use crate::data::codes::Encoder;
 use unigen_runs::Compute;
 
@@ -52,6 +52,7 @@ impl Lora {
 /// The frozen parts of a model.
 pub struct Base {
     pub text: TextTokenizer,
+    pub reading: Reading,
     text_json: Vec<u8>,
     image_tokenizer: ImageTokenizer,
     weights: PathBuf,
@@ -71,7 +72,7 @@ impl Base {
     /// Opens the model in the folder `model`, and its frozen parts, on `device`. The understanding encoder comes from
     /// the folder `vision`, which may be the same folder; without it the model only generates. If the model had no
     /// encoder before, its projector starts with random weights. With `lora`, only the adapters and a new projector
-    /// are trained.
+    /// are trained. Texts have at most `max_text` tokens.
     ///
     /// # Errors
     /// The error names the file that is missing, damaged, or does not fit the others.
@@ -79,9 +80,11 @@ impl Base {
         model: &Path,
         vision: Option<&Path>,
         lora: Option<&Lora>,
+        max_text: usize,
         compute: &Compute,
     ) -> Result<(Self, UniGen)> {
         lora.map_or(Ok(()), Lora::check)?;
+        let reading = Reading::new(max_text)?;
         let Compute { device, precision } = compute;
         let plain = device.clone().without_autodiff();
         let folder = ModelFolder::at(model);
@@ -105,6 +108,7 @@ impl Base {
         let text = model.join(ModelFolder::TEXT);
         let base = Self {
             text: parts.text,
+            reading,
             text_json: fs::read(&text).with_context(|| format!("cannot read {}", text.display()))?,
             image_tokenizer: folder.image_tokenizer(&plain)?.1.with_precision(*precision),
             weights: model.join(ModelFolder::IMAGE_TOKENIZER),
@@ -132,14 +136,12 @@ impl Base {
         (encoder, &self.weights)
     }
 
-    /// The tokens of a text, 96 at most.
+    /// The tokens of a text, up to the limit of the settings.
     ///
     /// # Errors
     /// If the text is longer than any model reads.
     pub fn tokens(&self, text: &str) -> Result<Vec<u32>> {
-        let mut tokens = self.text.encode(text)?;
-        tokens.truncate(MAX_TEXT);
-        Ok(tokens)
+        self.reading.tokens(&self.text, text)
     }
 
     /// Number of features of a picture.

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use unigen_core::picture::Picture;
 
+use super::held_out::{HeldOut, Split, drawn};
 use super::index::ShardIndex;
+use super::paths::expand;
 use super::{Annotation, Captioned, Edit, Edits, Pictures, Prompt, Prompts};
 
 /// The samples of WebDataset shards and jsonl files ([`super::record`]).
@@ -21,6 +23,61 @@ impl Files {
         let index = ShardIndex::open(files)?;
         ensure!(!index.is_empty(), "the files of {setting} have no samples");
         Ok(Self(index))
+    }
+
+    /// About `count` texts called `text` of the first of `files`, which is opened alone because there may be many.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn texts_of(files: &[PathBuf], text: &str, count: u64) -> Result<Vec<String>> {
+        let first = expand(files)?.into_iter().take(1).collect::<Vec<_>>();
+        let index = ShardIndex::open(&first)?;
+        let count = index.len().min(count as usize);
+        Ok((0..count).filter_map(|number| index.record(number).text(text).ok()).collect())
+    }
+
+    /// Opens `files`, which the setting `setting` lists, without the samples that `held_out` takes for validation.
+    /// Of files of their own, those samples are held out that have the text `text`, such as `caption`.
+    ///
+    /// # Errors
+    /// The errors of [`open`](Self::open); if the share is out of range.
+    pub fn split(files: &[PathBuf], setting: &str, held_out: &HeldOut, text: &str) -> Result<Split<Self>> {
+        held_out.check()?;
+        let Self(all) = Self::open(files, setting)?;
+        let (training, validation) = match held_out {
+            HeldOut::Share(share) => {
+                let identity = |index| all.record(index).identity();
+                let held = drawn((0..all.len()).map(identity), *share);
+                (all.part(|index| !held[index]), all.part(|index| held[index]))
+            }
+            HeldOut::Files(files) => {
+                let own = ShardIndex::open(files)?;
+                let validation = own.part(|index| own.record(index).text(text).is_ok());
+                (all, validation)
+            }
+        };
+        if let HeldOut::Share(share) = held_out
+            && *share > 0.0
+            && validation.is_empty()
+        {
+            eprintln!(
+                "{setting}: data.validation = {share} holds out none of {} samples, so they are not validated; set it \
+                 higher to see how the model does on others",
+                training.len()
+            );
+        }
+        let held_out = (!validation.is_empty()).then(|| Arc::new(Self(validation)));
+        Ok(Split { training: Arc::new(Self(training)), held_out })
+    }
+
+    /// Number of samples.
+    pub fn len(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    /// Whether there are no samples.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Reads sample `index` by `read`, see [`ShardIndex::usable`].
@@ -69,8 +126,9 @@ impl Pictures for Files {
     }
 
     fn texts(&self, count: u64) -> Result<Vec<String>> {
-        let usable = (0..count.min(self.0.len() as u64)).filter_map(|index| self.0.read(index as usize).ok());
-        Ok(usable.map(|sample| sample.caption).collect())
+        let captions =
+            (0..count.min(self.len())).filter_map(|index| self.0.record(index as usize).text("caption").ok());
+        Ok(captions.collect())
     }
 
     fn annotation(&self, record: Value) -> Result<Arc<dyn Annotation>> {
@@ -101,6 +159,10 @@ impl Edits for Files {
 }
 
 impl Prompts for Files {
+    fn count(&self) -> Option<u64> {
+        Some(self.len())
+    }
+
     fn get(&self, index: u64) -> Result<Prompt> {
         self.usable(index, |record| {
             let text = record.text("prompt")?;
@@ -162,7 +224,8 @@ pub(super) mod tests {
         for (index, wanted) in [(0, 0), (1, 3), (2, 3), (3, 3), (4, 0), (6, 3)] {
             assert_eq!(seen(&*source, index).1, format!("picture {wanted}"), "{index}");
         }
-        assert_eq!(source.texts(100).unwrap(), ["picture 0", "picture 3"]);
+        // Texts are read without their pictures.
+        assert_eq!(source.texts(100).unwrap().len(), 5);
         let broken = tempfile::tempdir().unwrap();
         let source = open(&shard(broken.path(), &[None, None])).unwrap();
         let error = format!("{:#}", source.square(1, 8).err().unwrap());

@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use unigen_core::file_kind::recognise;
 
 use super::error::ShardError;
@@ -26,9 +26,11 @@ pub struct Sample {
 
 /// The samples of shards and of jsonl files by number.
 pub struct ShardIndex {
-    files: Vec<Samples>,
+    files: Arc<[Samples]>,
     /// For each sample: its file, and its number in that file, from 0.
     samples: Vec<(usize, usize)>,
+    /// What tells these samples from others of the same files; `None` for all of them.
+    part: Option<u32>,
     /// Samples that could not be used.
     bad: Mutex<BTreeSet<usize>>,
 }
@@ -48,29 +50,37 @@ const PATIENCE: u64 = 100;
 const MAX_UNUSABLE: usize = 100;
 
 impl ShardIndex {
-    /// Lists the samples of the files that `paths` mean (folders, globs and brace ranges too), in this order, without reading the files whole.
-    /// Files called `.jsonl` have a sample on each line; all others are shards.
+    /// Lists the samples of the files that `paths` mean (folders, globs and brace ranges too), in this order, without
+    /// reading the files whole. Files called `.jsonl` have a sample on each line; all others are shards.
     ///
     /// # Errors
     /// If a path means no file, or a file is of another kind or cannot be read to its end.
     pub fn open(paths: &[PathBuf]) -> anyhow::Result<Self> {
-        let mut index = Self { files: Vec::new(), samples: Vec::new(), bad: Mutex::default() };
+        let (mut files, mut samples) = (Vec::new(), Vec::new());
         for path in expand(paths)? {
             let file = Samples::open(&path).map_err(|what| ShardError::File { file: path, what })?;
-            let number = index.files.len();
-            index.samples.extend((0..file.len()).map(|sample| (number, sample)));
-            index.files.push(file);
+            samples.extend((0..file.len()).map(|sample| (files.len(), sample)));
+            files.push(file);
         }
-        Ok(index)
+        Ok(Self { files: files.into(), samples, part: None, bad: Mutex::default() })
     }
 
-    /// The files' paths and sizes.
+    /// The samples for which `keep` is true, in their order.
+    pub fn part(&self, keep: impl Fn(usize) -> bool) -> Self {
+        let numbers: Vec<usize> = (0..self.len()).filter(|&index| keep(index)).collect();
+        let mark = numbers.iter().fold(0, |crc, number| crc32c::crc32c_append(crc, &number.to_le_bytes()));
+        let samples = numbers.iter().map(|&number| self.samples[number]).collect();
+        Self { files: self.files.clone(), samples, part: Some(mark), bad: Mutex::default() }
+    }
+
+    /// The files' paths and sizes, and for a part of their samples a mark of that part.
     pub fn name(&self) -> String {
         let name = |file: &Samples| {
             let (Samples::Shard(Shard { path, .. }) | Samples::Lines { path, .. }) = file;
             format!("{} ({})", path.display(), file.len())
         };
-        self.files.iter().map(name).collect::<Vec<_>>().join(", ")
+        let names = self.files.iter().map(name).collect::<Vec<_>>().join(", ");
+        self.part.map_or(names.clone(), |mark| format!("{} of {names}, {mark:08x}", self.len()))
     }
 
     /// Number of samples.

@@ -4,6 +4,11 @@ use anyhow::Result;
 
 /// Prompts by index. An index beyond the last prompt wraps around.
 pub trait Prompts: Send + Sync {
+    /// Number of prompts; `None` if they never end.
+    fn count(&self) -> Option<u64> {
+        None
+    }
+
     /// Prompt `index`.
     ///
     /// # Errors

@@ -86,6 +86,19 @@ impl Record<'_> {
         Ok(text[..text.floor_char_boundary(MAX_TEXT_BYTES)].to_owned())
     }
 
+    /// The name of the sample's picture or prompt: samples with the same one must not be split between training and
+    /// validation. That is the key in a shard, and in a jsonl file the path of the picture.
+    pub fn identity(&self) -> String {
+        match &self.parts {
+            Parts::Files(_, entry) => entry.key.clone(),
+            Parts::Line(line) => {
+                let json = json::from_slice(line.as_bytes()).unwrap_or_default();
+                let named = ["image", "before", "prompt"].into_iter().find_map(|name| string(&json, name));
+                named.unwrap_or(line).to_owned()
+            }
+        }
+    }
+
     /// The line of a jsonl file, or a sample's .json; `null` without one.
     ///
     /// # Errors

@@ -41,6 +41,26 @@ pub fn widest(advantages: &[Option<f32>], size: usize, count: usize) -> Vec<bool
     kept
 }
 
+/// Whether each sample teaches anything: it has an advantage, and those of its group of `size` differ. The others take
+/// no part in the divergence from the reference either, which would otherwise be all that moves them.
+pub fn taught(advantages: &[Option<f32>], size: usize) -> Vec<bool> {
+    let of = |group: &[Option<f32>]| {
+        let flat = group.iter().flatten().all(|&value| value == 0.0);
+        group.iter().map(|value| value.is_some() && !flat).collect::<Vec<_>>()
+    };
+    advantages.chunks(size.max(1)).flat_map(of).collect()
+}
+
+/// Whether each sample is the first of the best of its group of `size`.
+pub fn best_of(advantages: &[Option<f32>], size: usize) -> Vec<bool> {
+    let of = |group: &[Option<f32>]| {
+        let there = (0..group.len()).rev().filter_map(|place| Some((place, group[place]?)));
+        let best = there.max_by(|a, b| a.1.total_cmp(&b.1)).map(|(place, _)| place);
+        (0..group.len()).map(|place| Some(place) == best).collect::<Vec<_>>()
+    };
+    advantages.chunks(size.max(1)).flat_map(of).collect()
+}
+
 /// `rewards` plus `weight` times the normalised `consistency` of each group. A sample that lacks either has no sum. A
 /// group without any consistency, such as one of generation, keeps its rewards.
 pub fn with_consistency(
@@ -88,6 +108,16 @@ mod tests {
         let advantages = [0.1, -0.1, 2.0, -2.0, 0.0, 0.0, 1.0, -1.0].map(Some);
         assert_eq!(widest(&advantages, 2, 2), [false, true, false, true]);
         assert_eq!(widest(&advantages, 2, 9), [true; 4]);
+    }
+
+    #[test]
+    fn groups_without_spread_teach_nothing_and_one_sample_is_the_best() {
+        let values =
+            [Some(0.0), Some(0.0), Some(1.0), Some(-1.0), None, Some(0.5), Some(2.0), Some(2.0), None];
+        assert_eq!(taught(&values[..8], 2), [false, false, true, true, false, true, true, true]);
+        assert_eq!(best_of(&values[..8], 2), [true, false, true, false, false, true, true, false]);
+        assert_eq!(best_of(&[None, None], 2), [false, false]);
+        assert_eq!(taught(&[None, Some(0.0)], 2), [false, false]);
     }
 
     #[test]

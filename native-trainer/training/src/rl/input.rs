@@ -4,6 +4,7 @@
 use anyhow::{Context, Result};
 use burn::tensor::{Device, Tensor, TensorData};
 use image::RgbImage;
+use std::sync::Arc;
 use unigen_core::engine::layouts;
 use unigen_core::image_tokenizer::{lfq, pixels_from_images};
 use unigen_core::model::UniGen;
@@ -11,7 +12,7 @@ use unigen_core::sampling::Prefix;
 use unigen_core::sequence::{EditBranch, Sequence};
 
 use crate::batch::{Base, Example, Sample, task_of};
-use crate::data::{Edit, Edits, Prompt, Prompts};
+use crate::data::{Edit, Edits, Order, Prompt, Prompts};
 
 /// The task of an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,11 +69,19 @@ impl Input {
 pub struct Mix {
     /// Shares of generation and of editing.
     pub shares: [u64; 2],
-    pub prompts: Box<dyn Prompts>,
-    pub edits: Box<dyn Edits>,
+    pub prompts: Option<Arc<dyn Prompts>>,
+    pub edits: Option<Arc<dyn Edits>>,
+    /// The orders of prompts and of edits.
+    pub orders: [Order; 2],
 }
 
 impl Mix {
+    /// Prompts and edits in turns, or those of one kind alone; `None` without either.
+    pub fn of(prompts: Option<Arc<dyn Prompts>>, edits: Option<Arc<dyn Edits>>) -> Option<Self> {
+        let shares = [u64::from(prompts.is_some()), u64::from(edits.is_some())];
+        (shares != [0, 0]).then_some(Self { shares, prompts, edits, orders: [Order::Given; 2] })
+    }
+
     /// The inputs `first .. first + count`.
     ///
     /// # Errors
@@ -106,13 +115,16 @@ impl Mix {
         let (semantic, source) = (None, vec![]);
         Ok(match Task::ALL[task] {
             task @ Task::Generate => {
-                let Prompt { text, description } = self.prompts.get(number)?;
+                let prompts = self.prompts.as_ref().context("there are no prompts")?;
+                let Prompt { text, description } =
+                    prompts.get(self.orders[0].at(number, prompts.count().unwrap_or(u64::MAX)))?;
                 let plan = layouts.generate(&base.tokens(&text)?, tokens);
                 Input { task, text, description, before: None, wanted: None, plan, semantic, source }
             }
             task @ Task::Edit => {
+                let edits = self.edits.as_ref().context("there are no edits")?;
                 let Edit { before, instruction: text, after, description } =
-                    self.edits.read(number, base.size())?;
+                    edits.read(self.orders[1].at(number, edits.count().unwrap_or(u64::MAX)), base.size())?;
                 let plan = layouts.edit(
                     EditBranch::Full,
                     &base.tokens(&text)?,

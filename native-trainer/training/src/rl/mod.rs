@@ -16,11 +16,13 @@ mod input;
 mod objective;
 mod replay;
 mod rollout;
+mod view;
 
-pub use advantage::{Advantages, advantages, flat_share, widest, with_consistency};
+pub use advantage::{Advantages, advantages, best_of, flat_share, taught, widest, with_consistency};
 pub use consistency::consistency;
 pub use hacking::hacked;
 pub use input::{Input, Mix, Task};
-pub use objective::{Objective, Terms};
+pub use objective::{Objective, Ratio, Terms, Tokens};
 pub use replay::{Pass, Replayed, passes};
 pub use rollout::{Rollout, Sampling};
+pub use view::{Estimator, Masks, View, step_views};

@@ -1,4 +1,4 @@
-//! Replays samples with gradients: the log-probabilities of the codes that each step fixed.
+//! Replays samples with gradients: the log-probabilities of the codes that their views predict.
 
 use anyhow::{Result, ensure};
 use burn::tensor::activation::log_softmax;
@@ -7,7 +7,7 @@ use unigen_core::image_tokenizer::CodeGroups;
 use unigen_core::model::UniGen;
 use unigen_core::sampling::{PartialTarget, Prefix, target_logits};
 
-use super::Rollout;
+use super::{Rollout, View};
 
 /// Blocks that go through the model together.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +17,8 @@ pub struct Pass {
     targets: Vec<PartialTarget>,
     /// The codes whose log-probability is computed, as (rollout, position).
     pub tokens: Vec<(usize, usize)>,
+    /// For each token the number of its view in this pass, ascending from 0.
+    pub spans: Vec<usize>,
     /// The row of logits of each token.
     rows: Vec<usize>,
 }
@@ -29,22 +31,25 @@ pub struct Replayed {
     pub entropy: Tensor<1>,
 }
 
-/// Plans the replay of `steps` (ascending, from 0) in passes of at most `blocks` blocks, so that memory is bounded.
-/// `rollouts` lie group by group; only groups that are `kept` are replayed. Before the first step all samples of a
-/// group look the same, so they share a block.
-pub fn passes(rollouts: &[Rollout], steps: &[usize], blocks: usize, kept: &[bool]) -> Vec<Pass> {
-    let (mut passes, mut pass, mut offset) = (Vec::new(), Pass::new(), 0);
-    for group in rollouts.chunk_by(|a, b| a.group == b.group) {
-        for &step in steps.iter().filter(|_| kept[group[0].group]) {
-            let shared = if step == 0 { group.len() } else { 1 };
-            for (place, samples) in group.chunks(shared).enumerate() {
+/// Plans the replay of the `views` of each rollout in passes of at most `blocks` blocks, so that memory is bounded.
+/// `rollouts` lie group by group; only those that are `kept` are replayed. Samples of a group that show the same, such
+/// as nothing before the first step, share a block.
+pub fn passes(rollouts: &[Rollout], views: &[Vec<View>], blocks: usize, kept: &[bool]) -> Vec<Pass> {
+    let (mut passes, mut pass) = (Vec::new(), Pass::new());
+    let places: Vec<usize> = (0..rollouts.len()).filter(|&place| kept[place]).collect();
+    for group in places.chunk_by(|&a, &b| rollouts[a].group == rollouts[b].group) {
+        let most = group.iter().map(|&place| views[place].len()).max().unwrap_or_default();
+        for number in 0..most {
+            let shown: Vec<(usize, &View)> =
+                group.iter().filter_map(|&place| Some((place, views[place].get(number)?))).collect();
+            let alike = shown.windows(2).all(|pair| pair[0].1.known == pair[1].1.known);
+            for block in shown.chunks(if alike { shown.len() } else { 1 }) {
                 if pass.targets.len() >= blocks.max(1) {
                     passes.push(std::mem::replace(&mut pass, Pass::new()));
                 }
-                pass.add(samples, offset + place * shared, step);
+                pass.add(rollouts[group[0]].group, block);
             }
         }
-        offset += group.len();
     }
     passes.extend((!pass.targets.is_empty()).then_some(pass));
     passes
@@ -52,30 +57,30 @@ pub fn passes(rollouts: &[Rollout], steps: &[usize], blocks: usize, kept: &[bool
 
 impl Pass {
     fn new() -> Self {
-        Self { groups: vec![], targets: vec![], tokens: vec![], rows: vec![] }
+        Self { groups: vec![], targets: vec![], tokens: vec![], spans: vec![], rows: vec![] }
     }
 
-    /// Adds a block that holds what was common to all of `samples` before `step`. The first of them is rollout
-    /// `offset`.
-    fn add(&mut self, samples: &[Rollout], offset: usize, step: usize) {
-        let group = samples[0].group;
+    /// Adds a block for views that know the same codes, each with the number of its rollout.
+    fn add(&mut self, group: usize, views: &[(usize, &View)]) {
         if self.groups.last() != Some(&group) {
             self.groups.push(group);
         }
-        let mut wanted: Vec<usize> = samples.iter().flat_map(|sample| sample.fixed(step)).collect();
+        let mut wanted: Vec<usize> = views.iter().flat_map(|(_, view)| view.wanted.clone()).collect();
         wanted.sort_unstable();
         wanted.dedup();
         let before: usize = self.targets.iter().map(|target| target.wanted.len()).sum();
-        for (sample, rollout) in samples.iter().enumerate() {
-            for position in rollout.fixed(step) {
-                let place = wanted.partition_point(|&other| other < position);
-                self.tokens.push((offset + sample, position));
+        for (rollout, view) in views {
+            let span = self.spans.last().map_or(0, |last| last + 1);
+            for position in &view.wanted {
+                let place = wanted.partition_point(|other| other < position);
+                self.tokens.push((*rollout, *position));
+                self.spans.push(span);
                 self.rows.push(before + place);
             }
         }
         self.targets.push(PartialTarget {
             prefix: self.groups.len() - 1,
-            codes: samples[0].known(step),
+            codes: views[0].1.known.clone(),
             wanted,
         });
     }
@@ -128,6 +133,7 @@ impl Pass {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rl::step_views;
 
     fn rollout(group: usize, fixed_at: [usize; 4]) -> Rollout {
         Rollout { group, codes: vec![1, 2, 3, 4], fixed_at: fixed_at.into(), log_probs: vec![0.0; 4] }
@@ -142,7 +148,7 @@ mod tests {
             rollout(1, [0, 0, 1, 2]),
         ];
         for blocks in [1, 3, 100] {
-            let passes = passes(&rollouts, &[0, 1, 2], blocks, &[true; 2]);
+            let passes = passes(&rollouts, &step_views(&rollouts, &[0, 1, 2]), blocks, &[true; 4]);
             let mut tokens: Vec<_> = passes.iter().flat_map(|pass| pass.tokens.clone()).collect();
             tokens.sort_unstable();
             let all: Vec<_> = (0..4).flat_map(|rollout| (0..4).map(move |p| (rollout, p))).collect();
@@ -169,7 +175,8 @@ mod tests {
     #[test]
     fn groups_that_are_not_kept_are_passed_over() {
         let rollouts = [0, 0, 1, 1].map(|group| rollout(group, [0, 1, 2, 2]));
-        let passes = passes(&rollouts, &[0, 1, 2], 100, &[false, true]);
+        let views = step_views(&rollouts, &[0, 1, 2]);
+        let passes = passes(&rollouts, &views, 100, &[false, false, true, true]);
         let tokens: Vec<_> = passes.iter().flat_map(|pass| pass.tokens.clone()).collect();
         assert_eq!(tokens.len(), 8);
         assert!(tokens.iter().all(|&(rollout, _)| rollout >= 2), "{tokens:?}");
@@ -178,9 +185,11 @@ mod tests {
 
     #[test]
     fn some_steps_are_enough() {
-        let passes = passes(&[rollout(0, [0, 1, 2, 2]), rollout(0, [1, 0, 1, 2])], &[1], 10, &[true]);
+        let rollouts = [rollout(0, [0, 1, 2, 2]), rollout(0, [1, 0, 1, 2])];
+        let passes = passes(&rollouts, &step_views(&rollouts, &[1]), 10, &[true; 2]);
         assert_eq!(passes.len(), 1);
         assert_eq!(passes[0].tokens, [(0, 1), (1, 0), (1, 2)]);
+        assert_eq!(passes[0].spans, [0, 1, 1], "a span is a sample at a step");
         assert_eq!(passes[0].targets[0].codes, [Some(1), None, None, None]);
     }
 }

@@ -13,12 +13,14 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use unigen_core::model::UniGen;
 
-use super::{open_edits, open_pictures};
+use super::sources::{self, Origin};
 use crate::batch::{Base, Example, Lora, Sample, hidden};
-use crate::data::{Captioned, Edit, Edits, Pictures, SourceSettings, any_shape, rng_at};
-use crate::train::{Evaluation, Loss, Stage, Training};
-use crate::validation::{SEED, Validation};
+use crate::data::{Captioned, Edit, Edits, Order, Pictures, SourceSettings, any_shape, rng_at};
+use crate::estimate::{Estimate, Exports, Rows, Sequences};
+use crate::train::{Best, Counted, Evaluation, Loss, Stage, Training};
+use crate::validation::{OwnValidation, SEED, Validation};
 use crate::world::{World, WorldSettings};
+use std::sync::Arc;
 use unigen_runs::Compute;
 
 /// Number of held-out samples for the losses of validation.
@@ -80,16 +82,19 @@ impl Default for Settings {
     }
 }
 
-/// The data that samples are made from.
+/// The data that samples are made from. Held-out data may lack one kind.
 struct Material {
-    edits: Box<dyn Edits>,
-    pictures: Box<dyn Pictures>,
+    edits: Option<Arc<dyn Edits>>,
+    pictures: Option<Arc<dyn Pictures>>,
+    /// The orders of edits and of pictures.
+    orders: [Order; 2],
 }
 
 /// The stage `align`.
 pub struct AlignStage<W> {
     settings: Settings,
     base: Base,
+    origin: Origin,
     validation: Box<dyn Validation>,
     training: Material,
     held_out: Material,
@@ -97,25 +102,32 @@ pub struct AlignStage<W> {
     world: PhantomData<fn() -> W>,
 }
 
+/// The number of the sample that is seen at `index`.
+fn place(order: Order, index: u64, count: Option<u64>) -> u64 {
+    order.at(index, count.unwrap_or(u64::MAX))
+}
+
 impl<W: World> AlignStage<W> {
-    /// Sample `index` of `material`, and whether it is a rehearsal.
-    fn sample(&self, material: &Material, index: u64) -> Result<(bool, Sample)> {
+    /// Sample `index` of `material`, and whether it is a rehearsal; `None` if `material` lacks its kind.
+    fn sample(&self, material: &Material, index: u64) -> Result<Option<(bool, Sample)>> {
         let (base, size) = (&self.base, self.base.size());
         let mut rng = rng_at(self.settings.training.seed, index);
         let rehearsed = rng.random_bool(self.settings.rehearsal);
         let (picture, turns) = if rehearsed {
             let shape = any_shape(size, &mut rng);
-            let Captioned { picture, annotation } = material.pictures.captioned(index, shape)?;
+            let Some(pictures) = &material.pictures else { return Ok(None) };
+            let Captioned { picture, annotation } =
+                pictures.captioned(place(material.orders[1], index, pictures.count()), shape)?;
             (picture, annotation.conversation(index, &mut rng))
         } else {
-            let Edit { before, instruction, description, .. } = material.edits.read(index, size)?;
+            let Some(edits) = &material.edits else { return Ok(None) };
+            let Edit { before, instruction, description, .. } =
+                edits.read(place(material.orders[0], index, edits.count()), size)?;
             (before, vec![[instruction, description]])
         };
         let sequence = base.conversation(&picture, &turns)?;
-        Ok((
-            rehearsed,
-            Sample { example: Example { sequence, ..Example::default() }, picture: Some(picture) },
-        ))
+        let example = Example { sequence, ..Example::default() };
+        Ok(Some((rehearsed, Sample { example, picture: Some(picture) })))
     }
 
     /// Cross-entropy of the descriptions of wanted pictures, and of the answers, over some samples of `material`.
@@ -126,9 +138,12 @@ impl<W: World> AlignStage<W> {
         samples: Range<u64>,
         device: &Device,
     ) -> Result<[Option<Tensor<1>>; 2]> {
-        let drawn = samples.into_par_iter().map(|index| self.sample(material, index));
-        let mut drawn = drawn.collect::<Result<Vec<_>>>()?;
+        let read = samples.into_par_iter().filter_map(|index| self.sample(material, index).transpose());
+        let mut drawn = self.base.reading.timed(|| read.collect::<Result<Vec<_>>>())?;
         drawn.sort_by_key(|(rehearsed, _)| *rehearsed);
+        if drawn.is_empty() {
+            return Ok([None, None]);
+        }
         let edits = drawn.partition_point(|(rehearsed, _)| !rehearsed);
         let examples = self.base.encode(drawn.into_iter().map(|(_, sample)| sample).collect(), device)?;
         let hidden = hidden(model, &examples, device)?;
@@ -150,19 +165,46 @@ impl<W: World> Stage for AlignStage<W> {
         Settings { judge: None, ..settings }
     }
 
+    fn estimate(settings: &Settings, exports: &mut Exports, export: &Path) -> Result<Option<Estimate>> {
+        let config = exports.model_in(&settings.model)?;
+        let (training, data) = (&settings.training, &settings.data);
+        let world = W::open(&settings.world)?;
+        let of = |text: &str| sources::tokens_of(&world, &settings.triples, text, data.max_text);
+        let (instruction, text) = (of("instruction")?, of("description")?);
+        let sequences = Sequences { config: &config, text };
+        let edits = sequences.describe(sequences.turn(instruction, text));
+        let rehearsal = sequences.describe(sources::conversation(&world, data)?);
+        let share = (100.0 * settings.rehearsal) as u64;
+        let rows = Rows::mean([edits, rehearsal], [100 - share.min(100), share]).times(training.batch as f64);
+        let (accumulate, again) = (training.accumulate, training.gradient_checkpointing);
+        let found = sequences.estimate(rows, settings.lora.as_ref(), accumulate, again, true)?;
+        exports.model(export, config);
+        Ok(Some(found))
+    }
+
     fn open(settings: &Settings, compute: &Compute) -> Result<(Self, UniGen)> {
         let rehearsal = settings.rehearsal;
         ensure!((0.0..=1.0).contains(&rehearsal), "rehearsal is {rehearsal}, not 0 to 1");
-        let world = W::open(&settings.world)?;
-        let validation = world.validation(settings.judge.as_deref(), &compute.without_autodiff())?;
-        let (base, model) =
-            Base::open(&settings.model, Some(&settings.model), settings.lora.as_ref(), compute)?;
-        let edits = open_edits(&world, &settings.triples, settings.seed, &[])?;
-        let training = Material { edits, pictures: open_pictures(&world, &settings.data)? };
-        let held_out =
-            Material { edits: world.held_out_edits(SEED), pictures: world.held_out_pictures(SEED) };
+        let Settings { data, triples, .. } = settings;
+        let (world, origin) = (W::open(&settings.world)?, Origin::of(&[triples, &data.shards]));
+        let edits = sources::edits(&world, triples, &data.validation, origin, |world| {
+            world.edits(settings.seed, &[])
+        })?;
+        let pictures = sources::pictures(&world, data, SEED, origin)?;
+        let order = |files: &[PathBuf]| origin.order(!files.is_empty(), settings.training.seed);
+        let orders = [order(triples), order(&data.shards)];
+        let training = Material { edits: Some(edits.training), pictures: Some(pictures.training), orders };
+        let orders = [Order::Given; 2];
+        let held_out = Material { edits: edits.held_out, pictures: pictures.held_out, orders };
+        sources::check_held_out(&data.validation, &[held_out.edits.is_some(), held_out.pictures.is_some()])?;
+        let own = OwnValidation { edits: held_out.edits.clone(), ..OwnValidation::default() };
+        let validation = sources::validation(&world, origin, own, settings.judge.as_deref(), compute)?;
+        let lora = settings.lora.as_ref();
+        let (base, model) = Base::open(&settings.model, Some(&settings.model), lora, data.max_text, compute)?;
         let (settings, device) = (settings.clone(), compute.device.clone());
-        Ok((Self { settings, base, validation, training, held_out, device, world: PhantomData }, model))
+        let stage =
+            Self { settings, base, origin, validation, training, held_out, device, world: PhantomData };
+        Ok((stage, model))
     }
 
     fn loss(&self, model: &UniGen, step: u64) -> Result<Loss> {
@@ -176,12 +218,17 @@ impl<W: World> Stage for AlignStage<W> {
         let device = self.device.clone().without_autodiff();
         let losses = self.losses(model, &self.held_out, 0..MEASURED, &device)?;
         let mut found = self.validation.editing(&self.base.engine(model)?)?;
-        for (name, loss) in ["held-out description", "held-out rehearsal"].into_iter().zip(losses) {
-            if let Some(loss) = loss {
-                found.scalars.push((name, f64::from(loss.into_scalar::<f32>())));
-            }
-        }
+        found.add_losses(["held-out description", "held-out rehearsal"], losses, [1.0; 2])?;
         Ok(found)
+    }
+
+    fn best(&self) -> Option<Best> {
+        let any = self.held_out.edits.is_some() || self.held_out.pictures.is_some();
+        (self.origin == Origin::Own && any).then_some(Best::Lowest(Evaluation::LOSS))
+    }
+
+    fn counted(&self) -> Counted {
+        self.base.reading.counted()
     }
 
     fn export(&self, model: &UniGen, folder: &Path) -> Result<()> {

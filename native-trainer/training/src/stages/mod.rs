@@ -7,13 +7,18 @@ mod grounding;
 pub mod pretrain;
 pub mod rl;
 pub mod sft;
+mod sources;
 #[cfg(test)]
 mod tests;
 pub mod tokenizer;
 pub mod vision;
 
-use anyhow::Result;
-use std::path::PathBuf;
+/// Number of parameters of the tokenizer's discriminator of this width.
+#[cfg(test)]
+pub(crate) fn discriminator_parameters(width: usize) -> usize {
+    use burn::module::Module;
+    discriminator::Discriminator::new(width, &burn::tensor::Device::flex()).map_or(0, |net| net.num_params())
+}
 
 pub use align::AlignStage;
 pub use pretrain::PretrainStage;
@@ -21,27 +26,3 @@ pub use rl::RlStage;
 pub use sft::SftStage;
 pub use tokenizer::TokenizerStage;
 pub use vision::VisionStage;
-
-use crate::data::{Edits, Files, Pictures, SourceSettings};
-use crate::world::World;
-
-/// The captioned pictures that `settings` name, or those of the world.
-fn open_pictures(world: &impl World, settings: &SourceSettings) -> Result<Box<dyn Pictures>> {
-    match &settings.shards[..] {
-        [] => Ok(world.pictures(settings.seed)),
-        files => Ok(Box::new(Files::open(files, "data.shards")?)),
-    }
-}
-
-/// The edits in `triples`, or those of the world.
-fn open_edits(
-    world: &impl World,
-    triples: &[PathBuf],
-    seed: u64,
-    kinds: &[String],
-) -> Result<Box<dyn Edits>> {
-    match triples {
-        [] => world.edits(seed, kinds),
-        files => Ok(Box::new(Files::open(files, "triples")?)),
-    }
-}

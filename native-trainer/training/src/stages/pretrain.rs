@@ -6,6 +6,7 @@ use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use unigen_core::config::{Config, GenerationConfig, ModelConfig};
@@ -17,14 +18,21 @@ use unigen_core::sequence::ImageRows;
 use unigen_core::text::{TextTokenizer, train_bpe};
 use unigen_core::weights::Precision;
 
-use super::open_pictures;
-use crate::batch::{Example, MAX_TEXT, VOCABULARY_TEXTS, hidden, mask, task_of};
+use super::sources::{self, Origin};
+use crate::batch::{Example, Reading, VOCABULARY_TEXTS, hidden, mask, task_of};
 use crate::data::codes::{CodeCache, Encoder};
-use crate::data::{Annotation, QUESTIONS, SourceSettings, pick_at, rng_at};
-use crate::train::{Evaluation, Loss, Stage, Training};
-use crate::validation::Validation;
+use crate::data::{Annotation, Order, QUESTIONS, SourceSettings, pick_at, rng_at};
+use crate::estimate::{Estimate, Exports, Rows, Sequences};
+use crate::train::{Best, Counted, Evaluation, Loss, Stage, Training};
+use crate::validation::{OwnValidation, SEED, Validation};
 use crate::world::{World, WorldSettings};
 use unigen_runs::Compute;
+
+/// Number of pictures of a world, unless the settings say otherwise.
+const PICTURES: u64 = 65_536;
+/// Number of held-out pictures, and of samples for the losses of validation.
+const HELD_OUT: u64 = 24;
+const MEASURED: u64 = 64;
 
 /// Settings of the stage `pretrain`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,10 +44,12 @@ pub struct Settings {
     /// learned from the captions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text_tokenizer: Option<PathBuf>,
-    /// File that keeps the codes of the pictures. It is made if it is missing.
+    /// Folder that keeps the codes of the pictures. What is missing there is made.
     pub codes: PathBuf,
-    /// Number of different pictures. Each is seen many times with other masks and captions.
-    pub pictures: u64,
+    /// Number of different pictures. Each is seen many times with other masks and captions. Without it, all pictures of
+    /// the user's own files, or 65,536 of the world.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pictures: Option<u64>,
     /// Shares of generation, captioning and text. UniGen mixes 3 : 2 : 1. A model that starts from random weights
     /// needs more generation, which takes longest to learn.
     pub mix: [u64; 3],
@@ -65,7 +75,7 @@ impl Default for Settings {
             image_tokenizer: "runs/tokenizer/export".into(),
             text_tokenizer: None,
             codes: "runs/codes".into(),
-            pictures: 65_536,
+            pictures: None,
             mix: [8, 1, 1],
             weights: [1.0, 0.3, 0.3],
             drop_text: 0.1,
@@ -101,7 +111,12 @@ pub struct PretrainStage<W> {
     text: TextTokenizer,
     text_json: Vec<u8>,
     image_tokenizer: ImageTokenizer,
+    reading: Reading,
+    origin: Origin,
+    order: Order,
     codes: CodeCache<Arc<dyn Annotation>>,
+    /// Codes of held-out pictures, if there are any.
+    held_out: Option<CodeCache<Arc<dyn Annotation>>>,
     validation: Box<dyn Validation>,
     device: Device,
     world: PhantomData<fn() -> W>,
@@ -116,11 +131,16 @@ enum Task {
 }
 
 impl<W: World> PretrainStage<W> {
-    /// Sample `index`.
-    fn example(&self, index: u64) -> Result<Example> {
+    /// Sample `index` of `pictures`.
+    fn example(
+        &self,
+        pictures: &CodeCache<Arc<dyn Annotation>>,
+        order: Order,
+        index: u64,
+    ) -> Result<Example> {
         let mut rng = rng_at(self.settings.training.seed, index);
-        let ([codes], annotation) = self.codes.get(index);
-        self.teach(task(self.settings.mix, index), codes, &annotation.caption(index), index, &mut rng)
+        let ([codes], annotation) = pictures.get(order.at(index, pictures.len()))?;
+        self.teach(task(self.settings.mix, index), &codes, &annotation.caption(index), index, &mut rng)
     }
 
     fn teach(
@@ -132,8 +152,7 @@ impl<W: World> PretrainStage<W> {
         rng: &mut impl Rng,
     ) -> Result<Example> {
         let layouts = layouts(&self.text);
-        let mut caption = self.text.encode(caption)?;
-        caption.truncate(MAX_TEXT);
+        let caption = self.reading.tokens(&self.text, caption)?;
         let plain =
             |sequence, source: &[u32]| Example { sequence, source: source.to_vec(), ..Example::default() };
         Ok(match task {
@@ -155,13 +174,21 @@ impl<W: World> PretrainStage<W> {
         })
     }
 
-    /// The losses of each task over a batch: generation, captioning, text.
+    /// The losses of each task over samples of `pictures`: generation, captioning, text.
     fn losses(
         &self,
         model: &UniGen,
-        batch: [Vec<Example>; 3],
+        (pictures, order): (&CodeCache<Arc<dyn Annotation>>, Order),
+        samples: Range<u64>,
         device: &Device,
     ) -> Result<[Option<Tensor<1>>; 3]> {
+        let mut batch: [Vec<Example>; 3] = Default::default();
+        self.reading.timed(|| -> Result<()> {
+            for index in samples {
+                batch[task(self.settings.mix, index) as usize].push(self.example(pictures, order, index)?);
+            }
+            Ok(())
+        })?;
         let [generate, describe, text] = batch.each_ref().map(Vec::len);
         let examples: Vec<Example> = batch.into_iter().flatten().collect();
         let hidden = hidden(model, &examples, device)?;
@@ -189,8 +216,25 @@ impl<W: World> Stage for PretrainStage<W> {
     }
 
     fn on_trial(settings: Settings, folder: &Path) -> Settings {
-        let pictures = settings.pictures.min(settings.training.samples());
+        let samples = settings.training.samples();
+        let pictures = Some(settings.pictures.map_or(samples, |pictures| pictures.min(samples)));
         Settings { pictures, codes: folder.join("codes"), judge: None, ..settings }
+    }
+
+    fn estimate(settings: &Settings, exports: &mut Exports, export: &Path) -> Result<Option<Estimate>> {
+        let image_tokenizer = exports.image_tokenizer_in(&settings.image_tokenizer)?;
+        let config = ModelConfig { image_tokenizer, ..settings.model.clone() };
+        let training = &settings.training;
+        let sequences = Sequences {
+            config: &config,
+            text: sources::caption_tokens(&W::open(&settings.world)?, &settings.data)?,
+        };
+        let of = [sequences.generate(), sequences.caption(), sequences.text()];
+        let rows = Rows::mean(of, settings.mix).times(training.batch as f64);
+        let (accumulate, again) = (training.accumulate, training.gradient_checkpointing);
+        let found = sequences.estimate(rows, None, accumulate, again, false)?;
+        exports.model(export, config);
+        Ok(Some(found))
     }
 
     fn open(settings: &Settings, compute: &Compute) -> Result<(Self, UniGen)> {
@@ -201,9 +245,13 @@ impl<W: World> Stage for PretrainStage<W> {
         );
         ensure!((0.0..=1.0).contains(&settings.drop_text), "drop_text is {}, not 0 to 1", settings.drop_text);
         let Compute { device: plain, precision } = compute.without_autodiff();
-        let world = W::open(&settings.world)?;
-        let validation = world.validation(settings.judge.as_deref(), &compute.without_autodiff())?;
-        let pictures = open_pictures(&world, &settings.data)?;
+        let reading = Reading::new(settings.data.max_text)?;
+        let (world, origin) = (W::open(&settings.world)?, Origin::of(&[&settings.data.shards]));
+        let sources = sources::pictures(&world, &settings.data, SEED, origin)?;
+        sources::check_held_out(&settings.data.validation, &[sources.held_out.is_some()])?;
+        let own = OwnValidation { pictures: sources.held_out.clone(), ..OwnValidation::default() };
+        let validation = sources::validation(&world, origin, own, settings.judge.as_deref(), compute)?;
+        let pictures = sources.training;
         let folder = ModelFolder::at(&settings.image_tokenizer);
         let (sizes, image_tokenizer) = folder.image_tokenizer(&plain)?;
         let image_tokenizer = image_tokenizer.with_precision(precision);
@@ -211,7 +259,16 @@ impl<W: World> Stage for PretrainStage<W> {
         config.validate()?;
         let weights = settings.image_tokenizer.join(ModelFolder::IMAGE_TOKENIZER);
         let encoder = Encoder { tokenizer: &image_tokenizer, size: config.image_size as u32, device: &plain };
-        let codes = CodeCache::captioned(&settings.codes, &*pictures, settings.pictures, encoder, &weights)?;
+        let count = sources::limit(settings.pictures, pictures.count(), PICTURES);
+        let codes = CodeCache::captioned(&settings.codes, &pictures, count, encoder, &weights)?;
+        let held_out = sources.held_out.map(|pictures| {
+            CodeCache::captioned_in_memory(
+                &pictures,
+                pictures.count().unwrap_or(HELD_OUT).min(HELD_OUT),
+                encoder,
+            )
+        });
+        let held_out = held_out.transpose()?;
         let text_json = match &settings.text_tokenizer {
             Some(path) => fs::read(path).with_context(|| format!("cannot read {}", path.display()))?,
             None => train_bpe(pictures.texts(VOCABULARY_TEXTS)?, config.text_vocab)?,
@@ -219,29 +276,29 @@ impl<W: World> Stage for PretrainStage<W> {
         let text = TextTokenizer::of_model(&text_json, &config.special_tokens)?;
         let (settings, device) = (settings.clone(), compute.device.clone());
         let model = UniGen::new(&config, &device);
-        Ok((
-            Self {
-                settings,
-                text,
-                text_json,
-                image_tokenizer,
-                codes,
-                validation,
-                device,
-                world: PhantomData,
-            },
-            model,
-        ))
+        let order = origin.order(!settings.data.shards.is_empty(), settings.training.seed);
+        let stage = Self {
+            settings,
+            text,
+            text_json,
+            image_tokenizer,
+            reading,
+            order,
+            origin,
+            codes,
+            held_out,
+            validation,
+            device,
+            world: PhantomData,
+        };
+        Ok((stage, model))
     }
 
     fn loss(&self, model: &UniGen, step: u64) -> Result<Loss> {
         let count = self.settings.training.batch as u64;
-        let mut batch: [Vec<Example>; 3] = Default::default();
-        for index in step * count..(step + 1) * count {
-            batch[task(self.settings.mix, index) as usize].push(self.example(index)?);
-        }
         let names = ["generate", "describe", "text"];
-        let losses = self.losses(model, batch, &self.device)?;
+        let losses =
+            self.losses(model, (&self.codes, self.order), step * count..(step + 1) * count, &self.device)?;
         Ok(Loss::weighted(names, losses, self.settings.weights, &self.device))
     }
 
@@ -249,7 +306,21 @@ impl<W: World> Stage for PretrainStage<W> {
         let device = self.device.clone().without_autodiff();
         let text = TextTokenizer::of_model(&self.text_json, self.text.special())?;
         let engine = Engine::of(text, model.clone(), self.image_tokenizer.clone(), None, &device)?;
-        self.validation.drawing(&engine)
+        let mut found = self.validation.drawing(&engine)?;
+        if let Some(held_out) = &self.held_out {
+            let losses = self.losses(model, (held_out, Order::Given), 0..MEASURED, &device)?;
+            let names = ["held-out generate", "held-out describe", "held-out text"];
+            found.add_losses(names, losses, self.settings.weights)?;
+        }
+        Ok(found)
+    }
+
+    fn best(&self) -> Option<Best> {
+        (self.origin == Origin::Own && self.held_out.is_some()).then_some(Best::Lowest(Evaluation::LOSS))
+    }
+
+    fn counted(&self) -> Counted {
+        self.reading.counted()
     }
 
     fn export(&self, model: &UniGen, folder: &Path) -> Result<()> {

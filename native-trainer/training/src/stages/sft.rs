@@ -11,19 +11,26 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use unigen_core::config::ModelConfig;
 use unigen_core::engine::layouts;
 use unigen_core::model::UniGen;
 use unigen_core::sequence::EditBranch;
 
-use super::{open_edits, open_pictures};
+use super::sources::{self, Origin};
 use crate::batch::{Base, Example, Lora, Sample, hidden, mask, task_of};
 use crate::data::codes::CodeCache;
-use crate::data::{Annotation, Captioned, Edit, Edits, Files, Pictures, SourceSettings, any_shape, rng_at};
-use crate::train::{Evaluation, Loss, Stage, Training};
-use crate::validation::{SEED, Validation};
+use crate::data::{
+    Annotation, Captioned, Edit, Edits, Files, Order, Pictures, SourceSettings, any_shape, rng_at,
+};
+use crate::estimate::{Estimate, Exports, Rows, Sequences};
+use crate::train::{Best, Counted, Evaluation, Loss, Stage, Training};
+use crate::validation::{OwnValidation, SEED, Validation};
 use crate::world::{World, WorldSettings};
 use unigen_runs::Compute;
 
+/// Number of pictures and of edits of a world, unless the settings say otherwise.
+const PICTURES: u64 = 65_536;
+const EDITS: u64 = 32_768;
 /// Number of held-out pictures, of held-out edits, and of samples for the losses of validation.
 const HELD_OUT: u64 = 24;
 const MEASURED: u64 = 64;
@@ -36,14 +43,17 @@ pub struct Settings {
     pub model: PathBuf,
     /// Folder of the understanding encoder, as the stage `vision` exports it, or of a model that has one.
     pub vision: PathBuf,
-    /// File that keeps the codes of the pictures, as in `pretrain`. It is made if it is missing.
+    /// Folder that keeps the codes of the pictures, as in `pretrain`. What is missing there is made.
     pub codes: PathBuf,
-    /// Number of different pictures to generate.
-    pub pictures: u64,
-    /// File that keeps the codes of edits, before and after. It is made if it is missing.
+    /// Number of different pictures to generate. Without it, all pictures of the user's own files, or 65,536 of the
+    /// world.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pictures: Option<u64>,
+    /// Folder that keeps the codes of edits, before and after. What is missing there is made.
     pub edit_codes: PathBuf,
-    /// Number of different edits.
-    pub edits: u64,
+    /// Number of different edits. Without it, all edits of the user's own files, or 32,768 of the world.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub edits: Option<u64>,
     /// Kinds of the world's edits, all equally often. A kind that is named twice comes twice as often. An empty list
     /// means all kinds.
     pub edit_kinds: Vec<String>,
@@ -85,9 +95,9 @@ impl Default for Settings {
             model: "runs/pretrain/export".into(),
             vision: "runs/vision/export".into(),
             codes: "runs/codes".into(),
-            pictures: 65_536,
+            pictures: None,
             edit_codes: "runs/edit-codes".into(),
-            edits: 32_768,
+            edits: None,
             edit_kinds: vec![],
             mix: [3, 3, 8, 2],
             weights: [0.5, 1.0, 0.5, 0.1],
@@ -136,59 +146,116 @@ impl Task {
     }
 }
 
-/// The data that samples are made from.
+/// The data that samples are made from. Held-out data may lack some kinds.
 struct Material {
-    source: Box<dyn Pictures>,
-    questions: Option<Files>,
-    edits: Box<dyn Edits>,
-    pictures: CodeCache<Arc<dyn Annotation>>,
+    source: Option<Arc<dyn Pictures>>,
+    questions: Option<Arc<Files>>,
+    edits: Option<Arc<dyn Edits>>,
+    pictures: Option<CodeCache<Arc<dyn Annotation>>>,
     /// The instruction of every edit, and the codes of the pictures before and after it.
-    changes: CodeCache<String, 2>,
+    changes: Option<CodeCache<String, 2>>,
+    orders: Orders,
+}
+
+/// The orders in which samples are seen.
+#[derive(Clone, Copy)]
+struct Orders {
+    pictures: Order,
+    edits: Order,
+    questions: Order,
 }
 
 impl Material {
-    fn of_training(world: &impl World, settings: &Settings, base: &Base) -> Result<Self> {
+    /// The data of training and what is held out, with its codes.
+    fn open(world: &impl World, settings: &Settings, origin: Origin, base: &Base) -> Result<[Self; 2]> {
+        let Settings { data, triples, questions, edit_kinds, .. } = settings;
         let (encoder, weights) = base.encoder();
-        let source = open_pictures(world, &settings.data)?;
-        let questions = match &settings.questions[..] {
+        let source = sources::pictures(world, data, SEED, origin)?;
+        let edits = sources::edits(world, triples, &data.validation, origin, |world| {
+            world.edits(data.seed, edit_kinds)
+        })?;
+        let questions = match &questions[..] {
             [] => None,
-            files => Some(Files::open(files, "questions")?),
+            files => Some(Files::split(files, "questions", &data.validation, "question")?),
         };
-        let edits = open_edits(world, &settings.triples, settings.data.seed, &settings.edit_kinds)?;
-        let pictures = CodeCache::captioned(&settings.codes, &*source, settings.pictures, encoder, weights)?;
-        let count = edits.count().map_or(settings.edits, |len| len.min(settings.edits));
-        let read = |index| change(&*edits, index, encoder.size);
-        let changes = CodeCache::open(&settings.edit_codes, edits.name(), count, encoder, weights, read)?;
-        Ok(Self { source, questions, edits, pictures, changes })
+        let (questions, asked) = questions.map(|split| (split.training, split.held_out)).unzip();
+        let kinds = [source.held_out.is_some(), edits.held_out.is_some(), matches!(asked, Some(Some(_)))];
+        sources::check_held_out(&data.validation, &kinds)?;
+        let shown = sources::limit(settings.pictures, source.training.count(), PICTURES);
+        let pictures = CodeCache::captioned(&settings.codes, &source.training, shown, encoder, weights)?;
+        let count = sources::limit(settings.edits, edits.training.count(), EDITS);
+        let read = |index| change(&*edits.training, index, encoder.size);
+        let changes =
+            CodeCache::open(&settings.edit_codes, edits.training.name(), count, encoder, weights, read)?;
+        let few = |count: Option<u64>| count.unwrap_or(HELD_OUT).min(HELD_OUT);
+        let shown = source
+            .held_out
+            .as_ref()
+            .map(|pictures| CodeCache::captioned_in_memory(pictures, few(pictures.count()), encoder));
+        let changed = edits.held_out.as_ref().map(|edits| {
+            CodeCache::encode(few(edits.count()), encoder, |index| change(&**edits, index, encoder.size))
+        });
+        let order = |files: &[PathBuf]| origin.order(!files.is_empty(), settings.training.seed);
+        let orders = Orders {
+            pictures: order(&data.shards),
+            edits: order(triples),
+            questions: order(&settings.questions),
+        };
+        let training = Self {
+            source: Some(source.training),
+            questions,
+            edits: Some(edits.training),
+            pictures: Some(pictures),
+            changes: Some(changes),
+            orders,
+        };
+        let held_out = Self {
+            source: source.held_out,
+            questions: asked.flatten(),
+            edits: edits.held_out,
+            pictures: shown.transpose()?,
+            changes: changed.transpose()?,
+            orders: Orders { pictures: Order::Given, edits: Order::Given, questions: Order::Given },
+        };
+        Ok([training, held_out])
     }
 
-    fn held_out(world: &impl World, base: &Base) -> Result<Self> {
-        let (encoder, _) = base.encoder();
-        let (source, edits) = (world.held_out_pictures(SEED), world.held_out_edits(SEED));
-        let pictures = CodeCache::captioned_in_memory(&*source, HELD_OUT, encoder)?;
-        let changes = CodeCache::encode(HELD_OUT, encoder, |index| change(&*edits, index, encoder.size))?;
-        Ok(Self { source, questions: None, edits, pictures, changes })
+    fn any(&self) -> bool {
+        self.source.is_some() || self.questions.is_some() || self.edits.is_some()
     }
 
-    /// Picture number `number`, and the questions about it with their answers. A user's own questions and others take
-    /// turns.
+    /// The user's own samples that validation shows.
+    fn shown(&self) -> OwnValidation {
+        let Self { source, questions, edits, .. } = self;
+        let (pictures, edits, questions) = (source.clone(), edits.clone(), questions.clone());
+        OwnValidation { pictures, edits, questions, prompts: None }
+    }
+
+    /// Picture number `number`, and the questions about it with their answers; `None` without pictures. A user's own
+    /// questions and others take turns.
     fn conversation(
         &self,
         number: u64,
         visit: u64,
         size: u32,
         rng: &mut impl Rng,
-    ) -> Result<(RgbImage, Vec<[String; 2]>)> {
-        match &self.questions {
-            Some(own) if number.is_multiple_of(2) => own.usable(number / 2, |record| {
-                Ok((record.picture("image")?, vec![[record.text("question")?, record.text("answer")?]]))
-            }),
-            _ => {
-                let Captioned { picture, annotation } =
-                    self.source.captioned(number, any_shape(size, rng))?;
-                Ok((picture, annotation.conversation(visit, rng)))
+    ) -> Result<Option<(RgbImage, Vec<[String; 2]>)>> {
+        Ok(Some(match (&self.questions, &self.source) {
+            (Some(own), source) if source.is_none() || number.is_multiple_of(2) => {
+                let number = if source.is_some() { number / 2 } else { number };
+                own.usable(self.orders.questions.at(number, own.len()), |record| {
+                    Ok((record.picture("image")?, vec![[record.text("question")?, record.text("answer")?]]))
+                })?
             }
-        }
+            (_, Some(source)) => {
+                let count = source.count().unwrap_or(u64::MAX);
+                let number = self.orders.pictures.at(number, count);
+                let Captioned { picture, annotation } = source.captioned(number, any_shape(size, rng))?;
+                let turns = annotation.conversation(visit, rng);
+                (picture, turns)
+            }
+            (_, None) => return Ok(None),
+        }))
     }
 }
 
@@ -202,6 +269,7 @@ fn change(edits: &dyn Edits, index: u64, size: u32) -> Result<([RgbImage; 2], St
 pub struct SftStage<W> {
     settings: Settings,
     base: Base,
+    origin: Origin,
     validation: Box<dyn Validation>,
     training: Material,
     held_out: Material,
@@ -210,48 +278,58 @@ pub struct SftStage<W> {
 }
 
 impl<W: World> SftStage<W> {
-    /// Sample `index` of `material`.
-    fn sample(&self, material: &Material, index: u64) -> Result<(Task, Sample)> {
+    /// Sample `index` of `material`; `None` if `material` lacks its kind.
+    fn sample(&self, material: &Material, index: u64) -> Result<Option<(Task, Sample)>> {
         let (base, settings) = (&self.base, &self.settings);
         let layouts = layouts(&base.text);
-        let mut rng = rng_at(settings.training.seed, index);
+        let (mut rng, orders) = (rng_at(settings.training.seed, index), material.orders);
         let (task, number) = Task::of(settings.mix, index);
         let (example, picture) = match task {
             Task::Generate => {
-                let ([codes], annotation) = material.pictures.get(number);
+                let Some(pictures) = &material.pictures else { return Ok(None) };
+                let ([codes], annotation) = pictures.get(orders.pictures.at(number, pictures.len()))?;
                 let text = if rng.random_bool(settings.drop_text) {
                     vec![]
                 } else {
                     base.tokens(&annotation.caption(index))?
                 };
                 let (sequence, masked) = (layouts.generate(&text, codes.len()), mask(codes.len(), &mut rng));
-                (Example { sequence, target: codes.to_vec(), masked, ..Example::default() }, None)
+                (Example { sequence, target: codes, masked, ..Example::default() }, None)
             }
             Task::Edit => {
-                let ([before, after], instruction) = material.changes.get(number);
+                let (Some(changes), Some(edits)) = (&material.changes, &material.edits) else {
+                    return Ok(None);
+                };
+                let number = orders.edits.at(number, changes.len());
+                let ([before, after], instruction) = changes.get(number)?;
                 let branch = branch([settings.drop_instruction, settings.drop_both], &mut rng);
-                let picture = material.edits.read(number % material.changes.len(), base.size())?.before;
-                let text = base.tokens(instruction)?;
+                let picture = edits.read(number % changes.len(), base.size())?.before;
+                let text = base.tokens(&instruction)?;
                 let example = Example {
                     sequence: layouts.edit(branch, &text, base.feature_count(&picture)?, after.len())?,
-                    source: before.to_vec(),
-                    target: after.to_vec(),
                     masked: mask(after.len(), &mut rng),
+                    source: before,
+                    target: after,
                     ..Example::default()
                 };
                 (example, (branch != EditBranch::None).then_some(picture))
             }
             Task::Describe => {
-                let (picture, turns) = material.conversation(number, index, base.size(), &mut rng)?;
+                let Some((picture, turns)) = material.conversation(number, index, base.size(), &mut rng)?
+                else {
+                    return Ok(None);
+                };
                 let sequence = base.conversation(&picture, &turns)?;
                 (Example { sequence, ..Example::default() }, Some(picture))
             }
             Task::Text => {
-                let text = material.pictures.get(number).1.caption(index);
+                let Some(pictures) = &material.pictures else { return Ok(None) };
+                let (_, annotation) = pictures.get(orders.pictures.at(number, pictures.len()))?;
+                let text = annotation.caption(index);
                 (Example { sequence: layouts.text(&base.tokens(&text)?), ..Example::default() }, None)
             }
         };
-        Ok((task, Sample { example, picture }))
+        Ok(Some((task, Sample { example, picture })))
     }
 
     /// The losses of each task over samples of `material`.
@@ -262,9 +340,12 @@ impl<W: World> SftStage<W> {
         samples: Range<u64>,
         device: &Device,
     ) -> Result<[Option<Tensor<1>>; 4]> {
-        let drawn = samples.into_par_iter().map(|index| self.sample(material, index));
-        let mut drawn = drawn.collect::<Result<Vec<_>>>()?;
+        let read = samples.into_par_iter().filter_map(|index| self.sample(material, index).transpose());
+        let mut drawn = self.base.reading.timed(|| read.collect::<Result<Vec<_>>>())?;
         drawn.sort_by_key(|(task, _)| *task);
+        if drawn.is_empty() {
+            return Ok([const { None }; 4]);
+        }
         let of = Task::ALL.map(|task| {
             let start = drawn.partition_point(|(other, _)| *other < task);
             start..drawn.partition_point(|(other, _)| *other <= task)
@@ -302,10 +383,28 @@ impl<W: World> Stage for SftStage<W> {
     }
 
     fn on_trial(settings: Settings, folder: &Path) -> Settings {
-        let few = |count: u64| count.min(settings.training.samples());
+        let samples = settings.training.samples();
+        let few = |count: Option<u64>| Some(count.map_or(samples, |count| count.min(samples)));
         let (pictures, edits) = (few(settings.pictures), few(settings.edits));
         let (codes, edit_codes) = (folder.join("codes"), folder.join("edit-codes"));
         Settings { pictures, codes, edits, edit_codes, judge: None, ..settings }
+    }
+
+    fn estimate(settings: &Settings, exports: &mut Exports, export: &Path) -> Result<Option<Estimate>> {
+        let vision = Some(exports.vision_in(&settings.vision)?);
+        let config = ModelConfig { vision, ..exports.model_in(&settings.model)? };
+        let training = &settings.training;
+        let sequences = Sequences {
+            config: &config,
+            text: sources::caption_tokens(&W::open(&settings.world)?, &settings.data)?,
+        };
+        let about = sources::conversation(&W::open(&settings.world)?, &settings.data)?;
+        let of = [sequences.generate(), sequences.edit(), sequences.describe(about), sequences.text()];
+        let rows = Rows::mean(of, settings.mix).times(training.batch as f64);
+        let (accumulate, again) = (training.accumulate, training.gradient_checkpointing);
+        let found = sequences.estimate(rows, settings.lora.as_ref(), accumulate, again, true)?;
+        exports.model(export, config);
+        Ok(Some(found))
     }
 
     fn open(settings: &Settings, compute: &Compute) -> Result<(Self, UniGen)> {
@@ -320,14 +419,18 @@ impl<W: World> Stage for SftStage<W> {
         ] {
             ensure!((0.0..=1.0).contains(&share), "{name} is {share}, not 0 to 1");
         }
-        let world = W::open(&settings.world)?;
-        let validation = world.validation(settings.judge.as_deref(), &compute.without_autodiff())?;
+        let Settings { data, triples, questions, lora, .. } = settings;
+        let (world, origin) = (W::open(&settings.world)?, Origin::of(&[&data.shards, triples, questions]));
+        sources::check_judge(origin, settings.judge.as_deref())?;
         let (base, model) =
-            Base::open(&settings.model, Some(&settings.vision), settings.lora.as_ref(), compute)?;
-        let (training, held_out) =
-            (Material::of_training(&world, settings, &base)?, Material::held_out(&world, &base)?);
+            Base::open(&settings.model, Some(&settings.vision), lora.as_ref(), data.max_text, compute)?;
+        let [training, held_out] = Material::open(&world, settings, origin, &base)?;
+        let validation =
+            sources::validation(&world, origin, held_out.shown(), settings.judge.as_deref(), compute)?;
         let (settings, device) = (settings.clone(), compute.device.clone());
-        Ok((Self { settings, base, validation, training, held_out, device, world: PhantomData }, model))
+        let stage =
+            Self { settings, base, origin, validation, training, held_out, device, world: PhantomData };
+        Ok((stage, model))
     }
 
     fn loss(&self, model: &UniGen, step: u64) -> Result<Loss> {
@@ -343,12 +446,16 @@ impl<W: World> Stage for SftStage<W> {
         let losses = self.losses(model, &self.held_out, 0..MEASURED, &device)?;
         let names = ["held-out generate", "held-out edit", "held-out describe", "held-out text"];
         let mut found = self.validation.editing(&self.base.engine(model)?)?;
-        for (name, loss) in names.into_iter().zip(losses) {
-            if let Some(loss) = loss {
-                found.scalars.push((name, f64::from(loss.into_scalar::<f32>())));
-            }
-        }
+        found.add_losses(names, losses, self.settings.weights)?;
         Ok(found)
+    }
+
+    fn best(&self) -> Option<Best> {
+        (self.origin == Origin::Own && self.held_out.any()).then_some(Best::Lowest(Evaluation::LOSS))
+    }
+
+    fn counted(&self) -> Counted {
+        self.base.reading.counted()
     }
 
     fn export(&self, model: &UniGen, folder: &Path) -> Result<()> {

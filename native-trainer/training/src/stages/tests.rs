@@ -144,6 +144,129 @@ fn every_stage_trains_on_another_world() {
     }
 }
 
+/// Every stage on files of the user's own holds some of them out, measures them, keeps its best checkpoint by them, and
+/// says nothing of the world.
+#[test]
+fn validation_is_of_ones_own_samples() {
+    use std::fs;
+    let model = crate::shapes::model_folder();
+    let folder = tempfile::tempdir().unwrap();
+    let runs = folder.path();
+    let mut lines = [String::new(), String::new(), String::new(), String::new()];
+    for number in 0..20 {
+        let (before, after) = (format!("{number}.png"), format!("{number}-after.png"));
+        for (name, level) in [(&before, 10 * number), (&after, 255 - 10 * number)] {
+            image::RgbImage::from_pixel(32, 32, image::Rgb([200, level, 40])).save(runs.join(name)).unwrap();
+        }
+        let samples = [
+            serde_json::json!({"image": before, "caption": format!("number {number}")}),
+            serde_json::json!({"image": before, "question": "which number?", "answer": number.to_string()}),
+            serde_json::json!({"before": before, "after": after, "instruction": "turn it", "description": "turned"}),
+            serde_json::json!({"prompt": format!("draw number {number}")}),
+        ];
+        lines.iter_mut().zip(samples).for_each(|(lines, sample)| *lines += &format!("{sample}\n"));
+    }
+    for (name, lines) in ["captions", "questions", "edits", "prompts"].iter().zip(&lines) {
+        fs::write(runs.join(name).with_extension("jsonl"), lines).unwrap();
+    }
+    let base = format!("model=\"{}\"", model.path().display());
+    let (vision, images) =
+        (base.replacen("model", "vision", 1), base.replacen("model", "image_tokenizer", 1));
+    let captions = "data.shards=[\"RUNS/captions.jsonl\"]";
+    let (edits, share) = ("triples=[\"RUNS/edits.jsonl\"]", "data.validation=0.1");
+    let questions = "questions=[\"RUNS/questions.jsonl\"]";
+    let checked = |log: &[unigen_runs::Record], name: &str, wanted: &[&str], sheets: &[&str]| {
+        for number in wanted {
+            assert!(logged(log, number), "{name}: {number}");
+        }
+        for absent in ["color", "patches named", "l1", "judge"] {
+            let held_out = log.iter().filter(|record| !record.scalars.contains_key("loss"));
+            assert!(
+                held_out.filter_map(|record| record.scalars.get(absent)).count() == 0,
+                "{name}: {absent}"
+            );
+        }
+        for sheet in sheets {
+            assert!(runs.join(name).join(format!("sheets/{sheet}-0000002.png")).exists(), "{name}: {sheet}");
+        }
+        assert!(runs.join(name).join("checkpoints/best.safetensors").exists(), "{name}");
+    };
+    let log = trained::<SftStage<Shapes>>(
+        runs,
+        "sft",
+        &[
+            &base,
+            &vision,
+            captions,
+            edits,
+            questions,
+            share,
+            "codes=\"RUNS/codes\"",
+            "edit_codes=\"RUNS/edit-codes\"",
+            "mix=[1,1,1,1]",
+            "training.batch=8",
+            "data.max_text=3",
+        ],
+    );
+    let wanted = [
+        "held-out generate",
+        "held-out edit",
+        "held-out describe",
+        "held-out text",
+        "held-out loss",
+        "answers right",
+        "data_share",
+        "texts_cut",
+    ];
+    checked(&log, "sft", &wanted, &["samples", "edits", "answers"]);
+    let log =
+        trained::<AlignStage<Shapes>>(runs, "align", &[&base, captions, edits, share, "training.batch=8"]);
+    checked(&log, "align", &["held-out description", "held-out rehearsal", "held-out loss"], &["edits"]);
+    let log = trained::<PretrainStage<Shapes>>(
+        runs,
+        "pretrain",
+        &[
+            &images,
+            captions,
+            "data.validation=[\"RUNS/captions.jsonl\"]",
+            "codes=\"RUNS/codes-2\"",
+            "model.image_size=32",
+            "model.code_groups=[4,4]",
+            "model.text_vocab=300",
+            "model.decoder.vocab_size=300",
+            "model.decoder.hidden_size=32",
+            "model.decoder.intermediate_size=48",
+            "model.decoder.num_hidden_layers=2",
+            "mix=[1,1,1]",
+            "training.batch=6",
+        ],
+    );
+    checked(&log, "pretrain", &["held-out generate", "held-out loss"], &["samples"]);
+    let rollout = ["rollout.samples=4", "rollout.steps=4", "training.batch=2"];
+    let prompts = "prompts=[\"RUNS/prompts.jsonl\"]";
+    let log =
+        trained::<RlStage<Shapes>>(runs, "rl", &[&[&base, prompts, edits, share], &rollout[..]].concat());
+    checked(&log, "rl", &["held-out reward"], &["samples", "edits"]);
+    // What is held out is not trained on, and nothing is held out where that is wished.
+    let settings: sft::Settings =
+        settings(None, &[captions, share].map(|text| text.replace("RUNS", &runs.display().to_string())))
+            .unwrap();
+    let pictures = sources::pictures(&Shapes, &settings.data, 0, sources::Origin::Own).unwrap();
+    assert_eq!((pictures.training.count(), pictures.held_out.unwrap().count()), (Some(18), Some(2)));
+    // A judge knows only its world, and files without a usable sample validate nothing.
+    for (set, words) in [
+        ("judge=\"any\"", "leave judge out"),
+        ("data.validation=[\"RUNS/prompts.jsonl\"]", "has no sample of the kinds"),
+        ("data.validation=0.9", "choose 0 to 0.5"),
+    ] {
+        let set =
+            [captions, &base, &vision, set].map(|text| text.replace("RUNS", &runs.display().to_string()));
+        let settings: sft::Settings = crate::train::settings(None, &set).unwrap();
+        let error = SftStage::<Shapes>::open(&settings, &Device::flex().autodiff().into()).err().unwrap();
+        assert!(format!("{error:#}").contains(words), "{error:#}");
+    }
+}
+
 #[test]
 fn reinforcement_learning_takes_prompts_and_edits_of_ones_own() {
     use std::fs;

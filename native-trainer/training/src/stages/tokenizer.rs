@@ -7,16 +7,19 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
-use unigen_core::config::{ModelConfig, TokenizerConfig};
+use std::sync::Arc;
+use unigen_core::config::{Config, ModelConfig, TokenizerConfig};
 use unigen_core::engine::ModelFolder;
 use unigen_core::image_tokenizer::{ImageTokenizer, lfq, pixels_from_images};
 use unigen_core::weights::Precision;
 
 use super::discriminator::Discriminator;
-use super::open_pictures;
-use crate::data::{MAX_SIDE, Pictures, SourceSettings};
-use crate::train::{Evaluation, Loss, Stage, Training};
-use crate::validation::Validation;
+use super::sources::{self, Origin};
+use crate::batch::Reading;
+use crate::data::{MAX_SIDE, Order, Pictures, SourceSettings};
+use crate::estimate::{Estimate, Exports, pair};
+use crate::train::{Best, Counted, Evaluation, Loss, Stage, Training};
+use crate::validation::{OwnValidation, SEED, Validation};
 use crate::world::{Perception, World, WorldSettings};
 use unigen_runs::Compute;
 
@@ -110,11 +113,22 @@ pub struct Pair {
 /// The stage `tokenizer`.
 pub struct TokenizerStage<W> {
     settings: Settings,
-    pictures: Box<dyn Pictures>,
+    pictures: Arc<dyn Pictures>,
+    order: Order,
+    reading: Reading,
+    /// Whether validation measures held-out pictures of the user's own.
+    own: bool,
     teacher: Option<Box<dyn Perception>>,
     validation: Box<dyn Validation>,
     device: Device,
     world: PhantomData<fn() -> W>,
+}
+
+/// Checks the side of the pictures.
+fn check_size(size: u32) -> Result<()> {
+    let sides = Discriminator::MIN_SIDE..=MAX_SIDE;
+    ensure!(sides.contains(&size), "size is {size}; choose {} to {} pixels", sides.start(), sides.end());
+    Ok(())
 }
 
 impl<W: World> TokenizerStage<W> {
@@ -151,16 +165,24 @@ impl<W: World> Stage for TokenizerStage<W> {
         Settings { judge: None, ..settings }
     }
 
+    /// Without the teacher, whose size only its world knows.
+    fn estimate(settings: &Settings, exports: &mut Exports, export: &Path) -> Result<Option<Estimate>> {
+        let config = match &settings.start {
+            Some(folder) => exports.image_tokenizer_in(folder)?,
+            None => settings.model.clone(),
+        };
+        config.validate()?;
+        check_size(settings.size)?;
+        let training = &settings.training;
+        let adversary = (settings.discriminator_width, settings.adversarial > 0.0);
+        let found = pair(&config, settings.size, adversary, [training.batch as u64, training.accumulate]);
+        exports.image_tokenizer(export, config);
+        Ok(Some(found))
+    }
+
     fn open(settings: &Settings, compute: &Compute) -> Result<(Self, Pair)> {
         let device = &compute.device;
-        let sides = Discriminator::MIN_SIDE..=MAX_SIDE;
-        ensure!(
-            sides.contains(&settings.size),
-            "size is {}; choose {} to {} pixels",
-            settings.size,
-            sides.start(),
-            sides.end()
-        );
+        check_size(settings.size)?;
         let mut settings = settings.clone();
         let mut tokenizer = match &settings.start {
             Some(folder) => {
@@ -174,23 +196,32 @@ impl<W: World> Stage for TokenizerStage<W> {
         let world = W::open(&settings.world)?;
         let teacher =
             settings.teacher.as_ref().map(|teacher| world.perception(teacher, compute)).transpose()?;
-        let validation = world.validation(settings.judge.as_deref(), &compute.without_autodiff())?;
+        let origin = Origin::of(&[&settings.data.shards]);
+        let sources = sources::pictures(&world, &settings.data, SEED, origin)?;
+        sources::check_held_out(&settings.data.validation, &[sources.held_out.is_some()])?;
+        let own = origin == Origin::Own && sources.held_out.is_some();
+        let held_out = OwnValidation { pictures: sources.held_out, ..OwnValidation::default() };
+        let validation = sources::validation(&world, origin, held_out, settings.judge.as_deref(), compute)?;
         if settings.freeze_encoder {
             tokenizer.encoder = tokenizer.encoder.no_grad();
         }
         let discriminator = Discriminator::new(settings.discriminator_width, device)?;
-        let (pictures, device) = (open_pictures(&world, &settings.data)?, device.clone());
-        let stage = Self { settings, pictures, teacher, validation, device, world: PhantomData };
+        let (pictures, device) = (sources.training, device.clone());
+        let reading = Reading::new(settings.data.max_text)?;
+        let order = origin.order(true, settings.training.seed);
+        let stage =
+            Self { settings, pictures, order, reading, own, teacher, validation, device, world: PhantomData };
         Ok((stage, Pair { tokenizer, discriminator }))
     }
 
     fn loss(&self, model: &Pair, step: u64) -> Result<Loss> {
         let settings = &self.settings;
         let batch = settings.training.batch as u64;
-        let pictures: Vec<_> = (step * batch..(step + 1) * batch)
+        let count = self.pictures.count().unwrap_or(u64::MAX);
+        let read = (step * batch..(step + 1) * batch)
             .into_par_iter()
-            .map(|index| self.pictures.picture(index, settings.size))
-            .collect::<Result<_>>()?;
+            .map(|index| self.pictures.picture(self.order.at(index, count), settings.size));
+        let pictures: Vec<_> = self.reading.timed(|| read.collect::<Result<_>>())?;
         let real = pixels_from_images(&pictures, &self.device)?;
         let z = model.tokenizer.latent(real.clone());
         let reconstructed = model.tokenizer.decode_bits(lfq::straight_through(z.clone()));
@@ -226,6 +257,15 @@ impl<W: World> Stage for TokenizerStage<W> {
         let (size, bits) = (self.settings.size, self.settings.model.z_channels);
         let device = self.device.clone().without_autodiff();
         self.validation.reconstruction(&model.tokenizer, bits, size, &device)
+    }
+
+    /// The adversarial loss trades errors of pixels for looks, so with it no number tells which checkpoint is best.
+    fn best(&self) -> Option<Best> {
+        (self.own && self.settings.adversarial == 0.0).then_some(Best::Highest("psnr"))
+    }
+
+    fn counted(&self) -> Counted {
+        self.reading.counted()
     }
 
     fn export(&self, model: &Pair, folder: &Path) -> Result<()> {

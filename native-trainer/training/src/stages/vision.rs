@@ -20,10 +20,11 @@ use unigen_core::vision::{Siglip2, Tower, preprocess};
 use unigen_core::weights::Precision;
 
 use super::grounding::{Grounding, PatchLabels};
-use super::open_pictures;
-use crate::batch::{MAX_TEXT, VOCABULARY_TEXTS};
-use crate::data::{Annotation, Captioned, MAX_SIDE, Pictures, SourceSettings, any_shape, rng_at};
-use crate::train::{Evaluation, Loss, Stage, Training};
+use super::sources::{self, Origin};
+use crate::batch::{Reading, VOCABULARY_TEXTS};
+use crate::data::{Annotation, Captioned, MAX_SIDE, Order, Pictures, SourceSettings, any_shape, rng_at};
+use crate::estimate::{Estimate, Exports, siglip};
+use crate::train::{Best, Counted, Evaluation, Loss, Stage, Training};
 use crate::world::{World, WorldSettings};
 use unigen_rewards::clip::unit;
 use unigen_runs::{Compute, floats};
@@ -32,6 +33,9 @@ use unigen_runs::{Compute, floats};
 const PAIRS: u64 = 256;
 const PAIRS_SEED: u64 = 0x5EED_51A1;
 const CHUNK: u64 = 64;
+
+/// The score of validation: the share of pictures that find their text.
+const FOUND: &str = "image to text";
 
 /// Settings of the stage `vision`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -168,7 +172,11 @@ impl Siglip {
 /// The stage `vision`.
 pub struct VisionStage<W> {
     settings: Settings,
-    pictures: Box<dyn Pictures>,
+    pictures: Arc<dyn Pictures>,
+    held_out: Option<Arc<dyn Pictures>>,
+    order: Order,
+    origin: Origin,
+    reading: Reading,
     text: TextTokenizer,
     device: Device,
     world: W,
@@ -182,10 +190,17 @@ struct Pairs {
 }
 
 impl Pairs {
-    fn read(from: &dyn Pictures, size: u32, seed: u64, samples: std::ops::Range<u64>) -> Result<Self> {
+    fn read(
+        from: &dyn Pictures,
+        order: Order,
+        size: u32,
+        seed: u64,
+        samples: std::ops::Range<u64>,
+    ) -> Result<Self> {
+        let count = from.count().unwrap_or(u64::MAX);
         let read = |index| {
             let Captioned { picture, annotation } =
-                from.captioned(index, any_shape(size, &mut rng_at(seed, index)))?;
+                from.captioned(order.at(index, count), any_shape(size, &mut rng_at(seed, index)))?;
             Ok((picture, annotation))
         };
         let pairs: Vec<_> = samples.clone().into_par_iter().map(read).collect::<Result<_>>()?;
@@ -212,8 +227,7 @@ impl<W: World> VisionStage<W> {
         let (features, images) = model.vision_model.penultimate_and_pooled(&patches)?;
         let layouts = layouts(&self.text);
         let text = |text: &String| -> Result<Sequence> {
-            let mut tokens = self.text.encode(text)?;
-            tokens.truncate(MAX_TEXT);
+            let tokens = self.reading.tokens(&self.text, text)?;
             let mut sequence = layouts.text(&tokens);
             sequence.blocks = vec![0..sequence.len()];
             Ok(sequence)
@@ -251,6 +265,16 @@ impl<W: World> Stage for VisionStage<W> {
         &settings.training
     }
 
+    fn estimate(settings: &Settings, exports: &mut Exports, export: &Path) -> Result<Option<Estimate>> {
+        let Settings { size, vision, text, training, .. } = settings;
+        vision.validate()?;
+        ensure!((1..=MAX_SIDE).contains(size), "size is {size}; choose 1 to {MAX_SIDE} pixels");
+        let tokens = sources::caption_tokens(&W::open(&settings.world)?, &settings.data)?;
+        let found = siglip(vision, text, *size, tokens, [training.batch as u64, training.accumulate]);
+        exports.vision(export, vision.clone());
+        Ok(Some(found))
+    }
+
     fn open(settings: &Settings, Compute { device, .. }: &Compute) -> Result<(Self, Siglip)> {
         let Settings { size, vision, text: sizes, .. } = settings;
         ensure!((1..=MAX_SIDE).contains(size), "size is {size}; choose 1 to {MAX_SIDE} pixels");
@@ -258,20 +282,25 @@ impl<W: World> Stage for VisionStage<W> {
         sizes.validate()?;
         ensure!(vision.naflex(), "vision.num_patches is missing; give a square number, such as 144");
         ensure!(vision.num_channels == 3, "vision.num_channels is {}; pictures have 3", vision.num_channels);
-        let world = W::open(&settings.world)?;
-        let pictures = open_pictures(&world, &settings.data)?;
+        let reading = Reading::new(settings.data.max_text)?;
+        let (world, origin) = (W::open(&settings.world)?, Origin::of(&[&settings.data.shards]));
+        let sources = sources::pictures(&world, &settings.data, PAIRS_SEED, origin)?;
+        sources::check_held_out(&settings.data.validation, &[sources.held_out.is_some()])?;
+        let (pictures, held_out) = (sources.training, sources.held_out);
         let text =
             TextTokenizer::from_bytes(&train_bpe(pictures.texts(VOCABULARY_TEXTS)?, sizes.vocab_size)?)?;
         let model = Siglip::new(vision, sizes, world.labels(), device)?;
+        let order = origin.order(true, settings.training.seed);
         let (settings, device) = (settings.clone(), device.clone());
-        Ok((Self { settings, pictures, text, device, world }, model))
+        Ok((Self { settings, pictures, held_out, order, origin, reading, text, device, world }, model))
     }
 
     fn loss(&self, model: &Siglip, step: u64) -> Result<Loss> {
         let Settings { size, weights, training, .. } = &self.settings;
         let batch = training.batch as u64;
         let samples = step * batch..(step + 1) * batch;
-        let pairs = Pairs::read(&*self.pictures, *size, training.seed, samples)?;
+        let pairs =
+            self.reading.timed(|| Pairs::read(&*self.pictures, self.order, *size, training.seed, samples))?;
         let Embedded { images, texts, features, shown } = self.embed(model, &pairs, &self.device)?;
         let losses = [Some(model.loss(images, texts)), model.grounding.loss(features, &shown)?];
         let mut loss = Loss::weighted(["captions", "patches"], losses, *weights, &self.device);
@@ -282,12 +311,13 @@ impl<W: World> Stage for VisionStage<W> {
 
     fn evaluate(&self, model: &Siglip) -> Result<Evaluation> {
         let device = self.device.clone().without_autodiff();
-        let pictures = self.world.held_out_pictures(PAIRS_SEED);
+        let Some(pictures) = &self.held_out else { return Ok(Evaluation::default()) };
+        let count = pictures.count().unwrap_or(PAIRS).min(PAIRS);
         let (mut images, mut texts, mut names) = (Vec::new(), Vec::new(), Vec::new());
         let [mut named, mut objects] = [0; 2];
-        for first in (0..PAIRS).step_by(CHUNK as usize) {
-            let samples = first..PAIRS.min(first + CHUNK);
-            let pairs = Pairs::read(&*pictures, self.settings.size, PAIRS_SEED, samples)?;
+        for first in (0..count).step_by(CHUNK as usize) {
+            let samples = first..count.min(first + CHUNK);
+            let pairs = Pairs::read(&**pictures, Order::Given, self.settings.size, PAIRS_SEED, samples)?;
             let seen = self.embed(model, &pairs, &device)?;
             let [right, all] = model.grounding.named(seen.features, &seen.shown);
             (named, objects) = (named + right, objects + all);
@@ -296,12 +326,20 @@ impl<W: World> Stage for VisionStage<W> {
             names.extend(pairs.texts);
         }
         let width = self.settings.vision.hidden_size;
-        let scalars = vec![
-            ("image to text", recall(&images, &texts, width, &names)),
+        let mut scalars = vec![
+            (FOUND, recall(&images, &texts, width, &names)),
             ("text to image", recall(&texts, &images, width, &names)),
-            ("patches named", named as f64 / objects.max(1) as f64),
         ];
+        scalars.extend((objects > 0).then(|| ("patches named", named as f64 / objects as f64)));
         Ok(Evaluation { scalars, sheets: vec![] })
+    }
+
+    fn best(&self) -> Option<Best> {
+        (self.origin == Origin::Own && self.held_out.is_some()).then_some(Best::Highest(FOUND))
+    }
+
+    fn counted(&self) -> Counted {
+        self.reading.counted()
     }
 
     fn export(&self, model: &Siglip, folder: &Path) -> Result<()> {
@@ -353,12 +391,12 @@ mod tests {
     fn pairs_of_many_shapes_are_embedded_one_by_one_or_together() {
         let (settings, device) = (tiny(), Device::flex());
         let (stage, model) = VisionStage::<Shapes>::open(&settings, &device.clone().into()).unwrap();
-        let pairs = Pairs::read(&*stage.pictures, 16, 1, 0..6).unwrap();
+        let pairs = Pairs::read(&*stage.pictures, Order::Given, 16, 1, 0..6).unwrap();
         let shapes: std::collections::BTreeSet<_> = pairs.pictures.iter().map(|p| p.dimensions()).collect();
         assert!(shapes.len() > 1);
         let together = stage.embed(&model, &pairs, &device).unwrap();
         for i in 0..6 {
-            let one = Pairs::read(&*stage.pictures, 16, 1, i as u64..i as u64 + 1).unwrap();
+            let one = Pairs::read(&*stage.pictures, Order::Given, 16, 1, i as u64..i as u64 + 1).unwrap();
             let alone = stage.embed(&model, &one, &device).unwrap();
             for (together, alone) in [(&together.images, alone.images), (&together.texts, alone.texts)] {
                 let difference = together.clone().slice([i..i + 1]) - alone;

@@ -6,11 +6,13 @@ use std::fmt;
 use std::time::Instant;
 use toml::Table;
 
+use super::fit::{OnCard, fits_machine, on_card};
 use super::replicas::Replicas;
 use super::stage::open;
 use super::trainer::{adamw, gradients, update, write_export};
 use super::trial::{Trial, on_trial, seconds};
 use super::{Stage, settings::settings};
+use crate::estimate::{Card, Estimate, Exports};
 
 /// Number of timed steps. One step before them is not timed.
 const STEPS: u64 = 2;
@@ -19,6 +21,8 @@ const STEPS: u64 = 2;
 pub(super) struct Checked {
     parameters: usize,
     samples: u64,
+    /// The predicted memory, if the stage can say.
+    predicted: Option<Estimate>,
     /// The peak memory of this process during the trial, in bytes. Known on Linux only.
     memory: Option<u64>,
     /// Seconds of one step, and of all steps.
@@ -34,10 +38,13 @@ impl Checked {
 
 impl fmt::Display for Checked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let memory = self.memory.map_or("-".to_owned(), |bytes| format!("{:.2} GB", bytes as f64 / 1e9));
+        let gigabytes =
+            |bytes: Option<f64>| bytes.map_or("-".to_owned(), |bytes| format!("{:.2} GB", bytes / 1e9));
+        let predicted = gigabytes(self.predicted.as_ref().map(Estimate::bytes));
+        let memory = gigabytes(self.memory.map(|bytes| bytes as f64));
         let Self { parameters, samples, step, .. } = self;
         let (step, hours) = (format!("{step:.2} s"), format!("{:.2} hours", self.hours()));
-        write!(f, "{parameters:>12}{samples:>10}{memory:>12}{step:>10}{hours:>14}")
+        write!(f, "{parameters:>12}{samples:>10}{predicted:>12}{memory:>12}{step:>10}{hours:>14}")
     }
 }
 
@@ -52,6 +59,8 @@ pub(super) fn check<S: Stage>(trial: &Trial) -> Result<Checked> {
         S::on_trial(moved.try_into().context("cannot change the settings for a trial")?, trial.trial);
     let training = S::training(&wanted).clone();
     training.check()?;
+    let predicted = S::estimate(&wanted, &mut Exports::default(), trial.export).unwrap_or_default();
+    fits_machine::<S>(&wanted, std::slice::from_ref(trial.compute))?;
     let compute = training.autodiff(trial.compute);
     compute.device.seed(training.seed);
     reset_peak();
@@ -70,7 +79,17 @@ pub(super) fn check<S: Stage>(trial: &Trial) -> Result<Checked> {
     let step = start.elapsed().as_secs_f64() / STEPS as f64;
     write_export(&stage, &optimizer.averaged(model.valid()), trial.export)?;
     let (parameters, samples) = (model.num_params(), training.samples());
-    Ok(Checked { parameters, samples, memory: peak(), step, all: seconds(&training, step) })
+    Ok(Checked { parameters, samples, predicted, memory: peak(), step, all: seconds(&training, step) })
+}
+
+/// Predicts a run of the stage `S` on a card, without opening it. `exports` learns what the run exports.
+///
+/// # Errors
+/// If the settings cannot be used, or the sizes of a model that the run starts from are unknown.
+pub(super) fn predict<S: Stage>(trial: &Trial, card: Card, exports: &mut Exports) -> Result<Option<OnCard>> {
+    let wanted: S::Settings = settings(trial.config, trial.set)?;
+    S::training(&wanted).check()?;
+    on_card::<S>(&wanted, exports, trial.export, card)
 }
 
 /// The peak memory of this process, in bytes.

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 use unigen_core::precision::MatmulPrecision;
 
+use super::fit::fits_machine;
 use super::{Stage, Start, export, run, settings};
 use unigen_runs::{Compute, DeviceChoice, RunFolder};
 
@@ -105,6 +106,7 @@ pub fn command<S: Stage>(options: &Options) -> Result<()> {
         false => options.config.clone(),
     };
     let settings = settings(config.as_deref(), &options.set)?;
+    fits_machine::<S>(&settings, &devices)?;
     let start = match &options.init {
         Some(weights) => Start::From(weights),
         None if options.resume => Start::Resume,

@@ -3,6 +3,7 @@
 mod check;
 mod checkpoint;
 mod command;
+mod fit;
 mod recipe;
 mod replicas;
 mod settings;
@@ -14,10 +15,10 @@ mod training;
 mod trial;
 
 pub use command::{ComputeArgs, Options, command};
-pub use recipe::{Entry, RecipeOptions, check_all, train_all};
+pub use recipe::{CheckOptions, Entry, RecipeOptions, check_all, train_all};
 pub use settings::settings;
 pub use stage::scalar;
-pub use stage::{Evaluation, Loss, Stage, Update};
+pub use stage::{Best, Counted, Evaluation, Loss, Stage, Update};
 #[cfg(test)]
 pub(crate) use trainer::train;
 pub use trainer::{Exported, Start, export, run};

@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use super::Stage;
-use super::check::{Checked, check};
+use super::check::{Checked, check, predict};
 use super::command::{ComputeArgs, Options, command};
+use super::fit::OnCard;
 use super::trial::Trial;
+use crate::estimate::{Card, Exports, size};
 use unigen_runs::{Interrupt, RunFolder};
 
 /// The command line of commands that work on a recipe.
@@ -26,17 +28,28 @@ pub struct RecipeOptions {
     compute: ComputeArgs,
 }
 
+/// The command line of `unigen train check`.
+#[derive(Debug, Args)]
+pub struct CheckOptions {
+    #[command(flatten)]
+    recipe: RecipeOptions,
+    /// Predict memory and time for a card, such as 24GB,20TFLOPS, and try nothing on this machine
+    #[arg(long)]
+    card: Option<Card>,
+}
+
 /// A stage that a recipe may name.
 pub struct Entry {
     pub name: &'static str,
     train: fn(&Options) -> Result<()>,
     check: fn(&Trial) -> Result<Checked>,
+    predict: fn(&Trial, Card, &mut Exports) -> Result<Option<OnCard>>,
 }
 
 impl Entry {
     /// The entry of the stage `S`.
     pub const fn of<S: Stage>() -> Self {
-        Self { name: S::NAME, train: command::<S>, check: check::<S> }
+        Self { name: S::NAME, train: command::<S>, check: check::<S>, predict: predict::<S> }
     }
 }
 
@@ -89,20 +102,64 @@ pub fn train_all(options: &RecipeOptions, stages: &[Entry]) -> Result<()> {
     Ok(())
 }
 
+/// Checks a recipe: predicts it for a card, or tries it.
+///
+/// # Errors
+/// The errors of [`try_all`] and [`predict_all`].
+pub fn check_all(options: &CheckOptions, stages: &[Entry]) -> Result<()> {
+    match options.card {
+        Some(card) => predict_all(&options.recipe, card, stages),
+        None => try_all(&options.recipe, stages),
+    }
+}
+
+/// Prints what every run of a recipe needs on `card`: memory by part, and time.
+///
+/// # Errors
+/// If the recipe cannot be used, or a run does not fit; the error names settings that make it fit.
+fn predict_all(options: &RecipeOptions, card: Card, stages: &[Entry]) -> Result<()> {
+    let planned = plan(&options.config, stages)?;
+    let compute = &options.compute.open()?;
+    let (mut exports, mut total, mut refused) = (Exports::default(), 0.0, Vec::new());
+    for Planned { name, entry, config, set } in &planned {
+        let (config, out) = (config.as_deref(), &*options.out);
+        let export = &out.join(name).join("export");
+        let trial = Trial { config, set, compute, out, trial: out, export };
+        let found = (entry.predict)(&trial, card, &mut exports)
+            .with_context(|| format!("cannot predict the run {name}"))?;
+        let Some(OnCard { estimate, hours, advice }) = found else {
+            println!("{name:<12}  cannot be predicted");
+            continue;
+        };
+        let time = hours.map_or(String::new(), |hours| format!(", {hours:.1} hours"));
+        println!("{name:<12}{:>12} on the card{time}; {estimate}", size(estimate.device_bytes()));
+        total += hours.unwrap_or_default();
+        refused.extend(advice.map(|advice| {
+            let (needed, memory) = (size(estimate.device_bytes()), size(card.memory));
+            format!("{name} needs {needed} of {memory} on the card{advice}")
+        }));
+    }
+    if card.speed.is_some() {
+        println!("{total:.1} hours in total, without validations and the encoding of images");
+    }
+    ensure!(refused.is_empty(), "{}", refused.join("\n"));
+    Ok(())
+}
+
 /// Tries every run of a recipe: opens it, takes a few steps with batches of its size, and prints what it needs.
 /// Nothing is left behind. If a run needs an earlier run that has not been made, an export with random weights stands
 /// for it.
 ///
 /// # Errors
 /// If the recipe cannot be used; the errors that would end a run at its start.
-pub fn check_all(options: &RecipeOptions, stages: &[Entry]) -> Result<()> {
+fn try_all(options: &RecipeOptions, stages: &[Entry]) -> Result<()> {
     Interrupt::install()?;
     let planned = plan(&options.config, stages)?;
     let compute = &options.compute.open()?;
     let trial = Scratch::create()?;
     println!(
-        "{:<12}{:>12}{:>10}{:>12}{:>10}{:>14}",
-        "run", "parameters", "batch", "memory", "a step", "all steps"
+        "{:<12}{:>12}{:>10}{:>12}{:>12}{:>10}{:>14}",
+        "run", "parameters", "batch", "predicted", "memory", "a step", "all steps"
     );
     let mut total = 0.0;
     for Planned { name, entry, config, set } in &planned {

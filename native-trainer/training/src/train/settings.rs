@@ -31,6 +31,16 @@ pub fn settings<T: Serialize + DeserializeOwned + Default>(
     table.try_into().map_err(plain)
 }
 
+/// `settings` with `overrides`, in the same form.
+///
+/// # Errors
+/// As [`settings`].
+pub(super) fn with<T: Serialize + DeserializeOwned>(settings: &T, overrides: &[String]) -> Result<T> {
+    let table = Table::try_from(settings)?;
+    let table = overrides.iter().try_fold(table, |table, text| changed::<T>(table, text))?;
+    table.try_into().map_err(plain)
+}
+
 fn changed<T: Serialize + DeserializeOwned>(mut table: Table, text: &str) -> Result<Table> {
     let (key, value) = text.split_once('=').context("write it as section.key=value")?;
     insert(&mut table, key.trim(), parse(value.trim()))?;

@@ -11,6 +11,7 @@ use std::path::Path;
 use unigen_core::precision::WithPrecision;
 
 use super::Training;
+use crate::estimate::{Estimate, Exports};
 use crate::optimizer::HostGradients;
 use unigen_runs::{Compute, Record, floats};
 
@@ -24,9 +25,6 @@ pub trait Stage: Sized {
     type Model: Module + 'static;
     /// The name on the command line.
     const NAME: &'static str;
-    /// The validation score that should be high. The checkpoint with the highest score is kept and exported. The
-    /// untrained model is validated too, unless the only validation is at the end.
-    const SCORE: Option<&'static str> = None;
     /// The reason if the batches of a step cannot be shared among devices. The text completes a sentence after
     /// "since".
     const ONE_DEVICE: Option<&'static str> = None;
@@ -39,6 +37,30 @@ pub trait Stage: Sized {
     fn on_trial(settings: Self::Settings, folder: &Path) -> Self::Settings {
         let _ = folder;
         settings
+    }
+
+    /// What a run with these settings needs; `None` if the stage cannot say. `exports` knows the sizes of models that
+    /// earlier runs of a recipe make, and learns those of `export`, the folder of this run's export.
+    ///
+    /// # Errors
+    /// If the sizes of a model that the run starts from are unknown.
+    fn estimate(settings: &Self::Settings, exports: &mut Exports, export: &Path) -> Result<Option<Estimate>> {
+        let _ = (settings, exports, export);
+        Ok(None)
+    }
+
+    /// Changes of the settings, in the form of `--set`, that halve what is in memory at once this many times and train
+    /// on the same samples; `None` if there is nothing left to halve.
+    fn smaller(settings: &Self::Settings, halvings: u32) -> Option<Vec<String>> {
+        let Training { batch, accumulate, .. } = *Self::training(settings);
+        let set = |batch: usize| {
+            let accumulate = accumulate.saturating_mul(1 << halvings);
+            vec![format!("training.batch={batch}"), format!("training.accumulate={accumulate}")]
+        };
+        match halvings {
+            0 => Some(vec![]),
+            _ => Some(batch.checked_shr(halvings).unwrap_or(0)).filter(|batch| *batch > 0).map(set),
+        }
     }
 
     /// Opens the data and the frozen models, and creates the model with random weights, all on a device with
@@ -57,6 +79,17 @@ pub trait Stage: Sized {
         let gradients = loss.is_finite().then_some(gradients);
         let parts = parts.into_iter().map(|(name, value)| Ok((name.into(), scalar(value)?)));
         Ok(Update { loss, gradients, scalars: parts.collect::<Result<_>>()? })
+    }
+
+    /// The number of validation by which the best checkpoint is chosen, kept and exported. The untrained model is then
+    /// validated too, unless the only validation is at the end.
+    fn best(&self) -> Option<Best> {
+        None
+    }
+
+    /// What reading samples has taken since the last call.
+    fn counted(&self) -> Counted {
+        Counted::default()
     }
 
     /// Whether a run that stops after `steps` steps can resume from the weights alone. Checkpoints and validations
@@ -126,6 +159,39 @@ pub fn scalar(tensor: Tensor<1>) -> Result<f64> {
     Ok(f64::from(value))
 }
 
+/// A number of validation that chooses the best checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Best {
+    Highest(&'static str),
+    Lowest(&'static str),
+}
+
+impl Best {
+    /// The name of the number.
+    pub fn name(self) -> &'static str {
+        let (Self::Highest(name) | Self::Lowest(name)) = self;
+        name
+    }
+
+    /// Whether `number` is better than `other`.
+    pub fn better(self, number: f64, other: f64) -> bool {
+        match self {
+            Self::Highest(_) => number > other,
+            Self::Lowest(_) => number < other,
+        }
+    }
+}
+
+/// What reading samples takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Counted {
+    /// Time in which the steps waited for their samples.
+    pub seconds: f64,
+    /// Number of texts, and of those that were cut to the limit.
+    pub texts: f64,
+    pub cut: f64,
+}
+
 /// The results of a validation.
 #[derive(Default)]
 pub struct Evaluation {
@@ -133,4 +199,31 @@ pub struct Evaluation {
     pub scalars: Vec<(&'static str, f64)>,
     /// Named sheets of pictures.
     pub sheets: Vec<(&'static str, RgbImage)>,
+}
+
+impl Evaluation {
+    /// The name of the weighted sum of held-out losses.
+    pub const LOSS: &'static str = "held-out loss";
+
+    /// Adds held-out losses, called `names`, and their sum by `weights`. A loss that is missing is left out.
+    ///
+    /// # Errors
+    /// If a loss cannot be read from its device.
+    pub fn add_losses<const N: usize>(
+        &mut self,
+        names: [&'static str; N],
+        losses: [Option<Tensor<1>>; N],
+        weights: [f64; N],
+    ) -> Result<()> {
+        let (mut sum, mut any) = (0.0, false);
+        for ((name, loss), weight) in names.into_iter().zip(losses).zip(weights) {
+            if let Some(loss) = loss {
+                let loss = scalar(loss)?;
+                (sum, any) = (sum + weight * loss, true);
+                self.scalars.push((name, loss));
+            }
+        }
+        self.scalars.extend(any.then_some((Self::LOSS, sum)));
+        Ok(())
+    }
 }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use unigen_core::weights::{Checkpoint, Precision, save};
 
 use super::trainer::{Start, train};
-use super::{Evaluation, Exported, Loss, Options, Stage, Training, command, export, run, settings};
+use super::{Best, Evaluation, Exported, Loss, Options, Stage, Training, command, export, run, settings};
 use unigen_runs::{Compute, Interrupted, Record, RunFolder};
 
 fn cpu() -> Compute {
@@ -358,7 +358,6 @@ impl Stage for Scored {
     type Settings = Settings;
     type Model = Line;
     const NAME: &'static str = "scored";
-    const SCORE: Option<&'static str> = Some("error");
     const ONE_DEVICE: Option<&'static str> = Some("it is a test");
 
     fn training(settings: &Settings) -> &Training {
@@ -373,6 +372,10 @@ impl Stage for Scored {
 
     fn loss(&self, model: &Line, step: u64) -> Result<Loss> {
         self.0.loss(model, step)
+    }
+
+    fn best(&self) -> Option<Best> {
+        Some(Best::Highest("error"))
     }
 
     fn resumable(&self, steps: u64) -> bool {
@@ -410,6 +413,35 @@ fn a_stage_with_a_score_keeps_its_best_and_may_stop() {
     let again = export::<Scored>(&out, &out.join("again"), &cpu()).unwrap();
     assert_eq!(again.to_string(), "the best checkpoint (step 0)");
     assert_eq!(exported("again"), [9.0; 12]);
+}
+
+/// A run that is complete goes on when its settings ask for more steps, as if it had been stopped there.
+#[test]
+fn a_finished_run_is_extended() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = &place.path().join("run");
+    let start = |arguments: &[&str]| unigen(folder, arguments);
+    let set = ["--set", "training.learning_rate=0.01", "--set", "training.final_rate=1.0"];
+    start(&[&set[..], &["--set", "training.steps=8"]].concat()).unwrap();
+    assert!(RunFolder::open(folder).unwrap().info().finished);
+    let export = values(&folder.join("export/model.safetensors"));
+    start(&["--resume", "--set", "training.steps=14"]).unwrap();
+    assert!(RunFolder::open(folder).unwrap().info().finished);
+    assert_eq!(metadata(folder, "step"), "14");
+    assert_ne!(values(&folder.join("export/model.safetensors")), export, "exported anew");
+    let steps: Vec<u64> =
+        RunFolder::open(folder).unwrap().records().unwrap().iter().map(|r| r.step).collect();
+    assert!(steps.is_sorted() && steps.last() == Some(&14), "{steps:?}");
+    // A rate that does not depend on the number of steps gives the bits of one long run.
+    let whole = place.path().join("whole");
+    let mut settings = Settings::default();
+    settings.training.learning_rate = 0.01;
+    (settings.training.final_rate, settings.training.steps) = (1.0, 14);
+    run::<Toy>(settings, &whole, Start::New, &[cpu()]).unwrap();
+    assert_eq!(values(&last(folder)), values(&last(&whole)));
+    // Without more steps nothing is left to do.
+    start(&["--resume"]).unwrap();
+    assert_eq!(metadata(folder, "step"), "14");
 }
 
 /// The steps whose validation is in the log.

@@ -10,7 +10,7 @@ use unigen_core::files::write_atomic;
 
 use super::replicas::{self, Replicas};
 use super::stage::open;
-use super::{Stage, Training, Update, checkpoint, settings};
+use super::{Counted, Stage, Training, Update, checkpoint, settings};
 use crate::optimizer::{AdamW, HostGradients, Step};
 use unigen_runs::Compute;
 use unigen_runs::{Interrupt, Interrupted, Progress, Record, RunFolder, RunLog};
@@ -71,7 +71,7 @@ pub fn export<S: Stage>(out: &Path, folder: &Path, compute: &Compute) -> Result<
     let settings = settings::settings(Some(&run.config()), &[])?;
     let compute = Compute { device: compute.device.clone().autodiff(), ..*compute };
     let (stage, model) = open::<S>(&settings, &compute)?;
-    let (path, exported) = match best::<S>(&run) {
+    let (path, exported) = match best(&stage, &run) {
         Some(path) => {
             let step = checkpoint::step(&path)?;
             (path, Exported::Best(step))
@@ -87,8 +87,8 @@ pub fn export<S: Stage>(out: &Path, folder: &Path, compute: &Compute) -> Result<
 }
 
 /// The checkpoint with the best validation, if there is one.
-fn best<S: Stage>(run: &RunFolder) -> Option<PathBuf> {
-    Some(run.checkpoint(checkpoint::BEST)).filter(|path| S::SCORE.is_some() && path.exists())
+fn best<S: Stage>(stage: &S, run: &RunFolder) -> Option<PathBuf> {
+    Some(run.checkpoint(checkpoint::BEST)).filter(|path| stage.best().is_some() && path.exists())
 }
 
 pub(super) fn write_export<S: Stage>(stage: &S, model: &S::Model, folder: &Path) -> Result<()> {
@@ -160,7 +160,7 @@ pub(crate) fn train<S: Stage>(
     let model = trainer.steps(model, stop)?;
     let export = trainer.folder.root().join("export");
     let (mut averaged, mut exported) = (trainer.averaged(&model), Exported::Last(trainer.done));
-    if let Some(best) = best::<S>(&trainer.folder) {
+    if let Some(best) = best(&trainer.stage, &trainer.folder) {
         exported = Exported::Best(checkpoint::step(&best)?);
         averaged = checkpoint::initial(&best, averaged)?;
     }
@@ -242,7 +242,7 @@ impl<S: Stage> Trainer<S> {
     /// Whether the run was stopped between saving a step and validating it.
     fn evaluation_is_missing(&self) -> Result<bool> {
         // The untrained model is validated only if the stage looks for the best checkpoint.
-        if !self.due(self.training.evaluate_every) || (self.done == 0 && S::SCORE.is_none()) {
+        if !self.due(self.training.evaluate_every) || (self.done == 0 && self.stage.best().is_none()) {
             return Ok(false);
         }
         let validated = |record: &Record| record.step == self.done && !record.scalars.contains_key(LOSS);
@@ -295,6 +295,9 @@ impl<S: Stage> Trainer<S> {
             ("samples_per_second", (steps * self.training.samples()) as f64 / seconds),
             ("skipped_steps", skipped as f64),
         ];
+        let Counted { seconds: data, texts, cut } = self.stage.counted();
+        scalars.extend((data > 0.0).then_some(("data_share", data / seconds)));
+        scalars.extend((cut > 0.0).then_some(("texts_cut", cut / texts)));
         scalars.extend(more.iter().map(|(name, value)| (name.as_ref(), *value)));
         self.log.scalars(self.done, &scalars)
     }
@@ -312,14 +315,12 @@ impl<S: Stage> Trainer<S> {
             }
             found => found?,
         };
-        let score = found.scalars.iter().find(|(name, _)| Some(*name) == S::SCORE);
-        if let Some(&(name, score)) = score {
+        let by = self.stage.best();
+        let number = by.and_then(|by| found.scalars.iter().find(|(name, _)| *name == by.name()));
+        if let (Some(by), Some(&(name, number))) = (by, number) {
             let before = self.folder.records()?;
-            if before
-                .iter()
-                .filter_map(|record| record.scalars.get(name)?.as_f64())
-                .all(|other| score > other)
-            {
+            let mut others = before.iter().filter_map(|record| record.scalars.get(name)?.as_f64());
+            if others.all(|other| by.better(number, other)) {
                 let path = self.folder.checkpoint(checkpoint::BEST);
                 checkpoint::save(&path, model, &self.optimizer, self.done)?;
             }

@@ -1,7 +1,9 @@
 //! Reinforcement learning with one reward for generation and editing (UniGen-1.5, stage 4): samples of prompts and of
 //! edits are scored against descriptions of the wanted pictures, and the policy moves towards the better of each group.
 
+mod estimate;
 mod experience;
+mod held_out;
 mod settings;
 mod summary;
 #[cfg(test)]
@@ -13,7 +15,7 @@ use burn::tensor::{Device, Tensor};
 use image::RgbImage;
 use std::cell::{Ref, RefCell};
 use std::marker::PhantomData;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 use unigen_core::engine::ModelFolder;
 use unigen_core::model::UniGen;
@@ -21,15 +23,15 @@ use unigen_core::precision::{MatmulPrecision, WithPrecision};
 use unigen_rewards::{Ensemble, Member};
 use unigen_runs::{Compute, Record, floats, sheet};
 
-pub use settings::{Replay, Settings};
+pub use settings::{Data, Normalisation, Replay, Settings};
 
 use crate::batch::Base;
-use crate::data::{Files, Prompts};
+use crate::estimate::{Estimate, Exports};
 use crate::optimizer::HostGradients;
-use crate::rl::{Input, Mix, Objective, Terms, hacked};
-use crate::stages::open_edits;
-use crate::train::{Evaluation, Loss, Stage, Training, Update, scalar};
-use crate::validation::Validation;
+use crate::rl::{Input, Mix, Terms, Tokens, hacked};
+use crate::stages::sources::{self, Origin};
+use crate::train::{Best, Counted, Evaluation, Loss, Stage, Training, Update, scalar};
+use crate::validation::{OwnValidation, Validation};
 use crate::world::World;
 use experience::Experience;
 
@@ -47,10 +49,14 @@ const COLUMNS: usize = 8;
 pub struct RlStage<W> {
     settings: Settings,
     base: Base,
-    reference: UniGen,
+    /// The model at the start. With adapters it is the model without them, so there is no copy.
+    reference: Option<UniGen>,
     rewards: Ensemble,
     validation: Box<dyn Validation>,
     mix: Mix,
+    /// The user's own held-out inputs.
+    held_out: Option<Mix>,
+    origin: Origin,
     device: Device,
     /// The latest samples.
     experience: RefCell<Option<Experience>>,
@@ -63,9 +69,9 @@ impl<W: World> RlStage<W> {
     /// # Errors
     /// If the model or the judge cannot be used or a setting is out of range.
     pub fn with(settings: &Settings, rewards: Ensemble, compute: &Compute) -> Result<(Self, UniGen)> {
-        let plain = compute.without_autodiff();
+        let Settings { data, lora, prompts, triples, .. } = settings;
         let vision = settings.model.join(ModelFolder::VISION).exists().then_some(&*settings.model);
-        let (base, model) = Base::open(&settings.model, vision, None, compute)?;
+        let (base, model) = Base::open(&settings.model, vision, lora.as_ref(), data.max_text, compute)?;
         settings.check(base.image_tokens())?;
         ensure!(
             base.has_vision() || settings.mix[1] == 0,
@@ -73,18 +79,23 @@ impl<W: World> RlStage<W> {
              of the stage `sft` or `align`",
             settings.model.display()
         );
-        let world = W::open(&settings.world)?;
-        let validation = world.validation(settings.judge.as_deref(), &plain)?;
-        let reference = Base::open(&settings.model, vision, None, &plain)?.1;
-        let prompts: Box<dyn Prompts> = match &settings.prompts[..] {
-            [] => world.prompts(settings.seed),
-            files => Box::new(Files::open(files, "prompts")?),
+        let (world, origin) = (W::open(&settings.world)?, Origin::of(&[prompts, triples]));
+        let prompts = sources::prompts(&world, prompts, &data.validation, settings.seed)?;
+        let described = |world: &W| world.described_edits(settings.seed, &settings.edit_kinds);
+        let edits = sources::edits(&world, triples, &data.validation, origin, described)?;
+        let own = OwnValidation {
+            prompts: prompts.held_out.clone(),
+            edits: edits.held_out.clone().filter(|_| base.has_vision()),
+            ..OwnValidation::default()
         };
-        let edits = match &settings.triples[..] {
-            [] => world.described_edits(settings.seed, &settings.edit_kinds)?,
-            triples => open_edits(&world, triples, settings.seed, &[])?,
-        };
-        let mix = Mix { shares: settings.mix, prompts, edits };
+        sources::check_held_out(&data.validation, &[own.prompts.is_some(), own.edits.is_some()])?;
+        let held_out = (origin == Origin::Own).then(|| held_out::inputs(&own)).flatten();
+        let validation = sources::validation(&world, origin, own, settings.judge.as_deref(), compute)?;
+        let order = |files: &[PathBuf]| origin.order(!files.is_empty(), settings.training.seed);
+        let orders = [order(&settings.prompts), order(&settings.triples)];
+        let (asked, edited) = (Some(prompts.training), Some(edits.training));
+        let mix = Mix { shares: settings.mix, prompts: asked, edits: edited, orders };
+        let reference = lora.is_none().then(|| model.valid());
         let stage = Self {
             settings: settings.clone(),
             base,
@@ -92,6 +103,8 @@ impl<W: World> RlStage<W> {
             rewards,
             validation,
             mix,
+            held_out,
+            origin,
             device: compute.device.clone(),
             experience: RefCell::default(),
             world: PhantomData,
@@ -103,25 +116,28 @@ impl<W: World> RlStage<W> {
         [self.base.text.special().soi, self.base.text.special().eoi]
     }
 
+    /// The policy that `model`, which has no gradients, stays near.
+    fn reference(&self, model: &UniGen) -> UniGen {
+        self.reference.clone().unwrap_or_else(|| model.clone().without_adapters())
+    }
+
     /// The objective over pass `index`, and the entropy of its tokens.
     fn objective(&self, model: &UniGen, experience: &Experience, index: usize) -> Result<(Terms, Tensor<1>)> {
-        let Experience { inputs, rollouts, passes, reference, .. } = experience;
+        let Experience { inputs, rollouts, passes, reference, old, .. } = experience;
         let (pass, device) = (&passes[index], &self.device);
         let temperature = self.settings.rollout.temperature;
         let prefix = |group: usize| inputs[group].prefix(model, device);
         let replayed = pass.replay(model, rollouts, temperature, self.delimiters(), prefix, device)?;
-        let of_tokens = |value: &dyn Fn(usize, usize) -> f32| {
-            let values: Vec<f32> = pass.tokens.iter().map(|&(rollout, at)| value(rollout, at)).collect();
-            Tensor::<1>::from_floats(values.as_slice(), device)
+        let of =
+            |value: &dyn Fn(usize) -> f32| pass.tokens.iter().map(|&(rollout, _)| value(rollout)).collect();
+        let tokens = Tokens {
+            old: old.as_ref().map(|old| old[index].clone()),
+            reference: reference[index].clone(),
+            advantages: of(&|rollout| experience.advantages[rollout].unwrap_or(0.0)),
+            weights: of(&|rollout| experience.weights[rollout]),
+            spans: pass.spans.clone(),
         };
-        let terms = Objective { beta: self.settings.beta, clip: self.settings.clip }.terms(
-            replayed.log_probs,
-            of_tokens(&|rollout, at| rollouts[rollout].log_probs[at]),
-            Tensor::from_floats(reference[index].as_slice(), device),
-            of_tokens(&|rollout, _| experience.advantages[rollout].unwrap_or(0.0)),
-            of_tokens(&|rollout, _| experience.weights[rollout]),
-        );
-        Ok((terms, replayed.entropy))
+        Ok((self.settings.objective().terms(replayed.log_probs, &tokens), replayed.entropy))
     }
 
     /// The gradients of a step, computed pass by pass because the graph of all passes would take too much memory.
@@ -130,6 +146,7 @@ impl<W: World> RlStage<W> {
         let start = Instant::now();
         let tokens: usize = experience.passes.iter().map(|pass| pass.tokens.len()).sum();
         let (mut loss, mut kl, mut entropy, mut off, mut clipped) = (0.0, 0.0, 0.0, 0.0_f64, 0.0);
+        let mut ratios = 0.0_f64;
         let mut gradients = HostGradients::default();
         for (index, pass) in experience.passes.iter().enumerate() {
             let (terms, spread) = self.objective(model, &experience, index)?;
@@ -138,6 +155,7 @@ impl<W: World> RlStage<W> {
             kl += scalar(terms.kl)?;
             entropy += share * scalar(spread)?;
             for ratio in floats(terms.ratios)? {
+                ratios += 1.0;
                 let away = (f64::from(ratio) - 1.0).abs();
                 off = if away.is_nan() { f64::NAN } else { off.max(away) };
                 clipped += f64::from(u8::from(self.settings.clip > 0.0 && away > self.settings.clip));
@@ -159,12 +177,12 @@ impl<W: World> RlStage<W> {
         let all = if fresh { seconds + experience.seconds } else { seconds };
         let drawn: usize = experience.rollouts.iter().map(|rollout| rollout.codes.len()).sum();
         let mut scalars = experience.scalars.clone();
-        // If `beta` is 0, the reference is not computed.
-        scalars.extend((self.settings.beta > 0.0).then(|| ("kl".into(), kl)));
+        // Without a divergence, the reference is not computed.
+        scalars.extend((self.settings.divergence() > 0.0).then(|| ("kl".into(), kl)));
         scalars.extend([
             ("entropy".into(), entropy),
             ("ratio_error".into(), off),
-            ("clipped".into(), clipped / tokens as f64),
+            ("clipped".into(), clipped / ratios.max(1.0)),
             ("update_seconds".into(), seconds / experience.inputs.len() as f64),
             ("tokens_per_second".into(), drawn as f64 / all),
         ]);
@@ -200,7 +218,6 @@ impl<W: World> Stage for RlStage<W> {
     type Settings = Settings;
     type Model = UniGen;
     const NAME: &'static str = "rl";
-    const SCORE: Option<&'static str> = Some(JUDGE);
     const ONE_DEVICE: Option<&'static str> = Some("the samples of a step are drawn and scored together");
 
     fn training(settings: &Settings) -> &Training {
@@ -209,6 +226,18 @@ impl<W: World> Stage for RlStage<W> {
 
     fn on_trial(settings: Settings, _: &Path) -> Settings {
         Settings { judge: None, ..settings }
+    }
+
+    fn estimate(settings: &Settings, exports: &mut Exports, export: &Path) -> Result<Option<Estimate>> {
+        let config = exports.model_in(&settings.model)?;
+        let found = estimate::of::<W>(settings, &config)?;
+        exports.model(export, config);
+        Ok(Some(found))
+    }
+
+    fn smaller(settings: &Settings, halvings: u32) -> Option<Vec<String>> {
+        let blocks = settings.replay.blocks.checked_shr(halvings).filter(|blocks| *blocks > 0)?;
+        Some(if halvings == 0 { vec![] } else { vec![format!("replay.blocks={blocks}")] })
     }
 
     fn open(settings: &Settings, compute: &Compute) -> Result<(Self, UniGen)> {
@@ -236,6 +265,17 @@ impl<W: World> Stage for RlStage<W> {
         }
     }
 
+    fn best(&self) -> Option<Best> {
+        match self.origin {
+            Origin::World => Some(Best::Highest(JUDGE)),
+            Origin::Own => self.held_out.as_ref().map(|_| Best::Highest(held_out::REWARD)),
+        }
+    }
+
+    fn counted(&self) -> Counted {
+        self.base.reading.counted()
+    }
+
     /// Between two updates from the same samples, a resumed run would lack the samples.
     fn resumable(&self, steps: u64) -> bool {
         steps.is_multiple_of(self.settings.updates)
@@ -248,14 +288,17 @@ impl<W: World> Stage for RlStage<W> {
 
     fn evaluate(&self, model: &UniGen) -> Result<Evaluation> {
         let engine = self.base.engine(model)?;
-        let mut found =
-            if self.base.has_vision() { self.validation.editing(&engine)? } else { Evaluation::default() };
-        if self.validation.judged() {
+        let sees = self.base.has_vision();
+        let mut found = if sees { self.validation.editing(&engine)? } else { Evaluation::default() };
+        if self.validation.judged() || !sees {
             let drawn = self.validation.drawing(&engine)?;
             found.scalars.extend(drawn.scalars);
             found.sheets.extend(drawn.sheets);
         }
         found.scalars.extend(self.validation.score(&found).map(|score| (JUDGE, score)));
+        if let Some(inputs) = &self.held_out {
+            found.scalars.extend(self.held_out_reward(inputs, &engine)?);
+        }
         found.sheets.extend(self.samples().map(|sheet| ("rollouts", sheet)));
         Ok(found)
     }

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use unigen_rewards::{Deviation, RewardSettings};
 
-use crate::rl::Sampling;
+use crate::batch::Lora;
+use crate::data::{HeldOut, MAX_TEXT};
+use crate::rl::{Estimator, Objective, Ratio, Sampling};
 use crate::train::Training;
 use crate::world::WorldSettings;
 
@@ -34,9 +36,8 @@ pub struct Settings {
     pub edit_kinds: Vec<String>,
     /// Seed of the world's prompts and edits.
     pub seed: u64,
-    /// The deviation that differences within a group are divided by: first those of each reward, then those of the
-    /// sum.
-    pub deviation: Deviation,
+    /// What differences within a group are divided by.
+    pub deviation: Normalisation,
     /// Weight of the KL divergence from the reference.
     pub beta: f64,
     /// Ratios are clipped to `1 - clip ..= 1 + clip`; 0 means no clipping, as in the paper.
@@ -47,6 +48,10 @@ pub struct Settings {
     /// Weight of the reward for keeping what an edit does not ask to change, where all other rewards together weigh
     /// 1. The paper has none: 0.
     pub consistency: f32,
+    /// Train low-rank adapters beside the frozen weights. Without it, all weights are trained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lora: Option<Lora>,
+    pub data: Data,
     pub rollout: Sampling,
     pub replay: Replay,
     /// The rewards that score pictures, with their weights. If the list is empty, the world's own rewards are used.
@@ -57,12 +62,64 @@ pub struct Settings {
     pub training: Training,
 }
 
-/// The section `[replay]`: which samples and steps are learned from.
+/// What differences within a group are divided by: first those of each reward, then those of their weighted sum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Normalisation {
+    /// Both by the deviation of the group.
+    Group,
+    /// Both by the deviation within groups, pooled over the batch.
+    Batch,
+    /// Each reward by the deviation of the group, and the sum by that of the batch, as in GDPO (arXiv 2601.05242):
+    /// rewards stay apart, and a group on which they agree counts more.
+    Gdpo,
+}
+
+impl Normalisation {
+    /// For each reward by itself.
+    pub fn of_rewards(self) -> Deviation {
+        if self == Self::Batch { Deviation::Batch } else { Deviation::Group }
+    }
+
+    /// For the weighted sum.
+    pub fn of_sum(self) -> Deviation {
+        if self == Self::Group { Deviation::Group } else { Deviation::Batch }
+    }
+}
+
+/// The section `[data]`: what is common to the user's own prompts and edits.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Data {
+    /// What is held out of each of them for validation.
+    pub validation: HeldOut,
+    /// Largest number of tokens of a text. Longer texts are cut, and the log says how many were.
+    pub max_text: usize,
+}
+
+impl Default for Data {
+    fn default() -> Self {
+        Self { validation: HeldOut::default(), max_text: MAX_TEXT }
+    }
+}
+
+/// The section `[replay]`: which samples and steps are learned from, and how.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Replay {
-    /// Number of decoding steps to replay, drawn anew for each round; 0 means all.
+    /// How the probability of a sample is estimated.
+    pub estimator: Estimator,
+    /// Number of decoding steps to replay, drawn anew for each round; 0 means all. Fresh masks hide as many codes as
+    /// the decoding did before these steps.
     pub steps: usize,
+    /// The first `steps` steps are replayed instead of some that are drawn. They decide most of a picture.
+    pub early: bool,
+    /// Fresh masks come in complementary pairs, which predict every code once.
+    pub pairs: bool,
+    /// The samples of an input share their fresh masks.
+    pub shared: bool,
+    /// What the ratio of probabilities is taken over.
+    pub ratio: Ratio,
     /// Number of inputs to replay, those whose samples differ most; 0 means all.
     pub groups: usize,
     /// Number of partly decoded images that go through the model together. A smaller number takes less memory.
@@ -71,7 +128,16 @@ pub struct Replay {
 
 impl Default for Replay {
     fn default() -> Self {
-        Self { steps: 0, groups: 0, blocks: 32 }
+        Self {
+            estimator: Estimator::Steps,
+            steps: 0,
+            early: false,
+            pairs: false,
+            shared: true,
+            ratio: Ratio::Token,
+            groups: 0,
+            blocks: 32,
+        }
     }
 }
 
@@ -86,11 +152,13 @@ impl Default for Settings {
             triples: vec![],
             edit_kinds: vec![],
             seed: 7,
-            deviation: Deviation::Group,
+            deviation: Normalisation::Group,
             beta: 0.01,
             clip: 0.0,
             updates: 1,
             consistency: 0.0,
+            lora: None,
+            data: Data::default(),
             rollout: Sampling::default(),
             replay: Replay::default(),
             rewards: vec![],
@@ -116,8 +184,30 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// What is minimised.
+    pub(super) fn objective(&self) -> Objective {
+        match self.replay.estimator {
+            Estimator::Best => Objective::Distillation,
+            _ => Objective::Policy { beta: self.beta, clip: self.clip, ratio: self.replay.ratio },
+        }
+    }
+
+    /// Weight of the divergence from the reference; 0 if the objective has none.
+    pub(super) fn divergence(&self) -> f64 {
+        if self.replay.estimator == Estimator::Best { 0.0 } else { self.beta }
+    }
+
     pub(super) fn check(&self, tokens: usize) -> Result<()> {
         self.rollout.check(tokens)?;
+        self.data.validation.check()?;
+        ensure!(
+            self.replay.estimator != Estimator::Steps || !self.replay.pairs,
+            "replay.pairs needs fresh masks; set replay.estimator = \"masks\" too"
+        );
+        ensure!(
+            self.replay.steps > 0 || !self.replay.early,
+            "replay.early needs a number of steps; set replay.steps, for example to 3"
+        );
         ensure!(self.mix != [0, 0], "mix is {:?}; at least one share must be above 0", self.mix);
         ensure!(self.updates > 0, "updates is 0; choose 1 at least");
         ensure!(

@@ -2,15 +2,16 @@
 
 use super::experience::token_weights;
 use super::*;
+use crate::batch::{Example, Lora, hidden};
 use crate::optimizer::{AdamW, Step};
-use crate::rl::{Sampling, Task};
+use crate::rl::{Estimator, Ratio, Rollout, Sampling, Task};
 use crate::shapes::{Shapes, model_folder};
 use crate::train::{Start, run, train};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use tempfile::TempDir;
 use unigen_core::weights::Checkpoint;
-use unigen_rewards::{Deviation, Item, Reward, Score};
+use unigen_rewards::{Item, Reward, Score};
 use unigen_runs::RunFolder;
 
 struct Red;
@@ -75,7 +76,7 @@ fn settings(model: &TempDir) -> Settings {
     let mut settings = Settings {
         model: model.path().into(),
         rollout: Sampling { samples: 8, steps: 4, temperature: 1.0 },
-        replay: Replay { steps: 0, groups: 0, blocks: 13 },
+        replay: Replay { blocks: 13, ..Replay::default() },
         ..Settings::default()
     };
     settings.training.steps = 40;
@@ -170,9 +171,9 @@ fn samples_that_are_worth_the_same_teach_nothing() {
 }
 
 #[test]
-fn tokens_of_samples_without_a_reward_weigh_nothing() {
-    let advantages = [Some(1.0), None, Some(-1.0), Some(0.5)];
-    assert_eq!(token_weights(&advantages, &[true, true, true, false], 4.0), [0.125, 0.0, 0.125, 0.0]);
+fn tokens_of_samples_that_are_left_out_weigh_nothing() {
+    assert_eq!(token_weights(&[true, false, true, false], &[4.0, 4.0, 8.0, 4.0]), [0.125, 0.0, 0.0625, 0.0]);
+    assert_eq!(token_weights(&[false; 2], &[4.0; 2]), [0.0; 2]);
 }
 
 #[test]
@@ -195,7 +196,7 @@ fn the_flattest_groups_are_left_out() {
     let mut settings = settings(&folder);
     settings.replay.groups = 1;
     // There are two groups of each kind, because a single group would be its own measure.
-    (settings.deviation, settings.mix) = (Deviation::Batch, [1, 0]);
+    (settings.deviation, settings.mix) = (Normalisation::Batch, [1, 0]);
     let (stage, model) = open(&settings);
     let update = stage.update(&model, 0).unwrap();
     assert!(update.gradients.unwrap().norm() > 0.0);
@@ -238,12 +239,10 @@ fn an_update_makes_the_better_samples_likelier() {
     assert!(mean(true) > 1e-5 && mean(false) < -1e-5, "{} {}", mean(true), mean(false));
 }
 
-#[test]
-fn the_reward_rises() {
-    let (folder, place) = (model_folder(), tempfile::tempdir().unwrap());
-    let out = place.path().join("run");
-    run::<Painted>(settings(&folder), &out, Start::New, &[Device::flex().into()]).unwrap();
-    let rewards = logged(&out, "reward");
+/// Trains with the reward [`Red`] for 40 rounds, and checks that the reward rises.
+fn rises(settings: Settings, out: &Path) {
+    run::<Painted>(settings, out, Start::New, &[Device::flex().into()]).unwrap();
+    let rewards = logged(out, "reward");
     assert_eq!(rewards.len(), 40);
     let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
     let spread = {
@@ -252,6 +251,113 @@ fn the_reward_rises() {
     };
     let (early, late) = (mean(&rewards[..5]), mean(&rewards[35..]));
     assert!(late > early + 2.0 * spread && late > early + 0.005, "{rewards:?}");
+}
+
+/// Every way to estimate the probability of a sample raises the reward: fresh masks, their pairs, early steps, one
+/// ratio for each mask, and imitation of the best.
+#[test]
+fn the_reward_rises_by_every_estimator() {
+    let (folder, place) = (model_folder(), tempfile::tempdir().unwrap());
+    let masks = |replay: Replay| Replay { estimator: Estimator::Masks, steps: 2, ..replay };
+    let plain = settings(&folder).replay;
+    for (name, replay) in [
+        ("masks", masks(plain.clone())),
+        ("own masks", masks(Replay { shared: false, ..plain.clone() })),
+        ("pairs", masks(Replay { pairs: true, ..plain.clone() })),
+        ("early, mean", masks(Replay { early: true, ratio: Ratio::Mean, ..plain.clone() })),
+        ("early steps", Replay { early: true, steps: 2, ..plain.clone() }),
+        ("best", Replay { estimator: Estimator::Best, steps: 2, ..plain.clone() }),
+    ] {
+        eprintln!("{name}");
+        rises(Settings { replay, ..settings(&folder) }, &place.path().join(name));
+    }
+}
+
+#[test]
+fn the_reward_rises_by_adapters_alone_and_with_gdpo() {
+    let (folder, place) = (model_folder(), tempfile::tempdir().unwrap());
+    let lora = Some(Lora { rank: 8, alpha: 32.0 });
+    let mut settings = Settings { lora, deviation: Normalisation::Gdpo, ..settings(&folder) };
+    settings.training.learning_rate = 1e-2;
+    let (stage, model) = open(&settings);
+    assert!(stage.0.reference.is_none(), "the base is in memory once");
+    let before = HostGradients::read(&model, stage.loss(&model, 0).unwrap().total.backward()).unwrap();
+    assert!(before.into_values().keys().all(|path| path.contains("adapter")), "only adapters learn");
+    let out = place.path().join("run");
+    rises(settings, &out);
+    assert!(logged(&out, "kl")[39] > 1e-5, "it has left the base");
+    assert_eq!(logged(&out, "kl")[0], 0.0, "where it begins");
+}
+
+/// The log-probabilities of a replay under fresh masks are those of training by masked prediction.
+#[test]
+fn fresh_masks_are_masked_prediction() {
+    let folder = model_folder();
+    let mut settings = settings(&folder);
+    settings.replay = Replay { estimator: Estimator::Masks, steps: 3, pairs: true, ..settings.replay };
+    settings.mix = [1, 0];
+    let (stage, model) = open(&settings);
+    let experience = stage.0.gather(&model.valid(), 0).unwrap();
+    let (base, plain) = (&stage.0.base, Device::flex());
+    let model = model.valid();
+    let (mut checked, delimiters) = (0, stage.0.delimiters());
+    for pass in &experience.passes {
+        let prefix = |group: usize| experience.inputs[group].prefix(&model, &plain);
+        let replayed = pass.replay(&model, &experience.rollouts, 1.0, delimiters, prefix, &plain).unwrap();
+        let found = floats(replayed.log_probs).unwrap();
+        for span in 0..=*pass.spans.last().unwrap() {
+            let of = || (0..found.len()).filter(|&token| pass.spans[token] == span);
+            let (rollout, _) = pass.tokens[of().next().unwrap()];
+            let Rollout { group, codes, .. } = &experience.rollouts[rollout];
+            let mut masked = vec![false; codes.len()];
+            of().for_each(|token| masked[pass.tokens[token].1] = true);
+            let text = base.tokens(&experience.inputs[*group].text).unwrap();
+            let sequence = unigen_core::engine::layouts(&base.text).generate(&text, codes.len());
+            let example = [Example { sequence, target: codes.clone(), masked, ..Example::default() }];
+            let loss = hidden(&model, &example, &plain).unwrap().code_loss(&model, &example, 0..1).unwrap();
+            let mean = of().map(|token| f64::from(found[token])).sum::<f64>() / of().count() as f64;
+            let loss = scalar(loss.unwrap()).unwrap();
+            assert!((loss + mean).abs() < 1e-4, "{loss} {mean}");
+            checked += 1;
+        }
+    }
+    assert_eq!(checked, 16 * 6, "16 samples, 3 masks with their complements");
+}
+
+/// Samples of groups without spread take no part in the objective, nor in its divergence.
+#[test]
+fn groups_without_spread_are_out_of_every_term() {
+    let folder = model_folder();
+    let settings = settings(&folder);
+    let (stage, model) = open(&settings);
+    let mut experience = stage.0.gather(&model.valid(), 0).unwrap();
+    let weights = experience.weights.clone();
+    assert!(weights.iter().all(|&weight| weight > 0.0));
+    experience.advantages[..8].fill(Some(0.0));
+    let kept = crate::rl::taught(&experience.advantages, 8);
+    experience.weights = token_weights(&kept, &vec![16.0; kept.len()]);
+    // A policy far from the reference has a divergence.
+    for reference in &mut experience.reference {
+        reference.iter_mut().for_each(|value| *value -= 1.0);
+    }
+    let kl = |experience: &Experience| -> f64 {
+        let parts = 0..experience.passes.len();
+        parts.map(|index| scalar(stage.0.objective(&model, experience, index).unwrap().0.kl).unwrap()).sum()
+    };
+    let half = kl(&experience);
+    experience.weights = weights;
+    let all = kl(&experience);
+    // Every token has the same divergence, and each time the weights add up to 1.
+    assert!((half - all).abs() < 1e-4 && half > 0.1, "{half} {all}");
+    let flat = experience.passes.iter().flat_map(|pass| &pass.tokens).filter(|&&(rollout, _)| !kept[rollout]);
+    assert!(flat.count() > 0);
+}
+
+#[test]
+fn the_reward_rises() {
+    let (folder, place) = (model_folder(), tempfile::tempdir().unwrap());
+    let out = place.path().join("run");
+    rises(settings(&folder), &out);
     assert!(logged(&out, "kl")[39] > 1e-3, "it has left the reference");
     assert!(out.join("sheets/rollouts-0000040.png").exists());
     for name in ["rollout_seconds", "reward_seconds", "update_seconds", "tokens_per_second", "flat_groups"] {
@@ -306,12 +412,20 @@ fn what_cannot_train_is_named() {
         (Settings { clip: 1.5, ..settings.clone() }, "clip is 1.5"),
         (Settings { beta: f64::NAN, ..settings.clone() }, "beta is NaN"),
         (
-            Settings { replay: Replay { steps: 9, groups: 0, blocks: 1 }, ..settings.clone() },
+            Settings { replay: Replay { steps: 9, ..Replay::default() }, ..settings.clone() },
             "replay.steps is 9",
         ),
         (
-            Settings { replay: Replay { steps: 0, groups: 3, blocks: 1 }, ..settings.clone() },
+            Settings { replay: Replay { groups: 3, ..Replay::default() }, ..settings.clone() },
             "replay.groups is 3, but training.batch is 2",
+        ),
+        (
+            Settings { replay: Replay { pairs: true, ..Replay::default() }, ..settings.clone() },
+            "replay.pairs needs fresh masks",
+        ),
+        (
+            Settings { replay: Replay { early: true, ..Replay::default() }, ..settings.clone() },
+            "replay.early needs a number of steps",
         ),
         (
             Settings { rollout: Sampling { samples: 1, ..Sampling::default() }, ..settings.clone() },

@@ -1,11 +1,15 @@
 //! Validation: held-out tasks for a model.
 
+mod own;
+
 use anyhow::Result;
 use burn::tensor::Device;
 use unigen_core::engine::Engine;
 use unigen_core::image_tokenizer::ImageTokenizer;
 
 use crate::train::Evaluation;
+
+pub use own::OwnValidation;
 
 /// Seed of held-out samples.
 pub const SEED: u64 = 0x5EED_E8A3;
