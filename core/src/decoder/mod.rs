@@ -1,7 +1,7 @@
 //! The language model over packed rows with any attention layout.
 //!
 //! Rows of several sequences lie one after another, without pads: `[rows, width]`. The [`AttentionLayout`] says who sees
-//! whom, [`Positions`] where each row stands. The architectures of [`DecoderKind`](crate::config::DecoderKind) have a file
+//! whom, [`Positions`] where each row stands. The architectures of [`DecoderKind`] have a file
 //! each.
 
 mod attention;

@@ -17,7 +17,7 @@ pub(super) const MAX_VOCABULARY: usize = 1 << 20;
 /// What a text begins or ends with.
 const END_OF_TEXT: &str = "<|endoftext|>";
 
-/// A byte-level BPE tokenizer: Qwen2.5's, Phi-1.5's as Show-o extends it, or one from [`train_bpe`].
+/// A byte-level BPE tokenizer: Qwen2.5's, Phi-1.5's as Show-o extends it, or one from [`train_bpe`](super::train_bpe).
 ///
 /// User text never becomes a special token: `<|im_end|>` in a prompt is encoded as its characters.
 pub struct TextTokenizer {
