@@ -116,6 +116,21 @@ fn assert_says(error: &Error, words: &[&str]) {
 }
 
 #[test]
+fn a_negative_prompt_leads_away_where_there_is_guidance() {
+    let with = |negative: &str, guidance_scale| {
+        let negative_prompt = negative.to_owned();
+        let settings = GenerationConfig { negative_prompt, guidance_scale, ..ENGINE.generation().clone() };
+        draw("a red apple", 1, &settings)
+    };
+    let plain = with("", 3.0).expect("draws");
+    assert_eq!(with(" ", 3.0).expect("draws"), plain);
+    assert_ne!(with("a dog", 3.0).expect("draws"), plain);
+    assert_eq!(with("a dog", 1.0).expect("draws"), with("", 1.0).expect("draws"));
+    let error = with(&"a dog ".repeat(400), 3.0).expect_err("is too long");
+    assert_says(&error, &["negative prompt"]);
+}
+
+#[test]
 fn a_seed_gives_an_image() {
     let settings = ENGINE.generation();
     assert_eq!((settings.guidance_scale, settings.steps, settings.temperature), (2.0, 5, 3.0));

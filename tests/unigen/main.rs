@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod broken_models;
+mod examples;
 mod imported;
 #[cfg(unix)]
 mod interrupted;

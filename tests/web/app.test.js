@@ -35,7 +35,8 @@ async function draw(page, prompt) {
 }
 
 const shown = (page) => page.locator('.frame > .picture');
-const calls = (page) => page.evaluate(() => fake.calls);
+/** What the visitor asked of the engine: without the model's looks at its own pictures. */
+const calls = (page) => page.evaluate(() => fake.calls.filter(({ question }) => question !== 'describe the picture.'));
 
 test('draw, edit under the brush, compare, undo and redo, ask', async () => {
   const page = await open();
@@ -94,12 +95,332 @@ test('what is painted is drawn from the prompt, and nothing else', async () => {
   assert.deepEqual(page.problems, []);
 });
 
+test('strokes are taken back one by one, by key and by button, before pictures are', async () => {
+  const page = await open();
+  await draw(page, 'a dog');
+  await draw(page, 'a cat');
+  await page.getByRole('button', { name: 'Brush' }).click();
+  const painted = () => page.locator('canvas.mask').evaluate((canvas) => {
+    const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+    return data.filter((value, i) => i % 4 === 3 && value > 127).length;
+  });
+  const box = await page.locator('canvas.mask').boundingBox();
+  const stroke = async (x, y) => {
+    await page.mouse.move(box.x + box.width * x, box.y + box.height * y);
+    await page.mouse.down();
+    await page.mouse.move(box.x + box.width * (x + 0.1), box.y + box.height * y, { steps: 3 });
+  };
+  await stroke(0.2, 0.2);
+  await page.mouse.up();
+  const one = await painted();
+  await stroke(0.6, 0.6);
+  const two = await painted();
+  assert.ok(one > 0 && two > one);
+  // In the middle of a stroke.
+  await page.keyboard.press('Control+z');
+  assert.equal(await painted(), one);
+  await page.mouse.move(box.x + box.width * 0.8, box.y + box.height * 0.8);
+  assert.equal(await painted(), one);
+  await page.mouse.up();
+  await page.getByRole('button', { name: 'Undo' }).click();
+  assert.equal(await painted(), 0);
+  assert.equal(await shown(page).getAttribute('alt'), 'a cat');
+  await page.locator('canvas.mask').focus();
+  await page.keyboard.press('Control+z');
+  assert.equal(await shown(page).getAttribute('alt'), 'a dog');
+  assert.deepEqual(page.problems, []);
+});
+
+test('a photograph keeps its size and shape, and the app says what an edit does to it', async () => {
+  const page = await open();
+  const photo = await page.evaluate(async () => {
+    const canvas = new OffscreenCanvas(600, 400);
+    canvas.getContext('2d').fillRect(0, 0, 300, 400);
+    return [...new Uint8Array(await (await canvas.convertToBlob({ type: 'image/jpeg' })).arrayBuffer())];
+  });
+  await drop(page, photo, 'image/jpeg');
+  await shown(page).waitFor();
+  await page.waitForFunction(() => document.querySelector('.frame > .picture').naturalWidth === 600);
+  const { width, height } = await page.locator('.board').boundingBox();
+  assert.ok(Math.abs(width / height - 1.5) < 0.02, `${width} x ${height}`);
+  // Of the whole picture only the middle comes back, small: said before, with the other way.
+  await page.getByText('its middle square, in 96 × 96').waitFor();
+  await page.getByRole('button', { name: 'Paint over what may change instead' }).click();
+  await page.locator('canvas.mask').focus();
+  await page.keyboard.press(' ');
+  assert.equal(await page.locator('.whole').count(), 0);
+  await page.getByLabel('What should change?').fill('make it red');
+  await page.getByRole('button', { name: 'Change it' }).click();
+  await page.getByRole('slider', { name: 'Compare with before' }).waitFor();
+  const edit = (await calls(page)).at(-1);
+  assert.deepEqual(edit.source, [600, 400]);
+  assert.ok(edit.white > 0.005 && edit.white < 0.1, String(edit.white));
+  // The file of the photograph is still the one that was dropped.
+  await page.locator('.thumb').nth(1).click();
+  const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Download as PNG', exact: true }).click()]);
+  assert.equal(download.suggestedFilename(), 'unigen.jpg');
+  assert.deepEqual([...(await readFile(await download.path()))], photo);
+  assert.deepEqual(page.problems, []);
+});
+
+test('several dropped files all open', async () => {
+  const page = await open();
+  const transfer = await page.evaluateHandle((files) => {
+    const data = new DataTransfer();
+    for (const [i, content] of files.entries()) data.items.add(new File([Uint8Array.from(content)], `${i}.png`, { type: 'image/png' }));
+    return data;
+  }, [[...png()], [...png()], [...png()]]);
+  await page.dispatchEvent('body', 'drop', { dataTransfer: transfer });
+  await page.waitForFunction(() => document.querySelectorAll('.thumb').length === 3);
+});
+
+test('words that the model has not learned are named before drawing, with what it knows', async () => {
+  const page = await open();
+  await page.getByLabel('What should it show?').fill('a dragon and an aple');
+  const told = page.locator('.unknown');
+  await told.getByText('This model has not learned:').waitFor();
+  assert.equal(await told.locator('strong').textContent(), '“dragon”, “aple”');
+  await page.screenshot({ path: `${shots}unknown.png` });
+  await told.getByRole('button', { name: 'aple → apple' }).click();
+  assert.equal(await page.getByLabel('What should it show?').inputValue(), 'a dragon and an apple');
+  await page.waitForFunction(() => document.querySelector('.unknown strong')?.textContent === '“dragon”');
+  await told.getByText('What it knows').click();
+  await told.getByText('apple, dog, a, photo').waitFor();
+  await page.getByLabel('What should it show?').fill('a dog');
+  await told.waitFor({ state: 'detached' });
+  assert.equal((await calls(page)).length, 1);
+});
+
+test('after drawing the model looks at its picture, says what is missing, and tries again', async () => {
+  const page = await open();
+  await page.getByLabel('Seed', { exact: true }).fill('41');
+  await page.getByLabel('Seed', { exact: true }).blur();
+  await draw(page, 'a red apple');
+  await page.locator('.seen').getByText('a red apple').waitFor();
+  assert.equal(await page.locator('.seen.lacks').count(), 0);
+  await draw(page, 'two red apples and a dog');
+  await page.locator('.seen.lacks').getByText('“two”, “dog”').waitFor();
+  await page.screenshot({ path: `${shots}missing.png`, fullPage: true });
+  const { seed } = (await calls(page)).at(-1);
+  await page.evaluate(() => (fake.answer = 'two red apples and a dog'));
+  await page.getByRole('button', { name: 'Try again with another seed' }).click();
+  await page.locator('.seen:not(.lacks)').getByText('two red apples and a dog').waitFor();
+  const again = (await calls(page)).at(-1);
+  assert.equal(again.prompt, 'two red apples and a dog');
+  assert.notEqual(again.seed, seed);
+  // It is kept with the picture.
+  await page.reload();
+  await page.locator('.seen:not(.lacks)').getByText('two red apples and a dog').waitFor();
+  assert.deepEqual(page.problems, []);
+});
+
+test('pictures greet, and choosing one takes its prompt and seed', async () => {
+  const page = await open();
+  const pictures = page.locator('.gallery button');
+  assert.ok((await pictures.count()) >= 8);
+  const sizes = await page.locator('.gallery img').evaluateAll((images) => Promise.all(images.map((image) => image.decode().then(() => image.naturalWidth))));
+  assert.ok(sizes.every((width) => width === 96), String(sizes));
+  const examples = JSON.parse(await readFile(new URL('../../web/app/examples.json', import.meta.url), 'utf8')).generate;
+  await pictures.nth(2).click();
+  assert.equal(await page.getByLabel('What should it show?').inputValue(), examples[2].prompt);
+  await page.getByRole('button', { name: 'Draw' }).click();
+  await shown(page).waitFor();
+  const { prompt, seed } = (await calls(page)).at(-1);
+  assert.deepEqual([prompt, seed], [examples[2].prompt, examples[2].seed]);
+  assert.equal(await page.locator('.gallery').count(), 0);
+});
+
+test('an address brings prompt, seed and task; a link to share does so elsewhere', async () => {
+  const context = await browser.page(`${server.url}/?prompt=a%20blue%20dog&seed=77`, { permissions: ['clipboard-read', 'clipboard-write'] });
+  await context.locator('.model.ready').waitFor();
+  assert.equal(await context.getByLabel('What should it show?').inputValue(), 'a blue dog');
+  assert.equal(await context.getByLabel('Seed', { exact: true }).inputValue(), '77');
+  await context.getByRole('radio', { name: 'Edit', exact: true }).check();
+  await context.getByLabel('What should change?').fill('make it red & 20% larger');
+  await context.getByRole('button', { name: 'Copy a link to this text and seed' }).click();
+  await context.getByText('The link is copied.').first().waitFor();
+  const address = await context.evaluate(() => navigator.clipboard.readText());
+  const other = await browser.page(address);
+  await other.locator('.model.ready').waitFor();
+  assert.equal(await other.getByLabel('What should change?').inputValue(), 'make it red & 20% larger');
+  assert.equal(await other.getByLabel('Seed', { exact: true }).inputValue(), '77');
+  // Nonsense is no seed.
+  const nonsense = await browser.page(`${server.url}/?seed=-1e99&mode=fly&prompt=`);
+  await nonsense.locator('.model.ready').waitFor();
+  assert.match(await nonsense.getByLabel('Seed', { exact: true }).inputValue(), /^\d{1,6}$/);
+});
+
+test('what was typed survives a reload', async () => {
+  const page = await open();
+  await page.getByLabel('What should it show?').fill('half a sentence about a');
+  await page.getByRole('radio', { name: 'Edit', exact: true }).check();
+  await page.getByLabel('What should change?').fill('and half an edit');
+  const seed = await page.getByLabel('Seed', { exact: true }).inputValue();
+  await page.reload();
+  await page.locator('.model.ready').waitFor();
+  assert.equal(await page.getByLabel('What should change?').inputValue(), 'and half an edit');
+  assert.equal(await page.getByLabel('Seed', { exact: true }).inputValue(), seed);
+  await page.getByRole('radio', { name: 'Generate', exact: true }).check();
+  assert.equal(await page.getByLabel('What should it show?').inputValue(), 'half a sentence about a');
+});
+
+test('a picture of the history brings back how it was made, and more like it have the seeds that follow', async () => {
+  const page = await open();
+  await page.getByLabel('Seed', { exact: true }).fill('41');
+  await page.getByLabel('Seed', { exact: true }).blur();
+  await page.getByLabel('Steps').fill('3');
+  await page.getByLabel('Without (led away from)').fill('a cat');
+  await draw(page, 'a red car');
+  assert.equal((await calls(page)).at(-1).negative, 'a cat');
+  await page.getByLabel('Steps').fill('5');
+  await page.getByLabel('Without (led away from)').fill('');
+  await draw(page, 'a blue car');
+  await page.locator('.thumb').nth(1).click();
+  await page.locator('.made').getByText('Seed 41').waitFor();
+  await page.getByRole('button', { name: 'Use its text and settings' }).click();
+  assert.equal(await page.getByLabel('What should it show?').inputValue(), 'a red car');
+  assert.equal(await page.getByLabel('Seed', { exact: true }).inputValue(), '41');
+  assert.equal(await page.getByLabel('Steps').inputValue(), '3');
+  assert.equal(await page.getByLabel('Without (led away from)').inputValue(), 'a cat');
+  await page.getByRole('button', { name: 'Four more like it' }).click();
+  await page.locator('.choice').nth(3).waitFor();
+  const { prompt, seed, count, steps } = (await calls(page)).at(-1);
+  assert.deepEqual([prompt, seed, count, steps], ['a red car', 42, 4, 3]);
+});
+
+test('zoom by buttons and wheel, moving, and painting where one looks', async () => {
+  const page = await open();
+  await draw(page, 'a dog');
+  const frame = page.locator('.frame');
+  const box = () => frame.boundingBox();
+  const before = await box();
+  await page.getByRole('button', { name: 'Look closer' }).click();
+  const closer = await box();
+  assert.ok(Math.abs(closer.width / before.width - 1.5) < 0.01);
+  await page.mouse.move(before.x + 20, before.y + 20);
+  await page.keyboard.down('Control');
+  await page.mouse.wheel(0, -100);
+  await page.keyboard.up('Control');
+  const closest = await box();
+  assert.ok(closest.width > closer.width);
+  await page.mouse.down();
+  await page.mouse.move(before.x + 80, before.y + 60, { steps: 4 });
+  await page.mouse.up();
+  const moved = await box();
+  assert.ok(moved.x >= closest.x && moved.width === closest.width);
+  // The board stays full.
+  assert.ok(moved.x <= before.x + 1 && moved.x + moved.width >= before.x + before.width - 1);
+  await page.getByRole('button', { name: 'Brush' }).click();
+  await page.mouse.click(before.x + before.width / 2, before.y + before.height / 2);
+  const ring = await page.locator('.ring').boundingBox();
+  assert.ok(Math.abs(ring.x + ring.width / 2 - (before.x + before.width / 2)) < 3, JSON.stringify(ring));
+  for (let i = 0; i < 8; i++) {
+    const farther = page.getByRole('button', { name: 'Look from farther away' });
+    if (await farther.isEnabled()) await farther.click();
+  }
+  assert.deepEqual(await box(), before);
+});
+
+test('deleted pictures come back', async () => {
+  const page = await open();
+  for (const prompt of ['one', 'two', 'three']) await draw(page, prompt);
+  const alts = () => page.locator('.thumb img').evaluateAll((images) => images.map(({ alt }) => alt));
+  await page.getByRole('button', { name: 'Delete: two' }).focus();
+  await page.keyboard.press('Enter');
+  await page.getByText('Deleted pictures: 1').waitFor();
+  assert.deepEqual(await alts(), ['three', 'one']);
+  await page.getByRole('button', { name: 'Bring back' }).click();
+  await page.waitForFunction(() => document.querySelectorAll('.thumb').length === 3);
+  assert.deepEqual(await alts(), ['three', 'two', 'one']);
+  await page.getByRole('button', { name: 'Delete all' }).click();
+  await page.getByText('Deleted pictures: 3').waitFor();
+  assert.deepEqual(await alts(), []);
+  await page.getByRole('button', { name: 'Bring back' }).click();
+  await page.waitForFunction(() => document.querySelectorAll('.thumb').length === 3);
+  await page.reload();
+  await page.waitForFunction(() => document.querySelectorAll('.thumb').length === 3);
+  assert.deepEqual(await alts(), ['three', 'two', 'one']);
+});
+
+test('tabs share the history', async () => {
+  const page = await open();
+  await draw(page, 'one');
+  const other = await page.context().newPage();
+  await other.goto(server.url);
+  await other.locator('.model.ready').waitFor();
+  await other.getByLabel('What should it show?').fill('two');
+  await other.getByRole('button', { name: 'Draw' }).click();
+  await page.getByRole('img', { name: 'two' }).first().waitFor();
+  await page.waitForFunction(() => document.querySelectorAll('.thumb').length === 2);
+  // What is on the stage of each stays.
+  assert.equal(await shown(page).getAttribute('alt'), 'one');
+  await page.getByRole('button', { name: 'Delete: two' }).focus();
+  await page.keyboard.press('Enter');
+  await other.waitForFunction(() => document.querySelectorAll('.thumb').length === 1);
+  await other.locator('.gallery').waitFor();
+});
+
+test('a picture is downloaded larger, with its record', async () => {
+  const page = await open();
+  await draw(page, 'a dog');
+  await page.locator('summary[aria-label="Download it larger"]').click();
+  const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Download as PNG 4×' }).click()]);
+  const file = await readFile(await download.path());
+  assert.deepEqual([file.readUInt32BE(16), file.readUInt32BE(20)], [384, 384]);
+  assert.equal(recordOf(file).prompt, 'a dog');
+});
+
+test('what computes can be chosen, and is remembered', async () => {
+  const page = await open();
+  await page.getByRole('button', { name: 'Device' }).click();
+  await page.getByRole('radio', { name: 'Processor' }).check();
+  await page.waitForFunction(() => fake.engines === 2 && fake.closed === 1);
+  assert.equal(await page.evaluate(() => fake.last.options.backend), 'cpu');
+  await page.locator('.model.ready').waitFor();
+  await page.reload();
+  await page.locator('.model.ready').waitFor();
+  assert.equal(await page.evaluate(() => fake.last.options.backend), 'cpu');
+});
+
+test('the focus stays on the button that becomes Cancel', async () => {
+  const page = await open();
+  await page.getByLabel('What should it show?').fill('a bus');
+  await page.evaluate(() => (fake.stepMs = 300));
+  await page.getByRole('button', { name: 'Draw' }).focus();
+  await page.keyboard.press('Enter');
+  await page.getByRole('button', { name: 'Cancel' }).waitFor();
+  const focused = () => page.evaluate(() => document.activeElement.textContent);
+  assert.match(await focused(), /^Cancel/);
+  await page.keyboard.press('Enter');
+  await page.getByText('Cancelled.').first().waitFor();
+  assert.match(await focused(), /^Draw/);
+  assert.equal((await calls(page)).filter(({ call }) => call === 'generate').length, 1);
+});
+
+test('the prompt is in reach on a phone and at 200 % zoom, and nothing runs over the side', async () => {
+  for (const [name, viewport] of [['phone', { width: 390, height: 844 }], ['zoomed', { width: 640, height: 450 }]]) {
+    const page = await open({ viewport });
+    await draw(page, 'a dog');
+    for (const at of [0, 0.5, 1]) {
+      await page.evaluate((part) => scrollTo(0, part * document.documentElement.scrollHeight), at);
+      const ask = await page.locator('#prompt').boundingBox();
+      const button = await page.locator('.run .primary').boundingBox();
+      for (const box of [ask, button]) assert.ok(box.y >= 0 && box.y + box.height <= viewport.height, `${name} ${at} ${JSON.stringify(box)}`);
+    }
+    await page.evaluate(() => scrollTo(0, 0));
+    const picture = await page.locator('.board').boundingBox();
+    assert.ok(picture.y + picture.height / 2 < viewport.height, JSON.stringify(picture));
+    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), name);
+    await page.screenshot({ path: `${shots}reach-${name}.png` });
+  }
+});
+
 test('extending the canvas keeps the picture and draws around it', async () => {
   const page = await open();
   await draw(page, 'a dog');
   await page.getByRole('radio', { name: 'Edit', exact: true }).check();
   await page.getByLabel('What should change?').fill('add a cat');
-  await page.locator('summary', { has: page.locator('svg') }).click();
+  await page.locator('summary[aria-label="Extend the canvas"]').click();
   await page.getByRole('button', { name: 'bottom left' }).click();
   await page.screenshot({ path: `${shots}extend.png` });
   await page.getByRole('button', { name: 'Change it' }).click();
@@ -160,7 +481,7 @@ test('the status says what is being done', async () => {
   await page.getByLabel('Steps').fill('2');
   await page.getByLabel('What should it show?').fill('a bus');
   await page.getByRole('button', { name: 'Draw' }).click();
-  await status('Preparing');
+  await status('Reading …');
   await status('Step 1 / 2');
   await shown(page).waitFor();
   await page.evaluate(() => (fake.stepMs = 5));
@@ -348,7 +669,7 @@ test('a downloaded file brings its settings back when it is dropped', async () =
   await page.getByLabel('Seed', { exact: true }).blur();
   await draw(page, 'a green umbrella');
   // By keyboard, as any other button.
-  await page.getByRole('button', { name: 'Download as PNG' }).focus();
+  await page.getByRole('button', { name: 'Download as PNG', exact: true }).focus();
   const [download] = await Promise.all([page.waitForEvent('download'), page.keyboard.press('Space')]);
   assert.equal(download.suggestedFilename(), 'unigen-77.png');
   const file = await readFile(await download.path());
@@ -368,7 +689,7 @@ test('a filled picture comes back as one, and settings of a drawing are no setti
   assert.equal(await shown(page).getAttribute('alt'), 'a worm');
   assert.equal(await page.getByRole('radio', { name: 'Generate', exact: true }).isChecked(), true);
   assert.equal(await page.getByLabel('Steps').inputValue(), '2');
-  const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Download as PNG' }).click()]);
+  const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Download as PNG', exact: true }).click()]);
   assert.deepEqual(recordOf(await readFile(await download.path())), record);
 
   await page.getByRole('radio', { name: 'Edit', exact: true }).check();
@@ -407,7 +728,8 @@ test('a failure says what to do, and the page goes on', async () => {
   const page = await browser.page(`${server.url}/`);
   await page.locator('.model').waitFor();
   await page.getByRole('button', { name: 'Draw' }).click();
-  await page.getByRole('alert').getByText('choose an example').waitFor();
+  await page.getByRole('alert').getByText('There is no text yet. Write some, or choose an example.').waitFor();
+  assert.equal(await page.evaluate(() => document.activeElement.id), 'prompt');
   await page.getByRole('button', { name: 'Dismiss' }).click();
   assert.equal(await page.locator('.notice').count(), 0);
 });
@@ -442,7 +764,7 @@ test('a deleted model is not claimed, and comes again with the next drawing', as
   await page.getByRole('button', { name: 'Delete the kept model' }).click();
   await page.locator('.model:not(.ready)').getByText('No model').waitFor();
   assert.match(await page.locator('dialog dl').textContent(), /No model/);
-  await page.getByRole('button', { name: 'Close' }).click();
+  await page.getByRole('button', { name: 'Close', exact: true }).click();
   await draw(page, 'a bus');
   await page.locator('.model.ready').waitFor();
   assert.deepEqual((await calls(page)).map(({ call }) => call), ['load', 'load', 'generate']);
@@ -473,10 +795,9 @@ test('failures in Chinese: what happened and what to do, and what the engine say
     };
   });
   await page.locator('#prompt').fill('a bus');
-  await page.locator('.run button').click();
+  await page.locator('.run .primary').click();
   const notice = page.locator('.notice');
-  await notice.getByText('无法使用这段文字。').waitFor();
-  await notice.getByText('请换一段文字').waitFor();
+  await notice.getByText('无法使用这段文字。请换一种说法。').waitFor();
   assert.equal(await notice.locator('[lang=en]').textContent(), 'The prompt is too long. Shorten it.');
 });
 
@@ -494,6 +815,7 @@ for (const [name, options] of [
   ['dark', { colorScheme: 'dark' }],
   ['narrow', { viewport: { width: 390, height: 844 } }],
   ['chinese', { locale: 'zh-CN' }],
+  ['forced', { forcedColors: 'active' }],
 ]) {
   test(`axe finds nothing: ${name}`, async () => {
     const axe = await readFile(new URL(import.meta.resolve('axe-core/axe.min.js')), 'utf8');
@@ -507,11 +829,11 @@ for (const [name, options] of [
     await page.screenshot({ path: `${shots}${name}-empty.png` });
     assert.deepEqual(await problems(), []);
     await page.locator('#prompt').fill('a photo of a red apple');
-    await page.locator('.run button').click();
+    await page.locator('.run .primary').click();
     await shown(page).waitFor();
     await page.locator('.segments label').nth(1).click();
     await page.locator('#prompt').fill('make the background blue');
-    await page.locator('.run button').click();
+    await page.locator('.run .primary').click();
     await page.locator('.split').waitFor();
     await page.screenshot({ path: `${shots}${name}.png`, fullPage: true });
     assert.deepEqual(await problems(), []);
@@ -524,12 +846,12 @@ for (const [name, options] of [
 }
 
 /** Drops bytes as a file on the page. */
-async function drop(page, bytes) {
-  const transfer = await page.evaluateHandle((content) => {
+async function drop(page, bytes, type = 'image/png') {
+  const transfer = await page.evaluateHandle(([content, type]) => {
     const data = new DataTransfer();
-    data.items.add(new File([Uint8Array.from(content)], 'dropped.png', { type: 'image/png' }));
+    data.items.add(new File([Uint8Array.from(content)], 'dropped', { type }));
     return data;
-  }, [...bytes]);
+  }, [[...bytes], type]);
   await page.dispatchEvent('body', 'drop', { dataTransfer: transfer });
 }
 

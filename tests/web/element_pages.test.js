@@ -406,7 +406,7 @@ test('pictures keep their shape, and the brush goes all over them', async () => 
       await e.edit({ steps: 1 });
       return fake.calls.at(-1);
     });
-    const scale = Math.min(1, 2048 / Math.max(width, height));
+    const scale = Math.min(1, 8192 / Math.max(width, height));
     assert.deepEqual(call.source, [width, height].map((side) => Math.max(1, Math.round(side * scale))));
     assert.ok(call.white > 0, `${width} x ${height}`);
     await page.context().close();

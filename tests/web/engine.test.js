@@ -104,26 +104,91 @@ test('the progress of each call: its phases, over the whole of it', async () => 
   assert.ok(told.describe.every(({ step = 0 }) => step <= 4));
 });
 
-test('steps show what is still masked, and a batch has the seeds that follow', async () => {
-  const { steps, images, alone } = await run(async (prompt) => {
+test('some steps show what is still masked, and a batch has the seeds that follow', async () => {
+  const { steps, images, alone, unseen } = await run(async (prompt) => {
     const engine = await Engine.create();
     const steps = [];
     const onstep = ({ step, steps: all, previews, masked, grid }) => {
+      if (previews.length === 0) return steps.push({ step, all, shows: masked.length });
       const { data, width } = previews[1];
       const cell = width / grid;
       const faint = [...masked[1]].map((_, i) => data[4 * (Math.floor(i / grid) * cell * width + (i % grid) * cell) + 3] === 72);
-      steps.push({ step, all, masked: [...masked[1]], faint: faint.map(Number) });
+      return steps.push({ step, all, shows: previews.length, masked: [...masked[1]], faint: faint.map(Number) });
     };
     const { images } = await engine.generate({ prompt, seed: 3, steps: 4, count: 2 }, { onstep });
     const alone = await engine.generate({ prompt, seed: 4, steps: 4 });
-    return { steps, images, alone: alone.images[0].codes };
+    let unseen = 0;
+    await engine.generate({ prompt, seed: 3, steps: 4 }, { onstep: ({ previews }) => (unseen += previews.length), previews: false });
+    return { steps, images, alone: alone.images[0].codes, unseen };
   });
-  assert.deepEqual(steps.map(({ step, all }) => [step, all]), [[1, 4], [2, 4], [3, 4], [4, 4]]);
-  for (const { masked, faint } of steps) assert.deepEqual(faint, masked);
-  const left = steps.map(({ masked }) => masked.filter(Boolean).length);
-  assert.ok(left.every((count, i) => i === 0 || count < left[i - 1]), String(left));
+  // A first drawing shows its pictures once, in its middle: that is at most a tenth of its time with any model of ten steps.
+  assert.deepEqual(steps.map(({ step, all, shows }) => [step, all, shows]), [[1, 4, 0], [2, 4, 2], [3, 4, 0], [4, 4, 0]]);
+  const [, { masked, faint }] = steps;
+  assert.deepEqual(faint, masked);
+  assert.ok(masked.some(Boolean) && !masked.every(Boolean), String(masked));
+  assert.equal(unseen, 0);
   assert.deepEqual(images.map(({ seed }) => seed), [3, 4]);
   assert.deepEqual(images[1].codes, alone);
+});
+
+test('words that a model has not learned are named, before and after drawing', async () => {
+  const { before, named, drawn, words } = await run(async () => {
+    const engine = await Engine.create();
+    const before = await engine.unknownWords('a dragon');
+    const { words } = await engine.load();
+    const named = await engine.unknownWords('a dragon and an aple');
+    const { unknown: drawn } = (await engine.generate({ prompt: 'a dragon', steps: 2 }));
+    return { before, named, drawn, words };
+  });
+  assert.deepEqual(before, []);
+  // The model of the tests lists no words, so that nothing is known about any.
+  if (words.length === 0) assert.deepEqual([named, drawn], [[], []]);
+  else assert.deepEqual([named, drawn], [[{ word: 'dragon' }, { word: 'aple', nearest: 'apple' }], [{ word: 'dragon' }]]);
+});
+
+test('outside of what is painted a photograph keeps every pixel, at its own size and shape', async () => {
+  const seen = await run(async (prompt) => {
+    const engine = await Engine.create();
+    /** A photograph of a size, and a mask of that or another size with a white rectangle. */
+    const photo = (width, height) => {
+      const image = new ImageData(width, height);
+      for (let i = 0; i < image.data.length; i++) image.data[i] = i % 4 === 3 ? 255 : (i * 2654435761) >>> 24;
+      return image;
+    };
+    const mask = (width, height, [x, y, w, h]) => {
+      const canvas = new OffscreenCanvas(width, height);
+      const context = canvas.getContext('2d');
+      context.fillRect(0, 0, width, height);
+      Object.assign(context, { fillStyle: '#fff' }).fillRect(x, y, w, h);
+      return canvas;
+    };
+    const seen = [];
+    for (const [[width, height], [mw, mh], [x, y, w, h]] of [
+      [[300, 200], [300, 200], [120, 60, 80, 70]],
+      [[200, 300], [200, 300], [0, 0, 200, 300]],
+      [[301, 97], [301, 97], [5, 0, 290, 40]],
+      [[90, 130], [90, 130], [89, 129, 1, 1]],
+      [[2600, 1100], [2600, 1100], [1001, 301, 333, 333]],
+      [[640, 480], [512, 384], [100, 100, 60, 60]],
+    ]) {
+      const image = photo(width, height);
+      const request = { image, mask: mask(mw, mh, [x, y, w, h]), seed: 1, steps: 2 };
+      for (const result of [await engine.edit({ ...request, instruction: prompt }), await engine.inpaint({ ...request, prompt })]) {
+        const [{ image: after }] = result.images;
+        const white = (px, py) => px >= Math.floor((x * width) / mw) && px < Math.ceil(((x + w) * width) / mw) && py >= Math.floor((y * height) / mh) && py < Math.ceil(((y + h) * height) / mh);
+        let [inside, outside] = [0, 0];
+        for (let i = 0; i < width * height; i++) {
+          const differs = [0, 1, 2, 3].some((channel) => image.data[4 * i + channel] !== after.data[4 * i + channel]);
+          if (differs && white(i % width, Math.floor(i / width))) inside++;
+          else if (differs) outside++;
+        }
+        seen.push([after.width === width && after.height === height, inside > 0, outside]);
+      }
+    }
+    return seen;
+  });
+  assert.equal(seen.length, 12);
+  for (const [i, kept] of seen.entries()) assert.deepEqual(kept, [true, true, 0], `case ${i >> 1}`);
 });
 
 test('the seeds of a batch stay within what JavaScript counts without gaps', async () => {

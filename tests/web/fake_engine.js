@@ -3,7 +3,7 @@
 
 const SETTINGS = { steps: 6, guidance: 4, imageGuidance: 1.5, temperature: 3 };
 const MODEL = {
-  name: 'fake', hash: 'f4ce', imageSize: 96, grid: 12, sees: true, generate: SETTINGS, edit: SETTINGS, maxPromptTokens: 128, bytes: 12e6,
+  name: 'fake', hash: 'f4ce', imageSize: 96, grid: 12, sees: true, generate: SETTINGS, edit: SETTINGS, maxPromptTokens: 128, words: ['apple', 'dog', 'a', 'photo', 'of', 'red'], bytes: 12e6,
 };
 
 globalThis.fake = { engines: 0, calls: [], stepMs: 5, ...globalThis.fake };
@@ -69,7 +69,13 @@ export class Engine extends EventTarget {
     ontoken?.('a red');
     await pause(signal);
     onprogress?.({ phase: 'answer', fraction: 1 });
-    return 'a red apple';
+    return fake.answer ?? 'a red apple';
+  }
+
+  /** This model knows all words but dragons and what is written wrong. */
+  async unknownWords(text) {
+    const nearest = { aple: 'apple' };
+    return ['dragon', 'aple'].filter((word) => text.includes(word)).map((word) => ({ word, nearest: nearest[word] }));
   }
 
   async capabilities() {
@@ -97,7 +103,7 @@ export class Engine extends EventTarget {
   async #draw(call, request, { signal, onprogress, onstep }) {
     await this.load(undefined, { signal });
     const { image, mask, ...rest } = request;
-    const seen = image && { source: [image.width, image.height], white: mask && share(mask) };
+    const seen = image && { source: [image.naturalWidth ?? image.width, image.naturalHeight ?? image.height], white: mask && share(mask) };
     fake.calls.push({ call, ...rest, ...seen });
     if (String(request.prompt ?? request.instruction).trim() === '') {
       throw new EngineError({ code: 'text', text: 'The prompt is empty.', hint: 'Describe the picture.' });
@@ -113,7 +119,7 @@ export class Engine extends EventTarget {
     onprogress?.({ phase: 'paint', fraction: 0.9 });
     await pause(signal);
     onprogress?.({ phase: 'paint', fraction: 1 });
-    return { images, settings: { ...SETTINGS, steps } };
+    return { images, settings: { ...SETTINGS, steps }, unknown: [] };
   }
 }
 

@@ -2,7 +2,7 @@
 // what it was asked for in one colour.
 
 const SETTINGS = { steps: 6, guidance: 4, imageGuidance: 1.5, temperature: 3 };
-const MODEL = { imageSize: 8, grid: 2, sees: true, generate: SETTINGS, edit: SETTINGS, maxPromptTokens: 128 };
+const MODEL = { imageSize: 8, grid: 2, sees: true, generate: SETTINGS, edit: SETTINGS, maxPromptTokens: 128, words: ['apple'] };
 
 /** As wasm-bindgen's: fetches the wasm, of which here nothing is needed. */
 export default async function init({ module_or_path: url }) {
@@ -41,6 +41,7 @@ export class Worker {
     if (type === 'capabilities') return { type, backend: 'cpu', reason: 'A test.', simd: false, memory: 0, version: '0', storage: await this.host.storage() };
     if (type === 'purge') return void (await this.host.purge());
     if (type === 'cancel') return void this.host.cancel(target);
+    if (type === 'unknown') return { type: 'words', unknown: request.text.split(' ').filter((word) => word !== 'apple').map((word) => ({ word })) };
     if (type === 'describe') return { type: 'answer', text: JSON.stringify({ ...request, image: [request.image.width, request.image.height] }) };
     if (type === 'generate' || type === 'edit' || type === 'inpaint') {
       const { image, mask, seed } = request;
@@ -48,7 +49,7 @@ export class Worker {
       const seen = image ? [image.width, image.height, ...image.pixels.subarray(0, 4)] : [];
       const white = mask ? [mask.width, mask.height, mask.pixels.filter((value, i) => i % 4 === 0 && value === 255).length] : [];
       const picture = { width: 8, height: 8, pixels: new Uint8Array(256).fill(200) };
-      return { type: 'images', images: [{ image: picture, seed, codes: [...seen, ...white] }], settings: SETTINGS };
+      return { type: 'images', images: [{ image: picture, seed, codes: [...seen, ...white] }], settings: SETTINGS, unknown: [] };
     }
     return undefined;
   }

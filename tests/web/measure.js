@@ -1,5 +1,5 @@
 // How long a visitor waits: first paint and the model ready in the app, on the device that the app chooses; the engine ready, the first
-// and the second picture and edit, on each backend. Prints two tables; `cargo xtask measure` builds the site, puts the shipped model into it and
+// and the second picture, one with previews, and the first and the second edit, on each backend. Prints two tables; `cargo xtask measure` builds the site, puts the shipped model into it and
 // runs this.
 
 import { browse, open, serve } from './engine_site.js';
@@ -23,7 +23,7 @@ async function visit(browser, url) {
   return [...times.map(seconds), shown.match(device)[0]];
 }
 
-/** An engine of its own on `backend`: until it has started and loaded the model, then the first and the second picture and edit. */
+/** An engine of its own on `backend`: until it has started and loaded the model, then two pictures, one with previews, and two edits. */
 async function draw(browser, url, backend) {
   const page = await open(browser, url);
   const times = await page.evaluate(
@@ -41,6 +41,9 @@ async function draw(browser, url, backend) {
       });
       let image;
       for (const seed of [0, 1]) await timed(async () => ({ images: [{ image }] } = await engine.generate({ prompt, seed })));
+      // The first with previews shows how many there is time for.
+      await engine.generate({ prompt, seed: 1 }, { onstep() {} });
+      await timed(() => engine.generate({ prompt, seed: 1 }, { onstep() {} }));
       for (const seed of [0, 1]) await timed(() => engine.edit({ image, instruction, seed }));
       return times;
     },
@@ -57,7 +60,7 @@ const server = await serve();
 const browsers = [await browse(), await browse({ webgpu: true })];
 line('the app', ['first paint', 'page ready', 'computed by']);
 for (const [i, name] of ['no WebGPU', 'WebGPU on SwiftShader'].entries()) line(name, await visit(browsers[i], server.url));
-line('an engine', ['ready', 'first image', 'second image', 'first edit', 'second edit']);
+line('an engine', ['ready', 'first image', 'second image', 'with previews', 'first edit', 'second edit']);
 for (const [i, backend] of ['cpu', 'webgpu'].entries()) line(backend, await draw(browsers[i], server.url, backend));
 await Promise.all(browsers.map((browser) => browser.close()));
 server.close();

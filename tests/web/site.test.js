@@ -36,8 +36,9 @@ test('the shell that is kept for visits without a network is the code of the app
   for (const folder of ['app', 'unigen']) {
     for (const name of await readdir(join(site, folder))) if (/\.(js|wasm)$/.test(name)) code.push(`${folder}/${name}`);
   }
-  // The element is for other pages.
-  const wanted = code.filter((path) => !path.startsWith('unigen/element'));
+  // The element is for other pages, but for what the app shares with it.
+  const shared = ['unigen/element/brush.js', 'unigen/element/words.js'];
+  const wanted = [...code.filter((path) => !path.startsWith('unigen/element')), ...shared];
   assert.deepEqual(shell.filter((path) => /\.(js|wasm)$/.test(path)).sort(), wanted.sort());
 });
 

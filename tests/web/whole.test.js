@@ -23,7 +23,7 @@ test('the app draws, edits and asks, also without a network', async () => {
   const run = async (prompt, task) => {
     if (task) await page.getByRole('radio', { name: task }).check();
     await page.locator('#prompt').fill(prompt);
-    await page.locator('.run button').click();
+    await page.locator('.run .primary').click();
   };
   await page.locator('.model.ready').waitFor();
   await run('a red apple');

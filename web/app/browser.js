@@ -1,6 +1,10 @@
-// What the browser offers by callbacks only: pictures kept in IndexedDB, and the clipboard. Used by src/externs.rs.
+// What the browser offers by callbacks only, used by src/externs.rs: pictures kept in IndexedDB and shared by the tabs, the clipboard, files, and the
+// address of the page.
 
-/** The files of all pictures of the history by id, also where the browser keeps none (private windows). */
+import { canvasOf } from '../unigen/pixels.js';
+import { writePng } from '../unigen/png.js';
+
+/** The files of all pictures of the history by id, also where the browser keeps none (private windows), and those that were deleted last. */
 const blobs = new Map();
 
 const database = new Promise((resolve, reject) => {
@@ -10,6 +14,9 @@ const database = new Promise((resolve, reject) => {
   request.onerror = () => reject(request.error);
 });
 database.catch(() => {});
+
+/** Other tabs of this site. */
+const tabs = new BroadcastChannel('unigen-history');
 
 /** Runs `work` on the store of pictures; the value of the request that it returns. */
 async function store(mode, work) {
@@ -21,27 +28,81 @@ async function store(mode, work) {
   });
 }
 
-/** All kept pictures, oldest first: `{ entry, blob }`. */
+/** All kept pictures, oldest first: `{ id, entry, blob }`. */
 export async function keptPictures() {
   const rows = await store('readonly', (pictures) => pictures.getAll());
   for (const { id, blob } of rows) blobs.set(id, blob);
   return rows;
 }
 
-export async function keepPicture(id, entry, blob) {
+/** Keeps a picture; without a file the one of that id that is here. */
+export async function keepPicture(id, entry, blob = blobs.get(id)) {
   blobs.set(id, blob);
   await store('readwrite', (pictures) => pictures.put({ id, entry, blob }));
+  tabs.postMessage(null);
 }
 
+/** Drops a picture, whose file stays here for `keepPicture` until it is forgotten. */
 export async function dropPicture(id) {
-  blobs.delete(id);
   await store('readwrite', (pictures) => pictures.delete(id));
+  tabs.postMessage(id);
+}
+
+export function forgetPicture(id) {
+  blobs.delete(id);
+}
+
+/** Calls back when another tab has changed the history, with the id of a picture that it has dropped. */
+export function watchPictures(changed) {
+  tabs.onmessage = ({ data }) => changed(data);
 }
 
 /** Puts a picture on the clipboard, also with the bytes of its file: browsers drop the record from plain `image/png`. */
 export async function copyPicture(id) {
   const blob = blobs.get(id);
-  const formats = { 'image/png': blob };
-  if (ClipboardItem.supports?.('web image/png')) formats['web image/png'] = blob;
+  // Browsers take no other kind.
+  const png = blob.type === 'image/png' ? blob : writePng(blob, {});
+  const formats = { 'image/png': png };
+  if (blob === png && ClipboardItem.supports?.('web image/png')) formats['web image/png'] = blob;
   await navigator.clipboard.write([new ClipboardItem(formats)]);
+}
+
+/** Puts a text on the clipboard. */
+export async function copyText(text) {
+  await navigator.clipboard.writeText(text);
+}
+
+/** Downloads the file of a picture, or a larger PNG file of it with its record. */
+export async function savePicture(id, name, scale, record) {
+  const blob = blobs.get(id);
+  const file = scale === 1 ? blob : await writePng(await enlarged(blob, scale), record);
+  const ending = { 'image/jpeg': 'jpg', 'image/webp': 'webp', 'image/gif': 'gif', 'image/avif': 'avif', 'image/svg+xml': 'svg' }[file.type] ?? 'png';
+  const href = URL.createObjectURL(file);
+  Object.assign(document.createElement('a'), { href, download: `${name}.${ending}` }).click();
+  setTimeout(() => URL.revokeObjectURL(href), 60_000);
+}
+
+async function enlarged(blob, scale) {
+  const picture = await canvasOf(blob, Infinity);
+  const canvas = new OffscreenCanvas(picture.width * scale, picture.height * scale);
+  const context = canvas.getContext('2d');
+  context.imageSmoothingQuality = 'high';
+  context.drawImage(picture, 0, 0, canvas.width, canvas.height);
+  return canvas;
+}
+
+/** What the page's address asks for. */
+export function asked() {
+  const query = new URLSearchParams(location.search);
+  const seed = query.get('seed');
+  const whole = /^\d{1,16}$/.test(seed ?? '') && Number.isSafeInteger(Number(seed));
+  return { prompt: query.get('prompt')?.slice(0, 2000), seed: whole ? Number(seed) : undefined, model: query.get('model') ?? undefined, mode: query.get('mode') ?? undefined };
+}
+
+/** The page's address with what it is to ask for; nothing of it is sent anywhere by itself. */
+export function linkTo(wishes) {
+  const url = new URL(location.href);
+  url.hash = '';
+  url.search = new URLSearchParams(Object.entries(wishes).filter(([, value]) => value !== undefined && value !== null));
+  return url.href;
 }

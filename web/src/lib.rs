@@ -2,6 +2,7 @@
 //! that a page drives it with. What a browser alone can do (the network, storage, WebGPU's adapter) the worker gets from
 //! its host, `npm/src/host.js`.
 
+pub mod previews;
 pub mod protocol;
 
 #[cfg(target_family = "wasm")]

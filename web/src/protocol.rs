@@ -39,6 +39,11 @@ pub enum Request {
     Inpaint(Inpaint),
     /// Answer a question about a picture.
     Describe(Describe),
+    /// Name the words of a text that the loaded model has not learned.
+    Unknown {
+        /// A prompt, an instruction or a question.
+        text: String,
+    },
     /// The [`Event::Step`] or [`Event::Token`] of the call `target` has been seen: the worker waits for this after each.
     Seen {
         /// The call's number.
@@ -164,7 +169,7 @@ pub struct Describe {
 }
 
 /// How pictures are drawn; what is left out is the model's own choice.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Sampling {
     /// Decoding steps.
@@ -175,7 +180,9 @@ pub struct Sampling {
     pub image_guidance: Option<f32>,
     /// Noise on confidences at the start.
     pub temperature: Option<f32>,
-    /// Whether step events carry pictures.
+    /// What a drawing is led away from; edits have none.
+    pub negative: Option<String>,
+    /// Whether some step events carry pictures.
     pub previews: bool,
 }
 
@@ -279,11 +286,12 @@ pub struct Step {
     pub step: u32,
     /// Of how many.
     pub steps: u32,
-    /// Where asked for, each picture so far: cells that are still masked are faint ([`MASKED_ALPHA`]).
+    /// Where asked for, each picture so far: cells that are still masked are faint ([`MASKED_ALPHA`]). Only some steps have
+    /// them: they take at most a tenth of a drawing.
     pub previews: Vec<Image>,
     /// Codes a row of the pictures.
     pub grid: u32,
-    /// Where previews are asked for, for each picture and code, row by row, 1 where it is still masked.
+    /// Of a step with previews, for each picture and code, row by row, 1 where it is still masked.
     pub masked: Vec<ByteBuf>,
 }
 
@@ -300,11 +308,18 @@ pub enum Outcome {
         images: Vec<Drawn>,
         /// How they were drawn.
         settings: Settings,
+        /// The words of the text that the model has not learned.
+        unknown: Vec<UnknownWord>,
     },
     /// Of `describe`.
     Answer {
         /// The answer.
         text: String,
+    },
+    /// Of `unknown`.
+    Words {
+        /// The words, each once, in the order of the text.
+        unknown: Vec<UnknownWord>,
     },
     /// Of `load`.
     Model(Model),
@@ -322,6 +337,16 @@ pub struct Drawn {
     pub seed: u64,
     /// Its codes, row by row.
     pub codes: Vec<u32>,
+}
+
+/// A word that a model has not learned.
+#[derive(Debug, Serialize)]
+pub struct UnknownWord {
+    /// As it is written in the text.
+    pub word: String,
+    /// The word that the model knows and that is written most like it, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nearest: Option<String>,
 }
 
 /// How pictures were drawn.
@@ -358,6 +383,8 @@ pub struct Model {
     pub edit: Settings,
     /// The longest prompt in tokens.
     pub max_prompt_tokens: u32,
+    /// The words that it has learned, the most telling first; none where nobody has listed them.
+    pub words: Vec<String>,
     /// Bytes of its weights.
     pub bytes: f64,
 }
@@ -457,17 +484,21 @@ mod tests {
     #[test]
     fn calls_read_what_the_page_writes() {
         let call = json!({"id": 7, "request": {"type": "generate", "prompt": "a dog", "seed": 9_007_199_254_740_991_u64,
-            "sampling": {"steps": 4, "guidance": 2, "previews": true}}});
+            "sampling": {"steps": 4, "guidance": 2, "negative": "a cat", "previews": true}}});
         let call: Call = serde_json::from_value(call).unwrap();
         let Request::Generate(generate) = call.request else { panic!("{call:?}") };
         assert_eq!((generate.seed, generate.count), (MAX_SEED, 1));
         assert_eq!((generate.sampling.steps, generate.sampling.guidance), (Some(4), Some(2.0)));
+        assert_eq!(generate.sampling.negative.as_deref(), Some("a cat"));
         let cancel: Call =
             serde_json::from_value(json!({"id": 8, "request": {"type": "cancel", "target": 7}})).unwrap();
         assert!(matches!(cancel.request, Request::Cancel { target: 7 }));
         let load = json!({"id": 1, "request": {"type": "load", "manifest": "https://x.org/m.json", "backend": "webgpu"}});
         let Request::Load(load) = serde_json::from_value::<Call>(load).unwrap().request else { panic!() };
         assert_eq!(load.backend, Backend::WebGpu);
+        let unknown = json!({"id": 2, "request": {"type": "unknown", "text": "a dragon"}});
+        let unknown = serde_json::from_value::<Call>(unknown).unwrap().request;
+        assert!(matches!(unknown, Request::Unknown { text } if text == "a dragon"));
         assert!(serde_json::from_value::<Call>(json!({"id": 1, "request": {"type": "format"}})).is_err());
     }
 
@@ -495,6 +526,14 @@ mod tests {
         let wanted = json!({"type": "error", "code": "cancelled", "text": "at step 2", "hint": ""});
         assert_eq!(serde_json::to_value(Event::Error(failure)).unwrap(), wanted);
         assert_eq!(serde_json::to_value(Event::Done { result: None }).unwrap(), json!({"type": "done"}));
+        let word = |word: &str, nearest: Option<&str>| UnknownWord {
+            word: word.into(),
+            nearest: nearest.map(Into::into),
+        };
+        let words = Outcome::Words { unknown: vec![word("aple", Some("apple")), word("dragon", None)] };
+        let wanted =
+            json!({"type": "words", "unknown": [{"word": "aple", "nearest": "apple"}, {"word": "dragon"}]});
+        assert_eq!(serde_json::to_value(words).unwrap(), wanted);
         let lost = Event::DeviceLost { reason: "gone".into() };
         assert_eq!(serde_json::to_value(lost).unwrap(), json!({"type": "deviceLost", "reason": "gone"}));
     }

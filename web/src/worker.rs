@@ -3,13 +3,15 @@
 use crate::device::{self, Choice};
 use crate::host::{self, Host, post};
 use crate::picture;
+use crate::previews::{Cost, Previews};
 use crate::protocol::{
     Adapter, Backend, Call, Capabilities, Describe, Drawn, Edit, Event, Failure, Generate, Inpaint, Load,
-    Model, Outcome, Phase, Progress, Request, Sampling, Settings, Step,
+    Model, Outcome, Phase, Progress, Request, Sampling, Settings, Step, UnknownWord,
 };
 use burn::tensor::Device;
 use futures_channel::oneshot;
 use futures_util::future::try_join;
+use image::RgbImage;
 use js_sys::{Object, Reflect, Uint8Array};
 use serde_bytes::ByteBuf;
 use std::cell::{Cell, RefCell};
@@ -147,6 +149,17 @@ fn counted(phase: Phase, fraction: f64, step: usize, steps: usize) -> Progress {
 struct Loaded {
     engine: Engine,
     model: Model,
+    /// Of the previews of its drawings.
+    cost: Cell<Cost>,
+}
+
+impl Loaded {
+    /// The words of a text that the model has not learned.
+    fn unknown(&self, text: &str) -> Vec<UnknownWord> {
+        let nearest = |word: &str| self.engine.generation().vocabulary.nearest(word).map(str::to_owned);
+        let words = self.engine.unknown_words(text).into_iter();
+        words.map(|word| UnknownWord { word: word.to_owned(), nearest: nearest(word) }).collect()
+    }
 }
 
 #[wasm_bindgen]
@@ -197,6 +210,9 @@ impl State {
             Request::Edit(edit) => self.edit(id, edit, &underway).await.map(Some),
             Request::Inpaint(inpaint) => self.inpaint(id, inpaint, &underway).await.map(Some),
             Request::Describe(describe) => self.describe(id, describe, &underway).await.map(Some),
+            Request::Unknown { text } => {
+                self.loaded().map(|loaded| Some(Outcome::Words { unknown: loaded.unknown(&text) }))
+            }
             Request::Capabilities => self.capabilities().await.map(Some),
             Request::Purge => {
                 let _turn = self.loads.turn().await;
@@ -279,7 +295,7 @@ impl State {
         let engine = Engine::new(parts, &device).map_err(core)?;
         progress(Phase::Weights, 1.0, bytes, bytes);
         let model = package.model(&engine);
-        self.loaded.replace(Some(Rc::new(Loaded { engine, model: model.clone() })));
+        self.loaded.replace(Some(Rc::new(Loaded { engine, model: model.clone(), cost: Cell::default() })));
         Ok(model)
     }
 
@@ -354,7 +370,7 @@ impl State {
         let requests: Vec<GenerateRequest> =
             seeds.map(|seed| GenerateRequest { prompt: prompt.clone(), seed }).collect();
         let drawing = engine.begin_drawing(&requests, &settings).map_err(core)?;
-        let codes = self.decode(&course, engine, drawing, &sampling, underway).await?;
+        let codes = self.decode(&course, &loaded, drawing, &sampling, underway).await?;
         let images = engine.images(&codes).await.map_err(core)?;
         course.tell(Progress::new(Phase::Paint, 1.0));
         let drawn = images.iter().zip(codes).zip(&requests).map(|((image, codes), request)| Drawn {
@@ -363,7 +379,7 @@ impl State {
             codes,
         });
         let settings = told(&settings, settings.steps, settings.guidance_scale);
-        Ok(Outcome::Images { images: drawn.collect(), settings })
+        Ok(Outcome::Images { images: drawn.collect(), settings, unknown: loaded.unknown(&prompt) })
     }
 
     async fn edit(&self, id: u32, request: Edit, underway: &Underway) -> Result<Outcome, Failure> {
@@ -382,13 +398,14 @@ impl State {
         };
         let requests = [request];
         let edit = engine.begin_edit(&requests, &settings, || course.seen()).await.map_err(core)?;
-        let codes = self.decode(&course, engine, edit, &sampling, underway).await?;
+        let codes = self.decode(&course, &loaded, edit, &sampling, underway).await?;
         let images = engine.edit_images(&requests, &codes).await.map_err(core)?;
         course.tell(Progress::new(Phase::Paint, 1.0));
         let drawn = images.iter().zip(codes);
         let drawn = drawn.map(|(image, codes)| Drawn { image: picture::to_page(image), seed, codes });
         let settings = told(&settings, settings.edit_steps, settings.edit_guidance_scale);
-        Ok(Outcome::Images { images: drawn.collect(), settings })
+        let unknown = loaded.unknown(&requests[0].instruction);
+        Ok(Outcome::Images { images: drawn.collect(), settings, unknown })
     }
 
     async fn inpaint(&self, id: u32, request: Inpaint, underway: &Underway) -> Result<Outcome, Failure> {
@@ -402,13 +419,13 @@ impl State {
         let request = InpaintRequest { image, mask, prompt, seed };
         let drawing = engine.begin_inpainting(&request, &settings).await.map_err(core)?;
         let mut images = vec![];
-        for codes in self.decode(&course, engine, drawing, &sampling, underway).await? {
+        for codes in self.decode(&course, &loaded, drawing, &sampling, underway).await? {
             let image = engine.inpaint_image(&request, &codes).await.map_err(core)?;
             images.push(Drawn { image: picture::to_page(&image), seed, codes });
         }
         course.tell(Progress::new(Phase::Paint, 1.0));
         let settings = told(&settings, settings.steps, settings.guidance_scale);
-        Ok(Outcome::Images { images, settings })
+        Ok(Outcome::Images { images, settings, unknown: loaded.unknown(&request.prompt) })
     }
 
     async fn describe(&self, id: u32, request: Describe, underway: &Underway) -> Result<Outcome, Failure> {
@@ -463,15 +480,21 @@ impl State {
     async fn decode(
         &self,
         course: &Course,
-        engine: &Engine,
+        loaded: &Loaded,
         drawing: Drawing,
         sampling: &Sampling,
         underway: &Underway,
     ) -> Result<Vec<Codes>, Failure> {
-        course.decoded(0, drawing.steps());
-        let on_step =
-            async |report: StepReport<'_>| self.step(course, engine, sampling, underway, report).await;
-        let codes = engine.decode(drawing, on_step).await.map_err(core)?;
+        let steps = drawing.steps();
+        course.decoded(0, steps);
+        let mut previews = sampling.previews.then(|| Previews::begin(loaded.cost.get(), self.host.now()));
+        let on_step = async |report: StepReport<'_>| {
+            self.step(course, &loaded.engine, previews.as_mut(), underway, report).await
+        };
+        let codes = loaded.engine.decode(drawing, on_step).await.map_err(core)?;
+        if let Some(previews) = previews {
+            loaded.cost.set(previews.end(steps, self.host.now()));
+        }
         course.tell(Progress::new(Phase::Paint, PAINT_AT));
         Ok(codes)
     }
@@ -481,33 +504,46 @@ impl State {
         &self,
         course: &Course,
         engine: &Engine,
-        sampling: &Sampling,
+        previews: Option<&mut Previews>,
         underway: &Underway,
         report: StepReport<'_>,
     ) -> Flow {
         course.decoded(report.step, report.steps);
         let grid = engine.config().grid();
+        let due = previews.filter(|previews| previews.are_due(report.step, report.steps));
         // Reading back makes a GPU wait, so it is done only to show something. A device that cannot be read fails at the next
         // step, which says so.
-        let shown = match sampling.previews {
-            true => report.preview().await.ok(),
-            false => None,
+        let shown = match due {
+            Some(previews) => self.preview(engine, previews, &report).await,
+            None => vec![],
         };
-        let (codes, masked) = shown.map(|shown| (shown.codes, shown.masked)).unwrap_or_default();
-        let previews = engine.images(&codes).await.unwrap_or_default();
-        let previews = previews.iter().zip(&masked).map(|(p, masked)| picture::preview(p, masked, grid));
-        let masked = masked.iter().map(|cells| cells.iter().map(|&cell| u8::from(cell)).collect());
+        let masked = shown.iter().map(|(_, masked)| masked.iter().map(|&cell| u8::from(cell)).collect());
         post(
             course.id,
             Event::Step(Step {
                 step: report.step as u32,
                 steps: report.steps as u32,
-                previews: previews.collect(),
-                grid: grid as u32,
                 masked: masked.map(ByteBuf::from::<Vec<u8>>).collect(),
+                previews: shown.iter().map(|(image, masked)| picture::preview(image, masked, grid)).collect(),
+                grid: grid as u32,
             }),
         );
         underway.seen().await
+    }
+
+    /// Each picture so far, and which of its codes are still masked.
+    async fn preview(
+        &self,
+        engine: &Engine,
+        previews: &mut Previews,
+        report: &StepReport<'_>,
+    ) -> Vec<(RgbImage, Vec<bool>)> {
+        // A GPU first does what it was asked for before.
+        let Ok(shown) = report.preview().await else { return vec![] };
+        let began = self.host.now();
+        let images = engine.images(&shown.codes).await.unwrap_or_default();
+        previews.showed(self.host.now() - began);
+        images.into_iter().zip(shown.masked).collect()
     }
 
     /// Lets messages of the page be handled.
@@ -555,6 +591,7 @@ impl Package {
             generate: told(usual, usual.steps, usual.guidance_scale),
             edit: told(usual, usual.edit_steps, usual.edit_guidance_scale),
             max_prompt_tokens: usual.max_prompt_tokens as u32,
+            words: usual.vocabulary.words().to_vec(),
             bytes: self.bytes,
         }
     }
@@ -567,6 +604,7 @@ fn over(sampling: &Sampling, model: &GenerationConfig) -> GenerationConfig {
         edit_steps: sampling.steps.map_or(model.edit_steps, |steps| steps as usize),
         image_guidance_scale: sampling.image_guidance.unwrap_or(model.image_guidance_scale),
         temperature: sampling.temperature.unwrap_or(model.temperature),
+        negative_prompt: sampling.negative.clone().unwrap_or_else(|| model.negative_prompt.clone()),
         ..model.clone()
     }
 }

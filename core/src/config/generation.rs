@@ -28,6 +28,9 @@ pub struct GenerationConfig {
     pub top_k: Option<usize>,
     /// The longest prompt, in tokens; UniGen trains with 128.
     pub max_prompt_tokens: usize,
+    /// What a drawing is led away from: it takes the place of the empty prompt in the guidance. Edits have none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub negative_prompt: String,
     /// The words that the model has learned, where somebody has listed them: others make no picture of what they say.
     #[serde(skip_serializing_if = "Vocabulary::is_empty")]
     pub vocabulary: Vocabulary,
@@ -44,6 +47,7 @@ impl Default for GenerationConfig {
             temperature: 3.0,
             top_k: None,
             max_prompt_tokens: 128,
+            negative_prompt: String::new(),
             vocabulary: Vocabulary::default(),
         }
     }

@@ -76,8 +76,14 @@ impl Engine {
         let prefix = |text: &[u32]| self.prefix(&layouts.generate(text, codes), &Source::default());
         let prompts = requests.iter().map(|r| self.prompt(&r.prompt, settings.max_prompt_tokens));
         let cond: Vec<Prefix> = prompts.map(|text| prefix(&text?)).collect::<Result<_>>()?;
+        let negative = match settings.negative_prompt.trim() {
+            "" => vec![],
+            text => self.read("negative prompt", text, "leave it out", |text| {
+                self.text.encode_within(text, settings.max_prompt_tokens)
+            })?,
+        };
         let factor = self.config.guidance_factor(settings.guidance_scale);
-        let branches = text_guidance(factor, cond, vec![prefix(&[])?]);
+        let branches = text_guidance(factor, cond, vec![prefix(&negative)?]);
         let seeds = requests.iter().map(|r| r.seed).collect();
         Ok(Drawing { branches, targets, seeds, decoding: self.decoding(settings.steps, settings) })
     }

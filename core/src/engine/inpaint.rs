@@ -8,13 +8,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::image_tokenizer::lfq::Codes;
 use crate::picture::Picture;
 use crate::sampling::{Flow, StepReport};
-use image::{Rgb, RgbImage, imageops};
+use image::{Rgb, RgbImage};
 
 /// A picture to be filled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InpaintRequest {
     /// Of any size: the model sees its largest square that has all of the mask's white, as near to the middle as can be, at
-    /// its `image_size`.
+    /// its `image_size`. Where the white is longer than any square of the picture, the square goes over its edges.
     pub image: RgbImage,
     /// As large as the picture: pixels nearer to white than to black are drawn, the others stay as they are.
     pub mask: RgbImage,
@@ -67,21 +67,26 @@ impl Engine {
         surrounded(&drawn, &request.image, &request.mask)
     }
 
-    /// What the model sees of a picture.
-    pub(super) fn seen(&self, image: &RgbImage, Window { left, top, side }: Window) -> RgbImage {
-        let window = imageops::crop_imm(image, left, top, side, side).to_image();
-        Picture::square(&window, self.config.image_size as u32)
+    /// What the model sees of a picture, whose edges go on where the window is larger.
+    pub(super) fn seen(&self, image: &RgbImage, window: Window) -> RgbImage {
+        let (right, bottom) = (i64::from(image.width()) - 1, i64::from(image.height()) - 1);
+        let square = RgbImage::from_fn(window.side, window.side, |x, y| {
+            let (x, y) = window.place(x, y);
+            *image.get_pixel(x.clamp(0, right) as u32, y.clamp(0, bottom) as u32)
+        });
+        Picture::square(&square, self.config.image_size as u32)
     }
 
-    /// The codes of what the model sees that stay, `None` where a pixel of the `mask` is white.
+    /// The codes of what the model sees that stay, `None` where a pixel of the `mask` is white or beyond the picture.
     pub(super) fn outside(&self, mask: &RgbImage, window: Window, codes: &Codes) -> Vec<Option<u32>> {
-        let Window { left, top, side } = window;
-        let grid = self.config.grid() as u32;
+        let (side, grid) = (window.side, self.config.grid() as u32);
         // The pixels of a code, those that it shares with its neighbours too.
-        let pixels = |from: u32, at: u32| from + at * side / grid..from + ((at + 1) * side).div_ceil(grid);
+        let pixels = |at: u32| at * side / grid..((at + 1) * side).div_ceil(grid);
         let changes = |code: u32| {
-            pixels(top, code / grid)
-                .any(|y| pixels(left, code % grid).any(|x| is_white(mask.get_pixel(x, y))))
+            pixels(code / grid).any(|y| {
+                pixels(code % grid)
+                    .any(|x| window.pixel(mask, x, y).is_none_or(|(x, y)| is_white(mask.get_pixel(x, y))))
+            })
         };
         (0..).zip(codes).map(|(at, &code)| (!changes(at)).then_some(code)).collect()
     }
@@ -89,12 +94,13 @@ impl Engine {
 
 /// What was `drawn`, square, under the white of a `mask`, and around it the pixels of `image`: codes do not keep those.
 pub(super) fn surrounded(drawn: &RgbImage, image: &RgbImage, mask: &RgbImage) -> Result<RgbImage> {
-    let Window { left, top, side } = Window::of(image, mask)?;
-    let drawn = Picture::square(drawn, side);
+    let window = Window::of(image, mask)?;
+    let drawn = Picture::square(drawn, window.side);
     let mut whole = image.clone();
     for (x, y, pixel) in drawn.enumerate_pixels() {
-        let (x, y) = (left + x, top + y);
-        if is_white(mask.get_pixel(x, y)) {
+        if let Some((x, y)) = window.pixel(mask, x, y)
+            && is_white(mask.get_pixel(x, y))
+        {
             whole.put_pixel(x, y, *pixel);
         }
     }
@@ -105,19 +111,20 @@ fn is_white(pixel: &Rgb<u8>) -> bool {
     pixel.0.iter().map(|&c| u32::from(c)).sum::<u32>() > 3 * 127
 }
 
-/// The square of a picture that the model sees, in pixels.
+/// The square that the model sees, in pixels of the picture; it may go over the picture's edges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Window {
-    left: u32,
-    top: u32,
+    left: i64,
+    top: i64,
     side: u32,
 }
 
 impl Window {
-    /// The largest square that has all of the mask's white, as near to the middle as can be.
+    /// The largest square of the picture that has all of the mask's white, as near to the middle as can be; the smallest
+    /// square around the white where no square of the picture has all of it.
     ///
     /// # Errors
-    /// `Image` for a picture without pixels, and for a mask that has another size, no white, or more than fits.
+    /// `Image` for a picture without pixels, and for a mask that has another size or no white.
     pub fn of(image: &RgbImage, mask: &RgbImage) -> Result<Self> {
         let error = |what: String, fix| Err(Error::new(ErrorKind::Image, "mask", what).fix(fix));
         has_pixels(image)?;
@@ -140,20 +147,25 @@ impl Window {
                 "paint white what may change; what is black or transparent stays",
             );
         };
-        let side = width.min(height);
+        let extent = |(first, last): (u32, u32)| last - first + 1;
+        let side = width.min(height).max(extent(columns)).max(extent(rows));
         let place = |length: u32, (first, last): (u32, u32)| {
-            let middle = (length - side) / 2;
-            (last - first < side).then(|| middle.clamp((last + 1).saturating_sub(side), first))
+            let middle = (i64::from(length) - i64::from(side)).div_euclid(2);
+            middle.clamp(i64::from(last) + 1 - i64::from(side), i64::from(first))
         };
-        match (place(width, columns), place(height, rows)) {
-            (Some(left), Some(top)) => Ok(Self { left, top, side }),
-            _ => {
-                let what = format!(
-                    "has white over more than {side} pixels, the side of the square that the model sees"
-                );
-                error(what, "paint less at once, or crop the picture")
-            }
-        }
+        Ok(Self { left: place(width, columns), top: place(height, rows), side })
+    }
+
+    /// Where a pixel of the window is in the picture's coordinates.
+    fn place(self, x: u32, y: u32) -> (i64, i64) {
+        (self.left + i64::from(x), self.top + i64::from(y))
+    }
+
+    /// The pixel of `picture` there, if it has one.
+    fn pixel(self, picture: &RgbImage, x: u32, y: u32) -> Option<(u32, u32)> {
+        let (x, y) = self.place(x, y);
+        let (x, y) = (u32::try_from(x).ok()?, u32::try_from(y).ok()?);
+        (x < picture.width() && y < picture.height()).then_some((x, y))
     }
 }
 
@@ -221,6 +233,10 @@ mod tests {
             (1, 1, [0, 0, 1, 1]),
             (3, 3, [2, 2, 1, 1]),
             (31, 33, [0, 2, 31, 31]),
+            // Longer than any square of the picture: across it, and all of it.
+            (60, 20, [0, 5, 60, 5]),
+            (20, 60, [0, 0, 20, 60]),
+            (90, 1, [0, 0, 90, 1]),
         ] {
             let white = |at_x: u32, at_y: u32| (x..x + w).contains(&at_x) && (y..y + h).contains(&at_y);
             let mask =
@@ -259,7 +275,14 @@ mod tests {
             let Window { left, top, side } = window(size.0, size.1, &spots).unwrap();
             assert_eq!((left, top, side), (wanted.0, wanted.1, 40), "{spots:?}");
         }
-        let error = window(60, 40, &[(0, 0), (40, 0)]).unwrap_err();
-        assert!(error.to_string().contains("more than 40 pixels"), "{error}");
+        for (size, spots, wanted) in [
+            ((60, 40), [(0, 0), (40, 0)], (0, -1, 41)),
+            ((60, 40), [(0, 0), (59, 39)], (0, -10, 60)),
+            ((60, 40), [(5, 0), (54, 0)], (5, -5, 50)),
+            ((40, 60), [(0, 0), (39, 59)], (-10, 0, 60)),
+        ] {
+            let Window { left, top, side } = window(size.0, size.1, &spots).unwrap();
+            assert_eq!((left, top, side), wanted, "{spots:?}");
+        }
     }
 }

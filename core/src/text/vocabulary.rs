@@ -21,6 +21,18 @@ impl Vocabulary {
         &self.0
     }
 
+    /// The word that is written most like `word`, for a word that the model has not learned: of its letters at most a third are
+    /// wrong, missing, too many or swapped. None where the model knows nothing like it.
+    pub fn nearest(&self, word: &str) -> Option<&str> {
+        let word = word.to_lowercase();
+        let most = word.chars().count() / 3;
+        let distances =
+            self.0.iter().map(|known| (strsim::damerau_levenshtein(&word, &known.to_lowercase()), known));
+        let (_, known) =
+            distances.filter(|&(distance, _)| distance <= most).min_by_key(|&(distance, _)| distance)?;
+        Some(known.as_str())
+    }
+
     /// Whether nobody has listed the words: nothing is known about any.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -73,5 +85,27 @@ mod tests {
             assert_eq!(known.unknown(text), unknown, "{text}");
         }
         assert_eq!(Vocabulary::default().unknown("anything at all"), [""; 0]);
+    }
+
+    #[test]
+    fn the_nearest_word_is_one_that_is_written_alike() {
+        let known = Vocabulary::of(["apple apples dog bicycle yellow knives tv a of"]);
+        for (word, nearest) in [
+            ("aple", Some("apple")),
+            ("appel", Some("apple")),
+            ("Aples", Some("apples")),
+            ("dogs", Some("dog")),
+            ("dgo", Some("dog")),
+            ("bycicle", Some("bicycle")),
+            ("YELOW", Some("yellow")),
+            ("knife", None),
+            ("dragon", None),
+            ("tx", None),
+            ("q", None),
+            ("一只红苹果", None),
+            ("", None),
+        ] {
+            assert_eq!(known.nearest(word), nearest, "{word}");
+        }
     }
 }

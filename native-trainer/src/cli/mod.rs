@@ -208,10 +208,15 @@ fn warn_of_unknown_words<'a>(engine: &Engine, texts: impl IntoIterator<Item = &'
     if unknown.is_empty() {
         return;
     }
-    let known = engine.generation().vocabulary.words();
+    let vocabulary = &engine.generation().vocabulary;
+    let known = vocabulary.words();
+    let named = |word: &&str| match vocabulary.nearest(word) {
+        Some(nearest) => format!("\"{word}\" (but \"{nearest}\")"),
+        None => format!("\"{word}\""),
+    };
     eprintln!(
         "warning: this model has not learned {}; it knows {} words, among them {} (all are in its {})",
-        unknown.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", "),
+        unknown.iter().map(named).collect::<Vec<_>>().join(", "),
         known.len(),
         known[..known.len().min(EXAMPLES)].join(", "),
         ModelFolder::GENERATION,

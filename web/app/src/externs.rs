@@ -1,11 +1,13 @@
-//! JavaScript as Rust sees it: the engine and the picture files (`web/npm/src`), and what only has callbacks (`browser.js`).
+//! JavaScript as Rust sees it: the package's engine, brush, words and picture files (`web/npm/src`), and what only has callbacks
+//! (`browser.js`, `zoom.js`).
 
 use js_sys::{Array, Object, Reflect};
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
-use web_sys::{AbortSignal, Blob, EventTarget, ImageData};
+use web_sys::{AbortSignal, Blob, Element, EventTarget, HtmlCanvasElement, HtmlElement, ImageData};
 
 use crate::lang::Lang;
+use crate::words::Words;
 
 #[wasm_bindgen(raw_module = "../unigen/engine.js")]
 extern "C" {
@@ -30,6 +32,66 @@ extern "C" {
     pub async fn capabilities(this: &Engine) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(catch, method)]
     pub async fn purge(this: &Engine) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(catch, method, js_name = unknownWords)]
+    pub async fn unknown_words(this: &Engine, text: &str) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(method)]
+    pub fn close(this: &Engine);
+}
+
+#[wasm_bindgen(raw_module = "../unigen/element/brush.js")]
+extern "C" {
+    /// Paints a mask; `web/npm/src/element/brush.ts`.
+    #[derive(Clone, Debug)]
+    pub type Brush;
+
+    #[wasm_bindgen(constructor)]
+    pub fn new(canvas: &HtmlCanvasElement, ring: &HtmlElement, changed: &JsValue) -> Brush;
+    #[wasm_bindgen(method, getter)]
+    pub fn size(this: &Brush) -> f64;
+    #[wasm_bindgen(method, setter)]
+    pub fn set_size(this: &Brush, size: f64);
+    #[wasm_bindgen(method, getter)]
+    pub fn erases(this: &Brush) -> bool;
+    #[wasm_bindgen(method, setter)]
+    pub fn set_erases(this: &Brush, erases: bool);
+    #[wasm_bindgen(method, getter)]
+    pub fn painted(this: &Brush) -> bool;
+    #[wasm_bindgen(method)]
+    pub fn shape(this: &Brush, width: f64, height: f64);
+    #[wasm_bindgen(method)]
+    pub fn clear(this: &Brush);
+    #[wasm_bindgen(method)]
+    pub fn undo(this: &Brush);
+    /// An `OffscreenCanvas`, white on black, or undefined where nothing is painted.
+    #[wasm_bindgen(method)]
+    pub fn mask(this: &Brush) -> JsValue;
+}
+
+#[wasm_bindgen(raw_module = "../unigen/element/words.js")]
+extern "C" {
+    #[wasm_bindgen(thread_local_v2, js_name = words)]
+    static PACKAGE: JsValue;
+}
+
+/// What the package says, by its place in `web/npm/src/element/words.ts`, such as `failures`, `network`.
+pub fn package_word(lang: Lang, path: &[&str]) -> Option<String> {
+    let lang = if lang == Lang::Zh { "zh" } else { "en" };
+    PACKAGE.with(|words| {
+        let words = Reflect::get(words, &lang.into());
+        let found = path.iter().try_fold(words.ok()?, |words, &name| Reflect::get(&words, &name.into()));
+        found.ok()?.as_string()
+    })
+}
+
+#[wasm_bindgen(raw_module = "./zoom.js")]
+extern "C" {
+    #[derive(Clone, Debug)]
+    pub type Zoom;
+
+    #[wasm_bindgen(constructor)]
+    pub fn new(board: &Element, frame: &Element, changed: &JsValue) -> Zoom;
+    #[wasm_bindgen(method)]
+    pub fn by(this: &Zoom, factor: f64);
 }
 
 #[wasm_bindgen]
@@ -67,17 +129,30 @@ extern "C" {
     #[wasm_bindgen(catch, js_name = keptPictures)]
     pub async fn kept_pictures() -> Result<JsValue, JsValue>;
     #[wasm_bindgen(catch, js_name = keepPicture)]
-    pub async fn keep_picture(id: f64, entry: &JsValue, file: &Blob) -> Result<JsValue, JsValue>;
+    pub async fn keep_picture(id: f64, entry: &JsValue, file: Option<Blob>) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(catch, js_name = dropPicture)]
     pub async fn drop_picture(id: f64) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = forgetPicture)]
+    pub fn forget_picture(id: f64);
+    #[wasm_bindgen(js_name = watchPictures)]
+    pub fn watch_pictures(changed: &JsValue);
     #[wasm_bindgen(catch, js_name = copyPicture)]
     pub async fn copy_picture(id: f64) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(catch, js_name = copyText)]
+    pub async fn copy_text(text: &str) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(catch, js_name = savePicture)]
+    pub async fn save_picture(id: f64, name: &str, scale: f64, record: &JsValue) -> Result<JsValue, JsValue>;
+    pub fn asked() -> JsValue;
+    #[wasm_bindgen(js_name = linkTo)]
+    pub fn link_to(wishes: &JsValue) -> String;
 }
 
 #[wasm_bindgen]
 extern "C" {
     /// A row of `keptPictures`.
     pub type Kept;
+    #[wasm_bindgen(method, getter)]
+    pub fn id(this: &Kept) -> f64;
     #[wasm_bindgen(method, getter)]
     pub fn entry(this: &Kept) -> JsValue;
     #[wasm_bindgen(method, getter)]
@@ -100,6 +175,7 @@ pub struct Sampling {
 pub struct Record {
     pub task: Option<String>,
     pub prompt: Option<String>,
+    pub negative: Option<String>,
     pub seed: Option<f64>,
     pub model: Option<String>,
     pub model_hash: Option<String>,
@@ -117,7 +193,30 @@ pub struct Model {
     pub sees: bool,
     pub generate: Sampling,
     pub edit: Sampling,
+    /// Those that it has learned.
+    pub words: Vec<String>,
     pub bytes: f64,
+}
+
+/// A word that the model has not learned.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct UnknownWord {
+    pub word: String,
+    pub nearest: Option<String>,
+}
+
+/// What the page's address asks for, and what a link to share asks for.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Wishes {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
 }
 
 /// What a call is doing.
@@ -131,6 +230,21 @@ pub enum Phase {
     Decode,
     Paint,
     Answer,
+}
+
+impl Phase {
+    /// Its name in the package.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Download => "download",
+            Self::Warmup => "warmup",
+            Self::Weights => "weights",
+            Self::Encode => "encode",
+            Self::Decode => "decode",
+            Self::Paint => "paint",
+            Self::Answer => "answer",
+        }
+    }
 }
 
 /// How far a call is.
@@ -188,6 +302,8 @@ pub struct Request {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub negative: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub instruction: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub question: Option<String>,
@@ -221,30 +337,33 @@ pub fn options<const N: usize>(signal: &AbortSignal, listeners: [(&str, &JsValue
     options
 }
 
-/// Why a call failed.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Failure {
-    pub code: String,
-    pub text: String,
-    pub hint: String,
-    /// Of text and hint; the engine's are in English.
-    pub lang: Lang,
+/// What failed.
+#[derive(Clone, Debug)]
+pub enum Failure {
+    /// A call of the engine.
+    Engine {
+        code: String,
+        /// For developers, in English.
+        details: String,
+    },
+    /// Something that the app looks after: what happened and what to do.
+    App { what: fn(&Words) -> &'static str, advice: fn(&Words) -> &'static str },
 }
 
 impl From<JsValue> for Failure {
     fn from(error: JsValue) -> Self {
         let field = |name: &str| Reflect::get(&error, &name.into()).ok().and_then(|value| value.as_string());
-        Self {
+        let text = field("message").or_else(|| error.as_string()).unwrap_or_default();
+        Self::Engine {
             code: field("code").or_else(|| field("name")).unwrap_or_default(),
-            text: field("message").or_else(|| error.as_string()).unwrap_or_default(),
-            hint: field("hint").unwrap_or_default(),
-            lang: Lang::En,
+            details: format!("{text} {}", field("hint").unwrap_or_default()).trim().to_owned(),
         }
     }
 }
 
 impl Failure {
-    pub fn new(lang: Lang, code: &str, text: &str, hint: &str) -> Self {
-        Self { code: code.into(), text: text.into(), hint: hint.into(), lang }
+    /// Whether somebody wanted it so.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Engine { code, .. } if code == "cancelled" || code == "AbortError")
     }
 }

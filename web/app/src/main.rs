@@ -2,9 +2,15 @@
 //! (`web/npm/src/engine.ts`) that anyone can embed.
 
 #[cfg(target_family = "wasm")]
+mod examples;
+#[cfg(target_family = "wasm")]
 mod externs;
 #[cfg(target_family = "wasm")]
 mod lang;
+// It needs no browser, and neither do its tests.
+#[cfg(all(test, not(target_family = "wasm")))]
+#[path = "state/look.rs"]
+mod look;
 #[cfg(target_family = "wasm")]
 mod picture;
 #[cfg(target_family = "wasm")]

@@ -2,18 +2,10 @@
 
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{CanvasRenderingContext2d, HtmlCanvasElement, HtmlImageElement, ImageData};
+use web_sys::{CanvasRenderingContext2d, HtmlCanvasElement, HtmlImageElement, ImageData, OffscreenCanvas};
 
-use crate::externs::Failure;
-
-/// Pixels a side of what is painted.
-pub const SIDE: u32 = 768;
-/// How much wider the canvas is than the picture when it is extended.
+/// How much longer each side of the canvas is than the picture's when it is extended.
 pub const EXTENSION: f64 = 1.5;
-/// The largest side of an opened picture, in pixels.
-const LARGEST: f64 = 1536.0;
-/// The largest side of a picture to edit, in pixels: the engine shrinks larger ones.
-const LARGEST_SOURCE: f64 = 2048.0;
 
 /// Where a picture stays on an extended canvas: -1, 0, 1 from left to right and from top to bottom.
 pub type Place = [i8; 2];
@@ -41,76 +33,54 @@ pub fn context(canvas: &HtmlCanvasElement) -> Result<CanvasRenderingContext2d, J
     context.map(JsCast::unchecked_into).ok_or_else(|| JsValue::from_str("no 2d context"))
 }
 
-/// A whole picture on a canvas of bounded size.
-pub fn whole(image: &HtmlImageElement) -> Result<HtmlCanvasElement, JsValue> {
-    let (width, height) = (f64::from(image.natural_width()), f64::from(image.natural_height()));
-    let scale = (LARGEST / width.max(height)).min(1.0);
-    let [w, h] = [width, height].map(|side| (side * scale).round().max(1.0));
-    let canvas = canvas(w as u32, h as u32)?;
-    context(&canvas)?.draw_image_with_html_image_element_and_dw_and_dh(image, 0.0, 0.0, w, h)?;
-    Ok(canvas)
+/// Width and height in the picture's own pixels.
+pub fn size(image: &HtmlImageElement) -> [f64; 2] {
+    [image.natural_width(), image.natural_height()].map(f64::from)
 }
 
-/// Left, top and side of the picture on the square that is edited, as parts of the square's side.
+/// Left, top and length of the picture on the canvas, as parts of the canvas.
 pub fn placed(place: Option<Place>) -> [f64; 3] {
     let Some([x, y]) = place else { return [0.0, 0.0, 1.0] };
-    let side = 1.0 / EXTENSION;
-    let at = |step: i8| (1.0 - side) * f64::from(step + 1) / 2.0;
-    [at(x), at(y), side]
+    let length = 1.0 / EXTENSION;
+    let at = |step: i8| (1.0 - length) * f64::from(step + 1) / 2.0;
+    [at(x), at(y), length]
 }
 
-/// The square to edit: the largest one in the middle of the picture, pixel by pixel; on a larger canvas where it is extended.
-pub fn source(image: &HtmlImageElement, place: Option<Place>) -> Result<HtmlCanvasElement, JsValue> {
-    let (width, height) = (f64::from(image.natural_width()), f64::from(image.natural_height()));
-    let square = width.min(height);
-    let grown = if place.is_some() { square * EXTENSION } else { square };
-    let canvas_side = grown.round().clamp(1.0, LARGEST_SOURCE) as u32;
-    let [left, top, side] = kept(place, canvas_side);
-    let canvas = canvas(canvas_side, canvas_side)?;
-    context(&canvas)?.draw_image_with_html_image_element_and_sw_and_sh_and_dx_and_dy_and_dw_and_dh(
-        image,
-        ((width - square) / 2.0).floor(),
-        ((height - square) / 2.0).floor(),
-        square,
-        square,
-        left,
-        top,
-        side,
-        side,
-    )?;
+/// Width and height of a canvas that is extended, and left and top of the picture on it: whole pixels, so that none is blurred.
+fn extended([width, height]: [f64; 2], place: Place) -> ([f64; 2], [f64; 2]) {
+    let [left, top, _] = placed(Some(place));
+    let canvas = [width, height].map(|length| (length * EXTENSION).round());
+    (canvas, [(left * canvas[0]).round(), (top * canvas[1]).round()])
+}
+
+/// The picture pixel by pixel on a larger canvas, which is transparent around it.
+pub fn on_larger_canvas(image: &HtmlImageElement, place: Place) -> Result<HtmlCanvasElement, JsValue> {
+    let ([width, height], [left, top]) = extended(size(image), place);
+    let canvas = canvas(width as u32, height as u32)?;
+    context(&canvas)?.draw_image_with_html_image_element(image, left, top)?;
     Ok(canvas)
 }
 
-/// What may change, white on black, on a square of `side` pixels: what is painted, and what lies outside the picture where
-/// it is extended.
-pub fn mask(
-    painted: &HtmlCanvasElement,
-    place: Option<Place>,
-    side: u32,
+/// What may change, white on black, on the larger canvas of a picture of a `size`: what lies around the picture, and what is
+/// `painted`.
+pub fn mask_around(
+    size: [f64; 2],
+    place: Place,
+    painted: Option<&OffscreenCanvas>,
 ) -> Result<HtmlCanvasElement, JsValue> {
-    let whole = f64::from(side);
-    // The paint's shape in white.
-    let white = canvas(side, side)?;
-    let pen = context(&white)?;
-    pen.draw_image_with_html_canvas_element_and_dw_and_dh(painted, 0.0, 0.0, whole, whole)?;
-    pen.set_global_composite_operation("source-in")?;
-    pen.set_fill_style_str("#fff");
-    pen.fill_rect(0.0, 0.0, whole, whole);
-
-    let mask = canvas(side, side)?;
+    let ([width, height], [left, top]) = extended(size, place);
+    let mask = canvas(width as u32, height as u32)?;
     let pen = context(&mask)?;
     pen.set_fill_style_str("#fff");
-    pen.fill_rect(0.0, 0.0, whole, whole);
+    pen.fill_rect(0.0, 0.0, width, height);
     pen.set_fill_style_str("#000");
-    let [left, top, stays] = kept(place, side);
-    pen.fill_rect(left, top, stays, stays);
-    pen.draw_image_with_html_canvas_element(&white, 0.0, 0.0)?;
+    pen.fill_rect(left, top, size[0], size[1]);
+    if let Some(painted) = painted {
+        // White stays white on black.
+        pen.set_global_composite_operation("lighten")?;
+        pen.draw_image_with_offscreen_canvas_and_dw_and_dh(painted, 0.0, 0.0, width, height)?;
+    }
     Ok(mask)
-}
-
-/// Left, top and side of the picture on a square of `side` pixels: whole pixels, so that none is blurred.
-fn kept(place: Option<Place>, side: u32) -> [f64; 3] {
-    placed(place).map(|part| (part * f64::from(side)).round())
 }
 
 /// Shows pixels on a canvas of their size.
@@ -120,36 +90,4 @@ pub fn show(canvas: &HtmlCanvasElement, pixels: &ImageData) -> Result<(), JsValu
         canvas.set_height(pixels.height());
     }
     context(canvas)?.put_image_data(pixels, 0.0, 0.0)
-}
-
-/// The brush that paints what may change.
-#[derive(Clone, Copy)]
-pub struct Brush {
-    /// Diameter in pixels of the mask.
-    pub size: f64,
-    /// Whether it takes paint away.
-    pub erases: bool,
-}
-
-impl Brush {
-    /// Paints a line between two points in pixels of the mask.
-    pub fn stroke(self, mask: &HtmlCanvasElement, from: (f64, f64), to: (f64, f64)) -> Result<(), JsValue> {
-        let pen = context(mask)?;
-        pen.set_global_composite_operation(if self.erases { "destination-out" } else { "source-over" })?;
-        pen.set_line_cap("round");
-        pen.set_line_join("round");
-        pen.set_line_width(self.size);
-        pen.set_stroke_style_str("#ff5a36");
-        pen.begin_path();
-        pen.move_to(from.0, from.1);
-        // Canvases leave out lines without a length.
-        pen.line_to(to.0 + 0.01, to.1);
-        pen.stroke();
-        Ok(())
-    }
-}
-
-/// The failure of a file that holds no picture.
-pub fn unreadable(words: &crate::words::Words) -> Failure {
-    Failure::new(words.lang, "image", words.unreadable, words.unreadable_hint)
 }

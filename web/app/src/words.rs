@@ -1,6 +1,6 @@
 //! The words of the app, in English and Chinese.
 
-use crate::externs::Phase;
+use crate::externs::package_word;
 use crate::lang::Lang;
 
 impl Lang {
@@ -45,6 +45,11 @@ words! {
     prompt_edit: "What should change?", "想改什么？";
     prompt_ask: "What do you want to know?", "想知道什么？";
     prompt_note: "The model reads English.", "模型只懂英语，请用英语输入。";
+    known: "What it knows", "它知道的词";
+    whole: "Without paint the whole picture is drawn anew: its middle square, in", "不涂抹时会重画整张图片：中间的正方形，尺寸为";
+    whole_brush: "Paint over what may change instead", "改为涂抹要改的部分";
+    share: "Copy a link to this text and seed", "复制包含提示词和种子的链接";
+    shared: "The link is copied.", "链接已复制。";
     examples: "Examples", "示例";
     run_generate: "Draw", "生成";
     run_edit: "Change it", "修改";
@@ -58,6 +63,7 @@ words! {
     steps: "Steps", "步数";
     guidance: "Text guidance", "文本引导";
     image_guidance: "Image guidance", "图像引导";
+    negative: "Without (led away from)", "不要出现的内容";
     count: "Pictures", "张数";
     seed: "Seed", "种子";
     dice: "New seed", "随机种子";
@@ -65,8 +71,8 @@ words! {
     lock: "Keep this seed", "固定种子";
 
     stage: "Picture", "图片";
-    empty_title: "Describe a picture, or drop one here", "描述一张图片，或把图片拖到这里";
-    empty_note: "You can also paste one, or open a file.", "也可以粘贴，或打开文件。";
+    gallery_title: "Describe a picture, choose one of these, or drop your own", "描述一张图片，选择下面的一张，或拖入自己的图片";
+    gallery_note: "The nano model drew all of these. You can also paste a picture, or open a file.", "它们都由 nano 模型绘制。也可以粘贴图片，或打开文件。";
     drop_here: "Drop the picture", "松开以打开图片";
     open: "Open a picture", "打开图片";
     undo: "Undo", "撤销";
@@ -77,6 +83,15 @@ words! {
     download: "Download as PNG", "下载 PNG";
     copy: "Copy", "复制";
     copied: "Copied.", "已复制。";
+    enlarged: "Download it larger", "下载更大的图片";
+    enlarged_note: "Larger, but with no more detail.", "尺寸更大，但细节不变。";
+    zoom_in: "Look closer", "放大";
+    zoom_out: "Look from farther away", "缩小";
+    use_again: "Use its text and settings", "使用它的提示词和设置";
+    vary: "Four more like it", "再画四张类似的";
+    seen: "The model sees:", "模型看到：";
+    missing: "It misses:", "缺少：";
+    try_again: "Try again with another seed", "换个种子再试";
     choose: "Choose a picture", "选择一张图片";
     preview: "The picture so far", "目前的图片";
 
@@ -84,8 +99,6 @@ words! {
     eraser: "Eraser", "橡皮";
     brush_size: "Brush size", "画笔大小";
     clear_mask: "Clear the mask", "清除蒙版";
-    mask: "Mask. Arrow keys move the brush, Space paints, E erases, [ and ] change its size.",
-        "蒙版。方向键移动画笔，空格键涂抹，E 切换橡皮，[ 和 ] 改变大小。";
     extend: "Extend the canvas", "扩展画布";
     extend_note: "Where the picture stays; the rest is drawn anew.", "图片保留的位置，其余部分重新绘制。";
     extend_none: "Do not extend", "不扩展";
@@ -103,7 +116,8 @@ words! {
     history: "History", "历史";
     history_empty: "Pictures that you make or open are kept here, on this machine.", "生成或打开的图片会保存在本机，并显示在这里。";
     history_clear: "Delete all", "全部删除";
-    history_clear_sure: "Delete all pictures of the history?", "要删除历史中的所有图片吗？";
+    deleted: "Deleted pictures:", "已删除的图片：";
+    undelete: "Bring back", "恢复";
     delete: "Delete", "删除";
     opened: "Opened picture", "打开的图片";
     restored: "The picture's prompt and settings are restored.", "已恢复图片的提示词和设置。";
@@ -112,6 +126,9 @@ words! {
     device: "Device", "设备";
     close: "Close", "关闭";
     backend: "Computed by", "计算方式";
+    backend_choice: "Compute with", "计算设备";
+    backend_auto: "Whichever is faster", "自动选择";
+    backend_processor: "Processor", "处理器";
     backend_webgpu: "GPU, through WebGPU", "GPU（WebGPU）";
     backend_cpu: "Processor, through WebAssembly", "处理器（WebAssembly）";
     processor: "CPU: ", "处理器：";
@@ -137,15 +154,9 @@ words! {
     purged: "The kept model is deleted. It will be downloaded again when needed.", "已删除保存的模型，需要时会重新下载。";
 
     loading: "Starting", "正在启动";
-    phase_download: "Downloading the model", "正在下载模型";
-    phase_weights: "Loading the model", "正在载入模型";
-    phase_warmup: "Warming up", "正在预热";
     no_model: "No model", "没有模型";
     progress: "Progress", "进度";
     step: "Step", "步骤";
-    preparing: "Preparing", "正在准备";
-    finishing: "Finishing the picture", "正在完成图片";
-    answering: "Answering", "正在回答";
     done_generate: "The picture is drawn.", "图片已生成。";
     done_edit: "The picture is changed.", "图片已修改。";
     dismiss: "Dismiss", "关闭提示";
@@ -154,24 +165,6 @@ words! {
     lost: "The GPU was lost.", "GPU 连接丢失。";
     lost_hint: "Try again; if that fails, close other tabs or reload the page.", "请重试；如仍失败，请关闭其他标签页或重新载入本页。";
 
-    fail_network: "The model could not be downloaded.", "无法下载模型。";
-    fail_integrity: "The downloaded model is damaged.", "下载的模型已损坏。";
-    fail_manifest: "There is no usable model here.", "这里没有可用的模型。";
-    fail_memory: "There is not enough memory.", "内存不足。";
-    fail_unsupported: "This browser lacks something that the engine needs.", "此浏览器缺少引擎所需的功能。";
-    fail_image: "The picture cannot be used.", "无法使用这张图片。";
-    fail_text: "The text cannot be used.", "无法使用这段文字。";
-    fail_config: "A setting is out of range.", "设置超出范围。";
-    fail_device: "The device failed.", "设备出错。";
-    fail_other: "That did not work.", "操作失败。";
-    advice_network: "Check the connection, then try again.", "请检查网络连接，然后重试。";
-    advice_manifest: "Try again; if that fails, tell whoever runs this page.", "请重试；如仍失败，请联系本页的维护者。";
-    advice_memory: "Close other tabs, then try again.", "请关闭其他标签页，然后重试。";
-    advice_unsupported: "Use the newest version of this browser, or another one.", "请更新浏览器，或换用其他浏览器。";
-    advice_image: "Choose another picture, or another place on it.", "请换一张图片，或换一处涂抹。";
-    advice_text: "Write another text, perhaps a shorter one.", "请换一段文字，或写得短一些。";
-    advice_config: "Go back to the model's own settings.", "请恢复模型默认值。";
-    advice_device: "Try again; if that fails, reload the page.", "请重试；如仍失败，请重新载入本页。";
     no_picture: "There is no picture yet.", "还没有图片。";
     no_picture_hint: "Draw one, or open one.", "请先生成或打开一张图片。";
     no_prompt: "There is no text yet.", "还没有输入文字。";
@@ -180,70 +173,28 @@ words! {
     unreadable_hint: "Choose a PNG, JPEG, WebP, GIF or AVIF picture.", "请选择 PNG、JPEG、WebP、GIF 或 AVIF 图片。";
     not_kept: "The picture could not be kept in the history.", "无法把图片保存到历史。";
     not_kept_hint: "Download it before you leave the page.", "离开页面前请先下载。";
+    not_saved: "The picture could not be saved.", "无法保存图片。";
+    not_saved_hint: "It may be too large for this browser. Choose a smaller size.", "图片可能过大，请选择较小的尺寸。";
+    not_shared: "The link could not be copied.", "无法复制链接。";
+    not_shared_hint: "Allow the clipboard for this page.", "请允许本页使用剪贴板。";
     not_copied: "The picture could not be copied.", "无法复制图片。";
     not_copied_hint: "Allow the clipboard for this page, or download it.", "请允许本页使用剪贴板，或直接下载。";
 }
 
 impl Words {
-    /// What failures of a code have in common.
-    pub fn failure(&self, code: &str) -> &'static str {
-        match code {
-            "network" => self.fail_network,
-            "integrity" => self.fail_integrity,
-            "manifest" | "notloaded" | "io" | "weights" => self.fail_manifest,
-            "memory" => self.fail_memory,
-            "unsupported" => self.fail_unsupported,
-            "image" => self.fail_image,
-            "text" => self.fail_text,
-            "config" => self.fail_config,
-            "device" | "devicelost" => self.fail_device,
-            _ => self.fail_other,
-        }
+    /// What failures of a code have in common, and what to do.
+    pub fn failure(&self, code: &str) -> String {
+        let word = |code| package_word(self.lang, &["failures", code]);
+        word(code).or_else(|| word("crashed")).unwrap_or_default()
     }
 
-    /// What to do about failures of a code, where the failure itself says it in another language.
-    pub fn advice(&self, code: &str) -> &'static str {
-        match code {
-            "network" => self.advice_network,
-            "integrity" | "manifest" | "notloaded" | "io" | "weights" => self.advice_manifest,
-            "memory" => self.advice_memory,
-            "unsupported" => self.advice_unsupported,
-            "image" => self.advice_image,
-            "text" => self.advice_text,
-            "config" => self.advice_config,
-            _ => self.advice_device,
-        }
+    /// Says that words follow which the model has not learned.
+    pub fn unknown(&self) -> String {
+        package_word(self.lang, &["unknown"]).unwrap_or_default()
     }
 
-    /// What a call is doing.
-    pub fn phase(&self, phase: Phase) -> &'static str {
-        match phase {
-            Phase::Download => self.phase_download,
-            Phase::Warmup => self.phase_warmup,
-            Phase::Weights => self.phase_weights,
-            Phase::Encode => self.preparing,
-            Phase::Decode => self.step,
-            Phase::Paint => self.finishing,
-            Phase::Answer => self.answering,
-        }
+    /// What the brush is and does.
+    pub fn mask(&self) -> String {
+        package_word(self.lang, &["mask"]).unwrap_or_default()
     }
 }
-
-/// Prompts to begin with, in what the model reads; of each task.
-pub const EXAMPLES: [&[&str]; 3] = [
-    &[
-        "a photo of a red apple",
-        "two yellow cats on a blue background",
-        "a green car left of a purple dog",
-        "three orange umbrellas",
-        "a pink elephant above a brown bench",
-    ],
-    &[
-        "make the background blue",
-        "add a yellow banana",
-        "turn the picture into pixel art",
-        "make the apple bigger",
-        "remove the dog",
-    ],
-    &["what is in the picture?", "how many cats are there?", "what color is the apple?", "is there a dog?"],
-];

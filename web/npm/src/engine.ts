@@ -2,8 +2,9 @@
 
 import { numbers, oneOf, text } from './checks.ts';
 import { EngineError, type Failure } from './error.ts';
-import { imageData, maskOf, pixelsOf, type Pixels } from './pixels.ts';
+import { canvasOf, imageData, MAX_PICTURE, maskOf, pixelsOf, type Pixels } from './pixels.ts';
 import { course, rising, type Tell } from './progress.ts';
+import { retouch } from './retouch.ts';
 import { blocked, spawn } from './spawn.ts';
 import type {
   CallOptions,
@@ -17,10 +18,12 @@ import type {
   GenerateRequest,
   InpaintRequest,
   Model,
+  Picture,
   Result,
   Sampling,
   Settings,
   Step,
+  UnknownWord,
 } from './types.d.ts';
 
 export { EngineError, type ErrorCode } from './error.ts';
@@ -124,9 +127,9 @@ export class Engine extends EventTarget {
   }
 
   /** Draws pictures. Loads the model first where that has not been done. */
-  async generate({ prompt, ...options }: GenerateRequest, call: DrawOptions = {}): Promise<Result> {
+  async generate({ prompt, negative, ...options }: GenerateRequest, call: DrawOptions = {}): Promise<Result> {
     const { seed = anySeed(), count = 1, ...sampling } = numbers(pick(options, ['seed', 'count', ...SAMPLING]));
-    return this.#draw({ type: 'generate', prompt: text('prompt', prompt), seed, count }, sampling, call);
+    return this.#draw({ type: 'generate', prompt: text('prompt', prompt), seed, count }, { ...sampling, ...away(negative) }, call);
   }
 
   /** Changes a picture as told, all of it or under a mask. */
@@ -134,19 +137,16 @@ export class Engine extends EventTarget {
     call.signal?.throwIfAborted();
     const { seed = anySeed(), ...sampling } = numbers(pick(options, ['seed', ...SAMPLING]));
     const request: Request = { type: 'edit', instruction: text('instruction', instruction), seed };
-    const pixels = (request.image = await pixelsOf(image));
-    if (mask) request.mask = await maskOf(mask, pixels);
+    if (mask) return this.#retouch(request, image, mask, sampling, call);
+    request.image = await pixelsOf(image);
     return this.#draw(request, sampling, call);
   }
 
   /** Draws under a mask; takes no model that sees. */
-  async inpaint({ image, mask, prompt, ...options }: InpaintRequest, call: DrawOptions = {}): Promise<Result> {
+  async inpaint({ image, mask, prompt, negative, ...options }: InpaintRequest, call: DrawOptions = {}): Promise<Result> {
     call.signal?.throwIfAborted();
     const { seed = anySeed(), ...sampling } = numbers(pick(options, ['seed', ...SAMPLING]));
-    const request: Request = { type: 'inpaint', prompt: text('prompt', prompt), seed };
-    const pixels = (request.image = await pixelsOf(image));
-    request.mask = await maskOf(mask, pixels);
-    return this.#draw(request, sampling, call);
+    return this.#retouch({ type: 'inpaint', prompt: text('prompt', prompt), seed }, image, mask, { ...sampling, ...away(negative) }, call);
   }
 
   /** Answers a question about a picture. */
@@ -156,6 +156,14 @@ export class Engine extends EventTarget {
     const request = { type: 'describe', question: text('question', question), image: await pixelsOf(image), seed, ...rest };
     const answer = await this.#turn<{ text: string }>(request, signal, onprogress, { token: ({ text }) => ontoken?.(text) });
     return answer.text;
+  }
+
+  /** The words of a text that the loaded model has not learned; none where no model is loaded, or nobody has listed its words. */
+  async unknownWords(words: string): Promise<UnknownWord[]> {
+    const request = { type: 'unknown', text: text('words', words) };
+    if (!this.#model) return [];
+    const { unknown } = await this.#post<{ unknown: UnknownWord[] }>(request).answer;
+    return unknown;
   }
 
   async capabilities(): Promise<Capabilities> {
@@ -273,7 +281,13 @@ export class Engine extends EventTarget {
   #ask<T>(request: Request, signal: AbortSignal, on: Listeners): { answer: Promise<T>; ended: Promise<void> } {
     signal.throwIfAborted();
     const { id, answer } = this.#post<T>(request, on);
-    const cancel = () => this.#calls.has(id) && this.#post({ type: 'cancel', target: id });
+    const cancel = () => {
+      const call = this.#calls.get(id);
+      if (!call) return;
+      // Whoever called has gone on, and listens no more.
+      call.on = undefined;
+      this.#post({ type: 'cancel', target: id });
+    };
     signal.addEventListener('abort', cancel, { once: true });
     const ended = answer.then(() => {}, () => {}).then(() => signal.removeEventListener('abort', cancel));
     return { answer: until(answer, signal), ended };
@@ -335,10 +349,22 @@ export class Engine extends EventTarget {
 
   async #draw(request: Request, sampling: Sampling, { signal, onprogress, onstep, previews = Boolean(onstep) }: DrawOptions): Promise<Result> {
     const asked = { ...request, sampling: { ...sampling, previews: Boolean(previews) } };
-    const { images, settings } = await this.#turn<Images>(asked, signal, onprogress, {
+    const { images, settings, unknown } = await this.#turn<Images>(asked, signal, onprogress, {
       step: (step) => onstep?.({ ...step, previews: step.previews.map(imageData) }),
     });
-    return { images: images.map((drawn) => ({ ...drawn, image: imageData(drawn.image) })), settings };
+    return { images: images.map((drawn) => ({ ...drawn, image: imageData(drawn.image) })), settings, unknown };
+  }
+
+  /** Draws under a mask; around it, and at its edge, is the picture as it was given. */
+  async #retouch(request: Request, image: Picture, mask: Picture, sampling: Sampling, call: DrawOptions): Promise<Result> {
+    const picture = await canvasOf(image, MAX_PICTURE);
+    const pixels = await pixelsOf(picture);
+    const white = await maskOf(mask, pixels);
+    const { images, ...rest } = await this.#draw({ ...request, image: pixels, mask: white }, sampling, call);
+    // The worker sees a smaller one of a large picture; the edge of the mask is that of the large one.
+    const exact = pixels.width === picture.width ? white : await maskOf(mask, picture);
+    const retouched = images.map(async (drawn) => ({ ...drawn, image: await retouch(picture, drawn.image, exact) }));
+    return { images: await Promise.all(retouched), ...rest };
   }
 
   /** Runs a request alone, by the busy policy. */
@@ -398,9 +424,15 @@ export class Engine extends EventTarget {
 interface Images {
   images: { image: Pixels; seed: number; codes: number[] }[];
   settings: Settings;
+  unknown: UnknownWord[];
 }
 
 const SAMPLING = ['steps', 'guidance', 'imageGuidance', 'temperature'] as const;
+
+/** What a drawing is led away from, where that is given. */
+function away(negative?: string | null): { negative?: string } {
+  return negative === undefined || negative === null ? {} : { negative: text('negative', negative) };
+}
 
 /** The fields that have one of these names. */
 function pick<T extends object, Name extends keyof T>(from: T, names: readonly Name[]): Pick<T, Name> {

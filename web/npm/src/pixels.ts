@@ -5,6 +5,8 @@ import type { Picture } from './types.d.ts';
 
 /** The largest side of a picture that goes to the worker, in pixels; models see far less. */
 const MAX_SIDE = 2048;
+/** The largest side of a picture that is retouched, in pixels. */
+export const MAX_PICTURE = 8192;
 
 /** Pixels on their way to the worker: red, green, blue and opacity, row by row. */
 export interface Pixels {
@@ -59,7 +61,7 @@ export async function canvasOf(picture: Picture, side: number = MAX_SIDE): Promi
     if (!(width > 0 && height > 0)) throw failure('The picture has no pixels.', 'Choose another one.');
     const scale = Math.min(1, side / Math.max(width, height));
     const canvas = new OffscreenCanvas(Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale)));
-    context(canvas).drawImage(source, 0, 0, canvas.width, canvas.height);
+    pixelContext(canvas).drawImage(source, 0, 0, canvas.width, canvas.height);
     return canvas;
   } catch (error) {
     if (error instanceof EngineError) throw error;
@@ -78,8 +80,8 @@ export async function pixelsOf(picture: Picture): Promise<Pixels> {
  * The pixels of a mask over a picture of `width` x `height`: white where anything of the mask is painted, that is, where it is nearer to opaque white
  * than to black or to nothing. A mask of another size is stretched over the picture, and its smallest spot still counts.
  */
-export async function maskOf(mask: Picture, { width, height }: Pixels): Promise<Pixels> {
-  const { width: w, height: h, pixels } = read(await canvasOf(mask));
+export async function maskOf(mask: Picture, { width, height }: Pick<Pixels, 'width' | 'height'>): Promise<Pixels> {
+  const { width: w, height: h, pixels } = read(await canvasOf(mask, MAX_PICTURE));
   const over = new Uint8Array(4 * width * height);
   for (let at = 3; at < over.length; at += 4) over[at] = 255;
   for (let y = 0; y < h; y++) {
@@ -99,7 +101,8 @@ function isPainted(pixels: Uint8Array, at: number): boolean {
   return value * (pixels[at + 3] ?? 0) > (3 * 255 * 255) / 2;
 }
 
-function context(canvas: OffscreenCanvas): OffscreenCanvasRenderingContext2D {
+/** For pixels to be read. */
+export function pixelContext(canvas: OffscreenCanvas): OffscreenCanvasRenderingContext2D {
   const context = canvas.getContext('2d', { willReadFrequently: true });
   if (!context) throw failure('The browser has no room for a canvas.', 'Close other pages, or choose a smaller picture.');
   return context;
@@ -107,7 +110,7 @@ function context(canvas: OffscreenCanvas): OffscreenCanvasRenderingContext2D {
 
 function read(canvas: OffscreenCanvas): Pixels {
   const { width, height } = canvas;
-  return { width, height, pixels: new Uint8Array(context(canvas).getImageData(0, 0, width, height).data.buffer) };
+  return { width, height, pixels: new Uint8Array(pixelContext(canvas).getImageData(0, 0, width, height).data.buffer) };
 }
 
 /** Pixels of the worker as a page shows them. */

@@ -12,6 +12,8 @@ export interface PictureRecord {
   task?: 'generate' | 'edit' | 'inpaint';
   /** The prompt, or the instruction of an edit. */
   prompt?: string;
+  /** What the drawing was led away from. */
+  negative?: string;
   seed?: number;
   /** Name of the model, and what tells its weights from all others. */
   model?: string;
@@ -44,6 +46,7 @@ const number =
 const FIELDS: { [name in keyof PictureRecord]-?: Check } = {
   task: (value) => (['generate', 'edit', 'inpaint'].includes(value as string) ? value : undefined),
   prompt: text(4000),
+  negative: text(4000),
   seed: number(0, Number.MAX_SAFE_INTEGER, true),
   model: text(200),
   modelHash: text(200),

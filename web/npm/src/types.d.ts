@@ -55,18 +55,31 @@ export interface Model {
   generate: Settings;
   edit: Settings;
   maxPromptTokens: number;
+  /** The words that it has learned, the most telling first; none where nobody has listed them. */
+  words: string[];
   bytes: number;
+}
+
+/** A word that a model has not learned. */
+export interface UnknownWord {
+  /** As it is written in the text. */
+  word: string;
+  /** The word that the model knows and that is written most like it, where there is one. */
+  nearest?: string;
 }
 
 export interface Step {
   /** Counted from 1, of `steps`. */
   step: number;
   steps: number;
-  /** Each picture so far; cells that are still masked are faint (opacity 72 of 255). */
+  /**
+   * Each picture so far; cells that are still masked are faint (opacity 72 of 255). Only some steps have previews: all of them together take at most a
+   * tenth of a drawing.
+   */
   previews: ImageData[];
   /** Codes a row. */
   grid: number;
-  /** Where previews are asked for, for each picture and code, row by row, 1 where it is still masked. */
+  /** Of a step with previews, for each picture and code, row by row, 1 where it is still masked. */
   masked: Uint8Array[];
 }
 
@@ -80,6 +93,8 @@ export interface Drawn {
 export interface Result {
   images: Drawn[];
   settings: Settings;
+  /** The words of the prompt or the instruction that the model has not learned: the pictures do not show what they say. */
+  unknown: UnknownWord[];
 }
 
 /** Anything with pixels, also of another window. */
@@ -95,6 +110,8 @@ export interface Sampling {
 
 export interface GenerateRequest extends Sampling {
   prompt: string;
+  /** What the picture is led away from, as strongly as guidance leads it to the prompt. */
+  negative?: string;
   /** Of the first picture, 0 to 2^53 - 1; the others have those that follow, after the largest 0. Default: random. */
   seed?: number;
   /** Default: 1. */
@@ -106,7 +123,8 @@ export interface EditRequest extends Sampling {
   instruction: string;
   /**
    * Opaque white where the picture may change; what is transparent or black stays. It covers the whole picture, whatever its own size, and the
-   * smallest spot of it counts. Around it the picture keeps its pixels. To extend a picture, put it on a larger canvas and paint the mask white around it.
+   * smallest spot of it counts. The result has the picture's own size, up to 8192 pixels a side; around the mask it keeps the picture's pixels, and within
+   * it fades into them. To extend a picture, put it on a larger canvas and paint the mask white around it.
    */
   mask?: Picture;
   /** Default: random. */
@@ -119,6 +137,8 @@ export interface InpaintRequest extends Sampling {
   mask: Picture;
   /** What the whole picture shows in the end. */
   prompt: string;
+  /** What it is led away from. */
+  negative?: string;
   /** Default: random. */
   seed?: number;
 }
@@ -140,7 +160,7 @@ export interface CallOptions {
 }
 
 export interface DrawOptions extends CallOptions {
-  /** Sees every step; without it no previews are made. */
+  /** Sees every step, some of them with previews; without it no previews are made. */
   onstep?: (step: Step) => void;
   /** False: steps without pictures. */
   previews?: boolean;

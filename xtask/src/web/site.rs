@@ -65,9 +65,11 @@ pub fn assemble(workspace: &Workspace, out: &Output) -> Result<()> {
     // The docs page shows this file.
     copy_files(&web.join("npm"), &unigen, |name| name == "custom-elements.json")?;
     copy_files(&workspace.root, &site, |name| name == "index.html")?;
-    for (from, to) in [("site", ""), ("app", "app")] {
+    for (from, to) in [("site", ""), ("site/gallery", "gallery"), ("app", "app")] {
         if web.join(from).is_dir() {
-            copy_files(&web.join(from), &site.join(to), |name| name != "Cargo.toml")?;
+            // The app has its manifest and its examples in it.
+            let wanted = |name: &str| !matches!(name, "Cargo.toml" | "examples.json");
+            copy_files(&web.join(from), &site.join(to), wanted)?;
         }
     }
     name_build(&site)?;
@@ -81,7 +83,7 @@ pub fn assemble(workspace: &Workspace, out: &Output) -> Result<()> {
 /// cache.
 fn name_build(site: &Path) -> Result<()> {
     let mut hash = Sha256::new();
-    for file in files(site, &[CODE, &["svg", "webmanifest"]].concat())? {
+    for file in files(site, &[CODE, &["png", "svg", "webmanifest"]].concat())? {
         hash.update(file.strip_prefix(site).unwrap_or(&file).to_string_lossy().as_bytes());
         hash.update(read(&file)?);
     }

@@ -1,14 +1,16 @@
 //! What to do: the task, its text, examples and settings.
 
-use leptos::ev::{KeyboardEvent, SubmitEvent};
+use leptos::ev::{KeyboardEvent, MouseEvent, SubmitEvent};
 use leptos::prelude::*;
 use web_sys::HtmlInputElement;
 
 use super::header::far;
 use super::icon;
+use super::words::UnknownWords;
+use crate::examples::examples;
 use crate::externs::Sampling;
-use crate::state::{App, Task, random_seed};
-use crate::words::{EXAMPLES, Words};
+use crate::state::{App, Scene, Task, random_seed};
+use crate::words::Words;
 
 #[component]
 pub fn Controls(app: App) -> impl IntoView {
@@ -35,28 +37,42 @@ pub fn Controls(app: App) -> impl IntoView {
                     <label>
                         <input type="radio" name="task" prop:checked=move || app.task.get() == task
                             disabled=move || task != Task::Generate && app.is_blind()
-                            on:change=move |_| app.task.set(task)/>
+                            on:change=move |_| app.choose(task)/>
                         <span>{move || name(app.t(), task)}</span>
                     </label>
                 }).collect_view()}
             </fieldset>
 
-            <div class="field">
-                <label for="prompt">{label}</label>
-                <textarea id="prompt" rows="3" maxlength="2000" lang="en" aria-describedby="prompt-note"
-                    prop:value=move || app.prompt().get()
-                    on:input:target=move |event| app.prompts[app.task.get_untracked() as usize].set(event.target().value())
-                    on:keydown=shortcut></textarea>
-                <p id="prompt-note" class="note">{move || app.t().prompt_note}</p>
+            // On narrow screens it stays at the bottom, in reach.
+            <div class="ask">
+                <div class="field">
+                    <label for="prompt">{label}</label>
+                    <textarea id="prompt" rows="3" maxlength="2000" lang="en" aria-describedby="prompt-note"
+                        prop:value=move || app.prompt().get()
+                        on:input:target=move |event| app.write(event.target().value())
+                        on:keydown=shortcut></textarea>
+                    <p id="prompt-note" class="note">{move || app.t().prompt_note}</p>
+                </div>
+                <UnknownWords app/>
+                <Whole app/>
+                <Run app/>
             </div>
 
-            <div class="chips" role="group" aria-label=move || app.t().examples>
-                {move || EXAMPLES[app.task.get() as usize].iter().map(|&example| view! {
-                    <button type="button" class="chip" lang="en" on:click=move |_| app.prompt().set(example.into())>{example}</button>
-                }).collect_view()}
-            </div>
+            // Where there is no picture yet, pictures say the same.
+            <Show when=move || app.task.get() != Task::Generate || !matches!(app.scene.get(), Scene::Empty)>
+                <div class="chips" role="group" aria-label=move || app.t().examples>
+                    {move || {
+                        let task = app.task.get();
+                        examples().of(task).into_iter().map(|example| {
+                            let prompt = example.prompt.clone();
+                            view! {
+                                <button type="button" class="chip" lang="en" on:click=move |_| app.follow_example(task, &example)>{prompt}</button>
+                            }
+                        }).collect_view()
+                    }}
+                </div>
+            </Show>
 
-            <Run app/>
             <Show when=move || app.task.get() == Task::Ask>
                 <Answers app/>
             </Show>
@@ -64,6 +80,27 @@ pub fn Controls(app: App) -> impl IntoView {
                 <Settings app/>
             </Show>
         </form>
+    }
+}
+
+/// Says before an edit that it draws all of the picture anew, small and square, and offers the brush instead.
+#[component]
+fn Whole(app: App) -> impl IntoView {
+    let side = move || app.model().map(|model| model.image_size);
+    let redraws = move || {
+        let picture = matches!(app.scene.get(), Scene::Picture(_));
+        app.task.get() == Task::Edit && picture && !app.masks() && side().is_some()
+    };
+    let size = move || side().map(|side| format!("{side} × {side}")).unwrap_or_default();
+    view! {
+        <Show when=redraws>
+            <p class="note whole">
+                {move || app.t().whole}" "{size}". "
+                <Show when=move || !app.brushing.get()>
+                    <button type="button" class="plain" on:click=move |_| app.brushing.set(true)>{move || app.t().whole_brush}</button>
+                </Show>
+            </p>
+        </Show>
     }
 }
 
@@ -86,17 +123,27 @@ fn Run(app: App) -> impl IntoView {
     let working = move || app.work.get().is_some();
     let status = move || match app.work.get() {
         None => app.said.get(),
-        Some(work) => work.progress.map_or(app.t().preparing.to_owned(), |progress| far(app.t(), progress)),
+        Some(work) => work.progress.map_or(app.t().loading.to_owned(), |progress| far(app.t(), progress)),
     };
     let fraction =
         move || app.work.get().and_then(|work| work.progress).map_or(0.0, |progress| progress.fraction);
+    // One button, so that the focus stays on it.
+    let press = move |event: MouseEvent| {
+        if app.work.get_untracked().is_some() {
+            event.prevent_default();
+            app.cancel();
+        }
+    };
     view! {
         <div class="run">
-            {move || if working() {
-                view! { <button type="button" class="primary" on:click=move |_| app.cancel()>{move || app.t().cancel}</button> }.into_any()
-            } else {
-                view! { <button type="submit" class="primary">{verb}<kbd aria-hidden="true">{move || app.t().shortcut}</kbd></button> }.into_any()
-            }}
+            <div class="row">
+                <button type="submit" class="primary" on:click=press>
+                    {move || if working() { app.t().cancel } else { verb() }}
+                    <kbd aria-hidden="true" hidden=working>{move || app.t().shortcut}</kbd>
+                </button>
+                <button type="button" class="icon-button" title=move || app.t().share aria-label=move || app.t().share
+                    on:click=move |_| app.share()>{icon("share")}</button>
+            </div>
             <p class="status" aria-hidden="true">{status}</p>
             <progress class:idle=move || !working() max="1" aria-label=move || app.t().progress prop:value=fraction></progress>
         </div>
@@ -128,6 +175,11 @@ fn Answers(app: App) -> impl IntoView {
 #[component]
 fn Settings(app: App) -> impl IntoView {
     let editing = move || app.task.get() == Task::Edit;
+    // Without guidance a drawing is led nowhere.
+    let guided = move || {
+        let own = app.own(app.task.get()).guidance;
+        app.sampling().get().guidance.or(own).is_some_and(|guidance| guidance > 1.0)
+    };
     let seed = move |field: HtmlInputElement| {
         match field.value().parse::<u64>() {
             Ok(seed) if seed < 1 << 53 => {
@@ -157,6 +209,13 @@ fn Settings(app: App) -> impl IntoView {
             </div>
             <Slider app id="steps" label=|t| t.steps range=(1.0, 48.0, 1.0) part=|sampling| &mut sampling.steps/>
             <Slider app id="guidance" label=|t| t.guidance range=(0.0, 12.0, 0.1) part=|sampling| &mut sampling.guidance/>
+            <Show when=move || !editing() && guided()>
+                <div class="field">
+                    <label for="negative">{move || app.t().negative}</label>
+                    <input id="negative" type="text" maxlength="2000" lang="en" prop:value=move || app.negative.get()
+                        on:input:target=move |event| app.negative.set(event.target().value())/>
+                </div>
+            </Show>
             <Show when=editing>
                 <Slider app id="image-guidance" label=|t| t.image_guidance range=(0.0, 6.0, 0.05)
                     part=|sampling| &mut sampling.image_guidance/>

@@ -6,7 +6,7 @@ use leptos::prelude::*;
 use super::icon;
 use crate::externs::{Adapter, Capabilities};
 use crate::lang::Lang;
-use crate::state::{App, Load};
+use crate::state::{App, Backend, Load};
 use crate::words::Words;
 
 #[component]
@@ -30,8 +30,28 @@ pub fn Device(app: App, dialog: NodeRef<html::Dialog>) -> impl IntoView {
                 <div><dt>{move || app.t().model}</dt><dd>{model}</dd></div>
                 <div><dt>{move || app.t().step_time}</dt><dd>{step_time}</dd></div>
             </dl>
+            <fieldset class="field counts">
+                <legend>{move || app.t().backend_choice}</legend>
+                <div class="segments">
+                    {Backend::ALL.into_iter().map(|backend| view! {
+                        <label>
+                            <input type="radio" name="backend" prop:checked=move || app.backend.get() == backend
+                                on:change=move |_| app.compute_with(backend)/>
+                            <span>{move || chosen(app.t(), backend)}</span>
+                        </label>
+                    }).collect_view()}
+                </div>
+            </fieldset>
             <button type="button" class="quiet" on:click=move |_| app.purge()>{icon("delete")}{move || app.t().purge}</button>
         </dialog>
+    }
+}
+
+fn chosen(words: &'static Words, backend: Backend) -> &'static str {
+    match backend {
+        Backend::Auto => words.backend_auto,
+        Backend::WebGpu => "WebGPU",
+        Backend::Cpu => words.backend_processor,
     }
 }
 

@@ -5,7 +5,7 @@ use leptos::prelude::*;
 
 use super::device::{bytes, why};
 use super::icon;
-use crate::externs::{Capabilities, Phase, Progress};
+use crate::externs::{Capabilities, Phase, Progress, package_word};
 use crate::lang::Lang;
 use crate::state::{App, Load, Theme};
 use crate::words::Words;
@@ -87,17 +87,16 @@ fn ModelState(app: App) -> impl IntoView {
 
 /// What a call is doing, and how far it is.
 pub fn far(words: &Words, progress: Progress) -> String {
-    let phase = words.phase(progress.phase);
+    let phase = package_word(words.lang, &["phases", progress.phase.name()]).unwrap_or_default();
     match progress {
         Progress { phase: Phase::Download, bytes: Some(part), total: Some(total), .. } => {
             format!("{phase} · {} / {}", bytes(part), bytes(total))
         }
         // The first step takes in what was read.
-        Progress { phase: Phase::Decode, step: Some(0), .. } => words.preparing.to_owned(),
-        Progress { phase: Phase::Decode, step: Some(step), steps: Some(steps), .. } => {
-            format!("{phase} {step} / {steps}")
+        Progress { phase: Phase::Decode, step: Some(step @ 1..), steps: Some(steps), .. } => {
+            format!("{} {step} / {steps}", words.step)
         }
-        _ => phase.to_owned(),
+        _ => phase,
     }
 }
 

@@ -16,12 +16,7 @@ pub fn History(app: App) -> impl IntoView {
         items.reverse();
         items
     };
-    let clear = move |_| {
-        let sure = window().confirm_with_message(app.lang.get_untracked().words().history_clear_sure);
-        if sure.unwrap_or(false) {
-            delete(app, app.items.get_untracked().iter().map(|item| item.id).collect());
-        }
-    };
+    let clear = move |_| delete(app, all(app));
     let empty = move || app.items.read().is_empty();
     view! {
         <section class="history" aria-labelledby="history-title">
@@ -31,6 +26,7 @@ pub fn History(app: App) -> impl IntoView {
                     <button type="button" class="quiet" on:click=clear>{move || app.t().history_clear}</button>
                 </Show>
             </div>
+            <Deleted app/>
             <Show when=empty>
                 <p class="note">{move || app.t().history_empty}</p>
             </Show>
@@ -40,6 +36,27 @@ pub fn History(app: App) -> impl IntoView {
                 </For>
             </ul>
         </section>
+    }
+}
+
+fn all(app: App) -> Vec<f64> {
+    app.items.read_untracked().iter().map(|item| item.id).collect()
+}
+
+/// What was deleted, and the way back.
+#[component]
+fn Deleted(app: App) -> impl IntoView {
+    let count = move || app.deleted.read().len();
+    view! {
+        <div role="status">
+            <Show when=move || count() != 0>
+                <p class="deleted">
+                    <span>{move || app.t().deleted}" "{count}</span>
+                    <button type="button" class="quiet" on:click=move |_| app.undelete()>{move || app.t().undelete}</button>
+                    <button type="button" class="icon-button" aria-label=move || app.t().dismiss on:click=move |_| app.forget_deleted()>{icon("close")}</button>
+                </p>
+            </Show>
+        </div>
     }
 }
 
@@ -74,7 +91,7 @@ fn delete(app: App, ids: Vec<f64>) {
         0 => "#history-title".to_owned(),
         left => format!(".strip li:nth-child({}) .thumb", left.min(at + 1)),
     };
-    app.delete(ids);
+    app.delete(&ids);
     // When the strip is without them.
     request_animation_frame(move || {
         let target = document().query_selector(&target).ok().flatten();

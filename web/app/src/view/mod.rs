@@ -1,12 +1,16 @@
 //! The page: header, controls, stage, history, notices.
 
+mod caption;
 mod controls;
 mod device;
+mod gallery;
 mod header;
 mod history;
 mod icon;
 mod mask;
 mod stage;
+mod tools;
+mod words;
 
 use leptos::ev::{self, KeyboardEvent};
 use leptos::html;
@@ -14,6 +18,7 @@ use leptos::prelude::*;
 use wasm_bindgen::JsCast;
 use web_sys::{ClipboardEvent, DragEvent, HtmlElement};
 
+use crate::externs::Failure;
 use crate::state::{App, Load, Theme};
 use controls::Controls;
 use device::Device;
@@ -68,13 +73,15 @@ fn Notice(app: App) -> impl IntoView {
         <div role="alert" class="notices">
             {move || app.failure.get().map(|failure| {
                 let words = app.t();
-                let advice = (failure.lang != words.lang).then(|| words.advice(&failure.code));
+                let (what, details) = match failure {
+                    Failure::App { what, advice } => (format!("{} {}", what(words), advice(words)), None),
+                    Failure::Engine { code, details } => (words.failure(&code), Some(details)),
+                };
                 view! {
                     <div class="notice">
                         <div>
-                            <strong>{words.failure(&failure.code)}</strong>
-                            {advice.map(|advice| view! { <p>{advice}</p> })}
-                            <p lang=failure.lang.tag()>{failure.text}" "{failure.hint}</p>
+                            <strong>{what}</strong>
+                            {details.map(|details| view! { <p lang="en">{details}</p> })}
                         </div>
                         <div class="row">
                             <Show when=failed>
@@ -93,6 +100,10 @@ fn Notice(app: App) -> impl IntoView {
 /// Keys that work everywhere.
 fn keys(app: App, dialog: NodeRef<html::Dialog>) {
     window_event_listener(ev::keydown, move |event: KeyboardEvent| {
+        // The brush has taken its own.
+        if event.default_prevented() {
+            return;
+        }
         let control = event.ctrl_key() || event.meta_key();
         match event.key().as_str() {
             // Of an open dialog it is the key that closes it.
@@ -139,18 +150,19 @@ fn files(app: App, dragging: RwSignal<bool>) {
     });
     window_event_listener(ev::drop, move |event: DragEvent| {
         dragging.set(false);
-        if let Some(file) = event.data_transfer().and_then(|data| data.files()).and_then(|files| files.get(0))
+        if let Some(files) =
+            event.data_transfer().and_then(|data| data.files()).filter(|files| files.length() > 0)
         {
             event.prevent_default();
-            app.open(file.into());
+            app.open(&files);
         }
     });
     window_event_listener(ev::paste, move |event: ClipboardEvent| {
-        if let Some(file) =
-            event.clipboard_data().and_then(|data| data.files()).and_then(|files| files.get(0))
+        if let Some(files) =
+            event.clipboard_data().and_then(|data| data.files()).filter(|files| files.length() > 0)
         {
             event.prevent_default();
-            app.open(file.into());
+            app.open(&files);
         }
     });
 }

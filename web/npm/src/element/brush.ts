@@ -1,4 +1,4 @@
-// A brush that paints a mask over a picture, with the mouse, a finger, a pen or keys. The app has the same.
+// A brush that paints a mask over a picture, with the mouse, a finger, a pen or keys: that of the element and of the demo app.
 
 /** Pixels of the mask's longer side; it is scaled to the picture. */
 const SIDE = 512;
@@ -6,6 +6,13 @@ const SIDE = 512;
 export const SIZES = { min: 1 / 32, first: 1 / 8, max: 1 / 2 };
 
 type Place = [x: number, y: number];
+
+/** A line of the brush, from where it touched the picture to where it left it. */
+interface Stroke {
+  width: number;
+  erases: boolean;
+  places: Place[];
+}
 
 export class Brush {
   #canvas: HTMLCanvasElement;
@@ -15,10 +22,14 @@ export class Brush {
   #at: Place = [SIDE / 2, SIDE / 2];
   #size = SIZES.first;
   #erases = false;
+  #strokes: Stroke[] = [];
   // The finger or button that paints.
   #pointer: number | null = null;
 
-  /** Paints on `canvas`; `ring` shows the brush. `changed` is called when keys change the brush's size or turn it round. */
+  /**
+   * Paints on `canvas`; `ring` shows the brush. `changed` is called after each stroke, when a stroke is taken back, and when keys change the brush's size or
+   * turn it round.
+   */
   constructor(canvas: HTMLCanvasElement, ring: HTMLElement, changed: () => void) {
     this.#canvas = canvas;
     this.#ring = ring;
@@ -28,7 +39,7 @@ export class Brush {
     canvas.addEventListener('pointerdown', (event) => this.#down(event));
     canvas.addEventListener('pointermove', (event) => this.#move(event));
     for (const end of ['pointerup', 'pointercancel'] as const) {
-      canvas.addEventListener(end, ({ pointerId }) => pointerId === this.#pointer && (this.#pointer = null));
+      canvas.addEventListener(end, ({ pointerId }) => pointerId === this.#pointer && this.#up());
     }
     canvas.addEventListener('keydown', (event) => this.#key(event));
   }
@@ -62,8 +73,25 @@ export class Brush {
   }
 
   clear(): void {
+    this.#strokes = [];
     this.#context?.clearRect(0, 0, this.#canvas.width, this.#canvas.height);
     this.erases = false;
+  }
+
+  /** Whether there is a stroke to take back. */
+  get painted(): boolean {
+    return this.#strokes.length > 0;
+  }
+
+  /** Takes the last stroke back, also one that is still being painted. */
+  undo(): void {
+    this.#pointer = null;
+    this.#strokes.pop();
+    this.#context?.clearRect(0, 0, this.#canvas.width, this.#canvas.height);
+    for (const { places, ...stroke } of this.#strokes) {
+      for (const [i, place] of places.entries()) this.#line(stroke, places[i - 1] ?? place, place);
+    }
+    this.#changed();
   }
 
   /** What was painted, white on black; undefined where there is nothing, or nothing is left of it. */
@@ -84,6 +112,17 @@ export class Brush {
     this.#canvas.setPointerCapture(event.pointerId);
     this.#pointer = event.pointerId;
     this.#at = this.#place(event);
+    this.#begin();
+  }
+
+  #up(): void {
+    this.#pointer = null;
+    this.#changed();
+  }
+
+  /** A stroke begins where the brush is. */
+  #begin(): void {
+    this.#strokes.push({ width: this.#size * SIDE, erases: this.#erases, places: [] });
     this.#go(this.#at, true);
   }
 
@@ -100,22 +139,34 @@ export class Brush {
   }
 
   #go(to: Place, paints: boolean): void {
-    const context = this.#context;
-    if (paints && context) {
-      context.lineWidth = this.#size * SIDE;
-      context.globalCompositeOperation = this.#erases ? 'destination-out' : 'source-over';
-      context.beginPath();
-      context.moveTo(...this.#at);
-      // Canvases leave out lines without a length.
-      context.lineTo(to[0] + 0.01, to[1]);
-      context.stroke();
+    const stroke = this.#strokes.at(-1);
+    if (paints && stroke) {
+      this.#line(stroke, this.#at, to);
+      stroke.places.push(to);
     }
     this.#at = to;
     this.#show();
   }
 
+  #line({ width, erases }: Pick<Stroke, 'width' | 'erases'>, from: Place, to: Place): void {
+    const context = this.#context;
+    if (!context) return;
+    context.lineWidth = width;
+    context.globalCompositeOperation = erases ? 'destination-out' : 'source-over';
+    context.beginPath();
+    context.moveTo(...from);
+    // Canvases leave out lines without a length.
+    context.lineTo(to[0] + 0.01, to[1]);
+    context.stroke();
+  }
+
   #key(event: KeyboardEvent): void {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.ctrlKey || event.metaKey || event.altKey) {
+      // Without a stroke the key is the page's.
+      if (!isUndo(event) || !this.painted) return;
+      event.preventDefault();
+      return this.undo();
+    }
     const step = (x: number, y: number) => {
       const by = (this.#size * SIDE) / 2;
       this.#go([within(this.#at[0] + x * by, 0, this.#canvas.width), within(this.#at[1] + y * by, 0, this.#canvas.height)], false);
@@ -125,8 +176,8 @@ export class Brush {
       arrowright: () => step(1, 0),
       arrowup: () => step(0, -1),
       arrowdown: () => step(0, 1),
-      ' ': () => this.#go(this.#at, true),
-      enter: () => this.#go(this.#at, true),
+      ' ': () => this.#begin(),
+      enter: () => this.#begin(),
       e: () => (this.erases = !this.erases),
       '[': () => (this.size *= 0.8),
       ']': () => (this.size *= 1.25),
@@ -147,6 +198,10 @@ export class Brush {
     style.setProperty('width', part((this.#size * SIDE) / width));
     this.#ring.classList.toggle('erases', this.#erases);
   }
+}
+
+function isUndo({ key, altKey, shiftKey }: KeyboardEvent): boolean {
+  return key.toLowerCase() === 'z' && !altKey && !shiftKey;
 }
 
 function within(value: number, low: number, high: number): number {

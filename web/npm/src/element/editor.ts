@@ -1,9 +1,9 @@
 // The custom element: attributes, properties, methods and events over an engine that it shares.
 
 import type { Engine } from '../engine.ts';
-import { canvasOf } from '../pixels.ts';
+import { canvasOf, MAX_PICTURE } from '../pixels.ts';
 import { course, type Tell } from '../progress.ts';
-import type { Capabilities, Drawn, DrawOptions, Model, Picture, Progress, Sampling, Settings } from '../types.d.ts';
+import type { Capabilities, DrawOptions, Model, Picture, Progress, Result, Sampling } from '../types.d.ts';
 import { Attributes, upgrade } from './attributes.ts';
 import { middle } from './crop.ts';
 import { Seat } from './engines.ts';
@@ -14,8 +14,6 @@ import { isWorking, View, type Shown, type State } from './view.ts';
 import { wordsFor, type Words } from './words.ts';
 
 const STATES = ['idle', 'loading', 'ready', 'running', 'error'] as const;
-/** The longer side of a picture on the stage, in pixels: as many as the engine takes. */
-const SIDE = 2048;
 
 interface Call {
   seed?: number;
@@ -250,8 +248,7 @@ export class UniGenEditor extends Attributes {
   /** Draws a picture. What is left out comes from the attributes. */
   generate({ prompt = this.prompt, ...request }: DrawCall & { prompt?: string } = {}): Promise<EditorResult> {
     return this.#run(request, async (engine, sampling, options) => {
-      const { images, settings } = await engine.generate({ prompt, ...sampling }, options);
-      return { task: 'generate', prompt, ...drawn(images, settings) };
+      return { task: 'generate', prompt, ...drawn(await engine.generate({ prompt, ...sampling }, options)) };
     });
   }
 
@@ -265,8 +262,7 @@ export class UniGenEditor extends Attributes {
     return this.#run(request, async (engine, sampling, options) => {
       const source = await this.#readable(image);
       const change = { image: source, instruction, mask: mask ?? this.#view.painted(), ...sampling };
-      const { images, settings } = await engine.edit(change, options);
-      const after = drawn(images, settings);
+      const after = drawn(await engine.edit(change, options));
       const before = after.image && middle(source, after.image.width, after.image.height);
       return { task: 'edit', prompt: instruction, ...after, before };
     });
@@ -281,7 +277,7 @@ export class UniGenEditor extends Attributes {
     return this.#run(request, async (engine, { seed }, { signal, onprogress }) => {
       const ontoken = (text: string) => this.#view.answer(text);
       const answer = await engine.describe({ image: await this.#readable(image), question, seed }, { signal, onprogress, ontoken });
-      return { task: 'ask', prompt: question, answer };
+      return { task: 'ask', prompt: question, answer, unknown: await engine.unknownWords(question) };
     });
   }
 
@@ -423,7 +419,7 @@ export class UniGenEditor extends Attributes {
   async #readable(image: Picture | undefined): Promise<OffscreenCanvas> {
     if (!image) throw new Failure('image', 'noImage', 'There is no picture yet.', 'Set `image`, or let the visitor open one.');
     try {
-      return await canvasOf(image, SIDE);
+      return await canvasOf(image, MAX_PICTURE);
     } catch (error) {
       throw this.#unreadable((error as Error).message);
     }
@@ -561,6 +557,7 @@ export class UniGenEditor extends Attributes {
       before: result?.before ?? null,
       saves: Boolean(result?.image),
       done: Boolean(result),
+      unknown: result?.unknown ?? [],
       answer: mode === 'ask' ? (result?.answer ?? '') : '',
     };
     this.#view.render(shown);
@@ -586,8 +583,8 @@ export class UniGenEditor extends Attributes {
   }
 }
 
-function drawn([first]: Drawn[], settings: Settings): { image?: ImageData; seed?: number; settings: Settings } {
-  return { image: first?.image, seed: first?.seed, settings };
+function drawn({ images: [first], settings, unknown }: Result): Pick<EditorResult, 'image' | 'seed' | 'settings' | 'unknown'> {
+  return { image: first?.image, seed: first?.seed, settings, unknown };
 }
 
 function defined<T extends object>(object: T): { [name in keyof T]?: Exclude<T[name], null> } {

@@ -1,7 +1,7 @@
 // What the element tells its page: results, and events by their names.
 
 import type { ErrorCode } from '../error.ts';
-import type { Model, Progress, Settings } from '../types.d.ts';
+import type { Model, Progress, Settings, UnknownWord } from '../types.d.ts';
 import type { Mode } from './words.ts';
 
 export interface EditorResult {
@@ -15,6 +15,8 @@ export interface EditorResult {
   /** What was edited, in the shape of what was drawn. */
   before?: OffscreenCanvas;
   answer?: string;
+  /** The words of the text that the model has not learned; the visitor is told. */
+  unknown?: UnknownWord[];
   model: Model | null;
 }
 

@@ -4,6 +4,7 @@ import { isImageData, sizeOf } from '../pixels.ts';
 import { Brush, SIZES } from './brush.ts';
 import { dress } from './style.ts';
 import type { Mode, Words } from './words.ts';
+import type { UnknownWord } from '../types.d.ts';
 
 export type State = 'idle' | 'loading' | 'ready' | 'running' | 'error';
 
@@ -34,6 +35,8 @@ export interface Shown {
   before: OffscreenCanvas | null;
   saves: boolean;
   done: boolean;
+  /** Words that the model has not learned. */
+  unknown: UnknownWord[];
   answer: string;
 }
 
@@ -143,7 +146,7 @@ export class View {
     ui.slider.setAttribute('aria-label', words.compare);
     ui.progress.setAttribute('aria-label', words.progress);
     this.#renderBrush();
-    if (state === 'ready' && shown.done) this.say(words.done);
+    if (state === 'ready' && shown.done) this.say(finished(shown));
     else if (state === 'running') this.say(words.drawing);
     else if (state === 'idle' || state === 'ready') this.say('');
 
@@ -240,6 +243,12 @@ export function isWorking(state?: State): boolean {
 
 function isOn(toggle: HTMLElement): boolean {
   return toggle.getAttribute('aria-pressed') === 'true';
+}
+
+/** What to say of a result: of words that mean nothing to the model, which they are and what it knows instead. */
+function finished({ words, unknown }: Shown): string {
+  const named = unknown.map(({ word, nearest }) => (nearest === undefined ? `“${word}”` : `“${word}” (→ “${nearest}”)`));
+  return named.length === 0 ? words.done : `${words.done} ${words.unknown} ${named.join(', ')}`;
 }
 
 /** Whether a key belongs to an input method; some browsers say so by the number alone. */

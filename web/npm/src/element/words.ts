@@ -1,4 +1,4 @@
-// Words of <unigen-editor>, for visitors. What a developer wants to know goes with the event `error`.
+// Words of <unigen-editor>, for visitors; the demo app has the failures, the phases and the brush from here. What a developer wants to know goes with the event `error`.
 
 import type { ErrorCode } from '../error.ts';
 import type { Phase } from '../types.d.ts';
@@ -28,6 +28,7 @@ export interface Words {
   mask: string;
   drawing: string;
   done: string;
+  unknown: string;
   failures: Record<Cause, string>;
 }
 
@@ -60,6 +61,7 @@ export const words: { en: Words; zh: Words } = {
     mask: 'Mask. Arrow keys move the brush, Space paints, E erases, [ and ] change its size.',
     drawing: 'At work …',
     done: 'Done.',
+    unknown: 'This model has not learned:',
     failures: {
       config: 'A setting is out of its range. Check steps, guidance and seed.',
       weights: 'The files of this model cannot be used. Please tell the owner of the site.',
@@ -111,6 +113,7 @@ export const words: { en: Words; zh: Words } = {
     mask: '蒙版。方向键移动画笔，空格键涂抹，E 切换橡皮，[ 和 ] 改变大小。',
     drawing: '正在处理…',
     done: '完成。',
+    unknown: '这个模型没有学过：',
     failures: {
       config: '设置超出范围。请检查步数、引导强度和种子。',
       weights: '模型文件无法使用。请告知网站所有者。',
