@@ -371,7 +371,13 @@ pub(super) mod tests {
 
     #[test]
     fn appended_tokens_are_written_once() {
-        let plain = plain_qwen().to_string();
+        let mut plain = plain_qwen();
+        let vocabulary = plain["model"]["vocab"].as_object_mut().unwrap();
+        // The crate numbers added tokens without holes.
+        for id in 3..8 {
+            vocabulary.insert(format!("\u{1}unused {id}"), id.into());
+        }
+        let plain = plain.to_string();
         let (written, before) = TextTokenizer::with_image_tokens(plain.as_bytes()).unwrap();
         assert_eq!(before, 300);
         let (tokenizer, again) = (TextTokenizer::from_bytes(&written).unwrap(), plain.as_bytes());
