@@ -6,8 +6,11 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, DeviceKind, DeviceType, Int, Tensor};
 use std::collections::{BTreeSet, HashMap};
-use unigen_core::config::{DecoderKind, ModelConfig};
+use unigen_core::config::{DecoderKind, ModelConfig, TokenizerConfig};
+use unigen_core::image_tokenizer::ImageTokenizer;
+use unigen_core::image_tokenizer::lfq::codes_to_device;
 use unigen_core::model::UniGen;
+use unigen_core::ops::conv::largest_tensor;
 use unigen_core::sequence::AttentionLayout;
 use unigen_core::weights::{Checkpoint, ParameterPath, Precision, keys, load, save};
 
@@ -53,6 +56,33 @@ fn every_architecture_computes_the_same() {
         let checkpoint = Checkpoint::open(&path).unwrap();
         let there = load(UniGen::new(&config, &device), &checkpoint, keys::same).unwrap();
         same_logits([&there, &model], [&device, &Device::flex()]);
+    }
+}
+
+/// Pictures that are not square come out of the image tokenizer as on the CPU, and go into it.
+#[test]
+fn pictures_of_any_shape_are_the_same() {
+    let (device, folder) = (Device::wgpu(DeviceKind::DefaultDevice), tempfile::tempdir().unwrap());
+    let path = folder.path().join("image_tokenizer.safetensors");
+    let config = TokenizerConfig { ch: 8, norm_groups: 4, ..TokenizerConfig::default() };
+    let here = ImageTokenizer::new(&config, &Device::flex()).unwrap();
+    save(&here, &path, Precision::F32, keys::same, HashMap::new()).unwrap();
+    let checkpoint = Checkpoint::open(&path).unwrap();
+    let there = load(ImageTokenizer::new(&config, &device).unwrap(), &checkpoint, keys::same).unwrap();
+    let codes: Vec<u32> = (0..15).map(|i| i * 541 % 8192).collect();
+    let decode = |tokenizer: &ImageTokenizer, device: &Device| {
+        tokenizer.decode(codes_to_device(&codes, device), 48, 80).unwrap()
+    };
+    let (got, want) = (decode(&there, &device), decode(&here, &Device::flex()));
+    // What binds at once is what WebGPU promises, 128 MiB, or more.
+    assert!(largest_tensor(&got) >= 32 << 20 && largest_tensor(&want) == usize::MAX);
+    let latent = |tokenizer: &ImageTokenizer, pixels: Tensor<4>| floats(tokenizer.latent(pixels));
+    for (got, want) in
+        [(floats(got.clone()), floats(want.clone())), (latent(&there, got), latent(&here, want))]
+    {
+        let largest = want.iter().fold(1.0_f32, |max, value| max.max(value.abs()));
+        assert!(got.iter().zip(&want).all(|(got, want)| (got - want).abs() < 1e-3 * largest));
+        assert_eq!(got.len(), want.len());
     }
 }
 

@@ -7,7 +7,7 @@ use burn::tensor::{Device, DeviceKind, Int, Tensor};
 use pollster::FutureExt;
 use unigen_core::config::ModelConfig;
 use unigen_core::model::UniGen;
-use unigen_core::sampling::{Flow, MaskedDecoding, Order, Prefix, Seeds, StepReport, text_guidance};
+use unigen_core::sampling::{Counted, Flow, MaskedDecoding, Order, Prefix, Seeds, StepReport, text_guidance};
 
 /// Pairs of a prompt and a seed.
 const PAIRS: usize = 100;
@@ -47,7 +47,10 @@ fn decode(model: &UniGen, device: &Device, prompt: usize, seeds: &[u64]) -> Deco
     let targets =
         (0..seeds.len()).map(|image| (0..TOKENS).map(|i| given(i * (image % 2))).collect()).collect();
     let order = [Order::Confidence { temperature: 2.0 }, Order::Halton][prompt % 2];
-    let settings = MaskedDecoding::new(5, order);
+    // As UniGen, as Show-o, and as Show-o-Turbo.
+    let (top_k, counted) =
+        [(None, Counted::Unknown), (None, Counted::All), (Some(9), Counted::All)][prompt % 3];
+    let settings = MaskedDecoding { top_k, counted, ..MaskedDecoding::new(5, order) };
     let (mut masked, mut log_probs) = (0, Vec::new());
     let on_step = async |report: StepReport<'_>| {
         let preview = report.preview().await.expect("codes come back");
