@@ -402,12 +402,12 @@ impl Network {
 
 /// The image tokenizer's encoder and decoder on an image of `side` pixels a side.
 fn tokenizer(t: &TokenizerConfig, side: usize) -> (Network, Network) {
-    let pixels = |level: usize| (side as f64 / (1_u64 << level) as f64).powi(2);
+    let pixels = |level: usize| (side as f64 / (t.patch << level) as f64).powi(2);
     let last = t.encoder_ch_mult.len() - 1;
 
     let mut encoder = Network::default();
     let mut channels = t.ch;
-    encoder.conv(t.in_ch, channels, 3, pixels(0));
+    encoder.conv(t.in_ch * t.patch.pow(2), channels, 3, pixels(0));
     for (level, (mult, blocks)) in t.encoder_ch_mult.iter().zip(&t.encoder_num_res_blocks).enumerate() {
         for _ in 0..*blocks {
             encoder.block(channels, t.ch * mult, pixels(level));
@@ -437,7 +437,7 @@ fn tokenizer(t: &TokenizerConfig, side: usize) -> (Network, Network) {
         }
     }
     decoder.norm(channels);
-    decoder.conv(channels, t.out_ch, 3, pixels(0));
+    decoder.conv(channels, t.out_ch * t.patch.pow(2), 3, pixels(0));
     (encoder, decoder)
 }
 

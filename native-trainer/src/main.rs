@@ -8,7 +8,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use cli::{
     Ablate, DataCheck, DataDescribe, Describe, Dpg, Edit, EvalAll, EvalRewards, EvalTokenizer, Extend,
     Generate, Geneval, ImgEdit, Import, Inpaint, Pull, Reconstruct, Runs, ServeRewards, Understanding,
-    interruptible, models,
+    Vocabulary, WorldArgs, interruptible, models,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
@@ -190,6 +190,8 @@ enum EvalCommand {
     Understanding(Understanding),
     /// DPG-Bench: long prompts of your own, whose pictures a vision-language model is asked about
     Dpg(Dpg),
+    /// Draw every thing in every look once, and let the judge name it
+    Vocabulary(Vocabulary),
     /// Image tokenizer: measure the reconstructions of held-out scenes
     Tokenizer(EvalTokenizer),
     /// Rewards: measure how often they agree with the truth about held-out pairs of pictures and descriptions
@@ -218,11 +220,15 @@ enum DataCommand {
         /// Side of the square images in pixels
         #[arg(long, default_value_t = 96)]
         size: u32,
+        #[command(flatten)]
+        world: WorldArgs,
     },
     /// List the words of the sticker world in a model's generation.json, so that it says which of a prompt it has not learned
     Vocabulary {
         /// Folder of a model that was trained on it
         model: PathBuf,
+        #[command(flatten)]
+        world: WorldArgs,
     },
 }
 
@@ -279,6 +285,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Eval(EvalCommand::Geneval(geneval)) => geneval.run(),
         Command::Eval(EvalCommand::Imgedit(imgedit)) => imgedit.run(),
         Command::Eval(EvalCommand::Understanding(understanding)) => understanding.run(),
+        Command::Eval(EvalCommand::Vocabulary(vocabulary)) => vocabulary.run(),
         Command::Eval(EvalCommand::Tokenizer(tokenizer)) => tokenizer.run(),
         Command::Eval(EvalCommand::Dpg(dpg)) => dpg.run(),
         Command::Reconstruct(reconstruct) => reconstruct.run(),
@@ -316,17 +323,17 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Train(train) => interruptible(|| train.run()),
         Command::Data(DataCommand::Check(check)) => check.run(),
         Command::Data(DataCommand::Describe(describe)) => describe.run(),
-        Command::Data(DataCommand::Vocabulary { model }) => {
+        Command::Data(DataCommand::Vocabulary { model, world }) => {
             let path = model.join(ModelFolder::GENERATION);
-            let vocabulary = unigen_stickers::vocabulary()?;
+            let vocabulary = unigen_stickers::vocabulary(world.scope())?;
             println!("{} words in {}", vocabulary.words().len(), path.display());
             GenerationConfig { vocabulary, ..GenerationConfig::read(&path)? }.write(&path)?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Data(DataCommand::Stickers { out, count, seed, size }) => {
+        Command::Data(DataCommand::Stickers { out, count, seed, size, world }) => {
             let style = ProgressStyle::with_template("{bar:40} {pos}/{len} scenes, {eta} left")?;
             let bar = ProgressBar::new(count).with_style(style);
-            write_stickers(&out, count, seed, size, |done| bar.set_position(done))?;
+            write_stickers(&out, count, seed, size, world.scope(), |done| bar.set_position(done))?;
             bar.finish();
             println!("{count} scenes in {}, preview in {}", out.display(), out.join("preview.png").display());
             Ok(ExitCode::SUCCESS)

@@ -1,6 +1,7 @@
-//! The build tool: `cargo xtask test [web | parity] | lint | scripts | stacks | web | measure | full-size | demo | export | help`.
-//! It is a plain cargo program, so nothing has to be installed first.
+//! The build tool: `cargo xtask test [web | parity] | lint | scripts | stacks | web | measure | full-size | demo | export |
+//! assets | help`. It is a plain cargo program, so nothing has to be installed first.
 
+mod assets;
 mod full_size;
 mod steps;
 mod system;
@@ -37,6 +38,7 @@ cargo xtask COMMAND
   demo   build the site with the shipped model, serve it on this machine and open it
   export MODEL OUT
          write a model's folder to OUT as a site serves it
+  assets fetch the drawings in three dimensions of the sticker world, which training of the shipped model needs (30 MB)
   help   print this text
 
 Environment:
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         ["full-size"] => Workspace::find().and_then(|w| full_size::run(&w, None)),
         ["full-size", name] => Workspace::find().and_then(|w| full_size::run(&w, Some(name))),
         ["demo"] => Workspace::find().and_then(|w| web::demo(&w)),
+        ["assets"] => Workspace::find().and_then(|w| assets::fetch(&w)),
         ["export", model, out] => web::export(Path::new(model), Path::new(out)),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");

@@ -33,6 +33,14 @@ pub struct TokenizerConfig {
     /// left to the decoder. Published models: no.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub encode_cells: bool,
+    /// Side of the square of pixels at one position of the finest level. Its pixels are channels there (sub-pixel
+    /// convolution, Shi et al. 2016, arXiv 1609.05158), so a picture of twice the side costs the same. Published models: 1.
+    #[serde(skip_serializing_if = "is_one")]
+    pub patch: usize,
+}
+
+fn is_one(patch: &usize) -> bool {
+    *patch == 1
 }
 
 impl Default for TokenizerConfig {
@@ -48,6 +56,7 @@ impl Default for TokenizerConfig {
             out_ch: 3,
             norm_groups: 32,
             encode_cells: false,
+            patch: 1,
         }
     }
 }
@@ -55,7 +64,7 @@ impl Default for TokenizerConfig {
 impl TokenizerConfig {
     /// Pixels per code along each side, `f`.
     pub fn downsampling(&self) -> usize {
-        1 << self.encoder_ch_mult.len().saturating_sub(1)
+        self.patch << self.encoder_ch_mult.len().saturating_sub(1)
     }
 
     /// Rows and columns of codes of an image of `height` x `width` pixels.
@@ -88,6 +97,8 @@ impl Config for TokenizerConfig {
         }
         let z = self.z_channels;
         check((1..=MAX_CODE_BITS).contains(&z), "z_channels", format!("is {z}, not 1 to {}", MAX_CODE_BITS))?;
+        let patch = self.patch;
+        check((1..=16).contains(&patch), "patch", format!("is {patch}, not 1 to 16"))?;
         let levels = self.encoder_ch_mult.len();
         for (key, list) in [
             ("encoder_ch_mult", &self.encoder_ch_mult),

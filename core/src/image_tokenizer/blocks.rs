@@ -255,3 +255,24 @@ impl Upsample {
         x.convolve(2, self.conv.channels(), |x| self.forward(x))
     }
 }
+
+/// Puts each square of `patch` x `patch` pixels into channels: `[b, p h, p w, c]` → `[b, h, w, p p c]`.
+pub fn to_patches(pixels: Tensor<4>, patch: usize) -> Tensor<4> {
+    if patch == 1 {
+        return pixels;
+    }
+    let [batch, height, width, channels] = pixels.dims();
+    let [rows, columns] = [height / patch, width / patch];
+    let split = pixels.reshape([batch, rows, patch, columns, patch * channels]).swap_dims(2, 3);
+    split.reshape([batch, rows, columns, patch * patch * channels])
+}
+
+/// Takes each square of `patch` x `patch` pixels out of the channels: `[b, h, w, p p c]` → `[b, p h, p w, c]`.
+pub fn from_patches(positions: Tensor<4>, patch: usize) -> Tensor<4> {
+    if patch == 1 {
+        return positions;
+    }
+    let [batch, rows, columns, channels] = positions.dims();
+    let split = positions.reshape([batch, rows, columns, patch, channels / patch]).swap_dims(2, 3);
+    split.reshape([batch, rows * patch, columns * patch, channels / (patch * patch)])
+}

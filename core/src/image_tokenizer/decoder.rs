@@ -1,7 +1,7 @@
 //! Code bits to pixels.
 
 use super::bands::Bands;
-use super::blocks::{Conv2d, GroupNorm, Mid, ResnetBlock, Upsample};
+use super::blocks::{Conv2d, GroupNorm, Mid, ResnetBlock, Upsample, from_patches};
 use crate::config::TokenizerConfig;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -23,6 +23,8 @@ pub struct Decoder {
     pub up: Vec<Up>,
     pub norm_out: GroupNorm,
     pub conv_out: Conv2d,
+    #[module(skip)]
+    patch: usize,
 }
 
 impl Decoder {
@@ -47,7 +49,8 @@ impl Decoder {
             mid: Mid::new(coarsest, groups, device),
             up,
             norm_out: GroupNorm::new(widths[0], groups, device),
-            conv_out: Conv2d::new(widths[0], config.out_ch, 3, device),
+            conv_out: Conv2d::new(widths[0], config.out_ch * config.patch.pow(2), 3, device),
+            patch: config.patch,
         }
     }
 
@@ -65,6 +68,6 @@ impl Decoder {
                 h = upsample.bands(h);
             }
         }
-        self.conv_out.bands(self.norm_out.swish_bands(h)).join()
+        from_patches(self.conv_out.bands(self.norm_out.swish_bands(h)).join(), self.patch)
     }
 }

@@ -1,7 +1,7 @@
 //! Pixels to the latent whose signs are the code.
 
 use super::bands::Bands;
-use super::blocks::{Conv2d, Downsample, GroupNorm, Mid, ResnetBlock};
+use super::blocks::{Conv2d, Downsample, GroupNorm, Mid, ResnetBlock, to_patches};
 use crate::config::TokenizerConfig;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -23,6 +23,8 @@ pub struct Encoder {
     pub norm_out: GroupNorm,
     pub conv_out: Conv2d,
     pub quant_conv: Conv2d,
+    #[module(skip)]
+    patch: usize,
 }
 
 impl Encoder {
@@ -42,21 +44,22 @@ impl Encoder {
             })
             .collect();
         Self {
-            conv_in: Conv2d::new(config.in_ch, config.ch, 3, device),
+            conv_in: Conv2d::new(config.in_ch * config.patch.pow(2), config.ch, 3, device),
             down,
             mid: Mid::new(channels, groups, device),
             norm_out: GroupNorm::new(channels, groups, device),
             conv_out: Conv2d::new(channels, z, 3, device),
             quant_conv: Conv2d::new(z, z, 1, device),
+            patch: config.patch,
         }
     }
 
     /// `[b, h, w, in_ch]` in [-1, 1] → `[b, h/f, w/f, z]`
     pub fn forward(&self, pixels: Tensor<4>) -> Tensor<4> {
-        self.bands(pixels.into())
+        self.bands(to_patches(pixels, self.patch).into())
     }
 
-    /// [`Self::forward`], in bands up to the coarsest level.
+    /// [`Self::forward`] of pixels in patches, in bands up to the coarsest level.
     pub(super) fn bands(&self, pixels: Bands) -> Tensor<4> {
         let mut h = self.conv_in.bands(pixels);
         for level in &self.down {

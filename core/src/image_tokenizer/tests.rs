@@ -1,3 +1,4 @@
+use super::blocks::{from_patches, to_patches};
 use super::*;
 use burn::module::{ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::Distribution;
@@ -57,6 +58,27 @@ fn small() -> TokenizerConfig {
         norm_groups: 4,
         ..Default::default()
     }
+}
+
+#[test]
+fn patches_are_squares_of_pixels() {
+    let device = Device::flex();
+    let pixels = Tensor::<1, Int>::arange(0..2 * 4 * 6 * 3, &device).float().reshape([2, 4, 6, 3]);
+    let patches = to_patches(pixels.clone(), 2);
+    assert_eq!(patches.dims(), [2, 2, 3, 12]);
+    // The square in row 1, column 2 of the first picture: rows 2 and 3, columns 4 and 5.
+    let square = patches.clone().slice([0..1, 1..2, 2..3, 0..12]);
+    let seen = pixels.clone().slice([0..1, 2..4, 4..6, 0..3]).reshape([1, 1, 1, 12]);
+    square.into_data().assert_eq(&seen.into_data(), true);
+    from_patches(patches, 2).into_data().assert_eq(&pixels.into_data(), true);
+
+    let config = TokenizerConfig { patch: 2, ..small() };
+    assert_eq!((config.downsampling(), config.grid(8, 12).unwrap()), (4, [2, 3]));
+    let tokenizer = ImageTokenizer::new(&config, &device).unwrap();
+    let codes = tokenizer.encode(Tensor::zeros([1, 8, 12, 3], &device));
+    assert_eq!(codes.dims(), [1, 6]);
+    assert_eq!(tokenizer.decode(codes, 8, 12).unwrap().dims(), [1, 8, 12, 3]);
+    assert!(Config::validate(&TokenizerConfig { patch: 0, ..small() }).is_err());
 }
 
 #[test]

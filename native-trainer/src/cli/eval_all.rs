@@ -4,7 +4,7 @@ use super::eval_tokenizer::reconstructions;
 use super::geneval::geneval;
 use super::imgedit::imgedit;
 use super::understanding::understanding;
-use super::{ComputeArgs, Sampling, engine, interruptible, judge, writable, write_json};
+use super::{ComputeArgs, Sampling, WorldArgs, engine, interruptible, judge, writable, write_json};
 use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
@@ -16,7 +16,7 @@ use unigen_evaluation::geneval::Evaluation;
 use unigen_stickers::imgedit::{Edits, held_out_cases};
 use unigen_stickers::reconstruction::Reconstructions;
 use unigen_stickers::understanding::Understanding;
-use unigen_stickers::world::{Split, geneval_prompts};
+use unigen_stickers::world::geneval_prompts;
 
 /// Number of held-out scenes for the image tokenizer.
 const SCENES: u64 = 192;
@@ -44,6 +44,8 @@ pub struct EvalAll {
     /// JSON file for all scores and for the verdict on each picture
     #[arg(long)]
     json: Option<PathBuf>,
+    #[command(flatten)]
+    world: WorldArgs,
     #[command(flatten)]
     sampling: Sampling,
     #[command(flatten)]
@@ -77,11 +79,11 @@ impl EvalAll {
         let settings = self.sampling.over_edits(engine.generation(), None);
         let size = engine.config().image_size as u32;
         // The quick evaluations come first.
-        let tokenizer = reconstructions(&self.model, size, SCENES, &judge, &compute)?;
+        let tokenizer = reconstructions(&self.model, size, self.world.scope(), SCENES, &judge, &compute)?;
         print!("{tokenizer}");
-        let understanding = understanding(&engine, seed, self.questions)?;
+        let understanding = understanding(&engine, self.world.scope(), seed, self.questions)?;
         print!("{understanding}");
-        let cases = held_out_cases(Split::Test, seed, self.edits);
+        let cases = held_out_cases(self.world.domain()?, seed, self.edits);
         let imgedit = imgedit(&engine, cases, seed, &judge, &settings)?;
         print!("{imgedit}");
         let drawing = self.sampling.over(engine.generation());

@@ -1,6 +1,6 @@
 //! `unigen eval tokenizer`.
 
-use super::{ComputeArgs, Outputs, interruptible, judge};
+use super::{ComputeArgs, Outputs, WorldArgs, interruptible, judge};
 use anyhow::Result;
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,8 @@ use unigen_core::precision::WithPrecision;
 use unigen_models::Library;
 use unigen_runs::{Compute, Progress};
 use unigen_stickers::judge::Detector;
-use unigen_stickers::reconstruction::Reconstructions;
+use unigen_stickers::reconstruction::{Reconstructions, held_out_scenes};
+use unigen_stickers::world::{Domain, Scope, Split};
 use unigen_training::data::MAX_SIDE;
 
 #[derive(Args)]
@@ -27,6 +28,8 @@ pub struct EvalTokenizer {
     #[arg(long, default_value_t = 96, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_SIDE)))]
     size: u32,
     #[command(flatten)]
+    world: WorldArgs,
+    #[command(flatten)]
     outputs: Outputs,
     #[command(flatten)]
     compute: ComputeArgs,
@@ -41,7 +44,8 @@ impl EvalTokenizer {
     fn evaluate(&self) -> Result<()> {
         let compute = self.compute.open()?;
         let judge = judge(&self.detector, &compute)?;
-        let found = reconstructions(&self.model, self.size, self.count, &judge, &compute)?;
+        let found =
+            reconstructions(&self.model, self.size, self.world.scope(), self.count, &judge, &compute)?;
         print!("{found}");
         self.outputs.write(&found, || found.sheet())
     }
@@ -51,19 +55,22 @@ impl EvalTokenizer {
 pub(super) fn reconstructions(
     model: &Path,
     size: u32,
+    scope: Scope,
     count: u64,
     judge: &Detector,
     compute: &Compute,
 ) -> Result<Reconstructions> {
+    scope.check()?;
     let (config, tokenizer) = Library::of_user().find(model)?.image_tokenizer(&compute.device)?;
     let tokenizer = tokenizer.with_precision(compute.precision);
     config.grid(size as usize, size as usize)?;
+    let scenes = held_out_scenes(Domain { scope, split: Split::Validation }, count);
     Progress::over("tokenizer", count as usize, |progress| {
         Reconstructions::run(
             &tokenizer,
             config.z_channels,
             size,
-            count,
+            &scenes,
             Some(judge),
             &compute.device,
             progress,

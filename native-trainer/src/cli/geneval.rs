@@ -18,7 +18,7 @@ use unigen_evaluation::geneval::{
 };
 use unigen_evaluation::journal::Journal;
 use unigen_runs::Progress;
-use unigen_stickers::world::{geneval_prompts, vocabulary};
+use unigen_stickers::world::{Class, geneval_prompts, in_chinese, vocabulary};
 
 #[derive(Args)]
 pub struct Geneval {
@@ -51,6 +51,9 @@ pub struct Geneval {
     /// Seed of the first image and of the sticker world's prompts
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Say the prompts in Chinese
+    #[arg(long)]
+    chinese: bool,
     #[command(flatten)]
     outputs: Outputs,
     #[command(flatten)]
@@ -81,11 +84,21 @@ impl Geneval {
     }
 
     fn prompts(&self) -> Result<Vec<Prompt>> {
-        let Some(path) = &self.prompts else {
-            return Ok(geneval_prompts(self.seed));
+        let prompts = match &self.prompts {
+            None => geneval_prompts(self.seed),
+            Some(path) => {
+                let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+                read_prompts(BufReader::new(file), vocabulary(Class::GENEVAL.len()))
+                    .with_context(|| path.display().to_string())?
+            }
         };
-        let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-        read_prompts(BufReader::new(file), vocabulary()).with_context(|| path.display().to_string())
+        match self.chinese {
+            true => prompts
+                .iter()
+                .map(|prompt| in_chinese(prompt).with_context(|| prompt.prompt.clone()))
+                .collect(),
+            false => Ok(prompts),
+        }
     }
 
     /// Draws into `out`, and judges by detections or by a model.

@@ -2,7 +2,7 @@
 
 use super::own::OwnEdits;
 use super::vlm::{Asking, Endpoint};
-use super::{ComputeArgs, Outputs, Sampling, engine, interruptible, judge};
+use super::{ComputeArgs, Outputs, Sampling, WorldArgs, engine, interruptible, judge};
 use anyhow::{Context, Result};
 use clap::Args;
 use serde::Serialize;
@@ -14,7 +14,6 @@ use unigen_evaluation::Detect;
 use unigen_runs::Progress;
 use unigen_stickers::imgedit::{self, Case, Edits, held_out_cases, read_cases};
 use unigen_stickers::judge::Detector;
-use unigen_stickers::world::Split;
 
 #[derive(Args)]
 pub struct ImgEdit {
@@ -51,6 +50,8 @@ pub struct ImgEdit {
     #[arg(long)]
     image_guidance_scale: Option<f32>,
     #[command(flatten)]
+    world: WorldArgs,
+    #[command(flatten)]
     outputs: Outputs,
     #[command(flatten)]
     sampling: Sampling,
@@ -77,7 +78,7 @@ impl ImgEdit {
         }
         let cases = match &self.cases {
             Some(path) => read_cases(path)?,
-            None => held_out_cases(Split::Test, self.seed, self.each),
+            None => held_out_cases(self.world.domain()?, self.seed, self.each),
         };
         interruptible(|| self.evaluate(cases))
     }

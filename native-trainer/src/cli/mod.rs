@@ -1,6 +1,7 @@
 //! The commands of `unigen` that have more than a few options.
 
 mod ablate;
+mod coverage;
 mod data;
 mod describe;
 mod edit;
@@ -22,6 +23,7 @@ mod understanding;
 mod vlm;
 
 pub use ablate::Ablate;
+pub use coverage::Vocabulary;
 pub use data::{DataCheck, DataDescribe};
 pub use describe::Describe;
 pub use edit::Edit;
@@ -56,6 +58,7 @@ use unigen_evaluation::{Detect, check_judge};
 use unigen_models::Library;
 use unigen_runs::{Compute, DeviceChoice, Interrupt, Interrupted};
 use unigen_stickers::judge::Detector;
+use unigen_stickers::world::{Class, Domain, Scope, Split};
 
 /// Exit code of an interrupted program, by the convention of shells.
 const INTERRUPTED: u8 = 130;
@@ -229,4 +232,33 @@ fn write_image(path: &Path, image: &RgbImage) -> Result<()> {
         .write_to(&mut file, image_format(path)?)
         .with_context(|| format!("cannot encode {}", path.display()))?;
     Ok(write_atomic(path, |out| out.write_all(file.get_ref()))?)
+}
+
+/// How much of the sticker world is shown.
+#[derive(Args)]
+pub struct WorldArgs {
+    /// Number of things, in the order of the table of things
+    #[arg(long, default_value_t = Class::GENEVAL.len())]
+    things: usize,
+    /// Things in three dimensions, too (needs `cargo xtask assets`)
+    #[arg(long)]
+    solid: bool,
+    /// Texts in Chinese, too
+    #[arg(long)]
+    chinese: bool,
+}
+
+impl WorldArgs {
+    /// The scope.
+    pub fn scope(&self) -> Scope {
+        let Self { things, solid, chinese } = *self;
+        Scope { things, solid, chinese }
+    }
+
+    /// Its test scenes.
+    fn domain(&self) -> Result<Domain> {
+        let scope = self.scope();
+        scope.check()?;
+        Ok(Domain { scope, split: Split::Test })
+    }
 }

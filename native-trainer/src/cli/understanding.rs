@@ -1,7 +1,7 @@
 //! `unigen eval understanding`.
 
 use super::own::OwnQuestions;
-use super::{ComputeArgs, Outputs, engine, interruptible};
+use super::{ComputeArgs, Outputs, WorldArgs, engine, interruptible};
 use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use unigen_core::engine::Engine;
 use unigen_runs::Progress;
 use unigen_stickers::understanding::{self, held_out_questions};
-use unigen_stickers::world::Split;
+use unigen_stickers::world::{Domain, Scope, Split};
 
 #[derive(Args)]
 pub struct Understanding {
@@ -30,6 +30,8 @@ pub struct Understanding {
     /// Seed of the scenes
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    #[command(flatten)]
+    world: WorldArgs,
     #[command(flatten)]
     outputs: Outputs,
     #[command(flatten)]
@@ -57,7 +59,7 @@ impl Understanding {
 
     fn evaluate(&self) -> Result<()> {
         let engine = engine(&self.model, &self.compute.open()?)?;
-        let found = understanding(&engine, self.seed, self.each)?;
+        let found = understanding(&engine, self.world.scope(), self.seed, self.each)?;
         print!("{found}");
         let report = Report { model: &self.model, bf16: self.compute.bf16, found: &found };
         self.outputs.write(&report, || found.sheet())
@@ -65,7 +67,15 @@ impl Understanding {
 }
 
 /// Asks questions about held-out scenes, with a progress bar.
-pub(super) fn understanding(engine: &Engine, seed: u64, each: u64) -> Result<understanding::Understanding> {
-    let asked = held_out_questions(Split::Test, seed, each as usize);
-    Progress::over("understanding", asked.len(), |progress| understanding::evaluate(engine, &asked, progress))
+pub(super) fn understanding(
+    engine: &Engine,
+    scope: Scope,
+    seed: u64,
+    each: u64,
+) -> Result<understanding::Understanding> {
+    scope.check()?;
+    let asked = held_out_questions(Domain { scope, split: Split::Test }, seed, each as usize);
+    Progress::over("understanding", asked.len(), |progress| {
+        understanding::evaluate(engine, scope, &asked, progress)
+    })
 }

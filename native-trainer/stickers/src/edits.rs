@@ -5,7 +5,8 @@ use rand::RngExt;
 use unigen_evaluation::unknown;
 use unigen_training::data::{Edit, Edits, rng_at};
 
-use crate::world::{self, EditKind, Renderer, Split, description, edit_of};
+use crate::pictures::scope_name;
+use crate::world::{self, Domain, EditKind, Renderer, Scope, Split, description, edit_of};
 
 /// The kinds of edit with the given `names`, or all kinds if `names` is empty.
 ///
@@ -28,10 +29,10 @@ fn drawn(renderer: &Renderer, edit: world::Edit, description: String, size: u32)
     Edit { before, instruction: edit.instruction, after, description }
 }
 
-/// An endless stream of edits of scenes of a split. Captions describe the results.
+/// An endless stream of edits of scenes of a domain. Captions describe the results.
 pub struct SceneEdits {
     renderer: Renderer,
-    split: Split,
+    domain: Domain,
     seed: u64,
     kinds: Vec<EditKind>,
 }
@@ -42,19 +43,20 @@ impl SceneEdits {
     ///
     /// # Errors
     /// If there is no such kind.
-    pub fn new(split: Split, seed: u64, names: &[String]) -> Result<Self> {
-        Ok(Self { kinds: kinds(names)?, ..Self::all(split, seed) })
+    pub fn new(domain: impl Into<Domain>, seed: u64, names: &[String]) -> Result<Self> {
+        Ok(Self { kinds: kinds(names)?, ..Self::all(domain, seed) })
     }
 
     /// Edits of all kinds.
-    pub fn all(split: Split, seed: u64) -> Self {
-        Self { renderer: Renderer::new(), split, seed, kinds: EditKind::ALL.into() }
+    pub fn all(domain: impl Into<Domain>, seed: u64) -> Self {
+        Self { renderer: Renderer::new(), domain: domain.into(), seed, kinds: EditKind::ALL.into() }
     }
 }
 
 impl Edits for SceneEdits {
     fn name(&self) -> String {
-        format!("edits {} {:?} {:?}", self.seed, self.split, self.kinds)
+        let Domain { scope, split } = self.domain;
+        format!("edits {} {split:?} {:?}{}", self.seed, self.kinds, scope_name(scope))
     }
 
     fn count(&self) -> Option<u64> {
@@ -62,7 +64,7 @@ impl Edits for SceneEdits {
     }
 
     fn read(&self, index: u64, size: u32) -> Result<Edit> {
-        let edit = edit_of(&self.kinds, self.split, self.seed, index);
+        let edit = edit_of(&self.kinds, self.domain, self.seed, index);
         let description = edit.description.clone();
         Ok(drawn(&self.renderer, edit, description, size))
     }
@@ -74,6 +76,7 @@ impl Edits for SceneEdits {
 /// edit is already true before it.
 pub struct DescribedEdits {
     renderer: Renderer,
+    scope: Scope,
     seed: u64,
     kinds: Vec<EditKind>,
 }
@@ -83,14 +86,15 @@ impl DescribedEdits {
     ///
     /// # Errors
     /// If there is no such kind.
-    pub fn new(seed: u64, names: &[String]) -> Result<Self> {
-        Ok(Self { renderer: Renderer::new(), seed, kinds: kinds(names)? })
+    pub fn new(scope: Scope, seed: u64, names: &[String]) -> Result<Self> {
+        Ok(Self { renderer: Renderer::new(), scope, seed, kinds: kinds(names)? })
     }
 
     fn edit(&self, index: u64) -> world::Edit {
         let rng = &mut rng_at(self.seed, index);
+        let domain = Domain { scope: self.scope, split: Split::Train };
         loop {
-            let edit = edit_of(&self.kinds, Split::Train, rng.random(), index);
+            let edit = edit_of(&self.kinds, domain, rng.random(), index);
             if description(&edit.before) != description(&edit.after) {
                 return edit;
             }
@@ -100,7 +104,7 @@ impl DescribedEdits {
 
 impl Edits for DescribedEdits {
     fn name(&self) -> String {
-        format!("described edits {} {:?}", self.seed, self.kinds)
+        format!("described edits {} {:?}{}", self.seed, self.kinds, scope_name(self.scope))
     }
 
     fn count(&self) -> Option<u64> {
@@ -120,8 +124,9 @@ mod tests {
 
     #[test]
     fn what_an_edit_is_scored_by_is_not_true_before_it() {
-        let of =
-            |kind: EditKind, number| DescribedEdits::new(3, &[kind.name().to_owned()]).unwrap().edit(number);
+        let of = |kind: EditKind, number| {
+            DescribedEdits::new(Scope::default(), 3, &[kind.name().to_owned()]).unwrap().edit(number)
+        };
         for kind in EditKind::ALL {
             let edits: Vec<world::Edit> = (0..40).map(|number| of(kind, number)).collect();
             assert!(edits.iter().all(|edit| edit.kind == kind));

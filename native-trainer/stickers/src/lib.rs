@@ -7,6 +7,7 @@
 //! of `unigen-evaluation` run on held-out scenes. [`imgedit`] scores edits.
 
 pub mod ablation;
+pub mod coverage;
 mod edits;
 pub mod imgedit;
 pub mod judge;

@@ -8,38 +8,50 @@ use std::sync::Arc;
 use unigen_training::data::{Annotation, Captioned, Pictures, QUESTIONS, Region, pick_at, rng_at};
 
 use crate::world::{
-    Class, Color, QuestionAnswer, QuestionKind, Renderer, Scene, Split, Truth, caption, edit_at, questions,
-    scene_at,
+    Color, Domain, QuestionAnswer, QuestionKind, Renderer, Scene, Scope, Split, Truth, edit_at, questions,
+    scene_at, typed,
 };
 
 /// The version of the world. Raise it when a seed gives other scenes, so that kept image codes of the old scenes are
 /// not used.
 const VERSION: u32 = 4;
 
-/// The number of classes, and the number of colours (the ten and natural colours). A [`Region`]'s labels are below
-/// them.
-pub(crate) const LABELS: [usize; 2] = [Class::COUNT, Color::ALL.len() + 1];
+/// The number of things, and the number of colours (the ten and natural colours). A [`Region`]'s labels are below them.
+pub(crate) fn labels(scope: Scope) -> [usize; 2] {
+    [scope.things, Color::ALL.len() + 1]
+}
 
-/// An endless stream of pictures of the scenes of a split.
+/// An endless stream of pictures of the scenes of a domain.
 pub struct ScenePictures {
     renderer: Renderer,
-    split: Split,
+    domain: Domain,
     seed: u64,
 }
 
 impl ScenePictures {
     /// The scenes for `seed`.
-    pub fn new(split: Split, seed: u64) -> Self {
-        Self { renderer: Renderer::new(), split, seed }
+    pub fn new(domain: impl Into<Domain>, seed: u64) -> Self {
+        Self { renderer: Renderer::new(), domain: domain.into(), seed }
+    }
+}
+
+/// The part of a stream's name that tells its scope. The small world has none.
+pub(crate) fn scope_name(scope: Scope) -> String {
+    let Scope { things, solid, chinese } = scope;
+    let or_not = |of: bool, word| if of { word } else { "" };
+    match scope.is_small() {
+        true => String::new(),
+        false => format!(" {things}{}{}", or_not(solid, " solid"), or_not(chinese, " chinese")),
     }
 }
 
 impl Pictures for ScenePictures {
     fn name(&self) -> String {
-        let Self { split, seed, .. } = self;
+        let Self { domain: Domain { scope, split }, seed, .. } = self;
+        let scope = scope_name(*scope);
         match split {
-            Split::Train => format!("stickers {VERSION} {seed}"),
-            _ => format!("stickers {VERSION} {seed} {split:?}"),
+            Split::Train => format!("stickers {VERSION} {seed}{scope}"),
+            _ => format!("stickers {VERSION} {seed} {split:?}{scope}"),
         }
     }
 
@@ -48,16 +60,16 @@ impl Pictures for ScenePictures {
     }
 
     fn captioned(&self, index: u64, [width, height]: [u32; 2]) -> Result<Captioned> {
-        let scene = scene_at(self.split, self.seed, index);
+        let scene = scene_at(self.domain, self.seed, index);
         let picture = self.renderer.render(&scene, width, height);
-        Ok(Captioned { picture, annotation: Arc::new(Told(scene)) })
+        Ok(Captioned { picture, annotation: Arc::new(Told { scene, scope: self.domain.scope }) })
     }
 
     /// Three of four pictures are scenes, and one is the result of an edit.
     fn picture(&self, index: u64, size: u32) -> Result<RgbImage> {
         let scene = match index % 4 {
-            3 => edit_at(self.split, self.seed, index).after,
-            _ => scene_at(self.split, self.seed, index),
+            3 => edit_at(self.domain, self.seed, index).after,
+            _ => scene_at(self.domain, self.seed, index),
         };
         Ok(self.renderer.render(&scene, size, size))
     }
@@ -66,10 +78,11 @@ impl Pictures for ScenePictures {
     fn texts(&self, count: u64) -> Result<Vec<String>> {
         let of = |index| {
             let mut rng = rng_at(!self.seed, index);
-            let scene = scene_at(self.split, self.seed, index);
-            let edit = edit_at(self.split, self.seed, index);
-            let mut texts = vec![caption(&scene, &mut rng), edit.instruction, edit.description];
-            let asked = questions(&scene, &mut rng).into_iter().take(1);
+            let scene = scene_at(self.domain, self.seed, index);
+            let edit = edit_at(self.domain, self.seed, index);
+            let scope = self.domain.scope;
+            let mut texts = vec![typed(scope, &scene, &mut rng), edit.instruction, edit.description];
+            let asked = questions(&scene, scope, &mut rng).into_iter().take(1);
             texts.extend(asked.flat_map(|asked| [asked.question, asked.answer]));
             texts
         };
@@ -80,7 +93,8 @@ impl Pictures for ScenePictures {
         let Value::Object(mut record) = record else { anyhow::bail!("a scene's record is an object") };
         let scene = record.remove(RECORD).with_context(|| format!("the record has no \"{RECORD}\""))?;
         ensure!(record.is_empty(), "the record has more than a \"{RECORD}\"");
-        Ok(Arc::new(Told(serde_json::from_value(scene).context("the scene of a record")?)))
+        let scene = serde_json::from_value(scene).context("the scene of a record")?;
+        Ok(Arc::new(Told { scene, scope: self.domain.scope }))
     }
 }
 
@@ -89,7 +103,10 @@ const RECORD: &str = "Scene";
 
 /// A scene with everything that can be said about it. The wording differs at each visit.
 #[derive(Debug, Clone, PartialEq)]
-struct Told(Scene);
+struct Told {
+    scene: Scene,
+    scope: Scope,
+}
 
 /// How often questions are drawn for a picture: yes-or-no questions, and the others.
 const DRAWS: [usize; 2] = [8, 3];
@@ -98,7 +115,7 @@ const SHORT: f64 = 0.75;
 
 impl Annotation for Told {
     fn caption(&self, visit: u64) -> String {
-        caption(&self.0, &mut rng_at(0x5EED_CA97, visit))
+        typed(self.scope, &self.scene, &mut rng_at(0x5EED_CA97, visit))
     }
 
     /// A conversation has mostly many questions with short answers, otherwise the caption. The hard part is to find the
@@ -117,7 +134,8 @@ impl Annotation for Told {
         }
         let first = *pick_at(&[YesNo, YesNo, YesNo, What, Where, Where, HowMany], rng.random());
         let draws = if first == YesNo { DRAWS[0] } else { DRAWS[1] };
-        let mut asked: Vec<_> = (0..draws).flat_map(|_| questions(&self.0, &mut rng)).collect();
+        let mut asked: Vec<_> =
+            (0..draws).flat_map(|_| questions(&self.scene, self.scope, &mut rng)).collect();
         asked.sort_unstable_by(|a, b| a.question.cmp(&b.question));
         asked.dedup();
         asked.shuffle(&mut rng);
@@ -140,12 +158,12 @@ impl Annotation for Told {
             bbox,
             labels: [class.index(), color.map_or(Color::ALL.len(), Color::index)],
         };
-        Some(Truth::of(&self.0, width, height).into_iter().map(region).collect())
+        Some(Truth::of(&self.scene, width, height).into_iter().map(region).collect())
     }
 
     fn record(&self) -> Value {
         // The scene goes through text, in which a 32-bit number keeps its few digits.
-        let scene = serde_json::to_string(&self.0).and_then(|text| serde_json::from_str::<Value>(&text));
+        let scene = serde_json::to_string(&self.scene).and_then(|text| serde_json::from_str::<Value>(&text));
         json!({ RECORD: scene.expect("a scene is plain data") })
     }
 }
@@ -201,7 +219,7 @@ mod tests {
             let empty = Scene { objects: vec![], ..scene.clone() };
             let [width, height] = [[96, 96], [64, 96], [120, 72]][index as usize % 3];
             let [picture, empty] = [&scene, &empty].map(|scene| renderer.render(scene, width, height));
-            let regions = Told(scene).regions([width, height]).unwrap();
+            let regions = Told { scene, scope: Scope::default() }.regions([width, height]).unwrap();
             for (top, left) in (0..height).step_by(8).flat_map(|y| (0..width).step_by(8).map(move |x| (y, x)))
             {
                 let middle = [left as f32 + 4.0, top as f32 + 4.0];
@@ -227,13 +245,13 @@ mod tests {
     #[test]
     fn regions_are_the_objects_in_their_order() {
         let scene = scene_at(Split::Train, 3, 1);
-        let regions = Told(scene.clone()).regions([120, 72]).unwrap();
+        let regions = Told { scene: scene.clone(), scope: Scope::default() }.regions([120, 72]).unwrap();
         assert_eq!(regions.len(), scene.objects.len());
         for (region, object) in regions.iter().zip(&scene.objects) {
             assert_eq!(region.labels[0], object.class.index());
             let color = Color::ALL.get(region.labels[1]).copied();
             assert_eq!(color, scene.color_of(object));
-            assert!(region.labels.iter().zip(LABELS).all(|(label, count)| *label < count));
+            assert!(region.labels.iter().zip(labels(Scope::default())).all(|(label, count)| *label < count));
             let [left, top, right, bottom] = region.bbox;
             assert!(24.0 <= left && left < right && right <= 96.0, "the middle of the picture");
             assert!(0.0 <= top && top < bottom && bottom <= 72.0);

@@ -4,7 +4,7 @@ use anyhow::Result;
 use rand::RngExt;
 use unigen_training::data::{Prompt, Prompts, rng_at};
 
-use crate::world::{Split, caption, scene_at, training_prompt};
+use crate::world::{Domain, Scope, Split, scene_at, training_prompt, worded};
 
 /// Share of prompts in GenEval's words. Like users' prompts they say little, so many pictures are right. Captions name
 /// everything in a scene.
@@ -12,6 +12,7 @@ const PLAIN: f64 = 0.7;
 
 /// An endless stream of prompts in GenEval's words and captions of training scenes.
 pub struct ScenePrompts {
+    pub scope: Scope,
     pub seed: u64,
 }
 
@@ -20,7 +21,10 @@ impl Prompts for ScenePrompts {
         let rng = &mut rng_at(!self.seed, index);
         let text = match rng.random_bool(PLAIN) {
             true => training_prompt(rng).prompt,
-            false => caption(&scene_at(Split::Train, self.seed, index), rng),
+            false => {
+                let domain = Domain { scope: self.scope, split: Split::Train };
+                worded(self.scope, &scene_at(domain, self.seed, index), rng)
+            }
         };
         Ok(Prompt { description: text.clone(), text })
     }
@@ -33,13 +37,13 @@ mod tests {
 
     #[test]
     fn most_prompts_are_in_genevals_words_and_all_can_be_checked() {
-        let prompts = ScenePrompts { seed: 4 };
+        let prompts = ScenePrompts { scope: Scope::default(), seed: 4 };
         let prompts: Vec<Prompt> = (0..400).map(|index| prompts.get(index).unwrap()).collect();
         assert!(prompts.iter().all(|prompt| prompt.text == prompt.description));
         assert!(prompts.iter().all(|prompt| !Facts::of(&prompt.text).things.is_empty()));
         // Three in ten captions begin with these words as well.
         let photos = prompts.iter().filter(|prompt| prompt.text.starts_with("a photo of ")).count();
         assert!((280..340).contains(&photos), "{photos}");
-        assert_eq!(prompts[7], ScenePrompts { seed: 4 }.get(7).unwrap());
+        assert_eq!(prompts[7], ScenePrompts { scope: Scope::default(), seed: 4 }.get(7).unwrap());
     }
 }

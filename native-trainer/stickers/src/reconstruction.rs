@@ -10,10 +10,16 @@ use unigen_core::image_tokenizer::ImageTokenizer;
 use unigen_evaluation::reconstruction;
 
 use crate::judge::{Detector, Found, sprites_found};
-use crate::world::{Renderer, Scene, Split, scene_at};
+use crate::world::{Domain, Renderer, Scene, scene_at};
 
 /// The seed of the validation scenes.
 const SCENES_SEED: u64 = 0x5EED_70CE;
+
+/// The first `count` held-out scenes of a domain.
+pub fn held_out_scenes(domain: impl Into<Domain>, count: u64) -> Vec<Scene> {
+    let domain = domain.into();
+    (0..count).into_par_iter().map(|index| scene_at(domain, SCENES_SEED, index)).collect()
+}
 
 /// How reconstructions of scenes compare with the originals.
 #[derive(Clone, Debug, Serialize)]
@@ -26,22 +32,20 @@ pub struct Reconstructions {
 }
 
 impl Reconstructions {
-    /// Encodes and decodes the first `count` scenes of validation, `size` pixels a side, with a tokenizer whose codes
+    /// Encodes and decodes pictures of `scenes`, `size` pixels a side, with a tokenizer whose codes
     /// have `bits` bits. Calls `progress` with the number of scenes done.
     ///
     /// # Errors
-    /// If `count` is 0, the sizes do not fit, the device fails, or Ctrl-C was pressed.
+    /// If there are no scenes, the sizes do not fit, the device fails, or Ctrl-C was pressed.
     pub fn run(
         tokenizer: &ImageTokenizer,
         bits: usize,
         size: u32,
-        count: u64,
+        scenes: &[Scene],
         judge: Option<&Detector>,
         device: &Device,
         progress: impl FnMut(usize),
     ) -> Result<Self> {
-        let scenes: Vec<Scene> =
-            (0..count).into_par_iter().map(|index| scene_at(Split::Validation, SCENES_SEED, index)).collect();
         let renderer = Renderer::new();
         let originals = scenes.par_iter().map(|scene| renderer.render(scene, size, size)).collect();
         let pictures = reconstruction::Reconstructions::run(tokenizer, bits, originals, device, progress)?;

@@ -10,7 +10,7 @@ use std::path::Path;
 use unigen_runs::sheet;
 use unigen_training::data::{MAX_SIDE, ShardWriter};
 
-use crate::world::{Renderer, Scene, Split, description, example_at};
+use crate::world::{Domain, Renderer, Scene, Scope, Split, description, example_at};
 
 /// Number of samples in a shard.
 const PER_SHARD: usize = 4096;
@@ -42,12 +42,15 @@ pub fn write_stickers(
     count: u64,
     seed: u64,
     size: u32,
+    scope: Scope,
     mut progress: impl FnMut(u64),
 ) -> Result<()> {
     ensure!(
         (1..=MAX_SIDE).contains(&size),
         "the size of the pictures is {size}; choose 1 to {MAX_SIDE} pixels, such as 96"
     );
+    scope.check()?;
+    let domain = Domain { scope, split: Split::Train };
     let renderer = Renderer::new();
     let mut writer = ShardWriter::create(out, "stickers", PER_SHARD)
         .with_context(|| format!("cannot make the folder {}", out.display()))?;
@@ -65,7 +68,7 @@ pub fn write_stickers(
         let batch: Vec<_> = (start..end)
             .into_par_iter()
             .map(|index| {
-                let (scene, caption) = example_at(Split::Train, seed, index);
+                let (scene, caption) = example_at(domain, seed, index);
                 let png = encode_png(&renderer.render(&scene, size, size))?;
                 let (boxes, description) = (scene.boxes(), description(&scene));
                 Ok((png, caption, StickerRecord { seed, index, scene, boxes, description }))
@@ -83,7 +86,7 @@ pub fn write_stickers(
     let (columns, pictures, side) = PREVIEW;
     let cells: Vec<_> = (0..count.min(pictures))
         .map(|index| {
-            let (scene, caption) = example_at(Split::Train, seed, index);
+            let (scene, caption) = example_at(domain, seed, index);
             (renderer.render(&scene, side, side), caption)
         })
         .collect();
@@ -115,7 +118,8 @@ mod tests {
     fn sticker_shards_hold_their_scenes() {
         let dir = tempfile::tempdir().expect("a folder");
         let mut seen = 0;
-        write_stickers(dir.path(), 20, 9, 48, |done| seen = done).expect("room on the disk");
+        write_stickers(dir.path(), 20, 9, 48, Scope::default(), |done| seen = done)
+            .expect("room on the disk");
         assert_eq!(seen, 20);
         assert!(dir.path().join("preview.png").is_file());
         let read = ShardIndex::open(&shards(dir.path())).expect("whole shards");
@@ -140,7 +144,9 @@ mod tests {
         }
         writer.finish().expect("room on the disk");
         let before = shards(dir.path());
-        let error = write_stickers(dir.path(), 2, 9, 48, |_| ()).expect_err("shards are there").to_string();
+        let error = write_stickers(dir.path(), 2, 9, 48, Scope::default(), |_| ())
+            .expect_err("shards are there")
+            .to_string();
         assert!(error.contains("some-00000") && error.contains("another folder"), "{error}");
         assert_eq!(shards(dir.path()), before);
         let read = ShardIndex::open(&before).expect("whole shards");

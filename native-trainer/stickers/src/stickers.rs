@@ -1,6 +1,6 @@
 //! The sticker world as a [`World`] of the training stages.
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use burn::module::Module;
 use std::path::Path;
 use unigen_rewards::{Reward, RewardSettings};
@@ -10,56 +10,64 @@ use unigen_training::validation::Validation;
 use unigen_training::world::{Perception, World, WorldSettings};
 
 use crate::edits::{DescribedEdits, SceneEdits};
-use crate::judge::Detector;
-use crate::pictures::{LABELS, ScenePictures};
+use crate::judge::{Detector, Teacher};
+use crate::pictures::{ScenePictures, labels};
 use crate::prompts::ScenePrompts;
 use crate::rewards;
 use crate::validation::SceneValidation;
-use crate::world::Split;
+use crate::world::{Domain, Scope, Split};
 
-/// The sticker world.
-pub struct Stickers;
+/// The sticker world within a scope.
+pub struct Stickers(Scope);
+
+impl Stickers {
+    fn domain(&self, split: Split) -> Domain {
+        Domain { scope: self.0, split }
+    }
+}
 
 impl World for Stickers {
     fn open(settings: &WorldSettings) -> Result<Self> {
-        ensure!(settings.is_empty(), "the sticker world has no settings; remove the table [world]");
-        Ok(Self)
+        let scope: Scope = settings.read()?;
+        scope.check()?;
+        Ok(Self(scope))
     }
 
     fn labels(&self) -> [usize; 2] {
-        LABELS
+        labels(self.0)
     }
 
     fn pictures(&self, seed: u64) -> Box<dyn Pictures> {
-        Box::new(ScenePictures::new(Split::Train, seed))
+        Box::new(ScenePictures::new(self.domain(Split::Train), seed))
     }
 
     fn held_out_pictures(&self, seed: u64) -> Box<dyn Pictures> {
-        Box::new(ScenePictures::new(Split::Validation, seed))
+        Box::new(ScenePictures::new(self.domain(Split::Validation), seed))
     }
 
     fn edits(&self, seed: u64, kinds: &[String]) -> Result<Box<dyn Edits>> {
-        Ok(Box::new(SceneEdits::new(Split::Train, seed, kinds)?))
+        Ok(Box::new(SceneEdits::new(self.domain(Split::Train), seed, kinds)?))
     }
 
     fn held_out_edits(&self, seed: u64) -> Box<dyn Edits> {
-        Box::new(SceneEdits::all(Split::Validation, seed))
+        Box::new(SceneEdits::all(self.domain(Split::Validation), seed))
     }
 
     fn prompts(&self, seed: u64) -> Box<dyn Prompts> {
-        Box::new(ScenePrompts { seed })
+        Box::new(ScenePrompts { scope: self.0, seed })
     }
 
     fn described_edits(&self, seed: u64, kinds: &[String]) -> Result<Box<dyn Edits>> {
-        Ok(Box::new(DescribedEdits::new(seed, kinds)?))
+        Ok(Box::new(DescribedEdits::new(self.0, seed, kinds)?))
     }
 
     fn validation(&self, judge: Option<&Path>, compute: &Compute) -> Result<Box<dyn Validation>> {
-        Ok(Box::new(SceneValidation::open(judge, compute)?))
+        Ok(Box::new(SceneValidation::open(self.0, judge, compute)?))
     }
 
     fn perception(&self, teacher: &Path, compute: &Compute) -> Result<Box<dyn Perception>> {
-        Ok(Box::new(Detector::open(teacher, compute)?.net.no_grad()))
+        let Detector { config, net, .. } = Detector::open(teacher, compute)?;
+        Ok(Box::new(Teacher { net: net.no_grad(), size: config.size as usize }))
     }
 
     fn rewards(&self, settings: &[RewardSettings], compute: &Compute) -> Result<Vec<Box<dyn Reward>>> {

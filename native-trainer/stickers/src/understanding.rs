@@ -9,7 +9,9 @@ use unigen_training::data::rng_at;
 
 pub use unigen_evaluation::understanding::Understanding;
 
-use crate::world::{QuestionAnswer, QuestionKind, Renderer, Scene, Split, questions, sample_scene};
+use crate::world::{
+    Domain, QuestionAnswer, QuestionKind, Renderer, Scene, Scope, Split, questions, sample_scene,
+};
 
 /// Number of training scenes whose answers are counted for the majority.
 const COUNTED: u64 = 4000;
@@ -36,7 +38,8 @@ impl SceneQuestion {
 
 /// `each` questions of every kind about scenes of a split, in the order of [`QuestionKind::ALL`]. A scene gives at most
 /// one question of a kind.
-pub fn held_out_questions(split: Split, seed: u64, each: usize) -> Vec<SceneQuestion> {
+pub fn held_out_questions(domain: impl Into<Domain>, seed: u64, each: usize) -> Vec<SceneQuestion> {
+    let domain = domain.into();
     let mut asked: BTreeMap<QuestionKind, Vec<SceneQuestion>> = BTreeMap::new();
     let full = |asked: &BTreeMap<_, Vec<_>>| {
         QuestionKind::ALL.iter().all(|kind| asked.get(kind).is_some_and(|asked| asked.len() >= each))
@@ -45,7 +48,7 @@ pub fn held_out_questions(split: Split, seed: u64, each: usize) -> Vec<SceneQues
         if full(&asked) {
             break;
         }
-        let (scene, found) = questions_at(split, seed, index);
+        let (scene, found) = questions_at(domain, seed, index);
         for question in found {
             let of_kind = asked.entry(question.kind).or_default();
             if of_kind.len() < each && of_kind.last().is_none_or(|last| last.scene != scene) {
@@ -57,18 +60,19 @@ pub fn held_out_questions(split: Split, seed: u64, each: usize) -> Vec<SceneQues
 }
 
 /// Scene `index` of a stream with questions about it.
-fn questions_at(split: Split, seed: u64, index: u64) -> (Scene, Vec<QuestionAnswer>) {
+fn questions_at(domain: Domain, seed: u64, index: u64) -> (Scene, Vec<QuestionAnswer>) {
     let mut rng = rng_at(seed, index);
-    let scene = sample_scene(&mut rng, split);
-    let found = questions(&scene, &mut rng);
+    let scene = sample_scene(&mut rng, domain);
+    let found = questions(&scene, domain.scope, &mut rng);
     (scene, found)
 }
 
 /// The most frequent answer to each kind of question about training scenes, by the kind's name.
-fn majority() -> HashMap<String, String> {
+fn majority(scope: Scope) -> HashMap<String, String> {
+    let domain = Domain { scope, split: Split::Train };
     let counted: Vec<_> = (0..COUNTED)
         .into_par_iter()
-        .flat_map_iter(|index| questions_at(Split::Train, COUNTED_SEED, index).1)
+        .flat_map_iter(|index| questions_at(domain, COUNTED_SEED, index).1)
         .collect();
     let mut counts: HashMap<QuestionKind, BTreeMap<String, u64>> = HashMap::new();
     for QuestionAnswer { kind, answer, .. } in counted {
@@ -84,12 +88,13 @@ fn majority() -> HashMap<String, String> {
 /// Those of [`Engine::ask`]; if there are no questions, or Ctrl-C was pressed.
 pub fn evaluate(
     engine: &Engine,
+    scope: Scope,
     asked: &[SceneQuestion],
     progress: impl FnMut(usize),
 ) -> Result<Understanding> {
     let (renderer, size) = (Renderer::new(), engine.config().image_size as u32);
     let asked = asked.iter().map(|question| question.asked(&renderer, size)).collect();
-    understanding::evaluate(engine, asked, &majority(), progress)
+    understanding::evaluate(engine, asked, &majority(scope), progress)
 }
 
 #[cfg(test)]
@@ -109,7 +114,7 @@ mod tests {
         let know = |image: &RgbImage, question: &str| {
             Ok(format!(" {}\n", key[&(image.as_raw().clone(), question.to_owned())].to_uppercase()))
         };
-        let (majority, mut done) = (majority(), 0);
+        let (majority, mut done) = (majority(Scope::default()), 0);
         let best = Understanding::run(asked(), &majority, know, |count| done = count).unwrap();
         assert_eq!((best.overall, done), (1.0, 100));
         assert!(best.majority > 0.1 && best.majority < 0.6, "{best}");

@@ -15,9 +15,9 @@ use unigen_training::validation::{SEED, Validation};
 
 use crate::imgedit::{self, held_out_cases};
 use crate::judge::Detector;
-use crate::reconstruction::Reconstructions;
+use crate::reconstruction::{Reconstructions, held_out_scenes};
 use crate::understanding::{self, held_out_questions};
-use crate::world::{Edit, QuestionKind, Renderer, Split, edit_at, validation_prompts};
+use crate::world::{Domain, Edit, QuestionKind, Renderer, Scope, Split, edit_at, validation_prompts};
 
 /// Number of edits of each kind that a judge scores, and of edits on the sheet without a judge.
 const SCORED: u64 = 3;
@@ -35,6 +35,7 @@ const IMGEDIT: &str = "imgedit";
 
 /// Held-out scenes, and a judge if there is one.
 pub struct SceneValidation {
+    scope: Scope,
     judge: Option<Detector>,
 }
 
@@ -43,10 +44,14 @@ impl SceneValidation {
     ///
     /// # Errors
     /// If the detector cannot be opened or is not accurate enough.
-    pub fn open(judge: Option<&Path>, compute: &Compute) -> Result<Self> {
+    pub fn open(scope: Scope, judge: Option<&Path>, compute: &Compute) -> Result<Self> {
         let judge = judge.map(|path| Detector::open(path, compute)).transpose()?;
         judge.as_ref().map_or(Ok(()), |judge| check_judge(judge).map(drop))?;
-        Ok(Self { judge })
+        Ok(Self { scope, judge })
+    }
+
+    fn domain(&self) -> Domain {
+        Domain { scope: self.scope, split: Split::Validation }
     }
 }
 
@@ -75,8 +80,8 @@ impl Validation for SceneValidation {
     /// The share of answers that are right to the letter, in all and by kind, and the score `imgedit` if there is a
     /// judge. One sheet shows pictures before, drawn and wanted, another questions and answers.
     fn editing(&self, engine: &Engine) -> Result<Evaluation> {
-        let asked = held_out_questions(Split::Validation, SEED, ASKED);
-        let answers = understanding::evaluate(engine, &asked, |_| ())?;
+        let asked = held_out_questions(self.domain(), SEED, ASKED);
+        let answers = understanding::evaluate(engine, self.scope, &asked, |_| ())?;
         let mut scalars = vec![("answers right", answers.overall)];
         for name in QuestionKind::ALL.map(QuestionKind::name) {
             let kind = answers.kinds.iter().find(|kind| kind.kind == name);
@@ -84,12 +89,12 @@ impl Validation for SceneValidation {
         }
         let edits = match &self.judge {
             Some(judge) => {
-                let cases = held_out_cases(Split::Validation, SEED, SCORED);
+                let cases = held_out_cases(self.domain(), SEED, SCORED);
                 let found = imgedit::evaluate(engine, cases, engine.generation(), 0, judge, |_| ())?;
                 scalars.push((IMGEDIT, found.model.overall));
                 found.model.sheet()
             }
-            None => edited(engine)?,
+            None => edited(engine, self.domain())?,
         };
         Ok(Evaluation { scalars, sheets: vec![("edits", edits), ("answers", answers.sheet())] })
     }
@@ -102,7 +107,8 @@ impl Validation for SceneValidation {
         device: &Device,
     ) -> Result<Evaluation> {
         let judge = self.judge.as_ref();
-        let found = Reconstructions::run(tokenizer, bits, size, SCENES, judge, device, |_| ())?;
+        let scenes = held_out_scenes(self.domain(), SCENES);
+        let found = Reconstructions::run(tokenizer, bits, size, &scenes, judge, device, |_| ())?;
         let mut scalars = vec![("psnr", found.pictures.psnr), ("bits used", found.pictures.bits_used)];
         if let Some(found) = &found.reconstructions {
             scalars.extend([
@@ -147,9 +153,9 @@ fn drawn(engine: &Engine) -> Result<RgbImage> {
 }
 
 /// A sheet of held-out edits: the pictures before, drawn and wanted.
-fn edited(engine: &Engine) -> Result<RgbImage> {
+fn edited(engine: &Engine, domain: Domain) -> Result<RgbImage> {
     let (renderer, size) = (Renderer::new(), engine.config().image_size as u32);
-    let edits: Vec<Edit> = (0..EDITS).map(|index| edit_at(Split::Validation, SEED, index)).collect();
+    let edits: Vec<Edit> = (0..EDITS).map(|index| edit_at(domain, SEED, index)).collect();
     let requests = edits.iter().zip(0..).map(|(edit, seed)| EditRequest {
         image: renderer.render(&edit.before, size, size),
         instruction: edit.instruction.clone(),
@@ -194,7 +200,7 @@ mod tests {
         assert_eq!(of(&[("geneval", 0.5), ("counting", 0.1), ("imgedit", 4.0)]), Some(0.625));
         assert_eq!(of(&[("geneval", 0.5)]), Some(0.5));
         assert_eq!(of(&[("answers right", 0.5)]), None);
-        let blind = SceneValidation::open(None, &Device::flex().into()).unwrap();
+        let blind = SceneValidation::open(Scope::default(), None, &Device::flex().into()).unwrap();
         assert!(!blind.judged() && blind.score(&Evaluation::default()).is_none());
     }
 }

@@ -5,7 +5,7 @@ use unigen_core::text::Vocabulary;
 use unigen_training::data::{Pictures, QUESTIONS};
 
 use crate::pictures::ScenePictures;
-use crate::world::{Class, Color, Split};
+use crate::world::{Color, Domain, Scope, Split};
 
 /// So many texts have every word of the grammar.
 const TEXTS: u64 = 40_000;
@@ -14,10 +14,10 @@ const TEXTS: u64 = 40_000;
 ///
 /// # Errors
 /// None in practice: texts of scenes are always there.
-pub fn vocabulary() -> Result<Vocabulary> {
-    let texts = ScenePictures::new(Split::Train, 0).texts(TEXTS)?;
-    let names = Class::ALL.iter().map(|class| class.name());
-    let plurals = Class::ALL.iter().map(|class| class.plural());
+pub fn vocabulary(scope: Scope) -> Result<Vocabulary> {
+    let texts = ScenePictures::new(Domain { scope, split: Split::Train }, 0).texts(TEXTS)?;
+    let names = scope.classes().iter().map(|class| class.name());
+    let plurals = scope.classes().iter().map(|class| class.plural());
     let colors = Color::ALL.iter().map(|color| color.name());
     let told = names.chain(colors).chain(plurals).chain(QUESTIONS);
     Ok(Vocabulary::of(told.chain(texts.iter().map(String::as_str))))
@@ -29,7 +29,7 @@ mod tests {
 
     #[test]
     fn other_scenes_have_no_other_words() {
-        let known = vocabulary().unwrap();
+        let known = vocabulary(Scope::default()).unwrap();
         for text in ScenePictures::new(Split::Validation, 77).texts(8_000).unwrap() {
             assert_eq!(known.unknown(&text), [""; 0], "{text}");
         }

@@ -17,7 +17,7 @@ use build::Module;
 use toolchain::Toolchain;
 
 pub use export::export;
-pub use scripts::lint;
+pub use scripts::{install_packages, lint};
 pub use serve::Server;
 pub use test::run as test;
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use unigen_core::picture::Picture;
 use unigen_training::data::rng_at;
 
-use crate::world::{Edit, EditKind, Scene, Split, sample_edit};
+use crate::world::{Domain, Edit, EditKind, Scene, sample_edit};
 
 /// One edit to be judged.
 #[derive(Clone, Debug)]
@@ -30,13 +30,14 @@ pub enum Before {
 }
 
 /// `each` edits of every kind of scenes of a split, with seeds derived from `seed`.
-pub fn held_out_cases(split: Split, seed: u64, each: u64) -> Vec<Case> {
+pub fn held_out_cases(domain: impl Into<Domain>, seed: u64, each: u64) -> Vec<Case> {
+    let domain = domain.into();
     let wanted: Vec<(u64, EditKind)> =
         EditKind::ALL.into_iter().flat_map(|kind| (0..each).map(move |index| (index, kind))).collect();
     let case = |(index, kind): (u64, EditKind)| {
         // Each kind has its own stream, so more cases per kind do not change the first ones.
         let mut rng = rng_at(seed, kind as u64 + EditKind::ALL.len() as u64 * index);
-        Case::from(sample_edit(&mut rng, split, kind))
+        Case::from(sample_edit(&mut rng, domain, kind))
     };
     wanted.into_par_iter().map(case).collect()
 }
@@ -108,6 +109,7 @@ fn case(line: &str, folder: &Path) -> Result<Case> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::world::Split;
 
     #[test]
     fn there_are_as_many_of_each_kind_and_more_leave_the_first() {

@@ -2,7 +2,8 @@
 
 use anyhow::{Context, Result, ensure};
 use burn::tensor::{Device, Tensor};
-use image::RgbImage;
+use image::{RgbImage, imageops::thumbnail};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 use unigen_core::image_tokenizer::pixels_from_images;
@@ -12,9 +13,9 @@ use unigen_evaluation::{Detect, Vocabulary};
 use unigen_runs::{Compute, Interrupt};
 
 use super::Detection;
-use super::decode::decode;
+use super::decode::{decode, ranked};
 use super::net::{DetectorConfig, DetectorNet, MULTIPLE};
-use crate::world::vocabulary;
+use crate::world::{Class, vocabulary};
 
 /// Name of the weights file in a detector's folder.
 pub const FILE: &str = "detector.safetensors";
@@ -77,17 +78,50 @@ impl Detector {
     /// # Errors
     /// If pictures differ in size, their sides are not multiples of [`MULTIPLE`], or Ctrl-C was pressed.
     pub fn find(&self, images: &[RgbImage]) -> Result<Vec<Vec<Detection>>> {
+        self.outputs(images, |output, dims, factor| {
+            let mut found = decode(output, dims);
+            found.iter_mut().flat_map(|found| &mut found.bbox).for_each(|side| *side *= factor as f32);
+            found
+        })
+    }
+
+    /// The `ranks` most probable classes of each of the `objects` most probable objects in each picture.
+    ///
+    /// # Errors
+    /// As in [`find`](Self::find).
+    pub fn rank(&self, images: &[RgbImage], objects: usize, ranks: usize) -> Result<Vec<Vec<Vec<Class>>>> {
+        self.outputs(images, |output, dims, _| ranked(output, dims, objects, ranks))
+    }
+
+    /// What `read` makes of the output for each picture, its `[rows, columns, channels]`, and the factor by which the
+    /// picture was made smaller.
+    fn outputs<T>(&self, images: &[RgbImage], read: impl Fn(&[f32], [usize; 3], u32) -> T) -> Result<Vec<T>> {
         let device = self.net.stem.weight.device();
         let mut found = Vec::with_capacity(images.len());
         for images in images.chunks(BATCH) {
             Interrupt::check()?;
-            let output = self.net.forward(&pixels(images, &device)?);
+            let (images, factor) = self.fitted(images);
+            let output = self.net.forward(&pixels(&images, &device)?);
             let [_, rows, columns, channels] = output.dims();
             let output = output.try_into_data().context("reading the detector's output")?;
             let output = output.try_into_vec::<f32>().context("reading the detector's output")?;
-            found.extend(output.chunks(rows * columns * channels).map(|one| decode(one, rows, columns)));
+            let pictures = output.chunks(rows * columns * channels);
+            found.extend(pictures.map(|one| read(one, [rows, columns, channels], factor)));
         }
         Ok(found)
+    }
+}
+
+impl Detector {
+    /// Pictures of a multiple of the learned size, made smaller by that factor. Others stay as they are.
+    fn fitted<'a>(&self, images: &'a [RgbImage]) -> (Cow<'a, [RgbImage]>, u32) {
+        let (width, height) = images.first().map_or((0, 0), RgbImage::dimensions);
+        let factor = width.min(height) / self.config.size;
+        if factor < 2 || !width.is_multiple_of(factor) || !height.is_multiple_of(factor) {
+            return (Cow::Borrowed(images), 1);
+        }
+        let small = |image: &RgbImage| thumbnail(image, image.width() / factor, image.height() / factor);
+        (Cow::Owned(images.iter().map(small).collect()), factor)
     }
 }
 
@@ -97,7 +131,7 @@ impl Detect for Detector {
     }
 
     fn vocabulary(&self) -> Vocabulary<'_> {
-        vocabulary()
+        vocabulary(self.config.things)
     }
 
     fn detect(&self, images: &[RgbImage]) -> Result<Vec<Vec<unigen_evaluation::Detection>>> {

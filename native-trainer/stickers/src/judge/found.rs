@@ -76,12 +76,12 @@ mod tests {
     #[test]
     fn every_sprite_takes_one_detection() {
         let truth = |class: usize, x: f32| Truth {
-            class: Class::ALL[class],
+            class: Class::GENEVAL[class],
             color: Some(Color::Red),
             bbox: [x, 10., x + 20., 30.],
         };
         let seen = |class: usize, color, x: f32| Detection {
-            class: Class::ALL[class],
+            class: Class::GENEVAL[class],
             score: 0.9,
             color,
             bbox: [x, 10., x + 20., 30.],

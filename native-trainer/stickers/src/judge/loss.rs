@@ -5,8 +5,8 @@ use burn::tensor::{Int, Tensor, TensorData, activation::softplus, s};
 use unigen_core::ops::cross_entropy;
 use unigen_training::train::Loss;
 
-use super::net::{BOX, CHANNELS, CLASS, COLOR, OBJECT, STRIDE};
-use crate::world::Truth;
+use super::net::{BOX, OBJECT, STRIDE, logits};
+use crate::world::{Color, Truth};
 
 /// Standard deviation of the soft edge around a middle, as a share of the box's side (Liu et al. 2020, arXiv
 /// 1909.00700), and its least value in cells. A middle on the border of two cells may be found in either.
@@ -76,7 +76,7 @@ impl Targets {
                     self.cells.push(cell as i32);
                     self.boxes.extend([right, below, width.ln(), height.ln()]);
                     self.classes.push(scene[i].class.index() as u32);
-                    self.colors.push(scene[i].color.map_or(COLOR.len() - 1, |color| color.index()) as u32);
+                    self.colors.push(scene[i].color.map_or(Color::ALL.len(), |color| color.index()) as u32);
                 }
             }
         }
@@ -89,7 +89,7 @@ impl Targets {
 /// without the focal factor, so that scores are probabilities and GenEval's thresholds apply. Added to it are the
 /// losses of class, colour and box in the cells at and next to the middles.
 pub fn loss(output: Tensor<4>, scenes: &[Vec<Truth>]) -> Result<Loss> {
-    let [batch, rows, columns, _] = output.dims();
+    let [batch, rows, columns, channels] = output.dims();
     let device = output.device();
     let Targets { middles, penalties, cells, boxes, classes, colors } = Targets::new(scenes, rows, columns);
     let (count, near) = (middles.iter().sum::<f32>(), cells.len());
@@ -98,17 +98,18 @@ pub fn loss(output: Tensor<4>, scenes: &[Vec<Truth>]) -> Result<Loss> {
         "the detector's batch needs one scene per picture and at least one object"
     );
 
-    let output = output.reshape([batch * rows * columns, CHANNELS]);
+    let output = output.reshape([batch * rows * columns, channels]);
     let constant =
         |values: Vec<f32>, shape: [usize; 2]| Tensor::<2>::from_data(TensorData::new(values, shape), &device);
-    let logits = output.clone().slice(s![.., OBJECT..OBJECT + 1]);
-    let cost = constant(middles, logits.dims()) * softplus(-logits.clone(), 1.0)
-        + constant(penalties, logits.dims()) * softplus(logits, 1.0);
+    let there = output.clone().slice(s![.., OBJECT..OBJECT + 1]);
+    let cost = constant(middles, there.dims()) * softplus(-there.clone(), 1.0)
+        + constant(penalties, there.dims()) * softplus(there, 1.0);
     let object = cost.sum() / count;
 
     let at = output.select(0, Tensor::<1, Int>::from_ints(cells.as_slice(), &device));
-    let class = cross_entropy(at.clone().slice(s![.., CLASS]), classes)?;
-    let color = cross_entropy(at.clone().slice(s![.., COLOR]), colors)?;
+    let [of_class, of_color] = logits(channels);
+    let class = cross_entropy(at.clone().slice(s![.., of_class]), classes)?;
+    let color = cross_entropy(at.clone().slice(s![.., of_color]), colors)?;
     let place = (at.slice(s![.., BOX]) - constant(boxes, [near, BOX.len()])).abs().sum() / near as f64;
     Ok(Loss {
         total: object.clone() + class.clone() + color.clone() + place.clone() * BOX_WEIGHT,

@@ -23,5 +23,5 @@ pub use detector::{Detector, FILE};
 pub use found::{Found, sprites_found};
 pub use loss::loss;
 pub(crate) use net::space_to_depth;
-pub use net::{DetectorConfig, DetectorNet, Level, MULTIPLE, STRIDE};
+pub use net::{DetectorConfig, DetectorNet, Level, MULTIPLE, STRIDE, Teacher};
 pub use stage::{DetectorStage, Settings};

@@ -5,7 +5,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
-use unigen_core::image_tokenizer::blocks::{Conv2d, Downsample, GroupNorm, ResnetBlock};
+use unigen_core::image_tokenizer::blocks::{Conv2d, Downsample, GroupNorm, ResnetBlock, to_patches};
 use unigen_core::ops::conv::{swish, upsample2};
 use unigen_training::world::Perception;
 
@@ -21,12 +21,13 @@ pub(super) const OBJECT: usize = 0;
 /// Output channels: the offset of the box's middle from the cell's, right and down, in cells, and the logarithms of the
 /// box's width and height in cells.
 pub(super) const BOX: Range<usize> = 1..5;
-/// Output channels: the logits of the classes.
-pub(super) const CLASS: Range<usize> = 5..5 + Class::COUNT;
-/// Output channels: the logits of the ten colours, then of the natural ones.
-pub(super) const COLOR: Range<usize> = CLASS.end..CLASS.end + Color::ALL.len() + 1;
-/// Number of output channels.
-pub(super) const CHANNELS: usize = COLOR.end;
+/// Number of colours: the ten, and the natural ones.
+const COLORS: usize = Color::ALL.len() + 1;
+
+/// The columns of the logits in an output of `channels` channels: the classes, and after them the colours.
+pub(super) fn logits(channels: usize) -> [Range<usize>; 2] {
+    [BOX.end..channels - COLORS, channels - COLORS..channels]
+}
 
 /// The most channels of a layer.
 const MAX_WIDTH: usize = 4096;
@@ -45,11 +46,22 @@ pub struct DetectorConfig {
     pub head: usize,
     /// Groups of the group norms.
     pub groups: usize,
+    /// Side in pixels of the pictures that it has learned from. Larger ones are made smaller first.
+    pub size: u32,
+    /// Number of things that it tells apart, in the order of the table of things.
+    pub things: usize,
 }
 
 impl Default for DetectorConfig {
     fn default() -> Self {
-        Self { widths: [48, 96, 128], blocks: [1, 2], head: 64, groups: 8 }
+        Self {
+            widths: [48, 96, 128],
+            blocks: [1, 2],
+            head: 64,
+            groups: 8,
+            size: 96,
+            things: Class::GENEVAL.len(),
+        }
     }
 }
 
@@ -64,12 +76,24 @@ impl DetectorConfig {
                 self.groups
             );
         }
+        let things = 1..=Class::all().len();
+        ensure!(
+            things.contains(&self.things),
+            "detector things is {}; choose 1 to {}",
+            self.things,
+            things.end()
+        );
         ensure!(
             self.blocks.iter().all(|blocks| (1..=MAX_BLOCKS).contains(blocks)),
             "detector blocks is {:?}; choose 1 to {MAX_BLOCKS} for each level",
             self.blocks
         );
         Ok(())
+    }
+
+    /// Number of output channels.
+    pub(super) fn channels(&self) -> usize {
+        BOX.end + self.things + COLORS
     }
 
     /// Floating-point operations (a multiply and an add are two) of the convolutions of one forward pass over a picture
@@ -80,7 +104,7 @@ impl DetectorConfig {
         let level =
             |blocks: usize, from, to| 9 * from * from + block(from, to) + (blocks - 1) * block(to, to);
         // Multiplications per cell of the finest level. Each next level has a quarter as many cells.
-        let at_fine = 9 * 3 * STRIDE * STRIDE * fine + 9 * fine * self.head + self.head * CHANNELS;
+        let at_fine = 9 * 3 * STRIDE * STRIDE * fine + 9 * fine * self.head + self.head * self.channels();
         let at_middle = level(self.blocks[0], fine, middle) + middle * fine;
         let at_coarse = level(self.blocks[1], middle, coarse) + coarse * middle;
         let cells = height * width / (STRIDE * STRIDE);
@@ -129,10 +153,11 @@ impl DetectorNet {
     pub fn new(config: &DetectorConfig, device: &Device) -> Result<Self> {
         config.validate()?;
         let ([fine, middle, coarse], groups) = (config.widths, config.groups);
-        let mut out = Conv2d::new(config.head, CHANNELS, 1, device);
+        let channels = config.channels();
+        let mut out = Conv2d::new(config.head, channels, 1, device);
         // At first an object is unlikely everywhere, so that empty cells do not dominate the loss (Lin et al. 2017,
         // arXiv 1708.02002).
-        let bias: Vec<f32> = (0..CHANNELS).map(|c| if c == OBJECT { -4.6 } else { 0. }).collect();
+        let bias: Vec<f32> = (0..channels).map(|c| if c == OBJECT { -4.6 } else { 0. }).collect();
         out.bias = Param::from_tensor(Tensor::from_floats(bias.as_slice(), device));
         Ok(Self {
             stem: Conv2d::new(3 * STRIDE * STRIDE, fine, 3, device),
@@ -160,7 +185,7 @@ impl DetectorNet {
         [fine, middle, coarse]
     }
 
-    /// Pixels `[b, h, w, 3]` in [-1, 1] → `[b, h/4, w/4, 96]`: an object's logit, its box, logits of the classes and of
+    /// Pixels `[b, h, w, 3]` in [-1, 1] → `[b, h/4, w/4, channels]`: an object's logit, its box, logits of the classes and of
     /// the colours in each cell. Sides must be multiples of [`MULTIPLE`].
     pub fn forward(&self, pixels: &Tensor<4>) -> Tensor<4> {
         self.out.forward(self.cells(self.levels(pixels.clone())))
@@ -181,9 +206,26 @@ impl DetectorNet {
     }
 }
 
-impl Perception for DetectorNet {
+/// A detector as a teacher.
+pub struct Teacher {
+    pub net: DetectorNet,
+    /// [`DetectorConfig::size`]
+    pub size: usize,
+}
+
+impl Perception for Teacher {
+    /// The bottom-up activations ([`DetectorNet::features`]). A picture of twice the size or more is made smaller first, since
+    /// the network knows things at the size that it has learned.
     fn features(&self, pixels: &Tensor<4>) -> Vec<Tensor<4>> {
-        self.features(pixels)
+        let [batch, height, width, channels] = pixels.dims();
+        let factor = height.min(width) / self.size;
+        if factor < 2 || !height.is_multiple_of(factor) || !width.is_multiple_of(factor) {
+            return self.net.features(pixels);
+        }
+        let [rows, columns] = [height / factor, width / factor];
+        let squares = to_patches(pixels.clone(), factor);
+        let squares = squares.reshape([batch * rows * columns, factor * factor, channels]);
+        self.net.features(&squares.mean_dim(1).reshape([batch, rows, columns, channels]))
     }
 }
 

@@ -15,7 +15,7 @@ use super::distort::distort;
 use super::found::{Seen, compare};
 use super::loss::loss;
 use super::net::{DetectorConfig, DetectorNet, MULTIPLE};
-use crate::world::{Renderer, Scene, Split, Truth, scene_at};
+use crate::world::{Domain, Renderer, Scene, Scope, Split, Truth, scene_at};
 
 /// Number of scenes in validation, and their seed.
 const SCENES: u64 = 512;
@@ -41,6 +41,8 @@ pub struct Settings {
     /// The splits whose combinations of objects and colours are shown, in turn. A judge needs all splits, since it
     /// judges pictures of combinations that the model has not seen. A teacher must get `["train"]` alone.
     pub splits: Vec<Split>,
+    /// What the scenes show. The network tells apart as many things.
+    pub world: Scope,
     pub model: DetectorConfig,
     pub training: Training,
 }
@@ -51,6 +53,7 @@ impl Default for Settings {
             seed: 1,
             size: 96,
             splits: vec![Split::Train, Split::Validation, Split::Test],
+            world: Scope::default(),
             model: DetectorConfig::default(),
             training: Training {
                 steps: 10_000,
@@ -75,7 +78,7 @@ impl DetectorStage {
     fn sample(&self, index: u64) -> Result<(Vec<Truth>, RgbImage)> {
         let Settings { size, splits, training, .. } = &self.settings;
         let split = splits[(index % splits.len() as u64) as usize];
-        let scene = scene_at(split, training.seed, index);
+        let scene = scene_at(Domain { scope: self.settings.world, split }, training.seed, index);
         let image = self.renderer.render(&scene, *size, *size);
         // The distortion draws from a stream of its own, not from the scene's.
         let image = distort(image, &mut rng_at(!training.seed, index))?;
@@ -85,10 +88,9 @@ impl DetectorStage {
     /// The validation pictures, with the objects that they show and the network's detections.
     fn validate(&self, model: &DetectorNet) -> Result<(Vec<RgbImage>, Vec<Seen>)> {
         let size = self.settings.size;
-        let scenes: Vec<Scene> = (0..SCENES)
-            .into_par_iter()
-            .map(|index| scene_at(Split::Validation, SCENES_SEED, index))
-            .collect();
+        let domain = Domain { scope: self.settings.world, split: Split::Validation };
+        let scenes: Vec<Scene> =
+            (0..SCENES).into_par_iter().map(|index| scene_at(domain, SCENES_SEED, index)).collect();
         let images: Vec<RgbImage> =
             scenes.par_iter().map(|scene| self.renderer.render(scene, size, size)).collect();
         let detections = Detector::new(self.settings.model.clone(), model.clone(), 0.).find(&images)?;
@@ -116,6 +118,15 @@ impl Stage for DetectorStage {
             !settings.splits.is_empty(),
             "splits is empty, so there is nothing to train on; give at least one split"
         );
+        settings.world.check()?;
+        let settings = &Settings {
+            model: DetectorConfig {
+                size: settings.size,
+                things: settings.world.things,
+                ..settings.model.clone()
+            },
+            ..settings.clone()
+        };
         ensure!(settings.training.batch > 0, "training.batch is 0; choose at least 1");
         device.seed(settings.seed);
         let model = DetectorNet::new(&settings.model, device)?;

@@ -8,7 +8,7 @@ use unigen_training::optimizer::{AdamW, HostGradients, Step};
 use unigen_training::train::{Stage, Training};
 
 fn tiny() -> DetectorConfig {
-    DetectorConfig { widths: [16, 24, 32], blocks: [1, 1], head: 32, groups: 4 }
+    DetectorConfig { widths: [16, 24, 32], blocks: [1, 1], head: 32, groups: 4, ..DetectorConfig::default() }
 }
 
 #[test]

@@ -262,7 +262,13 @@ mod tests {
         let mut settings = Settings::default();
         settings.model.size = 32;
         settings.model.tower = TowerConfig { widths: [8, 8, 16], blocks: [1, 1], groups: 4 };
-        settings.model.verifier = DetectorConfig { widths: [8, 8, 16], blocks: [1, 1], head: 8, groups: 4 };
+        settings.model.verifier = DetectorConfig {
+            widths: [8, 8, 16],
+            blocks: [1, 1],
+            head: 8,
+            groups: 4,
+            ..DetectorConfig::default()
+        };
         let decoder = &mut settings.model.decoder;
         (decoder.hidden_size, decoder.intermediate_size, decoder.num_hidden_layers) = (16, 32, 1);
         (decoder.num_attention_heads, decoder.num_key_value_heads, decoder.vocab_size) = (2, 2, 300);

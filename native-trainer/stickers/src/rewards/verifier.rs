@@ -14,8 +14,8 @@ use crate::world::{Facts, Pattern, Pose, Scene, Style, Surroundings, Tint, Truth
 
 /// Columns of the surroundings' logits: the pattern, its first and second tint, the style.
 const PATTERN: Range<usize> = 0..Pattern::ALL.len();
-const FIRST: Range<usize> = PATTERN.end..PATTERN.end + Tint::ALL.len();
-const SECOND: Range<usize> = FIRST.end..FIRST.end + Tint::ALL.len();
+const FIRST: Range<usize> = PATTERN.end..PATTERN.end + Tint::SMALL.len();
+const SECOND: Range<usize> = FIRST.end..FIRST.end + Tint::SMALL.len();
 const STYLE: Range<usize> = SECOND.end..SECOND.end + Style::ALL.len();
 
 /// Width of the hidden layer of the surroundings.
@@ -51,7 +51,7 @@ pub struct Seen {
     pub side: f32,
     /// Probabilities of [`Pattern::ALL`].
     pub patterns: Vec<f32>,
-    /// Probabilities of [`Tint::ALL`], for the first and the second tint.
+    /// Probabilities of [`Tint::SMALL`], for the first and the second tint.
     pub tints: [Vec<f32>; 2],
     /// Probabilities of [`Style::ALL`].
     pub styles: Vec<f32>,
@@ -153,7 +153,7 @@ impl Verifier {
         let pictures = objects.chunks(rows * columns * channels).enumerate();
         Ok(pictures
             .map(|(i, output)| {
-                let objects = decode(output, rows, columns);
+                let objects = decode(output, [rows, columns, channels]);
                 let pose = |object: &Detection| {
                     let [row, column] = cell(&object.bbox, rows, columns);
                     poses[((i * rows + row) * columns + column) * Pose::COUNT..][..Pose::COUNT].to_vec()
@@ -217,8 +217,9 @@ impl Seen {
         sure.extend(facts.relations.iter().map(|relation| self.relation(facts, relation)));
         if let Some(Surroundings { pattern, tints }) = &facts.surroundings {
             sure.push(self.patterns[*pattern as usize]);
-            let probability =
-                |of: &Vec<f32>, tint: Option<&Tint>| tint.map_or(1.0, |&tint| of[tint as usize]);
+            let probability = |of: &Vec<f32>, tint: Option<&Tint>| {
+                tint.map_or(1.0, |&tint| of.get(tint as usize).copied().unwrap_or(0.0))
+            };
             if !tints.is_empty() {
                 sure.push(
                     probability(&self.tints[0], tints.first()) * probability(&self.tints[1], tints.last()),

@@ -5,10 +5,11 @@ use unigen_evaluation::geneval::Relation;
 use unigen_training::data::rng_at;
 
 use super::{
-    Pose, Scene, Split,
+    Background, Domain, Look, Pose, Scene,
     random::pick,
     sample::sample_scene,
     scene::Group,
+    typed::worded,
     words::{
         background_in_full, counted, counted_in_pairs, fill, in_region, list, noun, number, region,
         size_word, some_background, some_style, style_words, with_article,
@@ -29,16 +30,17 @@ pub fn caption(scene: &Scene, rng: &mut impl Rng) -> String {
 }
 
 /// Scene `index` of a stream (the same as [`scene_at`](super::scene_at)) with a caption.
-pub fn example_at(split: Split, seed: u64, index: u64) -> (Scene, String) {
-    let mut rng = rng_at(seed, index);
-    let scene = sample_scene(&mut rng, split);
-    let caption = caption(&scene, &mut rng);
+pub fn example_at(domain: impl Into<Domain>, seed: u64, index: u64) -> (Scene, String) {
+    let (mut rng, domain) = (rng_at(seed, index), domain.into());
+    let scene = sample_scene(&mut rng, domain);
+    let caption = worded(domain.scope, &scene, &mut rng);
     (scene, caption)
 }
 
 /// The full canonical description: every object with its colour, place and pose, the background and the style.
 pub fn description(scene: &Scene) -> String {
     let style = style_words(scene.style).first().map_or(String::new(), |style| format!(", {style}"));
+    let look = if scene.look() == Look::Solid { ", in 3d" } else { "" };
     let background = with_article(&background_in_full(scene));
     if scene.objects.is_empty() {
         return format!("nothing on {background}{style}");
@@ -47,7 +49,7 @@ pub fn description(scene: &Scene) -> String {
         let thing = counted_in_pairs(object.class, scene.color_of(object), 1);
         format!("{thing} {}{}", in_region(region(object.center)), Pose::of(object).told())
     });
-    format!("{} on {background}{style}", places.collect::<Vec<_>>().join("; "))
+    format!("{} on {background}{style}{look}", places.collect::<Vec<_>>().join("; "))
 }
 
 fn in_genevals_words(scene: &Scene, rng: &mut impl Rng) -> String {
@@ -114,6 +116,13 @@ fn in_many_words(scene: &Scene, rng: &mut impl Rng) -> String {
 fn with_surroundings(scene: &Scene, rng: &mut impl Rng, mut text: String) -> String {
     let style = some_style(rng, scene.style);
     if style.is_none() || rng.random_bool(0.6) {
+        if let Background::Scenery(scenery) = scene.background {
+            text = format!("{text} {}", pick(rng, scenery.words()));
+            return match style {
+                Some(style) => format!("{text}, {style}"),
+                None => text,
+            };
+        }
         let background = some_background(rng, scene.background, scene.style);
         let place = match pick(rng, &["on {a}", "on {a}", "in front of {a}", "against {a}", ", {b}"]) {
             ", {b}" => format!(", {background}"),
@@ -195,7 +204,7 @@ fn relation_templates(relation: Relation) -> &'static [&'static str] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::world::scene_at;
+    use crate::world::{Split, scene_at};
 
     #[test]
     fn examples_are_those_of_the_stream() {

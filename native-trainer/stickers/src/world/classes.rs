@@ -1,140 +1,129 @@
-//! The 80 classes of GenEval (COCO's, under GenEval's names), each with its drawing.
+//! The things of the world with their names in English and Chinese, in the table `things.tsv`.
+//!
+//! The first 80 are GenEval's classes (COCO's, under GenEval's names). The others follow in the order in which people ask
+//! for them. Names were written for this table; which emoji there are is Unicode's.
 
-use std::fmt;
+use std::{collections::HashMap, fmt, sync::LazyLock};
 
 use serde::{Deserialize, Serialize};
-use twemoji_assets::svg::{SvgTwemojiAsset, codes};
+use twemoji_assets::svg::SvgTwemojiAsset;
 use unigen_evaluation::unknown;
 
-/// One of GenEval's 80 object classes. JSON holds its name.
+use super::words::counted_in_pairs;
+
+/// A thing. JSON holds its name.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "&'static str", try_from = "String")]
-pub struct Class(u8);
+pub struct Class(u16);
 
+/// A line of the table.
 struct Entry {
+    /// The emoji's code points, or the file name of a drawing of our own.
+    code: &'static str,
     name: &'static str,
     plural: &'static str,
-    art: Art,
+    synonyms: Vec<&'static str>,
+    pair: bool,
+    color: bool,
+    chinese: &'static str,
+    chinese_synonyms: Vec<&'static str>,
+    measure: &'static str,
 }
 
-enum Art {
-    Emoji(&'static SvgTwemojiAsset),
-    Own(&'static str),
+static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(|| {
+    let lines = include_str!("things.tsv").lines().skip(1);
+    let mut entries: Vec<(&str, Entry)> = lines.map(entry).collect();
+    // GenEval's classes come first in the table, and they are of the first tier.
+    entries.sort_by_key(|(tier, _)| *tier);
+    entries.into_iter().map(|(_, entry)| entry).collect()
+});
+
+static ALL: LazyLock<Vec<Class>> = LazyLock::new(|| (0..ENTRIES.len() as u16).map(Class).collect());
+
+/// Reads `code group tier name plural synonyms pair color chinese synonyms measure`. Lists are separated by `|`.
+fn entry(line: &'static str) -> (&'static str, Entry) {
+    let [code, _, tier, name, plural, synonyms, pair, color, chinese, chinese_synonyms, measure] =
+        line.split('\t').collect::<Vec<_>>()[..]
+    else {
+        panic!("a line of things.tsv has eleven columns: {line}")
+    };
+    let list = |text: &'static str| text.split('|').filter(|name| !name.is_empty()).collect();
+    let entry = Entry {
+        code,
+        name,
+        plural,
+        synonyms: list(synonyms),
+        pair: pair == "1",
+        color: color == "1",
+        chinese,
+        chinese_synonyms: list(chinese_synonyms),
+        measure,
+    };
+    (tier, entry)
 }
 
-macro_rules! classes {
-    (@art $code:ident) => { Art::Emoji(&codes::$code) };
-    (@art $file:literal) => { Art::Own(include_str!(concat!("svg/", $file, ".svg"))) };
-    ($($name:literal $plural:literal $art:tt)*) => {
-        &[$(Entry { name: $name, plural: $plural, art: classes!(@art $art) }),*]
+/// If Twemoji has no such object, or shows it together with something else (a surfer for a surfboard, a ball for a tennis
+/// racket), the drawing is our own in the same style.
+macro_rules! own {
+    ($code:expr, $($name:literal)*) => {
+        match $code {
+            $($name => Some(include_str!(concat!("svg/", $name, ".svg"))),)*
+            _ => None,
+        }
     };
 }
 
-/// The classes in GenEval's order. If Twemoji has no such object, or shows it together with something else (a surfer
-/// for a surfboard, a ball for a tennis racket), the drawing is our own in the same style.
-static CLASSES: &[Entry; Class::COUNT] = classes! {
-    "person" "people" U_1F9CD
-    "bicycle" "bicycles" U_1F6B2
-    "car" "cars" U_1F697
-    "motorcycle" "motorcycles" U_1F3CD
-    "airplane" "airplanes" U_2708
-    "bus" "buses" U_1F68D
-    "train" "trains" U_1F682
-    "truck" "trucks" U_1F69B
-    "boat" "boats" U_26F5
-    "traffic light" "traffic lights" U_1F6A6
-    "fire hydrant" "fire hydrants" "fire_hydrant"
-    "stop sign" "stop signs" "stop_sign"
-    "parking meter" "parking meters" "parking_meter"
-    "bench" "benches" "bench"
-    "bird" "birds" U_1F426
-    "cat" "cats" U_1F431
-    "dog" "dogs" U_1F415
-    "horse" "horses" U_1F40E
-    "sheep" "sheep" U_1F411
-    "cow" "cows" U_1F404
-    "elephant" "elephants" U_1F418
-    "bear" "bears" U_1F43B
-    "zebra" "zebras" U_1F993
-    "giraffe" "giraffes" U_1F992
-    "backpack" "backpacks" U_1F392
-    "umbrella" "umbrellas" U_2602
-    "handbag" "handbags" U_1F45C
-    "tie" "ties" U_1F454
-    "suitcase" "suitcases" U_1F9F3
-    "frisbee" "frisbees" U_1F94F
-    "skis" "skis" U_1F3BF
-    "snowboard" "snowboards" "snowboard"
-    "sports ball" "sports balls" U_26BD
-    "kite" "kites" U_1FA81
-    "baseball bat" "baseball bats" "baseball_bat"
-    "baseball glove" "baseball gloves" "baseball_glove"
-    "skateboard" "skateboards" U_1F6F9
-    "surfboard" "surfboards" "surfboard"
-    "tennis racket" "tennis rackets" "tennis_racket"
-    "bottle" "bottles" U_1F37E
-    "wine glass" "wine glasses" U_1F377
-    "cup" "cups" U_1F964
-    "fork" "forks" "fork"
-    "knife" "knives" U_1F52A
-    "spoon" "spoons" U_1F944
-    "bowl" "bowls" U_1F963
-    "banana" "bananas" U_1F34C
-    "apple" "apples" U_1F34E
-    "sandwich" "sandwiches" U_1F96A
-    "orange" "oranges" U_1F34A
-    "broccoli" "broccolis" U_1F966
-    "carrot" "carrots" U_1F955
-    "hot dog" "hot dogs" U_1F32D
-    "pizza" "pizzas" U_1F355
-    "donut" "donuts" U_1F369
-    "cake" "cakes" U_1F382
-    "chair" "chairs" U_1FA91
-    "couch" "couches" U_1F6CB
-    "potted plant" "potted plants" U_1FAB4
-    "bed" "beds" U_1F6CF
-    "dining table" "dining tables" "dining_table"
-    "toilet" "toilets" U_1F6BD
-    "tv" "tvs" U_1F4FA
-    "laptop" "laptops" U_1F4BB
-    "computer mouse" "computer mice" U_1F5B1
-    "tv remote" "tv remotes" "tv_remote"
-    "computer keyboard" "computer keyboards" U_2328
-    "cell phone" "cell phones" U_1F4F1
-    "microwave" "microwaves" "microwave"
-    "oven" "ovens" "oven"
-    "toaster" "toasters" "toaster"
-    "sink" "sinks" "sink"
-    "refrigerator" "refrigerators" "refrigerator"
-    "book" "books" U_1F4D6
-    "clock" "clocks" U_23F0
-    "vase" "vases" U_1F3FA
-    "scissors" "scissors" U_2702
-    "teddy bear" "teddy bears" U_1F9F8
-    "hair drier" "hair driers" "hair_drier"
-    "toothbrush" "toothbrushes" U_1FAA5
-};
+fn own_drawing(code: &str) -> Option<&'static str> {
+    own!(code, "baseball_bat" "baseball_glove" "bench" "dining_table" "fire_hydrant" "fork" "hair_drier" "microwave" "oven"
+        "parking_meter" "refrigerator" "sink" "snowboard" "stop_sign" "surfboard" "tennis_racket" "toaster" "tv_remote")
+}
+
+/// The characters of code points such as `1f3f3-fe0f`.
+fn characters(code: &str) -> Option<String> {
+    code.split('-').map(|point| char::from_u32(u32::from_str_radix(point, 16).ok()?)).collect()
+}
+
+/// A thing, one of its names in English, and whether that is the plural.
+type Named = (Class, &'static str, bool);
+
+/// The names of all things by their first word.
+static NAMES: LazyLock<HashMap<&str, Vec<Named>>> = LazyLock::new(|| {
+    let mut names: HashMap<_, Vec<Named>> = HashMap::new();
+    for &class in Class::all() {
+        let entry = class.entry();
+        let singular = [entry.name].into_iter().chain(entry.synonyms.iter().copied());
+        let named = singular.map(|name| (name, false)).chain([(entry.plural, true)]);
+        for (name, plural) in named {
+            let first = name.split([' ', '-', '\'']).next().unwrap_or(name);
+            names.entry(first).or_default().push((class, name, plural));
+        }
+    }
+    names
+});
 
 impl Class {
-    /// Number of classes.
-    pub const COUNT: usize = 80;
-    /// All classes in GenEval's order.
-    pub const ALL: [Class; Class::COUNT] = {
-        let mut all = [Class(0); Class::COUNT];
+    /// GenEval's 80 classes in its order.
+    pub const GENEVAL: [Class; 80] = {
+        let mut all = [Class(0); 80];
         let mut index = 0;
-        while index < Class::COUNT {
-            all[index] = Class(index as u8);
+        while index < all.len() {
+            all[index] = Class(index as u16);
             index += 1;
         }
         all
     };
 
-    /// The index in [`Class::ALL`], 0 to 79.
+    /// All things.
+    pub fn all() -> &'static [Class] {
+        &ALL
+    }
+
+    /// The index in [`Class::all`].
     pub fn index(self) -> usize {
         self.0.into()
     }
 
-    /// GenEval's name, such as `tv remote`.
+    /// The name in English, such as `tv remote`. GenEval's classes have its names.
     pub fn name(self) -> &'static str {
         self.entry().name
     }
@@ -144,31 +133,81 @@ impl Class {
         self.entry().plural
     }
 
-    /// The class with a GenEval name.
+    /// Other names in English.
+    pub fn synonyms(self) -> &'static [&'static str] {
+        &self.entry().synonyms
+    }
+
+    /// The name in Chinese.
+    pub fn chinese(self) -> &'static str {
+        self.entry().chinese
+    }
+
+    /// Other names in Chinese.
+    pub fn chinese_synonyms(self) -> &'static [&'static str] {
+        &self.entry().chinese_synonyms
+    }
+
+    /// The Chinese measure word, such as `只`.
+    pub fn measure(self) -> &'static str {
+        self.entry().measure
+    }
+
+    /// The thing with a name.
     pub fn from_name(name: &str) -> Option<Class> {
-        CLASSES.iter().position(|entry| entry.name == name).map(|index| Class(index as u8))
+        Class::all().iter().copied().find(|class| class.name() == name)
     }
 
-    /// Whether the name is a plural already (`skis`, `scissors`), so that English counts pairs.
+    /// The names in English whose first word is `word`.
+    pub(super) fn named(word: &str) -> &'static [Named] {
+        NAMES.get(word).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether English counts it in pairs (`skis`, `scissors`).
     pub fn is_pair(self) -> bool {
-        matches!(self.name(), "skis" | "scissors")
+        self.entry().pair
     }
 
-    /// Whether the class may be painted in a colour. People keep their natural colours, as in GenEval's prompts.
+    /// Whether it may be painted in a colour. People keep their natural colours, as in GenEval's prompts.
     pub fn takes_color(self) -> bool {
-        self.name() != "person"
+        self.entry().color
     }
 
-    /// The drawing, an SVG of about 36 x 36 units.
+    /// The name with `a` or `an`, or as a pair.
+    pub fn with_article(self) -> String {
+        counted_in_pairs(self, None, 1)
+    }
+
+    /// Whether there is a drawing in three dimensions among the assets. A drawing of our own has none.
+    pub fn has_solid(self) -> bool {
+        self.code().is_some()
+    }
+
+    /// The emoji. None if the drawing is our own.
+    pub fn emoji(self) -> Option<String> {
+        characters(self.code()?)
+    }
+
+    /// The emoji's code points in hexadecimal, joined by `-`. None if the drawing is our own.
+    pub(super) fn code(self) -> Option<&'static str> {
+        let code = self.entry().code;
+        own_drawing(code).is_none().then_some(code)
+    }
+
+    /// The flat drawing, an SVG of about 36 x 36 units.
     pub(super) fn svg(self) -> &'static str {
-        match self.entry().art {
-            Art::Emoji(asset) => asset,
-            Art::Own(svg) => svg,
-        }
+        let code = self.entry().code;
+        let twemoji = |code: &str| SvgTwemojiAsset::from_emoji(&characters(code)?);
+        // Twemoji omits the variation selector from most names.
+        let drawing = own_drawing(code).or_else(|| {
+            let bare = code.replace("-fe0f", "");
+            twemoji(code).or_else(|| twemoji(&bare)).map(|asset| &***asset)
+        });
+        drawing.unwrap_or_else(|| panic!("Twemoji has no {code}"))
     }
 
     fn entry(self) -> &'static Entry {
-        &CLASSES[self.index()]
+        &ENTRIES[self.index()]
     }
 }
 
@@ -194,21 +233,53 @@ impl TryFrom<String> for Class {
     type Error = String;
 
     fn try_from(name: String) -> Result<Self, Self::Error> {
-        Class::from_name(&name).ok_or_else(|| unknown("class", &name, &Class::ALL.map(Class::name)))
+        Class::from_name(&name).ok_or_else(|| unknown("thing", &name, &Class::GENEVAL.map(Class::name)))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
     fn names_and_indices_agree() {
-        for (index, class) in Class::ALL.into_iter().enumerate() {
+        for (index, &class) in Class::all().iter().enumerate() {
             assert_eq!(class.index(), index);
             assert_eq!(Class::from_name(class.name()), Some(class));
         }
-        assert_eq!(Class::from_name("unicorn"), None);
+        let [first, .., last] = Class::GENEVAL;
+        assert_eq!((first.name(), last.name()), ("person", "toothbrush"));
+        assert!(Class::from_name("dragon").is_some_and(|dragon| dragon.index() >= Class::GENEVAL.len()));
+        assert_eq!(Class::from_name("perpetual motion machine"), None);
+    }
+
+    #[test]
+    fn every_name_names_one_thing() {
+        let mut seen: HashMap<&str, Class> = HashMap::new();
+        let mut chinese: HashMap<&str, Class> = HashMap::new();
+        for &class in Class::all() {
+            let names = [class.name(), class.plural()].into_iter().chain(class.synonyms().iter().copied());
+            for name in names {
+                assert!(!name.is_empty() && name == name.to_lowercase() && name.trim() == name, "{name:?}");
+                assert_eq!(*seen.entry(name).or_insert(class), class, "{name}");
+            }
+            for name in [class.chinese()].into_iter().chain(class.chinese_synonyms().iter().copied()) {
+                assert!(!name.is_empty() && !name.is_ascii(), "{name:?} of {class}");
+                assert_eq!(*chinese.entry(name).or_insert(class), class, "{name}");
+            }
+            assert!(!class.measure().is_empty(), "{class}");
+        }
+    }
+
+    #[test]
+    fn every_thing_has_a_drawing_of_its_own() {
+        let drawings: HashSet<&str> = Class::all().iter().map(|class| class.svg()).collect();
+        assert_eq!(drawings.len(), Class::all().len());
+        assert!(drawings.iter().all(|svg| svg.starts_with("<svg")));
+        assert_eq!(Class::from_name("dog").and_then(Class::emoji).as_deref(), Some("🐕"));
+        assert_eq!(Class::from_name("fork").and_then(Class::emoji), None);
     }
 
     #[test]

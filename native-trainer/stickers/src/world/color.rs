@@ -41,6 +41,11 @@ impl Color {
             [self.index()]
     }
 
+    /// The name in Chinese.
+    pub fn chinese(self) -> &'static str {
+        ["红色", "橙色", "黄色", "绿色", "蓝色", "紫色", "粉色", "棕色", "黑色", "白色"][self.index()]
+    }
+
     /// The colour with a name.
     pub fn from_name(name: &str) -> Option<Color> {
         Color::ALL.into_iter().find(|color| color.name() == name)
@@ -90,11 +95,30 @@ pub enum Tint {
     Rose,
     Olive,
     Maroon,
+    Red,
+    Orange,
+    Yellow,
+    Green,
+    Blue,
+    Purple,
+    Pink,
+    Brown,
+    Black,
+    Grey,
 }
 
 impl Tint {
     /// All tints.
-    pub const ALL: [Tint; 14] = {
+    pub const ALL: [Tint; 24] = {
+        use Tint::*;
+        [
+            White, Cream, Beige, LightGrey, DarkGrey, LightBlue, Navy, Mint, Teal, Lavender, Peach, Rose,
+            Olive, Maroon, Red, Orange, Yellow, Green, Blue, Purple, Pink, Brown, Black, Grey,
+        ]
+    };
+
+    /// The tints of the small world: the first of [`Tint::ALL`].
+    pub const SMALL: [Tint; 14] = {
         use Tint::*;
         [
             White, Cream, Beige, LightGrey, DarkGrey, LightBlue, Navy, Mint, Teal, Lavender, Peach, Rose,
@@ -107,12 +131,43 @@ impl Tint {
         self.look().0
     }
 
+    /// The name in Chinese.
+    pub fn chinese(self) -> &'static str {
+        [
+            "白色",
+            "奶油色",
+            "米色",
+            "浅灰色",
+            "深灰色",
+            "浅蓝色",
+            "深蓝色",
+            "薄荷绿",
+            "青色",
+            "淡紫色",
+            "桃色",
+            "玫瑰色",
+            "橄榄绿",
+            "酒红色",
+            "红色",
+            "橙色",
+            "黄色",
+            "绿色",
+            "蓝色",
+            "紫色",
+            "粉色",
+            "棕色",
+            "黑色",
+            "灰色",
+        ][self as usize]
+    }
+
     pub(super) fn rgb(self) -> Rgb {
         self.look().1
     }
 
     pub(super) fn oklab(self) -> [f32; 3] {
-        static TINTS: LazyLock<[[f32; 3]; 14]> = LazyLock::new(|| Tint::ALL.map(|tint| oklab(tint.rgb())));
+        static TINTS: LazyLock<[[f32; 3]; Tint::ALL.len()]> =
+            LazyLock::new(|| Tint::ALL.map(|tint| oklab(tint.rgb())));
         TINTS[self as usize]
     }
 
@@ -132,6 +187,17 @@ impl Tint {
             Tint::Rose => ("rose", [244, 184, 202]),
             Tint::Olive => ("olive", [122, 128, 62]),
             Tint::Maroon => ("maroon", [108, 28, 50]),
+            // GenEval's colours, for "on a red background".
+            Tint::Red => ("red", [218, 44, 48]),
+            Tint::Orange => ("orange", [248, 146, 40]),
+            Tint::Yellow => ("yellow", [252, 220, 70]),
+            Tint::Green => ("green", [58, 164, 76]),
+            Tint::Blue => ("blue", [48, 108, 220]),
+            Tint::Purple => ("purple", [132, 70, 184]),
+            Tint::Pink => ("pink", [255, 146, 196]),
+            Tint::Brown => ("brown", [124, 78, 44]),
+            Tint::Black => ("black", [24, 24, 28]),
+            Tint::Grey => ("grey", [148, 152, 158]),
         }
     }
 }

@@ -3,7 +3,7 @@
 use unigen_evaluation::geneval::Relation;
 
 use super::{
-    Background, Class, Color, Pose, Scene, Style, Tint, Turn,
+    Background, Class, Color, Look, Pose, Scene, Scenery, Style, Tint, Turn,
     words::{number, region, region_name, size_word, style_words},
 };
 
@@ -16,7 +16,9 @@ pub struct Facts {
     /// `(a, relation, b)`, indices into the things.
     pub relations: Vec<(usize, Relation, usize)>,
     pub surroundings: Option<Surroundings>,
+    pub scenery: Option<Scenery>,
     pub style: Option<Style>,
+    pub look: Option<Look>,
 }
 
 /// Objects that look alike.
@@ -57,6 +59,7 @@ impl Pattern {
             Background::Dots(..) => Pattern::Dots,
             Background::Checks(..) => Pattern::Checks,
             Background::Gradient(..) => Pattern::Gradient,
+            Background::Scenery(_) => Pattern::Plain,
         }
     }
 }
@@ -73,7 +76,7 @@ impl Surroundings {
     /// The part of a scene's background that its style leaves visible.
     pub fn of(scene: &Scene) -> Self {
         let pattern = Pattern::of(scene.background);
-        let [a, b] = scene.background.tints();
+        let Some([a, b]) = scene.background.tints() else { return Self { pattern, tints: vec![] } };
         let drawn = scene.style.shows_pattern();
         match pattern {
             Pattern::Plain if scene.style.shows_color() => Self { pattern, tints: vec![a] },
@@ -90,7 +93,14 @@ impl Facts {
         let lower = text.to_lowercase();
         let words: Vec<&str> =
             lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
-        let mut reader = Reader { words: &words, spans: Vec::new(), facts: Facts::default() };
+        let look = words.iter().find_map(|word| look_of(word));
+        // "a red 3d fox" is "a red fox" in a look.
+        let words: Vec<&str> = words.into_iter().filter(|word| look_of(word).is_none()).collect();
+        let facts = Facts { look, ..Facts::default() };
+        let mut reader = Reader { words: &words, behind: [0..0, 0..0, 0..0], spans: Vec::new(), facts };
+        reader.scenery();
+        reader.background();
+        reader.style();
         reader.things();
         reader.relations();
         reader.surroundings();
@@ -122,7 +132,9 @@ impl Facts {
                 let seen = Surroundings::of(scene);
                 stated.pattern == seen.pattern && (stated.tints.is_empty() || stated.tints == seen.tints)
             })
+            && self.scenery.is_none_or(|scenery| scene.background == Background::Scenery(scenery))
             && self.style.is_none_or(|style| style == scene.style)
+            && self.look.is_none_or(|look| scene.objects.iter().all(|object| object.look == look))
     }
 
     /// The objects of the scene to which thing `index` may refer.
@@ -151,8 +163,24 @@ impl Facts {
     }
 }
 
+/// The words of a name or a phrase, as texts are split into words.
+fn words_of(phrase: &str) -> impl Iterator<Item = &str> {
+    phrase.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty())
+}
+
+fn look_of(word: &str) -> Option<Look> {
+    match word {
+        "3d" => Some(Look::Solid),
+        "flat" => Some(Look::Flat),
+        _ => None,
+    }
+}
+
 struct Reader<'a> {
     words: &'a [&'a str],
+    /// The words of a place in the background, of a background in colour, and of a style. A beach, an olive or shades there
+    /// are no things.
+    behind: [std::ops::Range<usize>; 3],
     /// The range of words of each thing, from its number to its place.
     spans: Vec<std::ops::Range<usize>>,
     facts: Facts,
@@ -162,23 +190,90 @@ impl Reader<'_> {
     /// Whether the words from `at` on are `phrase`.
     fn says(&self, at: usize, phrase: &str) -> bool {
         let mut words = self.words.iter().skip(at);
-        phrase.split(' ').all(|wanted| words.next() == Some(&wanted))
+        words_of(phrase).all(|wanted| words.next() == Some(&wanted))
     }
 
     /// The class named at `at`, by the longest name that fits, with its number of words and whether it is a plural.
     fn class(&self, at: usize) -> Option<(Class, usize, bool)> {
-        let fits = Class::ALL
-            .into_iter()
-            .flat_map(|class| [(class, class.name(), false), (class, class.plural(), true)]);
+        let fits = Class::named(self.words.get(at)?).iter().copied();
         let fits = fits.filter(|(_, name, _)| self.says(at, name));
-        let longest = fits.map(|(class, name, plural)| (class, name.split(' ').count(), plural));
+        let longest = fits.map(|(class, name, plural)| (class, words_of(name).count(), plural));
         // Of equally long names the first wins: one sheep rather than several.
         longest.reduce(|best, next| if next.1 > best.1 { next } else { best })
+    }
+
+    fn scenery(&mut self) {
+        let named = Scenery::ALL.map(|place| (place, format!("{} background", place.name())));
+        let said = Scenery::ALL.iter().flat_map(|place| place.words().iter().map(|words| (*place, *words)));
+        let all = said.chain(named.iter().map(|(place, words)| (*place, words.as_str())));
+        let found = all.filter_map(|(place, words)| {
+            let at = (0..self.words.len()).find(|&at| self.says(at, words))?;
+            Some((place, at..at + words_of(words).count()))
+        });
+        if let Some((place, words)) = found.max_by_key(|(_, words)| words.len()) {
+            self.facts.scenery = Some(place);
+            self.behind[0] = words;
+        }
+    }
+
+    /// The tint that is named by the words from `at` on, as its number of words.
+    fn tint(&self, at: usize) -> Option<usize> {
+        let named = Tint::ALL.into_iter().filter(|tint| self.says(at, tint.name()));
+        named.map(|tint| words_of(tint.name()).count()).max()
+    }
+
+    /// The number of words of the tint that ends before `end`.
+    fn tint_before(&self, end: usize) -> Option<usize> {
+        [2, 1].into_iter().find(|&count| end >= count && self.tint(end - count) == Some(count))
+    }
+
+    /// The words of a background in colour, such as "mint and rose striped background" or "peach background with white
+    /// dots".
+    fn background(&mut self) {
+        let Some(at) = self.words.iter().position(|word| *word == "background") else { return };
+        let (mut start, mut end) = (at, at + 1);
+        let patterns = ["plain", "striped", "dotted", "checkered", "gradient"];
+        start -= usize::from(start > 0 && patterns.contains(&self.words[start - 1]));
+        if let Some(count) = self.tint_before(start) {
+            start -= count;
+            let joined = start > 0 && ["and", "to"].contains(&self.words[start - 1]);
+            let patterned = patterns[1..].contains(&self.words[at - 1]);
+            if let Some(count) = self.tint_before(start.saturating_sub(1)).filter(|_| joined && patterned) {
+                start -= count + 1;
+            }
+        }
+        let opening = ["with", "fading from"].into_iter().find(|words| self.says(end, words));
+        let first = end + opening.map_or(0, |words| words_of(words).count());
+        if let Some(count) = opening.and_then(|_| self.tint(first)) {
+            end = first + count;
+            if let Some(count) = self.tint(end + 1).filter(|_| self.says(end, "and") || self.says(end, "to"))
+            {
+                end += count + 1;
+            }
+        }
+        self.behind[1] = start..end;
+    }
+
+    fn style(&mut self) {
+        let styles = Style::ALL.into_iter();
+        let all = styles.flat_map(|style| style_words(style).iter().map(move |words| (style, *words)));
+        let found = all.filter_map(|(style, words)| {
+            let at = (0..self.words.len()).find(|&at| self.says(at, words))?;
+            Some((style, at..at + words_of(words).count()))
+        });
+        if let Some((style, words)) = found.max_by_key(|(_, words)| words.len()) {
+            self.facts.style = Some(style);
+            self.behind[2] = words;
+        }
     }
 
     fn things(&mut self) {
         let mut at = 0;
         while at < self.words.len() {
+            if let Some(words) = self.behind.iter().find(|words| words.contains(&at)) {
+                at = words.end;
+                continue;
+            }
             let color = Color::from_name(self.words[at]).filter(|_| self.class(at + 1).is_some());
             let noun = at + usize::from(color.is_some());
             let Some((class, length, plural)) = self.class(noun) else {
@@ -278,26 +373,30 @@ impl Reader<'_> {
         }
     }
 
-    /// The background and the style.
+    /// The background's pattern and tints.
     fn surroundings(&mut self) {
-        let free: Vec<usize> =
-            (0..self.words.len()).filter(|at| self.spans.iter().all(|span| !span.contains(at))).collect();
-        if free.iter().any(|&at| self.words[at] == "background") {
-            let kinds: [(&[&str], Pattern); 4] = [
-                (&["striped", "stripes"], Pattern::Stripes),
-                (&["dotted", "dots"], Pattern::Dots),
-                (&["checkered", "checks"], Pattern::Checks),
-                (&["gradient", "fading"], Pattern::Gradient),
-            ];
-            let pattern =
-                kinds.into_iter().find(|(names, _)| free.iter().any(|&at| names.contains(&self.words[at])));
-            let tint = |&at: &usize| Tint::ALL.into_iter().find(|tint| self.says(at, tint.name()));
-            let tints = free.iter().filter_map(tint).collect();
-            self.facts.surroundings =
-                Some(Surroundings { pattern: pattern.map_or(Pattern::Plain, |(_, pattern)| pattern), tints });
+        let words = self.behind[1].clone();
+        if words.is_empty() {
+            return;
         }
-        let says = |words: &&&str| free.iter().any(|&at| self.says(at, words));
-        self.facts.style = Style::ALL.into_iter().find(|&style| style_words(style).iter().any(|w| says(&w)));
+        let kinds: [(&[&str], Pattern); 4] = [
+            (&["striped", "stripes"], Pattern::Stripes),
+            (&["dotted", "dots"], Pattern::Dots),
+            (&["checkered", "checks"], Pattern::Checks),
+            (&["gradient", "fading"], Pattern::Gradient),
+        ];
+        // The word for a pattern may follow the tints: "with mint and rose stripes".
+        let near = &self.words[words.start..(words.end + 1).min(self.words.len())];
+        let pattern = kinds.into_iter().find(|(names, _)| near.iter().any(|word| names.contains(word)));
+        let (mut tints, mut at) = (Vec::new(), words.start);
+        while at < words.end {
+            let named = Tint::ALL.into_iter().filter(|tint| self.says(at, tint.name()));
+            let longest = named.max_by_key(|tint| tint.name().len());
+            at += longest.map_or(1, |tint| words_of(tint.name()).count());
+            tints.extend(longest);
+        }
+        self.facts.surroundings =
+            Some(Surroundings { pattern: pattern.map_or(Pattern::Plain, |(_, pattern)| pattern), tints });
     }
 }
 
@@ -383,6 +482,13 @@ mod tests {
         let poses = [(true, Turn::Left), (false, Turn::UpsideDown)];
         let poses = poses.map(|(mirrored, turn)| Some(Pose { mirrored, turn }));
         assert_eq!([facts.things[0].pose, facts.things[1].pose], poses);
+        let facts = Facts::of("a rose and a peach on a rose and olive striped background");
+        assert_eq!(facts.things.len(), 2, "{facts:?}");
+        let facts = Facts::of("an olive, lavender background with peach dots");
+        assert_eq!(facts.things.len(), 1, "{facts:?}");
+        let facts = Facts::of("a red 3d dragon at the beach");
+        assert_eq!((facts.scenery, facts.look), (Some(Scenery::Beach), Some(Look::Solid)));
+        assert_eq!((facts.things.len(), facts.things[0].color), (1, Some(Color::Red)));
         assert!(Facts::of("果物").is_empty() && Facts::of("").is_empty());
     }
 }

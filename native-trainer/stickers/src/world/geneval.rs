@@ -15,11 +15,12 @@ const POSITIONS: [(Relation, usize); 4] =
     [(Relation::Below, 28), (Relation::Right, 27), (Relation::Above, 26), (Relation::Left, 19)];
 const COUNTS: [(usize, usize); 3] = [(2, 26), (3, 28), (4, 26)];
 
-/// The names of all classes and colours.
-pub fn vocabulary() -> Vocabulary<'static> {
-    static CLASSES: LazyLock<[&str; Class::COUNT]> = LazyLock::new(|| Class::ALL.map(Class::name));
+/// The names of the first `things` things and of all colours.
+pub fn vocabulary(things: usize) -> Vocabulary<'static> {
+    static CLASSES: LazyLock<Vec<&str>> =
+        LazyLock::new(|| Class::all().iter().map(|class| class.name()).collect());
     static COLORS: LazyLock<[&str; 10]> = LazyLock::new(|| Color::ALL.map(Color::name));
-    Vocabulary { classes: &*CLASSES, colors: &*COLORS }
+    Vocabulary { classes: &CLASSES[..things.min(CLASSES.len())], colors: &*COLORS }
 }
 
 /// 553 prompts, as many of each tag as GenEval has: 80, 99, 80, 94, 100, 100. Colours and positions are combinations of
@@ -37,7 +38,7 @@ pub fn validation_prompts(seed: u64) -> Vec<Prompt> {
 fn prompts(split: Split, seed: u64) -> Vec<Prompt> {
     let rng = &mut rng_at(seed, 0);
     let mut prompts: Vec<Prompt> =
-        Class::ALL.iter().map(|&class| prompt(Tag::SingleObject, vec![Things::new(class, 1)])).collect();
+        Class::GENEVAL.iter().map(|&class| prompt(Tag::SingleObject, vec![Things::new(class, 1)])).collect();
 
     prompts.extend(distinct(99, || {
         let [a, b] = two_classes(rng);
@@ -45,7 +46,7 @@ fn prompts(split: Split, seed: u64) -> Vec<Prompt> {
     }));
     for (count, many) in COUNTS {
         prompts.extend(distinct(many, || {
-            let class = pick(rng, &Class::ALL);
+            let class = pick(rng, &Class::GENEVAL);
             let exclude = vec![Things::new(class, count + 1).into()];
             Prompt { exclude, ..prompt(Tag::Counting, vec![Things::new(class, count)]) }
         }));
@@ -99,6 +100,35 @@ pub fn training_prompt(rng: &mut impl Rng) -> Prompt {
     }
 }
 
+/// The prompt in Chinese, from its clauses. None if a clause names what the world does not have.
+pub fn in_chinese(prompt: &Prompt) -> Option<Prompt> {
+    let say = |clause: &Clause| {
+        let class = Class::from_name(&clause.class)?;
+        let number = ["零", "一", "两", "三", "四", "五", "六", "七", "八", "九", "十"].get(clause.count)?;
+        let name = class.chinese();
+        let thing = match &clause.color {
+            Some(color) => format!("{}的{name}", Color::from_name(color)?.chinese()),
+            None => name.to_owned(),
+        };
+        Some(format!("{number}{}{thing}", class.measure()))
+    };
+    let said: Vec<String> = prompt.include.iter().map(say).collect::<Option<_>>()?;
+    let placed = prompt.include.iter().zip(&said).find_map(|(clause, said)| Some((clause.position?, said)));
+    let words = match placed {
+        Some(((relation, target), said_of)) => {
+            let side = match relation {
+                Relation::Left => "左边",
+                Relation::Right => "右边",
+                Relation::Above => "上面",
+                Relation::Below => "下面",
+            };
+            format!("{said_of}在{}的{side}", said.get(target)?)
+        }
+        None => said.join("和"),
+    };
+    Some(Prompt { prompt: format!("一张{words}的照片"), ..prompt.clone() })
+}
+
 /// Draws until there are `many` different prompts.
 fn distinct(many: usize, mut draw: impl FnMut() -> Prompt) -> Vec<Prompt> {
     let mut seen = HashSet::new();
@@ -115,7 +145,7 @@ fn distinct(many: usize, mut draw: impl FnMut() -> Prompt) -> Vec<Prompt> {
 /// An object in a colour that training shows.
 fn shown_color(rng: &mut impl Rng) -> Things {
     loop {
-        let (class, color) = (pick(rng, &Class::ALL), pick(rng, &Color::ALL));
+        let (class, color) = (pick(rng, &Class::GENEVAL), pick(rng, &Color::ALL));
         if class.takes_color() && Split::Train.may_show(Split::of_color(class, color)) {
             return paint((class, color));
         }
@@ -129,7 +159,7 @@ fn placed(class: Class, relation: Relation, target: Class) -> Prompt {
 
 fn two_classes(rng: &mut impl Rng) -> [Class; 2] {
     loop {
-        let pair = [pick(rng, &Class::ALL), pick(rng, &Class::ALL)];
+        let pair = [pick(rng, &Class::GENEVAL), pick(rng, &Class::GENEVAL)];
         if pair[0] != pair[1] {
             return pair;
         }
@@ -137,7 +167,7 @@ fn two_classes(rng: &mut impl Rng) -> [Class; 2] {
 }
 
 fn held_out_colors(split: Split) -> Vec<(Class, Color)> {
-    let all = Class::ALL.iter().flat_map(|&class| Color::ALL.map(|color| (class, color)));
+    let all = Class::GENEVAL.iter().flat_map(|&class| Color::ALL.map(|color| (class, color)));
     all.filter(|&(class, color)| class.takes_color() && Split::of_color(class, color) == split).collect()
 }
 
@@ -182,7 +212,7 @@ fn prompt(tag: Tag, include: Vec<Things>) -> Prompt {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::world::{Background, Facts, Object, Renderer, Scene, Style, Tint};
+    use crate::world::{Background, Facts, Look, Object, Renderer, Scene, Style, Tint};
     use anyhow::Result;
     use image::RgbImage;
     use std::cell::RefCell;
@@ -245,8 +275,26 @@ pub(crate) mod tests {
         let prompts = geneval_prompts(0);
         let lines: Vec<String> =
             prompts.iter().map(|prompt| serde_json::to_string(prompt).expect("plain data")).collect();
-        let read = read_prompts(lines.join("\n").as_bytes(), vocabulary()).expect("valid lines");
+        let read = read_prompts(lines.join("\n").as_bytes(), vocabulary(80)).expect("valid lines");
         assert_eq!(read, prompts);
+    }
+
+    #[test]
+    fn they_can_be_said_in_chinese() {
+        for prompt in geneval_prompts(2) {
+            let chinese = in_chinese(&prompt).expect("the world's own classes");
+            assert_eq!((&chinese.include, chinese.tag), (&prompt.include, prompt.tag));
+            let named = |clause: &Clause| {
+                Class::from_name(&clause.class).is_some_and(|class| chinese.prompt.contains(class.chinese()))
+            };
+            assert!(prompt.include.iter().all(named), "{}", chinese.prompt);
+        }
+        let placed = placed(Class::GENEVAL[15], Relation::Left, Class::GENEVAL[16]);
+        let chinese = in_chinese(&placed).expect("cat and dog").prompt;
+        assert!(chinese.starts_with("一张一只猫在一") && chinese.ends_with("的左边的照片"), "{chinese}");
+        let mut unknown = placed;
+        unknown.include[0].class = "perpetual motion machine".to_owned();
+        assert_eq!(in_chinese(&unknown), None);
     }
 
     /// A scene that a prompt describes: objects in a row, or above one another if the prompt says so.
@@ -267,6 +315,7 @@ pub(crate) mod tests {
                 size: 0.2,
                 flipped: false,
                 rotation: 0.0,
+                look: Look::Flat,
             }));
         }
         Scene { objects, background: Background::Plain(Tint::White), style: Style::Plain }
@@ -282,7 +331,7 @@ pub(crate) mod tests {
         }
 
         fn vocabulary(&self) -> Vocabulary<'_> {
-            vocabulary()
+            vocabulary(80)
         }
 
         fn detect(&self, images: &[RgbImage]) -> Result<Vec<Vec<Detection>>> {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use unigen_evaluation::geneval::Relation;
 
 use super::{
-    Background, Class, Color, Scene,
+    Background, Class, Color, Scene, Scope,
     random::pick,
     scene::Group,
     words::{
@@ -60,7 +60,7 @@ impl QuestionAnswer {
 }
 
 /// Questions of each kind that the scene answers without doubt. Over many scenes, yes is right as often as no.
-pub fn questions(scene: &Scene, rng: &mut impl Rng) -> Vec<QuestionAnswer> {
+pub fn questions(scene: &Scene, scope: Scope, rng: &mut impl Rng) -> Vec<QuestionAnswer> {
     let mut asked = Vec::new();
     let mut ask =
         |kind, question: String, answer: String| asked.push(QuestionAnswer { kind, question, answer });
@@ -157,7 +157,7 @@ pub fn questions(scene: &Scene, rng: &mut impl Rng) -> Vec<QuestionAnswer> {
 
     // Yes or no.
     let yes = rng.random_bool(0.5);
-    if let Some(question) = yes_no(scene, &groups, &classes, yes, rng) {
+    if let Some(question) = yes_no(scene, scope, &groups, &classes, yes, rng) {
         ask(QuestionKind::YesNo, question, if yes { "yes" } else { "no" }.to_owned());
     }
     asked
@@ -167,12 +167,14 @@ pub fn questions(scene: &Scene, rng: &mut impl Rng) -> Vec<QuestionAnswer> {
 /// randomly chosen kind.
 fn yes_no(
     scene: &Scene,
+    scope: Scope,
     groups: &[Group],
     classes: &[Class],
     yes: bool,
     rng: &mut impl Rng,
 ) -> Option<String> {
-    let absent = || Class::ALL.into_iter().filter(|class| !classes.contains(class)).collect::<Vec<_>>();
+    let absent =
+        || scope.classes().iter().copied().filter(|class| !classes.contains(class)).collect::<Vec<_>>();
     match rng.random_range(0..4) {
         1 => {
             let colored: Vec<&Group> = groups.iter().filter(|group| group.color.is_some()).collect();
@@ -282,7 +284,7 @@ mod tests {
         for index in 0..4000 {
             let mut rng = rng_at(8, index);
             let scene = sample_scene(&mut rng, Split::Train);
-            for asked in questions(&scene, &mut rng) {
+            for asked in questions(&scene, Scope::default(), &mut rng) {
                 assert!(asked.question.ends_with('?') && !asked.question.contains('{'), "{asked:?}");
                 assert!(asked.answer.split(' ').count() <= 6, "{asked:?}");
                 *kinds.entry(asked.kind).or_default() += 1;

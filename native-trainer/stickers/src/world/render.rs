@@ -8,9 +8,9 @@ use std::{
 use image::{Rgb as Pixel, RgbImage};
 
 use super::{
-    Background, Class, Color, Object, Scene, Style,
+    Background, Class, Color, Look, Object, Scene, Style, Tint,
     color::{Rgb, luma},
-    sprites::{Sprite, Stamp},
+    sprites::Stamp,
 };
 
 /// Stamps of sprites longer than this many pixels are not kept.
@@ -18,8 +18,8 @@ const KEPT_SIZE: u16 = 128;
 /// The cache is emptied when its stamps have more pixels than this (5 bytes each).
 const KEPT_PIXELS: usize = 12 << 20;
 
-/// The key of a stamp: class, size in pixels, degrees.
-type Key = (Class, u16, u16);
+/// The key of a stamp: class, look, size in pixels, degrees.
+type Key = (Class, Look, u16, u16);
 
 /// Draws scenes at any size and keeps the rasters of sprites for later scenes. Threads can share one renderer.
 #[derive(Default)]
@@ -58,8 +58,8 @@ impl Renderer {
         // Stamps are mirrored while they are drawn. Mirroring and then turning equals turning back and then mirroring.
         let rotation =
             if object.flipped { -object.rotation } else { object.rotation }.rem_euclid(360.).round();
-        let key = (object.class, pixels, rotation as u16);
-        let draw = || Arc::new(Sprite::of(object.class).stamp(pixels.into(), rotation));
+        let key = (object.class, object.look, pixels, rotation as u16);
+        let draw = || Arc::new(object.sprite().stamp(pixels.into(), rotation));
         if pixels > KEPT_SIZE {
             return draw();
         }
@@ -78,13 +78,22 @@ impl Renderer {
 }
 
 fn draw_background(background: Background, width: u32, height: u32, side: f32, origin: [f32; 2]) -> RgbImage {
-    let [first, second] = background.tints().map(|tint| tint.rgb());
+    if let Background::Scenery(scenery) = background {
+        let side = side.max(1.);
+        return RgbImage::from_fn(width, height, |x, y| {
+            let at = [x, y].map(|at| at as f32 + 0.5);
+            Pixel(scenery.color([0, 1].map(|axis| (at[axis] - origin[axis]) / side), side).map(byte))
+        });
+    }
+    let [first, second] = background.tints().unwrap_or([Tint::White; 2]).map(|tint| tint.rgb());
     // The first function gives the pattern's value of a column or row from its place, in units of the square's side.
     // The second gives the share of the second colour from both values. Edges are one pixel soft.
     type Axis = fn(f32, f32) -> f32;
     type Share = fn(f32, f32, f32) -> f32;
     let (axis, share): (Axis, Share) = match background {
-        Background::Plain(_) => return RgbImage::from_pixel(width, height, Pixel(first)),
+        Background::Plain(_) | Background::Scenery(_) => {
+            return RgbImage::from_pixel(width, height, Pixel(first));
+        }
         Background::Stripes(..) => (|at, side| wave(at * 4., side / 4.), |x, _, _| x),
         Background::Checks(..) => (|at, side| wave(at * 3., side / 3.), |x, y, _| x + y - 2. * x * y),
         Background::Dots(..) => (
@@ -257,7 +266,15 @@ mod tests {
     };
 
     fn alone(class: Class, color: Option<Color>, background: Tint) -> Scene {
-        let object = Object { class, color, center: [0.5; 2], size: 0.6, flipped: false, rotation: 0. };
+        let object = Object {
+            class,
+            color,
+            center: [0.5; 2],
+            size: 0.6,
+            flipped: false,
+            rotation: 0.,
+            look: Look::Flat,
+        };
         Scene { objects: vec![object], background: Background::Plain(background), style: Style::Plain }
     }
 
@@ -271,7 +288,7 @@ mod tests {
     #[test]
     fn the_ten_colors_of_every_class_are_told_apart() {
         let renderer = Renderer::new();
-        for class in Class::ALL.into_iter().filter(|class| class.takes_color()) {
+        for class in Class::GENEVAL.into_iter().filter(|class| class.takes_color()) {
             let means = Color::ALL.map(|color| {
                 mean_color(&renderer.render(&alone(class, Some(color), Tint::Teal), 96, 96), Tint::Teal)
             });
@@ -301,7 +318,7 @@ mod tests {
         let renderer = Renderer::new();
         let plain = ["spoon", "orange"];
         for class in
-            Class::ALL.into_iter().filter(|class| class.takes_color() && !plain.contains(&class.name()))
+            Class::GENEVAL.into_iter().filter(|class| class.takes_color() && !plain.contains(&class.name()))
         {
             for color in [Color::Black, Color::White] {
                 let image = renderer.render(&alone(class, Some(color), Tint::Teal), 96, 96);
@@ -318,7 +335,7 @@ mod tests {
     fn boxes_are_tight() {
         let renderer = Renderer::new();
         for index in 0..60 {
-            let class = Class::ALL[index];
+            let class = Class::GENEVAL[index];
             let mut scene = alone(class, Some(Color::Black), Tint::White);
             scene.objects[0].rotation = 25. * (index % 3) as f32;
             scene.objects[0].flipped = index % 2 == 1;
@@ -349,7 +366,7 @@ mod tests {
     #[test]
     fn styles_change_the_picture() {
         let renderer = Renderer::new();
-        let scene = alone(Class::ALL[2], Some(Color::Red), Tint::Cream);
+        let scene = alone(Class::GENEVAL[2], Some(Color::Red), Tint::Cream);
         let plain = renderer.render(&scene, 96, 96);
         for style in &Style::ALL[1..] {
             let styled = renderer.render(&Scene { style: *style, ..scene.clone() }, 96, 96);

@@ -5,8 +5,8 @@ use unigen_evaluation::geneval::{Relation, relations};
 use unigen_training::data::rng_at;
 
 use super::{
-    Background, Class, Color, Object, Scene, Split, Style, Tint, bounds::overlap, color::distance,
-    random::pick, sprites::Sprite,
+    Background, Class, Color, Domain, Look, Object, Scene, Scenery, Scope, Split, Style, Tint,
+    bounds::overlap, color::distance, random::pick,
 };
 
 /// The least distance of objects from the edge of the canvas, and from each other.
@@ -34,17 +34,18 @@ pub(super) fn cells_of(size: f32) -> u8 {
 }
 
 /// Scene `index` of a stream.
-pub fn scene_at(split: Split, seed: u64, index: u64) -> Scene {
-    sample_scene(&mut rng_at(seed, index), split)
+pub fn scene_at(domain: impl Into<Domain>, seed: u64, index: u64) -> Scene {
+    sample_scene(&mut rng_at(seed, index), domain)
 }
 
 /// A scene with one object (35 %), two of different classes (35 %), two to four of one class (20 %), or three or four
-/// mixed (10 %).
-pub fn sample_scene(rng: &mut impl Rng, split: Split) -> Scene {
-    let cast = Cast::sample(rng);
+/// mixed (10 %). Beyond the small world, one object comes in half of the scenes, since there is more to learn about one.
+pub fn sample_scene(rng: &mut impl Rng, domain: impl Into<Domain>) -> Scene {
+    let domain = domain.into();
+    let cast = Cast::sample(rng, domain.scope);
     loop {
-        if let Some(scene) = cast.stage(rng, split)
-            && split.admits(&scene)
+        if let Some(scene) = cast.stage(rng, domain)
+            && domain.split.admits(&scene)
         {
             return scene;
         }
@@ -61,18 +62,21 @@ pub(super) enum Cast {
 }
 
 impl Cast {
-    fn sample(rng: &mut impl Rng) -> Cast {
+    fn sample(rng: &mut impl Rng, scope: Scope) -> Cast {
+        let alone = if scope.is_small() { 35 } else { 50 };
         match rng.random_range(0..100) {
-            0..35 => Cast::One,
-            35..70 => Cast::Two(rng.random_bool(0.75).then(|| pick(rng, &Relation::ALL))),
+            share if share < alone => Cast::One,
+            ..70 => Cast::Two(rng.random_bool(0.75).then(|| pick(rng, &Relation::ALL))),
             70..90 => Cast::Same(rng.random_range(2..=4)),
             _ => Cast::Mixed(rng.random_range(3..=4)),
         }
     }
 
     /// Chooses the objects, in colours that the split may show, and places them. None if they did not fit.
-    pub(super) fn stage(self, rng: &mut impl Rng, split: Split) -> Option<Scene> {
-        let style = if rng.random_bool(0.92) { Style::Plain } else { pick(rng, &Style::ALL[1..]) };
+    pub(super) fn stage(self, rng: &mut impl Rng, domain: Domain) -> Option<Scene> {
+        let scope = domain.scope;
+        let plain = if scope.is_small() { 0.92 } else { 0.96 };
+        let style = if rng.random_bool(plain) { Style::Plain } else { pick(rng, &Style::ALL[1..]) };
         let (count, kinds) = match self {
             Cast::One => (1, 1),
             Cast::Two(_) => (2, 2),
@@ -81,13 +85,13 @@ impl Cast {
                 (count, if rng.random_bool(0.65) { count } else { rng.random_range(2..count) })
             }
         };
-        let mut classes = Class::ALL;
-        let (classes, _) = classes.partial_shuffle(rng, kinds);
+        let classes = distinct_classes(rng, scope, kinds);
+        let look = sample_look(rng, scope, &classes);
         let mut objects = Vec::with_capacity(count);
         for (kind, &class) in classes.iter().enumerate() {
             let members = if kind == 0 { count + 1 - kinds } else { 1 };
-            let color = sample_color(rng, class, style, split);
-            let size = sample_size(rng, count);
+            let color = sample_color(rng, class, look, style, domain);
+            let size = sample_size(rng, count, scope);
             objects.extend((0..members).map(|_| Object {
                 class,
                 color,
@@ -95,21 +99,61 @@ impl Cast {
                 size,
                 flipped: rng.random_bool(0.03),
                 rotation: if rng.random_bool(0.03) { pick(rng, &[-30., -20., 20., 30.]) } else { 0. },
+                look,
             }));
         }
         let relation = if let Cast::Two(relation) = self { relation } else { None };
         if !place(rng, &mut objects, relation) {
             return None;
         }
-        let background = sample_background(rng, &objects, style);
+        let background = sample_background(rng, &objects, style, scope);
         Some(Scene { objects, background, style })
     }
 }
 
+/// Different things. Beyond the small world, GenEval's classes come in a third of all draws, since prompts ask for them in
+/// every colour, number and place.
+fn distinct_classes(rng: &mut impl Rng, scope: Scope, kinds: usize) -> Vec<Class> {
+    if scope.is_small() {
+        let mut classes = Class::GENEVAL;
+        return classes.partial_shuffle(rng, kinds).0.to_vec();
+    }
+    let mut classes = Vec::with_capacity(kinds);
+    while classes.len() < kinds {
+        let class = sample_class(rng, scope);
+        if !classes.contains(&class) {
+            classes.push(class);
+        }
+    }
+    classes
+}
+
+/// A thing of the scope.
+pub(super) fn sample_class(rng: &mut impl Rng, scope: Scope) -> Class {
+    match scope.is_small() || rng.random_bool(1. / 3.) {
+        true => pick(rng, &Class::GENEVAL),
+        false => pick(rng, scope.classes()),
+    }
+}
+
+/// A look that all things have.
+pub(super) fn sample_look(rng: &mut impl Rng, scope: Scope, classes: &[Class]) -> Look {
+    let solid = scope.solid && classes.iter().all(|class| class.has_solid());
+    if solid && rng.random_bool(0.6) { Look::Solid } else { Look::Flat }
+}
+
 /// A colour for an object. It is natural sometimes, and always if the style would hide it. Otherwise it is one that the
 /// split may show. A model has to learn a shape in each colour, so ten colours need ten times as many pictures as one.
-pub(super) fn sample_color(rng: &mut impl Rng, class: Class, style: Style, split: Split) -> Option<Color> {
-    let colored = class.takes_color() && style.shows_color() && rng.random_bool(0.8);
+pub(super) fn sample_color(
+    rng: &mut impl Rng,
+    class: Class,
+    look: Look,
+    style: Style,
+    Domain { scope, split }: Domain,
+) -> Option<Color> {
+    let share = if scope.is_small() { 0.8 } else { 0.45 };
+    let shown = look == Look::Flat || split.may_show(Split::of_colored_solid(class));
+    let colored = class.takes_color() && style.shows_color() && shown && rng.random_bool(share);
     colored.then(|| {
         loop {
             let color = pick(rng, &Color::ALL);
@@ -120,9 +164,11 @@ pub(super) fn sample_color(rng: &mut impl Rng, class: Class, style: Style, split
     })
 }
 
-/// A size for one of `count` objects: half of the canvas. An object that is alone sometimes gets two thirds.
-pub(super) fn sample_size(rng: &mut impl Rng, count: usize) -> f32 {
-    size_of(if count < 2 && rng.random_bool(0.25) { 8 } else { 6 })
+/// A size for one of `count` objects: half of the canvas. An object that is alone sometimes gets two thirds. Beyond the
+/// small world it mostly gets five sixths, and two sizes are all there are, since each has codes of its own to learn.
+pub(super) fn sample_size(rng: &mut impl Rng, count: usize, scope: Scope) -> f32 {
+    let (large, share) = if scope.is_small() { (8, 0.25) } else { (10, 0.7) };
+    size_of(if count < 2 && rng.random_bool(share) { large } else { 6 })
 }
 
 /// Puts the objects at random clear places. With a relation, the first object has only this relation to the second.
@@ -195,14 +241,29 @@ fn place_in_cells(rng: &mut impl Rng, objects: &mut [Object]) -> bool {
 
 /// A background on which every object stands out. It is mostly white if objects stand out on white. The cells at an
 /// object's edge also show the background, so a model must learn them once for each background.
-pub(super) fn sample_background(rng: &mut impl Rng, objects: &[Object], style: Style) -> Background {
-    let mut tints = Tint::ALL;
+pub(super) fn sample_background(
+    rng: &mut impl Rng,
+    objects: &[Object],
+    style: Style,
+    scope: Scope,
+) -> Background {
+    if !scope.is_small() && rng.random_bool(0.15) {
+        let scenery = pick(rng, &Scenery::ALL);
+        if stands_out(objects, &scenery.tones(), style) {
+            return Background::Scenery(scenery);
+        }
+    }
+    let (mut small, mut all) = (Tint::SMALL, Tint::ALL);
+    let tints: &mut [Tint] = if scope.is_small() { &mut small } else { &mut all };
     tints.shuffle(rng);
-    let mut fitting: Vec<Tint> = tints.into_iter().filter(|&tint| stands_out(objects, tint, style)).collect();
+    let tints = tints.iter().copied();
+    let stands = |tint: &Tint| stands_out(objects, &[tint.oklab()], style);
+    let mut fitting: Vec<Tint> = tints.clone().filter(stands).collect();
     if fitting.is_empty() {
-        let hidden =
-            |tint: &Tint| objects.iter().map(|object| hidden_share(object, *tint, style)).fold(0., f32::max);
-        fitting.extend(tints.into_iter().min_by(|a, b| hidden(a).total_cmp(&hidden(b))));
+        let hidden = |tint: &Tint| {
+            objects.iter().map(|object| hidden_share(object, tint.oklab(), style)).fold(0., f32::max)
+        };
+        fitting.extend(tints.min_by(|a, b| hidden(a).total_cmp(&hidden(b))));
     }
     let first = match fitting.contains(&Tint::White) && rng.random_bool(0.6) {
         true => Tint::White,
@@ -219,20 +280,19 @@ pub(super) fn sample_background(rng: &mut impl Rng, objects: &[Object], style: S
     }
 }
 
-/// Whether every object stands out on a tint.
-pub(super) fn stands_out(objects: &[Object], tint: Tint, style: Style) -> bool {
-    objects.iter().all(|object| hidden_share(object, tint, style) < 0.3)
+/// Whether every object stands out on each of the colours, in OKLab.
+pub(super) fn stands_out(objects: &[Object], tones: &[[f32; 3]], style: Style) -> bool {
+    tones.iter().all(|tone| objects.iter().all(|object| hidden_share(object, *tone, style) < 0.3))
 }
 
 /// The share of an object that nearly has a background's colour, 0 to 1. If the style hides colours, only the lightness
 /// counts.
-fn hidden_share(object: &Object, tint: Tint, style: Style) -> f32 {
-    let tint = tint.oklab();
+fn hidden_share(object: &Object, tint: [f32; 3], style: Style) -> f32 {
     let near = |tone: [f32; 3]| match style.shows_color() {
         true => distance(tone, tint) < 0.14,
         false => (tone[0] - tint[0]).abs() < 0.1,
     };
-    let tones = Sprite::of(object.class).tones(object.color);
+    let tones = object.sprite().tones(object.color);
     tones.iter().filter(|(tone, _)| near(*tone)).map(|(_, share)| share).sum()
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Class, Color, Tint,
+    Class, Color, Scenery, Tint,
     bounds::{inside, overlap},
     sprites::Sprite,
 };
@@ -25,12 +25,19 @@ pub struct Object {
     /// Degrees clockwise.
     #[serde(default)]
     pub rotation: f32,
+    #[serde(default, skip_serializing_if = "Look::is_flat")]
+    pub look: Look,
 }
 
 impl Object {
+    /// The drawing.
+    pub(super) fn sprite(&self) -> &'static Sprite {
+        Sprite::of(self.class, self.look)
+    }
+
     /// The tight box around the sprite's visible pixels.
     pub fn bounds(&self) -> [f32; 4] {
-        let [left, top, right, bottom] = Sprite::of(self.class).extent(self.flipped, self.rotation);
+        let [left, top, right, bottom] = self.sprite().extent(self.flipped, self.rotation);
         let [x, y] = self.center;
         [x + left * self.size, y + top * self.size, x + right * self.size, y + bottom * self.size]
     }
@@ -77,6 +84,13 @@ impl Scene {
         groups
     }
 
+    /// The look of its objects. Flat if there are none, or they differ.
+    pub fn look(&self) -> Look {
+        let mut looks = self.objects.iter().map(|object| object.look);
+        let first = looks.next().unwrap_or_default();
+        if looks.all(|look| look == first) { first } else { Look::Flat }
+    }
+
     /// An object's colour, if the style leaves it visible.
     pub fn color_of(&self, object: &Object) -> Option<Color> {
         object.color.filter(|_| self.style.shows_color())
@@ -103,22 +117,52 @@ pub enum Background {
     Checks(Tint, Tint),
     /// A gradient from the first tint at the top to the second at the bottom.
     Gradient(Tint, Tint),
+    Scenery(Scenery),
 }
 
 impl Background {
-    /// The two tints. A plain background gives its tint twice.
-    pub fn tints(self) -> [Tint; 2] {
+    /// The two tints. A plain background gives its tint twice, and scenery has none.
+    pub fn tints(self) -> Option<[Tint; 2]> {
         match self {
-            Background::Plain(tint) => [tint; 2],
+            Background::Plain(tint) => Some([tint; 2]),
             Background::Stripes(a, b)
             | Background::Dots(a, b)
             | Background::Checks(a, b)
-            | Background::Gradient(a, b) => [a, b],
+            | Background::Gradient(a, b) => Some([a, b]),
+            Background::Scenery(_) => None,
+        }
+    }
+
+    /// The colours of its large areas, in OKLab.
+    pub(super) fn tones(self) -> Vec<[f32; 3]> {
+        match self {
+            Background::Scenery(scenery) => scenery.tones(),
+            _ => self.tints().into_iter().flatten().map(Tint::oklab).collect(),
         }
     }
 }
 
-/// How the whole picture is drawn.
+/// How things are drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Look {
+    /// In plain areas of colour.
+    #[default]
+    Flat,
+    /// In three dimensions, with light and shade.
+    Solid,
+}
+
+impl Look {
+    /// Both looks.
+    pub const ALL: [Look; 2] = [Look::Flat, Look::Solid];
+
+    fn is_flat(&self) -> bool {
+        *self == Look::Flat
+    }
+}
+
+/// What is done to the whole picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Style {

@@ -5,9 +5,10 @@ use std::sync::LazyLock;
 use serde::{Deserialize, Serialize};
 use unigen_evaluation::geneval::{Relation, relations};
 
-use super::{Class, Color, Scene};
+use super::{Class, Color, Look, Scene};
 
-/// Train, validation or test. Every (class, colour) and every (class, relation, class) belongs to exactly one split. A
+/// Train, validation or test. Every (class, colour), every (class, relation, class) and every (class in colour, look)
+/// belongs to exactly one split. A
 /// scene of a split shows no combination that is held out for another split. Validation and test scenes show at least
 /// one combination of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -24,12 +25,25 @@ const RELATIONS: u64 = 8;
 /// colour of every class belongs to test in any case, since GenEval has 94 prompts that ask for colours.
 const VALIDATION_COLORS: u64 = 80;
 const SECOND_TEST_COLORS: u64 = 30;
+/// Percentage of classes that only validation shows in three dimensions with a colour. The same percentage belongs to
+/// test.
+const SOLID_COLORS: u64 = 6;
 
 impl Split {
     /// The split that a class in a colour belongs to.
     pub fn of_color(class: Class, color: Color) -> Split {
-        static COLORS: LazyLock<[[Split; 10]; Class::COUNT]> = LazyLock::new(|| Class::ALL.map(split_colors));
+        static COLORS: LazyLock<Vec<[Split; 10]>> =
+            LazyLock::new(|| Class::all().iter().map(|&class| split_colors(class)).collect());
         COLORS[class.index()][color.index()]
+    }
+
+    /// The split that a thing in three dimensions and in any of the ten colours belongs to.
+    pub fn of_colored_solid(class: Class) -> Split {
+        match hash([3, class.index() as u64, 0, 0]) % 100 {
+            share if share < SOLID_COLORS => Split::Validation,
+            share if share < 2 * SOLID_COLORS => Split::Test,
+            _ => Split::Train,
+        }
     }
 
     /// The split that "a is `relation` b" belongs to. The inverse statement, from b to a, belongs to the same split.
@@ -74,6 +88,8 @@ impl Split {
 }
 
 fn combinations(scene: &Scene) -> impl Iterator<Item = Split> {
+    let solid = scene.objects.iter().filter(|object| object.look == Look::Solid && object.color.is_some());
+    let looks = solid.map(|object| Split::of_colored_solid(object.class));
     let colors = scene
         .objects
         .iter()
@@ -84,7 +100,7 @@ fn combinations(scene: &Scene) -> impl Iterator<Item = Split> {
         let related = relations(&boxes[a], &boxes[b]);
         related.into_iter().map(move |relation| Split::of_relation(first, relation, second))
     });
-    colors.chain(pairs)
+    colors.chain(pairs).chain(looks)
 }
 
 /// The colours of a class that are held out. Hashes order the colours, and the first few are held out.
@@ -119,7 +135,7 @@ mod tests {
 
     #[test]
     fn every_combination_belongs_to_one_split_in_due_shares() {
-        let classes = || Class::ALL.into_iter();
+        let classes = || Class::GENEVAL.into_iter();
         let colors: Vec<Split> =
             classes().flat_map(|class| Color::ALL.map(|color| Split::of_color(class, color))).collect();
         let pairs = classes().flat_map(|a| classes().map(move |b| (a, b))).filter(|(a, b)| a != b);
@@ -136,17 +152,17 @@ mod tests {
     #[test]
     fn training_shows_each_class_and_each_color_often_enough() {
         let train = |class, color| Split::of_color(class, color) == Split::Train;
-        for class in Class::ALL {
+        for class in Class::GENEVAL {
             assert!(Color::ALL.into_iter().filter(|color| train(class, *color)).count() >= 7, "{class}");
         }
         for color in Color::ALL {
-            assert!(Class::ALL.into_iter().filter(|class| train(*class, color)).count() >= 50, "{color}");
+            assert!(Class::GENEVAL.into_iter().filter(|class| train(*class, color)).count() >= 50, "{color}");
         }
     }
 
     #[test]
     fn both_ways_to_say_a_relation_belong_together() {
-        let (a, b) = (Class::ALL[3], Class::ALL[50]);
+        let (a, b) = (Class::GENEVAL[3], Class::GENEVAL[50]);
         for relation in Relation::ALL {
             assert_eq!(Split::of_relation(a, relation, b), Split::of_relation(b, relation.inverse(), a));
         }

@@ -1,14 +1,15 @@
-//! The drawings of the classes as sprites: their visible pixels, their tones, and their rasters.
+//! The drawings of things as sprites: their visible pixels, their tones, and their rasters.
 
-use std::{collections::HashMap, sync::OnceLock};
-
-use resvg::{
-    tiny_skia::{Pixmap, Transform},
-    usvg::{Options, Tree},
+use std::{
+    collections::HashMap,
+    sync::{LazyLock, OnceLock},
 };
 
+use resvg::tiny_skia::{Pixmap, Transform};
+
 use super::{
-    Class, Color,
+    Class, Color, Look,
+    art::Art,
     bounds::Bounds,
     color::{Rgb, luma, oklab},
 };
@@ -19,9 +20,9 @@ const PROBE: u32 = 144;
 const PROBE_FROM: f32 = -4.;
 const PROBE_SPAN: f32 = 44.;
 
-/// A class's drawing, measured once.
+/// A thing's drawing, measured once.
 pub(super) struct Sprite {
-    tree: Tree,
+    art: Art,
     /// The middle of the visible pixels and their longer side, in SVG units.
     middle: [f32; 2],
     longest: f32,
@@ -37,19 +38,19 @@ pub(super) struct Sprite {
 }
 
 impl Sprite {
-    /// The sprite of a class, measured at the first call.
-    pub fn of(class: Class) -> &'static Sprite {
-        static SPRITES: [OnceLock<Sprite>; Class::COUNT] = [const { OnceLock::new() }; Class::COUNT];
-        SPRITES[class.index()].get_or_init(|| Sprite::measure(class))
+    /// The sprite of a thing in a look, measured at the first call.
+    pub fn of(class: Class, look: Look) -> &'static Sprite {
+        type Sprites = Vec<[OnceLock<Sprite>; Look::ALL.len()]>;
+        static SPRITES: LazyLock<Sprites> =
+            LazyLock::new(|| Class::all().iter().map(|_| Default::default()).collect());
+        SPRITES[class.index()][look as usize].get_or_init(|| Sprite::measure(Art::of(class, look)))
     }
 
-    fn measure(class: Class) -> Sprite {
-        let tree =
-            Tree::from_str(class.svg(), &Options::default()).expect("the built-in drawings are valid SVG");
+    fn measure(art: Art) -> Sprite {
         let scale = PROBE as f32 / PROBE_SPAN;
         let mut probe = pixmap(PROBE, PROBE);
         let place = Transform::from_translate(-PROBE_FROM, -PROBE_FROM).post_scale(scale, scale);
-        resvg::render(&tree, place, &mut probe.as_mut());
+        art.draw(place, &mut probe);
 
         let seen: Vec<([u32; 2], Rgb)> = (0u32..)
             .zip(probe.pixels())
@@ -88,7 +89,7 @@ impl Sprite {
             (lumas.iter().map(|luma| (luma - typical).powi(2)).sum::<f32>() / lumas.len() as f32).sqrt();
 
         let luma = (typical, spread);
-        let mut sprite = Sprite { tree, middle, longest, hull, luma, tones: Vec::new(), changes: [0.; 3] };
+        let mut sprite = Sprite { art, middle, longest, hull, luma, tones: Vec::new(), changes: [0.; 3] };
         sprite.tones = std::iter::once(None)
             .chain(Color::ALL.map(Some))
             .map(|color: Option<Color>| {
@@ -171,7 +172,7 @@ impl Sprite {
             .post_scale(scale, scale)
             .post_concat(Transform::from_rotate(rotation))
             .post_translate(width as f32 / 2., height as f32 / 2.);
-        resvg::render(&self.tree, place, &mut canvas.as_mut());
+        self.art.draw(place, &mut canvas);
         let pixels = canvas.pixels().iter().map(|pixel| {
             let color = pixel.demultiply();
             let rgb = [color.red(), color.green(), color.blue()];

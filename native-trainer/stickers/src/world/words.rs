@@ -3,7 +3,7 @@
 use rand::{Rng, RngExt};
 use unigen_evaluation::geneval::Relation;
 
-use super::{Background, Class, Color, Object, Scene, Style, random::pick};
+use super::{Background, Class, Color, Object, Scene, Style, Tint, random::pick};
 
 /// Fills a template: `{a}`, `{b}`, ... by position in `parts`.
 pub(super) fn fill(template: &str, parts: &[&str]) -> String {
@@ -19,7 +19,9 @@ pub(super) fn fill(template: &str, parts: &[&str]) -> String {
 
 /// A text with `a` or `an` before it.
 pub(super) fn with_article(noun: &str) -> String {
-    let article = if noun.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    let consonant = ["uni", "ufo", "eu"].iter().any(|spoken| noun.starts_with(spoken));
+    let vowel = ["a", "e", "i", "o", "u", "hour", "x-ray"].iter().any(|spoken| noun.starts_with(spoken));
+    let article = if vowel && !consonant { "an" } else { "a" };
     format!("{article} {noun}")
 }
 
@@ -122,7 +124,10 @@ pub(super) fn some_background(rng: &mut impl Rng, background: Background, style:
 }
 
 fn background_noun(background: Background, style: Style, wording: usize) -> String {
-    let [a, b] = background.tints().map(|tint| tint.name());
+    if let Background::Scenery(scenery) = background {
+        return format!("{} background", scenery.name());
+    }
+    let [a, b] = background.tints().unwrap_or([Tint::White; 2]).map(|tint| tint.name());
     if !style.shows_color() || !style.shows_pattern() && !matches!(background, Background::Plain(_)) {
         return match background {
             Background::Stripes(..) if style.shows_pattern() => "striped background",
@@ -145,7 +150,7 @@ fn background_noun(background: Background, style: Style, wording: usize) -> Stri
         (Background::Checks(..), _) => "{a} and {b} checkered background",
         (Background::Gradient(..), 1) => "gradient background",
         (Background::Gradient(..), 2) => "background fading from {a} to {b}",
-        (Background::Gradient(..), _) => "{a} to {b} gradient background",
+        (Background::Gradient(..) | Background::Scenery(_), _) => "{a} to {b} gradient background",
     };
     fill(template, &[a, b])
 }

@@ -20,7 +20,7 @@ pub(super) fn changed(scene: &Scene, members: &[usize], change: impl Fn(&mut Obj
 
 pub(super) fn tints_fit(scene: &Scene, object: &Object) -> bool {
     let object = std::slice::from_ref(object);
-    scene.background.tints().into_iter().all(|tint| stands_out(object, tint, scene.style))
+    stands_out(object, &scene.background.tones(), scene.style)
 }
 
 pub(super) fn tints_fit_all(scene: &Scene) -> bool {

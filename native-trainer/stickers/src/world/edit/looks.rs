@@ -8,7 +8,7 @@ use super::{
     step::Step,
 };
 use crate::world::{
-    Background, Color, Scene, Style,
+    Background, Color, Look, Scene, Scope, Style,
     random::pick,
     sample::{cells_of, sample_background, size_of},
     words::{background_in_full, fill, style_words, with_article},
@@ -43,13 +43,15 @@ pub(super) fn recolor(rng: &mut impl Rng, scene: &Scene) -> Option<Step> {
     Some(Step { instruction, after, named: vec![referent.with(scene, &members)] })
 }
 
-pub(super) fn resize(rng: &mut impl Rng, scene: &Scene) -> Option<Step> {
+pub(super) fn resize(rng: &mut impl Rng, scope: Scope, scene: &Scene) -> Option<Step> {
     let (referent, index) = refer_to_one(rng, scene)?;
     let grow = rng.random_bool(0.5);
     // The size changes by an even number of cells, so that an object that keeps its middle stays on the lattice.
     let cells = cells_of(scene.objects[index].size);
-    let cells = if grow { cells + 2 } else { cells.saturating_sub(2) };
-    if !(4..=10).contains(&cells) {
+    // Beyond the small world there are two sizes.
+    let (step, sizes) = if scope.is_small() { (2, 4..=10) } else { (4, 6..=10) };
+    let cells = if grow { cells + step } else { cells.saturating_sub(step) };
+    if !sizes.contains(&cells) {
         return None;
     }
     let size = size_of(cells);
@@ -62,12 +64,12 @@ pub(super) fn resize(rng: &mut impl Rng, scene: &Scene) -> Option<Step> {
     Some(Step { instruction, after, named: vec![referent.with(scene, &[index])] })
 }
 
-pub(super) fn change_background(rng: &mut impl Rng, scene: &Scene) -> Option<Step> {
+pub(super) fn change_background(rng: &mut impl Rng, scope: Scope, scene: &Scene) -> Option<Step> {
     if scene.style != Style::Plain {
         return None;
     }
     let mut after = scene.clone();
-    after.background = sample_background(rng, &scene.objects, scene.style);
+    after.background = sample_background(rng, &scene.objects, scene.style, scope);
     let (old, new) = (background_in_full(scene), background_in_full(&after));
     if old == new || !tints_fit_all(&after) {
         return None;
@@ -81,6 +83,18 @@ pub(super) fn change_background(rng: &mut impl Rng, scene: &Scene) -> Option<Ste
             ];
             fill(pick(rng, &templates), &[tint.name()])
         }
+        Background::Scenery(scenery) if rng.random_bool(0.5) => {
+            let template = pick(rng, &["put everything {a}", "show it {a}", "place it all {a}"]);
+            fill(template, &[pick(rng, scenery.words())])
+        }
+        Background::Scenery(scenery) => {
+            let templates = [
+                "make the background {a}",
+                "change the background to {a}",
+                "replace the background with {a}",
+            ];
+            fill(pick(rng, &templates), &[scenery.noun()])
+        }
         _ => {
             let templates = [
                 "change the background to {a}",
@@ -93,6 +107,26 @@ pub(super) fn change_background(rng: &mut impl Rng, scene: &Scene) -> Option<Ste
         }
     };
     Some(Step { instruction, after, named: Vec::new() })
+}
+
+/// From flat to three dimensions, or back.
+pub(super) fn change_look(rng: &mut impl Rng, scene: &Scene) -> Option<Step> {
+    let look = match scene.look() {
+        Look::Flat => Look::Solid,
+        Look::Solid => Look::Flat,
+    };
+    if scene.style != Style::Plain || scene.objects.iter().any(|object| !object.class.has_solid()) {
+        return None;
+    }
+    let all: Vec<usize> = (0..scene.objects.len()).collect();
+    let after = changed(scene, &all, |object| object.look = look)?;
+    let templates: &[&str] = match look {
+        Look::Solid => &["make it 3d", "show it in 3d", "turn it into a 3d picture", "render it in 3d"],
+        Look::Flat => {
+            &["make it flat", "show it in flat style", "turn it into a flat drawing", "draw it flat"]
+        }
+    };
+    Some(Step { instruction: pick(rng, templates).to_owned(), after, named: Vec::new() })
 }
 
 pub(super) fn change_style(rng: &mut impl Rng, scene: &Scene) -> Option<Step> {

@@ -1,6 +1,7 @@
 //! Edits of ImgEdit's nine kinds (Ye et al. 2025, arXiv 2505.20275): a scene, an instruction, and the scene that it
 //! asks for. Whatever an instruction does not name stays exactly as it is.
 
+mod chinese;
 mod fit;
 mod instruct;
 mod kind;

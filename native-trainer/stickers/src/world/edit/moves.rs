@@ -11,14 +11,13 @@ use super::{
 use crate::world::{
     Scene,
     random::pick,
-    sprites::Sprite,
     words::{fill, region, region_is_clear, region_name},
 };
 
 pub(super) fn flip(rng: &mut impl Rng, scene: &Scene) -> Option<Step> {
     let (referent, index) = refer_to_one(rng, scene)?;
     let object = &scene.objects[index];
-    if object.rotation != 0. || !Sprite::of(object.class).shows_flip() {
+    if object.rotation != 0. || !object.sprite().shows_flip() {
         return None;
     }
     let templates = [
@@ -36,7 +35,7 @@ pub(super) fn flip(rng: &mut impl Rng, scene: &Scene) -> Option<Step> {
 pub(super) fn turn(rng: &mut impl Rng, scene: &Scene) -> Option<Step> {
     let (referent, index) = refer_to_one(rng, scene)?;
     let object = &scene.objects[index];
-    if object.rotation != 0. || !Sprite::of(object.class).shows_turn() {
+    if object.rotation != 0. || !object.sprite().shows_turn() {
         return None;
     }
     let (rotation, templates): (f32, &[&str]) = match rng.random_range(0..3) {

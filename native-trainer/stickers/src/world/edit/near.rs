@@ -22,7 +22,7 @@ pub fn another_scene(rng: &mut impl Rng, scene: &Scene) -> Option<Scene> {
         return after.is_clear().then_some(after);
     }
     let kind = pick(rng, &[Add, Remove, Replace, Replace, Adjust, Adjust, Adjust, Background, Style, Action]);
-    let after = take(rng, Split::Train, kind, scene)?.after;
+    let after = take(rng, Split::Train.into(), kind, scene)?.after;
     (!after.objects.is_empty()).then_some(after)
 }
 

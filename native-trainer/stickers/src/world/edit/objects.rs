@@ -8,26 +8,27 @@ use super::{
     step::Step,
 };
 use crate::world::{
-    Background, Class, Object, Scene, Split, Style, Tint,
+    Background, Domain, Object, Scene, Style, Tint,
     random::pick,
-    sample::{sample_color, sample_size},
+    sample::{sample_class, sample_color, sample_size},
     words::{counted_in_pairs, fill, in_region, noun, region, region_is_clear},
 };
 
-pub(super) fn add(rng: &mut impl Rng, split: Split, scene: &Scene) -> Option<Step> {
+pub(super) fn add(rng: &mut impl Rng, domain: Domain, scene: &Scene) -> Option<Step> {
+    let look = scene.look();
     let another = !scene.objects.is_empty() && rng.random_bool(0.15);
     let (class, color) = if another {
         let like = &scene.objects[rng.random_range(0..scene.objects.len())];
         (like.class, like.color)
     } else {
-        let class = pick(rng, &Class::ALL);
-        (class, sample_color(rng, class, scene.style, split))
+        let class = sample_class(rng, domain.scope);
+        (class, sample_color(rng, class, look, scene.style, domain))
     };
     if another == scene.objects.iter().all(|object| object.class != class) {
         return None;
     }
-    let size = sample_size(rng, scene.objects.len() + 1);
-    let mut object = Object { class, color, center: [0.5; 2], size, flipped: false, rotation: 0. };
+    let size = sample_size(rng, scene.objects.len() + 1, domain.scope);
+    let mut object = Object { class, color, center: [0.5; 2], size, flipped: false, rotation: 0., look };
     if !tints_fit(scene, &object) || !scatter_clear(rng, scene, &mut object, None) {
         return None;
     }
@@ -69,13 +70,14 @@ pub(super) fn remove(rng: &mut impl Rng, scene: &Scene) -> Option<Step> {
     Some(Step { instruction, after, named: vec![referent.with(scene, &members)] })
 }
 
-pub(super) fn replace(rng: &mut impl Rng, split: Split, scene: &Scene) -> Option<Step> {
+pub(super) fn replace(rng: &mut impl Rng, domain: Domain, scene: &Scene) -> Option<Step> {
     let (referent, index) = refer_to_one(rng, scene)?;
-    let class = pick(rng, &Class::ALL);
+    let class = sample_class(rng, domain.scope);
     if scene.objects.iter().any(|object| object.class == class) {
         return None;
     }
-    let color = sample_color(rng, class, scene.style, split);
+    let look = scene.objects[index].look;
+    let color = sample_color(rng, class, look, scene.style, domain);
     let thing = counted_in_pairs(class, color, 1);
     let templates = [
         "replace {a} with {b}",

@@ -4,8 +4,11 @@ use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 use unigen_training::data::rng_at;
 
-use super::{EditKind, instruct::take, step::Step};
-use crate::world::{Scene, Split, caption, random::pick, sample::Cast};
+use super::{EditKind, chinese, instruct::take, step::Step};
+use crate::world::{Domain, Scene, random::pick, sample::Cast, worded};
+
+/// How often an instruction is in Chinese where a scope has it.
+const CHINESE: f64 = 0.4;
 
 /// An edit with its result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,34 +22,40 @@ pub struct Edit {
 }
 
 /// Edit `index` of a stream of all kinds.
-pub fn edit_at(split: Split, seed: u64, index: u64) -> Edit {
-    edit_of(&EditKind::ALL, split, seed, index)
+pub fn edit_at(domain: impl Into<Domain>, seed: u64, index: u64) -> Edit {
+    edit_of(&EditKind::ALL, domain, seed, index)
 }
 
 /// Edit `index` of a stream of `kinds`, which must not be empty. All kinds come equally often; a kind that is named
 /// twice comes twice as often.
-pub fn edit_of(kinds: &[EditKind], split: Split, seed: u64, index: u64) -> Edit {
+pub fn edit_of(kinds: &[EditKind], domain: impl Into<Domain>, seed: u64, index: u64) -> Edit {
     let rng = &mut rng_at(seed, index);
     let kind = pick(rng, kinds);
-    sample_edit(rng, split, kind)
+    sample_edit(rng, domain, kind)
 }
 
 /// An edit of a kind. Neither of its scenes shows a combination that is held out for another split, and at least one of
 /// them belongs to this split.
-pub fn sample_edit(rng: &mut impl Rng, split: Split, kind: EditKind) -> Edit {
+pub fn sample_edit(rng: &mut impl Rng, domain: impl Into<Domain>, kind: EditKind) -> Edit {
+    let domain @ Domain { scope, split } = domain.into();
     loop {
-        let Some(before) = sample_before(rng, split, kind) else { continue };
-        let Some(Step { instruction, after, .. }) = take(rng, split, kind, &before) else { continue };
+        let Some(before) = sample_before(rng, domain, kind) else { continue };
+        let Some(Step { instruction, after, .. }) = take(rng, domain, kind, &before) else { continue };
         let allowed = split.allows(&before) && split.allows(&after);
         if allowed && (split.owns(&before) || split.owns(&after)) {
-            let description = caption(&after, rng);
+            let description = worded(scope, &after, rng);
+            let chinese = scope.chinese && rng.random_bool(CHINESE);
+            let instruction = chinese
+                .then(|| chinese::instruction(kind, &before, &after, rng))
+                .flatten()
+                .unwrap_or(instruction);
             return Edit { kind, before, instruction, after, description };
         }
     }
 }
 
 /// A scene that leaves room for the edit.
-fn sample_before(rng: &mut impl Rng, split: Split, kind: EditKind) -> Option<Scene> {
+fn sample_before(rng: &mut impl Rng, domain: Domain, kind: EditKind) -> Option<Scene> {
     use EditKind::*;
     let cast = match (kind, rng.random_range(0..100)) {
         (Add, 0..45) => Cast::Two(None),
@@ -62,7 +71,7 @@ fn sample_before(rng: &mut impl Rng, split: Split, kind: EditKind) -> Option<Sce
         (_, 80..90) => Cast::Same(rng.random_range(2..=3)),
         _ => Cast::Mixed(3),
     };
-    let mut scene = cast.stage(rng, split)?;
+    let mut scene = cast.stage(rng, domain)?;
     if kind == Add {
         scene.objects.pop();
     }
@@ -74,7 +83,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::world::{Background, Tint};
+    use crate::world::{Background, Split, Tint};
 
     fn edits(kind: EditKind) -> impl Iterator<Item = Edit> {
         (0..400).map(move |index| sample_edit(&mut rng_at(11, index), Split::Train, kind))
