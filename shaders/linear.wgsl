@@ -7,6 +7,8 @@ struct Info {
     // inputs / 4
     quads: u32,
     outputs: u32,
+    // row of the weight's storage where its first output is
+    first: u32,
 }
 
 // [rows, inputs]
@@ -40,7 +42,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         return;
     }
     // Beyond the last row the tile reads that row again and writes nothing.
-    let o = min(output + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(info.outputs - 1u)) * info.quads;
+    let outputs = min(output + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(info.outputs - 1u));
+    let o = (info.first + outputs) * info.quads;
     // repeat 8
     let r# = min(row + #u, info.rows - 1u) * info.quads;
     var sums# = vec4<f32>();

@@ -1,5 +1,6 @@
 // Tiled matrix product for graphics cards. A workgroup computes a square of 128 x 128 sums from tiles in workgroup
-// memory, and an invocation keeps 8 x 8 of them in registers. Either operand may be stored transposed. If the product
+// memory, and an invocation keeps 8 x 8 of them in registers. Either operand may be stored transposed. The right one,
+// [inner, columns] or [columns, inner], may be a weight as it is stored: `weight_at` unpacks it. If the product
 // is small and the inner dimension long, chunks of the inner dimension are summed separately. The results of the chunks
 // lie one after another.
 //
@@ -15,14 +16,14 @@ struct Info {
     chunk: u32,
     // number of tiles of 128 rows in the result
     row_tiles: u32,
+    // quad of the right operand's storage where it begins
+    first: u32,
 }
 
 // [rows, inner], or [inner, rows]
 @group(0) @binding(0) var<storage, read_write> left: array<vec4<f32>>;
-// [inner, columns], or [columns, inner]
-@group(0) @binding(1) var<storage, read_write> right: array<vec4<f32>>;
 // [chunks, rows, columns]
-@group(0) @binding(2) var<storage, read_write> product: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> product: array<vec4<f32>>;
 @group(0) @binding(3) var<uniform> info: Info;
 
 // Eight steps of the inner dimension, 32 quads of rows or columns each.
@@ -58,7 +59,7 @@ fn fetch_right(first: u32, inner: u32, end: u32, lane: u32) -> vec4<f32> {
     if (at == OUTSIDE) {
         return vec4<f32>();
     }
-    return right[at];
+    return weight_at(info.first + at);
 }
 
 @compute @workgroup_size(256)

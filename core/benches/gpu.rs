@@ -53,7 +53,7 @@ fn main() {
         let shader = || ops::linear(x.clone(), w.clone(), None, F32);
         let burn = || portable::linear(x.clone(), w.clone(), None);
         compare(&name, flops, ("burn", burn), ("shader", shader));
-        if ops::multiplies_halves(inputs, &device) {
+        if ops::multiplies_halves([outputs, inputs], &device) {
             let halves = w.to_data().convert::<f16>();
             let halves = Tensor::<2>::from_data(halves, (&device, DType::F16));
             let half = || ops::linear(x.clone(), halves.clone(), None, F32);

@@ -67,6 +67,7 @@ pub mod ops;
 mod philox;
 pub mod picture;
 pub mod precision;
+pub mod quantized;
 pub mod sampling;
 pub mod sequence;
 pub mod text;

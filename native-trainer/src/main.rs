@@ -6,9 +6,9 @@ use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use cli::{
-    Ablate, DataCheck, DataDescribe, Describe, Dpg, Edit, EvalAll, EvalRewards, EvalTokenizer, Extend,
-    Generate, Geneval, ImgEdit, Import, Inpaint, Pull, Reconstruct, Runs, ServeRewards, Understanding,
-    Vocabulary, WorldArgs, interruptible, models,
+    Ablate, BenchModel, DataCheck, DataDescribe, Describe, Dpg, Edit, EvalAll, EvalRewards, EvalTokenizer,
+    Extend, Generate, Geneval, ImgEdit, Import, Inpaint, Pull, Reconstruct, Runs, ServeRewards,
+    Understanding, Vocabulary, WorldArgs, interruptible, models,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
@@ -176,6 +176,8 @@ enum BenchJob {
         #[arg(long, default_value_t = 8)]
         steps: usize,
     },
+    /// Measure the decoding steps of a model instead: seconds, rows and GFLOP a second, bytes of weights
+    Model(BenchModel),
 }
 
 #[derive(Subcommand)]
@@ -304,6 +306,7 @@ fn run(command: Command) -> Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
+        Command::Bench { job: Some(BenchJob::Model(model)), .. } => model.run(),
         Command::Bench { device, batch, rows, job: None } => {
             let device = device.open()?;
             let (batch, rows) = (batch.max(1), rows.max(1));

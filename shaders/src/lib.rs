@@ -55,7 +55,7 @@ fn unroll(text: &str, constants: &[(&str, u32)], source: &mut String) {
 }
 
 macro_rules! shader {
-    ($name:literal, $workgroup:expr, $file:literal, [$($shared:literal),*] $(, $constant:literal)*) => {
+    ($name:expr, $workgroup:expr, $file:literal, [$($shared:literal),*] $(, $constant:literal)*) => {
         Shader {
             name: $name,
             workgroup: $workgroup,
@@ -75,19 +75,43 @@ pub const WORKGROUPS_IN_A_ROW: u32 = 32768;
 /// along the outputs.
 pub const TILE_ROWS: usize = 8;
 
-/// Naive `x wᵀ` and `x wᵀ + b`, weights in `f32`.
-pub static LINEAR: [Shader; 2] = [
-    shader!("linear", [32, 1, 1], "linear", ["weight_f32", "no_bias"]),
-    shader!("linear_bias", [32, 1, 1], "linear", ["weight_f32", "bias"]),
-];
-/// Naive `x wᵀ` and `x wᵀ + b`, weights in `f16`.
-pub static LINEAR_F16: [Shader; 2] = [
-    shader!("linear_f16", [32, 1, 1], "linear", ["weight_f16", "no_bias"]),
-    shader!("linear_f16_bias", [32, 1, 1], "linear", ["weight_f16", "bias"]),
-];
-/// Tiled matrix products, for graphics cards.
-pub static MATMUL: Shader =
-    shader!("matmul", [256, 1, 1], "matmul", [], "LEFT_TRANSPOSED", "RIGHT_TRANSPOSED");
+/// How the values of a weight are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// 4 bytes a value.
+    F32,
+    /// 2 bytes a value.
+    F16,
+    /// 2 bytes a value, the upper half of an `f32`.
+    Bf16,
+    /// GGML's blocks of 32 values in 34 bytes.
+    Q8_0,
+    /// GGML's blocks of 32 values in 18 bytes.
+    Q4_0,
+}
+
+/// A shader for each [`Storage`] of its weight, with further fragments.
+macro_rules! by_storage {
+    ($name:literal, $workgroup:expr, $file:literal, [$($shared:literal),*] $(, $constant:literal)*) => {
+        [
+            shader!($name, $workgroup, $file, ["weight_f32" $(, $shared)*] $(, $constant)*),
+            shader!(concat!($name, "_f16"), $workgroup, $file, ["weight_f16" $(, $shared)*] $(, $constant)*),
+            shader!(concat!($name, "_bf16"), $workgroup, $file, ["weight_bf16" $(, $shared)*] $(, $constant)*),
+            shader!(concat!($name, "_q8_0"), $workgroup, $file, ["blocks", "weight_q8_0" $(, $shared)*] $(, $constant)*),
+            shader!(concat!($name, "_q4_0"), $workgroup, $file, ["blocks", "weight_q4_0" $(, $shared)*] $(, $constant)*),
+        ]
+    };
+}
+
+/// Naive `x wᵀ`, by [`Storage`].
+pub static LINEAR: [Shader; 5] = by_storage!("linear", [32, 1, 1], "linear", ["no_bias"]);
+/// Naive `x wᵀ + b`, by [`Storage`].
+pub static LINEAR_BIAS: [Shader; 5] = by_storage!("linear_bias", [32, 1, 1], "linear", ["bias"]);
+/// Tiled matrix products, for graphics cards and for gradients, by [`Storage`] of the right operand.
+pub static MATMUL: [Shader; 5] =
+    by_storage!("matmul", [256, 1, 1], "matmul", [], "LEFT_TRANSPOSED", "RIGHT_TRANSPOSED");
+/// Entries of a table, by [`Storage`].
+pub static EMBED: [Shader; 5] = by_storage!("embed", [64, 1, 1], "embed", ["list"]);
 /// Number of rows, and of columns, of the result that a workgroup of [`MATMUL`] computes.
 pub const MATMUL_TILE: usize = 128;
 /// Two-dimensional cross-correlation of channels-last images.
@@ -144,7 +168,6 @@ pub static SAMPLE_KEEP: Shader = shader!("sample_keep", [64, 1, 1], "sample_keep
 /// All shaders.
 pub fn all() -> impl Iterator<Item = &'static Shader> {
     let others = [
-        &MATMUL,
         &CONV2D,
         &ATTENTION,
         &ATTENTION_BACKWARD_QUERIES,
@@ -168,5 +191,5 @@ pub fn all() -> impl Iterator<Item = &'static Shader> {
         &SAMPLE_DRAW,
         &SAMPLE_KEEP,
     ];
-    LINEAR.iter().chain(&LINEAR_F16).chain(others)
+    LINEAR.iter().chain(&LINEAR_BIAS).chain(&MATMUL).chain(&EMBED).chain(others)
 }

@@ -218,10 +218,8 @@ impl Decoder {
             Some(head) => (head.weight.val(), head.bias.as_ref().map(|bias| bias.val())),
             None => (self.embed_tokens.weight.val(), None),
         };
-        if columns.len() == self.config.vocab_size {
-            return ops::linear(hidden, weight, bias, self.precision);
-        }
-        let bias = bias.map(|bias| bias.slice([columns.clone()]));
-        ops::linear(hidden, weight.slice([columns]), bias, self.precision)
+        let all = columns.len() == self.config.vocab_size;
+        let bias = bias.map(|bias| if all { bias } else { bias.slice([columns.clone()]) });
+        ops::linear(hidden, weight.rows(columns), bias, self.precision)
     }
 }

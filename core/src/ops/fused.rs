@@ -4,7 +4,7 @@ use super::backend_ops::backend_ops;
 use burn::backend::{
     Backend, Dispatch, DispatchDevice, DispatchTensor, Flex, backend_extension, tensor::FloatTensor,
 };
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -83,10 +83,13 @@ fn view(tensor: &CpuTensor) -> View<'_> {
     View { data: &tensor.storage()[start..start + shape.iter().product::<usize>()], shape }
 }
 
+/// Whether `device` is burn's CPU device without gradients.
+pub fn flex(device: &Device) -> bool {
+    #[allow(irrefutable_let_patterns, reason = "the only device of some builds")]
+    return matches!(device.as_dispatch(), DispatchDevice::Flex(_));
+}
+
 /// Whether fused operations take `x`: it lies on the CPU device, in `f32`.
 pub fn on_cpu<const D: usize>(x: &Tensor<D>) -> bool {
-    let device = x.device().without_autodiff();
-    #[allow(irrefutable_let_patterns, reason = "the only device of some builds")]
-    let flex = matches!(device.as_dispatch(), DispatchDevice::Flex(_));
-    flex && x.dtype() == DType::F32
+    flex(&x.device().without_autodiff()) && x.dtype() == DType::F32
 }

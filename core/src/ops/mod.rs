@@ -11,7 +11,7 @@
 //!      \      |          /                  |
 //!       cpu, gpu, portable ──> fused, gpu::shader_op
 //!              |
-//!       attention_layout, sampler
+//!       attention_layout, sampler, weight
 //! ```
 
 mod attention_layout;
@@ -31,9 +31,13 @@ pub mod portable;
 pub mod sample;
 mod sampler;
 mod transformer;
+mod weight;
 
 pub use attention_layout::AttentionLayout;
+#[cfg(feature = "wgpu")]
+pub use gpu::{Launches, take_launches};
 pub use transformer::{
-    attention, cross_entropy, embed, gelu_tanh, layer_norm, linear, multiplies_bf16, multiplies_halves,
-    rms_norm, rope, select_rows, swiglu,
+    attention, cross_entropy, embed, gelu_tanh, layer_norm, linear, multiplies_bf16, multiplies_blocks,
+    multiplies_halves, rms_norm, rope, select_rows, swiglu,
 };
+pub use weight::Weight;

@@ -4,25 +4,49 @@ use super::attention_layout::AttentionLayout;
 #[cfg(feature = "cpu")]
 use super::cpu;
 #[cfg(feature = "cpu")]
-use super::fused::{Inputs, on_cpu};
+use super::fused::{Inputs, flex, on_cpu};
 #[cfg(feature = "wgpu")]
 use super::gpu;
 use super::portable;
+use super::weight::Weight;
 use crate::error::{Error, ErrorKind, Result};
 use crate::precision::MatmulPrecision;
+use crate::quantized::BlockFormat;
 use burn::tensor::{Device, Int, Tensor};
 use std::sync::Arc;
 
-/// Whether [`linear`] on `device` multiplies weights with this many `inputs` in `f16`, as they are stored: they take half of the
-/// memory and give the same result. Graphics cards multiply `f32` faster, and gradients need `f32`.
-pub fn multiplies_halves(inputs: usize, device: &Device) -> bool {
-    #[cfg(feature = "wgpu")]
-    return gpu::multiplies_halves(inputs, device);
-    #[cfg(not(feature = "wgpu"))]
-    {
-        let _ = (inputs, device);
-        false
+/// Whether [`linear`] on `device` multiplies weights `[outputs, inputs]` in `f16` and `bf16` as they are stored: they take half
+/// of the memory and give the same result. With gradients they are `f32`, since they may be trained.
+pub fn multiplies_halves(shape: [usize; 2], device: &Device) -> bool {
+    #[cfg(feature = "cpu")]
+    if flex(device) {
+        return true;
     }
+    #[cfg(feature = "wgpu")]
+    if gpu::runs_on(device) {
+        return gpu::takes_stored(shape, 2 * shape[0] * shape[1]);
+    }
+    let _ = (shape, device);
+    false
+}
+
+/// Whether [`linear`] on `device` multiplies weights `[outputs, inputs]` in blocks as they are stored. They get no gradient, but
+/// what they multiply does.
+pub fn multiplies_blocks(format: BlockFormat, shape: [usize; 2], device: &Device) -> bool {
+    let [outputs, inputs] = shape;
+    let Some(row) = format.row_bytes(inputs).filter(|&row| row > 0) else { return false };
+    let plain = device.clone().without_autodiff();
+    #[cfg(feature = "cpu")]
+    if flex(&plain) {
+        return true;
+    }
+    #[cfg(feature = "wgpu")]
+    if gpu::runs_on(&plain) {
+        let unpacked = matches!(format, BlockFormat::Q4_0 | BlockFormat::Q8_0);
+        return unpacked && gpu::takes_stored(shape, outputs * row);
+    }
+    let _ = (outputs, row, plain);
+    false
 }
 
 /// Whether this processor multiplies `bf16`; elsewhere [`MatmulPrecision::Bf16`] is the same as `F32`.
@@ -34,14 +58,21 @@ pub fn multiplies_bf16() -> bool {
 }
 
 /// `x wᵀ + b`: `x` `[.., inputs]`, `weight` `[outputs, inputs]`, `bias` `[outputs]` → `[.., outputs]`.
+///
+/// A weight in half precision or in blocks is frozen: `x` and the bias get gradients, the weight none.
 pub fn linear<const D: usize>(
     x: Tensor<D>,
-    weight: Tensor<2>,
+    weight: impl Into<Weight>,
     bias: Option<Tensor<1>>,
     precision: MatmulPrecision,
 ) -> Tensor<D> {
     #[cfg(not(feature = "cpu"))]
     let _ = precision;
+    let weight = weight.into();
+    if !weight.is_float() {
+        return stored_linear(x, weight, bias, precision);
+    }
+    let weight = weight.values();
     #[cfg(feature = "cpu")]
     if on_cpu(&x) {
         let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
@@ -55,6 +86,30 @@ pub fn linear<const D: usize>(
         return gpu::linear(x, weight, bias);
     }
     portable::linear(x, weight, bias)
+}
+
+/// [`linear`] with a weight that stays as it is stored.
+fn stored_linear<const D: usize>(
+    x: Tensor<D>,
+    weight: Weight,
+    bias: Option<Tensor<1>>,
+    precision: MatmulPrecision,
+) -> Tensor<D> {
+    #[cfg(not(feature = "cpu"))]
+    let _ = precision;
+    #[cfg(feature = "cpu")]
+    if on_cpu(&x) {
+        let op = cpu::StoredLinear { weight: cpu::Matrix::of(weight), precision };
+        return match bias {
+            Some(bias) => [x.into_dispatch(), bias.into_dispatch()].apply(op),
+            None => [x.into_dispatch()].apply(op),
+        };
+    }
+    #[cfg(feature = "wgpu")]
+    if gpu::on_gpu(&x) {
+        return gpu::stored_linear(x, weight, bias);
+    }
+    portable::linear(x, weight.values(), bias)
 }
 
 /// Root-mean-square normalisation over the last dimension (Zhang & Sennrich 2019): `x` `[.., width]`.
@@ -110,13 +165,33 @@ pub fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
     portable::swiglu(gate, up)
 }
 
-/// The entries `ids` of a `table` `[entries, width]` → `[ids, width]`.
-pub fn embed(table: Tensor<2>, ids: Tensor<1, Int>) -> Tensor<2> {
+/// The entries `ids` of a `table` `[entries, width]` → `[ids, width]`. A table in half precision or in blocks gets no gradient.
+pub fn embed(table: impl Into<Weight>, ids: Tensor<1, Int>) -> Tensor<2> {
+    let table = table.into();
+    if !table.is_float() {
+        return stored_embed(table, ids);
+    }
+    let table = table.values();
     #[cfg(feature = "wgpu")]
     if gpu::on_gpu(&table) && ids.dims()[0] > 0 && table.dims()[1].is_multiple_of(4) {
         return gpu::embed(table, ids);
     }
     table.select(0, ids)
+}
+
+/// [`embed`] with a table that stays as it is stored.
+fn stored_embed(table: Weight, ids: Tensor<1, Int>) -> Tensor<2> {
+    let device = ids.device().without_autodiff();
+    #[cfg(feature = "cpu")]
+    if flex(&device) {
+        return cpu::embed(table, ids);
+    }
+    #[cfg(feature = "wgpu")]
+    if gpu::runs_on(&device) && ids.dims()[0] > 0 {
+        return gpu::embed_stored(table, ids);
+    }
+    let _ = device;
+    table.values().select(0, ids)
 }
 
 /// Chosen rows of `x` `[.., width]`, none of them twice → `[rows, width]`.

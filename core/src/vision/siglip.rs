@@ -105,7 +105,7 @@ impl Siglip {
         if pixels.dims()[1..] != wanted {
             return Err(shape_error("pixel_values", &pixels.dims(), &format!("[batch, {wanted:?}]")));
         }
-        let positions = self.embeddings.position_embedding.weight.val().unsqueeze();
+        let positions = self.embeddings.position_embedding.weight.values().unsqueeze();
         Ok(self.embeddings.patch_embedding.forward(pixels) + positions)
     }
 

@@ -107,7 +107,7 @@ impl Siglip2 {
             return Err(Error::new(ErrorKind::Image, "spatial_shapes", format!("{shape:?} is out of range"))
                 .fix(format!("rows times columns must be 1 to {length}")));
         }
-        let table = self.embeddings.position_embedding.weight.val();
+        let table = self.embeddings.position_embedding.weight.values();
         let positions = positions::resize(table, &patches.shapes, length);
         Ok(self.embeddings.patch_embedding.forward(patches.pixels.clone()) + positions)
     }

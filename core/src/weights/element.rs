@@ -1,6 +1,6 @@
 //! Types of a tensor's elements.
 
-use super::quantized::BlockFormat;
+use crate::quantized::BlockFormat;
 use half::{bf16, f16};
 use std::fmt;
 

@@ -2,17 +2,23 @@
 
 use super::{ElementType, ParameterPath, StoredTensor, Tensors};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ops;
-use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{DType, Device, Tensor, TensorData};
-use half::f16;
+use crate::{nn, ops};
+use burn::module::{Flag, Module, ModuleMapper, Param};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use half::{bf16, f16};
+
+/// The field of a decoder that is its token table.
+const TABLE: &str = "embed_tokens";
 
 /// How many problems an error lists before it only counts.
 const LISTED: usize = 5;
 
 /// `module` with its floating-point parameters from `checkpoint`; devices, element types and gradient
-/// requirements stay. But where a device multiplies `f16` as it lies ([`ops::multiplies_halves`]), weights of linear layers
-/// that are stored so keep half of their size.
+/// requirements stay.
+///
+/// But weights of linear layers and token tables stay as they are stored, in half precision or in blocks, where the device multiplies
+/// them so ([`ops::multiplies_halves`], [`ops::multiplies_blocks`]): on the CPU they are the bytes of `checkpoint` themselves, mapped
+/// from its file.
 ///
 /// `key` gives the checkpoint's name of a parameter from its path in the module (`layers.0.norm.weight`),
 /// or nothing for a parameter that shall stay as it is.
@@ -27,7 +33,8 @@ pub fn load<M: Module>(
         checkpoint,
         key,
         path: ParameterPath::default(),
-        linear: false,
+        matrix: false,
+        blocks: false,
         problems: vec![],
         unreadable: None,
     };
@@ -51,34 +58,39 @@ struct Loader<'a, T, K> {
     checkpoint: &'a T,
     key: K,
     path: ParameterPath,
-    /// Whether the last step of the path led into a linear layer.
-    linear: bool,
+    /// Whether the path leads to the weight of a linear layer or of a token table.
+    matrix: bool,
+    /// Whether the last step of the path is the format of blocks.
+    blocks: bool,
     problems: Vec<String>,
     unreadable: Option<Error>,
 }
 
 impl<T: Tensors, K> Loader<'_, T, K> {
-    /// Whether `weight` stays in `f16` on `device`.
-    fn stays_half(&self, weight: &StoredTensor, device: &Device) -> bool {
-        let &[_, inputs] = weight.shape() else { return false };
-        // A head gives some of its rows, which takes `f16` in shaders.
-        let whole = !self.path.contains("lm_head");
-        let half = *weight.element_type() == ElementType::F16;
-        self.linear && whole && half && ops::multiplies_halves(inputs, device)
+    /// The type in which a new parameter is to have the values of `stored`.
+    fn dtype(&self, stored: &StoredTensor, device: &Device) -> DType {
+        let halves = match *stored.shape() {
+            [outputs, inputs] if self.matrix => ops::multiplies_halves([outputs, inputs], device),
+            _ => false,
+        };
+        match stored.element_type() {
+            ElementType::Bf16 if halves => DType::BF16,
+            // Blocks that a device does not multiply fit into halves.
+            ElementType::F16 | ElementType::Blocks(_) if halves => DType::F16,
+            _ => DType::F32,
+        }
     }
 
     /// The values of the tensor `name` for `param`, in the type that it is to have.
     fn read<const D: usize>(&self, name: &str, param: &Param<Tensor<D>>) -> Result<Tensor<D>> {
         let stored = self.checkpoint.stored(name)?;
         let device = param.lazy_device();
-        let dtype = match param.is_initialized() {
-            true => param.dtype(),
-            false if self.stays_half(&stored, &device) => DType::F16,
-            false => DType::F32,
-        };
+        let dtype = if param.is_initialized() { param.dtype() } else { self.dtype(&stored, &device) };
         let shape = stored.shape().to_vec();
-        let data = match dtype {
-            DType::F16 => TensorData::new(stored.values::<f16>()?, shape),
+        let data = match (dtype, stored.element_type()) {
+            (DType::F16, ElementType::F16) | (DType::BF16, ElementType::Bf16) => stored.data(shape, dtype)?,
+            (DType::F16, _) => TensorData::new(stored.values::<f16>()?, shape),
+            (DType::BF16, _) => TensorData::new(stored.values::<bf16>()?, shape),
             _ => TensorData::new(stored.values::<f32>()?, shape),
         };
         Ok(Tensor::from_data(data, (&device, dtype)))
@@ -87,12 +99,50 @@ impl<T: Tensors, K> Loader<'_, T, K> {
 
 impl<T: Tensors, K: Fn(&str) -> Option<String>> ModuleMapper for Loader<'_, T, K> {
     fn enter_module(&mut self, name: &str, container: &str) {
+        let table = self.path.contains(TABLE) && container == "Struct:Embedding";
+        self.matrix = name == "weight" && (table || container == "Struct:Linear");
+        self.blocks = container == nn::BLOCKS;
         self.path.enter(name, container);
-        self.linear = container == "Struct:Linear";
     }
 
     fn exit_module(&mut self, _name: &str, container: &str) {
         self.path.leave(container);
+    }
+
+    fn map_flag(&mut self, flag: Param<Flag>) -> Param<Flag> {
+        nn::answer(flag, || {
+            let name = (self.key)(&self.path.joined()).filter(|_| self.matrix)?;
+            match *self.checkpoint.stored(&name).ok()?.element_type() {
+                ElementType::Blocks(format) => Some(format),
+                _ => None,
+            }
+        })
+    }
+
+    /// The bytes of blocks; the last step of the path is the name of their format.
+    fn map_int<const D: usize>(&mut self, param: Param<Tensor<D, Int>>) -> Param<Tensor<D, Int>> {
+        let path = self.path.joined();
+        let Some((weight, _)) = path.rsplit_once('.').filter(|_| self.blocks) else { return param };
+        let Some(name) = (self.key)(weight) else { return param };
+        let shape = param.lazy_shape().as_slice().to_vec();
+        let read = || {
+            let stored = self.checkpoint.stored(&name)?;
+            let rows =
+                stored.quantized().filter(|blocks| [blocks.rows(), blocks.row_bytes()][..] == shape[..]);
+            let Some(_) = rows else {
+                let what = format!("{name} has shape {:?} in {}", stored.shape(), stored.element_type());
+                return Err(Error::new(ErrorKind::Weights, self.checkpoint.place(), what)
+                    .fix("load it into a model that holds nothing yet"));
+            };
+            Ok(Tensor::from_data(stored.data(shape.clone(), DType::U8)?, (&param.lazy_device(), DType::U8)))
+        };
+        match read() {
+            Ok(bytes) => Param::initialized(param.id, bytes),
+            Err(error) => {
+                self.unreadable.get_or_insert(error);
+                param
+            }
+        }
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {

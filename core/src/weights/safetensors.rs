@@ -2,8 +2,8 @@
 
 use super::ElementType;
 use super::contents::{Contents, Listed};
-use super::quantized::BlockFormat;
 use crate::error::{Error, ErrorKind, Result};
+use crate::quantized::BlockFormat;
 use ::safetensors::Dtype;
 use ::safetensors::tensor::{Metadata, TensorInfo};
 use bytes::Bytes;

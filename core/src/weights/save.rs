@@ -3,8 +3,11 @@
 use super::ParameterPath;
 use super::write::{FileTensor, Precision, write_file};
 use crate::error::{Error, ErrorKind, Result};
+use crate::nn::BLOCKS;
+use crate::ops::Weight;
+use crate::quantized::BlockFormat;
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{DType, Int, Tensor};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
@@ -26,7 +29,7 @@ pub fn save<M: Module>(
 
 /// The floating-point parameters of `module` under the names that `key` gives, as in [`save`].
 pub fn tensors<'a, M: Module>(module: &M, key: impl Fn(&str) -> Option<String>) -> Vec<NamedTensor<'a>> {
-    let mut saver = Saver { key, path: ParameterPath::default(), found: vec![] };
+    let mut saver = Saver { key, path: ParameterPath::default(), blocks: false, found: vec![] };
     module.visit(&mut saver);
     saver.found
 }
@@ -63,16 +66,31 @@ pub struct NamedTensor<'a> {
 struct Saver<'a, K> {
     key: K,
     path: ParameterPath,
+    /// Whether the last step of the path is the format of blocks.
+    blocks: bool,
     found: Vec<NamedTensor<'a>>,
 }
 
 impl<K: Fn(&str) -> Option<String>> ModuleVisitor for Saver<'_, K> {
     fn enter_module(&mut self, name: &str, container: &str) {
+        self.blocks = container == BLOCKS;
         self.path.enter(name, container);
     }
 
     fn exit_module(&mut self, _name: &str, container: &str) {
         self.path.leave(container);
+    }
+
+    /// The bytes of blocks, whose values are written; the last step of the path is the name of their format.
+    fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
+        let path = self.path.joined();
+        let Some((weight, format)) = path.rsplit_once('.').filter(|_| self.blocks) else { return };
+        let format = BlockFormat::ALL.into_iter().find(|known| known.suffix()[1..] == *format);
+        let (Some(name), Some(format)) = ((self.key)(weight), format) else { return };
+        let weight = Weight::blocks(param.val().reshape([param.dims()[0] as i32, -1]), format);
+        let shape = weight.dims().to_vec();
+        let values = Box::new(move || floats(weight.clone().values()));
+        self.found.push(NamedTensor { name, shape, values });
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
@@ -81,10 +99,13 @@ impl<K: Fn(&str) -> Option<String>> ModuleVisitor for Saver<'_, K> {
         };
         let tensor = param.base().detach();
         let shape = tensor.dims().to_vec();
-        let values = Box::new(move || {
-            let data = tensor.clone().try_into_data().map_err(|e| format!("{e:?}"))?;
-            data.convert_dtype(DType::F32).try_into_vec::<f32>().map(Cow::Owned).map_err(|e| format!("{e:?}"))
-        });
+        let values = Box::new(move || floats(tensor.clone()));
         self.found.push(NamedTensor { name, shape, values });
     }
+}
+
+/// The values of a tensor, row-major.
+fn floats<const D: usize>(tensor: Tensor<D>) -> std::result::Result<Cow<'static, [f32]>, String> {
+    let data = tensor.try_into_data().map_err(|e| format!("{e:?}"))?;
+    data.convert_dtype(DType::F32).try_into_vec::<f32>().map(Cow::Owned).map_err(|e| format!("{e:?}"))
 }

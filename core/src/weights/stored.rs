@@ -1,9 +1,10 @@
 //! A tensor as it lies in a file.
 
 use super::mapped::Mapped;
-use super::quantized::QuantizedMatrix;
 use super::{Element, ElementType};
 use crate::error::{Error, ErrorKind, Result};
+use crate::quantized::QuantizedMatrix;
+use burn::tensor::{AllocationProperty, DType, TensorData};
 use bytes::Bytes;
 use half::{bf16, f16};
 use std::fmt;
@@ -84,6 +85,7 @@ impl StoredTensor {
             }
             _ => return Err(self.unsupported("F32, F16 or BF16")),
         };
+        self.release();
         match values.iter().position(|x| !x.is_finite()) {
             Some(i) => {
                 let what = format!("{} at {:?}, flat index {i}", values[i], unravel(i, &self.shape));
@@ -92,6 +94,48 @@ impl StoredTensor {
             }
             None => Ok(values),
         }
+    }
+
+    /// The bytes as a tensor's data, without a copy where they are aligned.
+    ///
+    /// # Errors
+    /// NaN or infinity in half precision or blocks.
+    pub(super) fn data(&self, shape: Vec<usize>, dtype: DType) -> Result<TensorData> {
+        /// About how many bytes are looked at before their memory is given back.
+        const PIECE: usize = 16 << 20;
+        let block = match self.element_type {
+            ElementType::Blocks(format) => format.block_bytes(),
+            _ => 2,
+        };
+        // A half is finite unless all bits of its exponent are set.
+        let halves = |bytes: &[u8], exponent: u16| {
+            let mut words = bytes.as_chunks::<2>().0.chunks(4096);
+            words.all(|words| {
+                words.iter().fold(true, |finite, &w| finite & (u16::from_le_bytes(w) & exponent != exponent))
+            })
+        };
+        for bytes in self.bytes.chunks(PIECE / block * block) {
+            let finite = match self.element_type {
+                ElementType::F16 => halves(bytes, 0x7c00),
+                ElementType::Bf16 => halves(bytes, 0x7f80),
+                ElementType::Blocks(format) => format.is_finite(bytes),
+                _ => true,
+            };
+            if !finite {
+                // Says where.
+                self.values::<f32>()?;
+            }
+            if let Some(mapped) = &self.mapped {
+                mapped.release(bytes);
+            }
+        }
+        let aligned = self.bytes.as_ptr().addr().is_multiple_of(dtype.size().max(1));
+        let bytes = if aligned {
+            burn::tensor::Bytes::from_shared(self.bytes.clone(), AllocationProperty::Other)
+        } else {
+            burn::tensor::Bytes::from_bytes_vec(self.bytes.to_vec())
+        };
+        Ok(TensorData::from_bytes(bytes, shape, dtype))
     }
 
     /// The values, row-major, of an integer tensor.

@@ -1,9 +1,9 @@
 //! Writing safetensors files, tensor after tensor.
 
-use super::quantized::{BlockFormat, QuantizedMatrix};
 use super::{Element, ElementType, StoredTensor};
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::write_atomic;
+use crate::quantized::{BlockFormat, QuantizedMatrix};
 use ::safetensors::Dtype;
 use ::safetensors::tensor::{Metadata, TensorInfo};
 use bytes::Bytes;

@@ -41,7 +41,7 @@ fn weights_come_back() {
     for (precision, bound) in [(Precision::F32, 0.0), (Precision::F16, 2e-3), (Precision::Bf16, 2e-2)] {
         let checkpoint = Checkpoint::from_bytes("bytes", saved(&layer, precision)).expect("opens");
         let back = load(self::layer(), &checkpoint, keys::same).expect("loads");
-        let pairs = values(layer.weight.val()).into_iter().zip(values(back.weight.val()));
+        let pairs = values(layer.weight.values()).into_iter().zip(values(back.weight.values()));
         assert!(pairs.into_iter().all(|(a, b)| (a - b).abs() <= bound * a.abs().max(1e-2)));
     }
 }
@@ -130,7 +130,7 @@ fn shards_are_one_checkpoint() {
     let checkpoint = Checkpoint::open(folder.path()).expect("opens");
     assert_eq!(checkpoint.names().collect::<Vec<_>>(), ["bias", "weight"]);
     let back = load(self::layer(), &checkpoint, keys::same).expect("loads");
-    assert_eq!(values(back.weight.val()), values(layer.weight.val()));
+    assert_eq!(values(back.weight.values()), values(layer.weight.values()));
     let bias = |layer: Linear| values(layer.bias.expect("a bias").val());
     assert_eq!(bias(back), bias(layer));
 }

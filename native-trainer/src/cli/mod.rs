@@ -1,6 +1,7 @@
 //! The commands of `unigen` that have more than a few options.
 
 mod ablate;
+mod bench_model;
 mod coverage;
 mod data;
 mod describe;
@@ -23,6 +24,7 @@ mod understanding;
 mod vlm;
 
 pub use ablate::Ablate;
+pub use bench_model::BenchModel;
 pub use coverage::Vocabulary;
 pub use data::{DataCheck, DataDescribe};
 pub use describe::Describe;

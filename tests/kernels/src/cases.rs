@@ -4,13 +4,15 @@ use crate::{Checks, data, ints, random};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use std::sync::Arc;
 use unigen_core::ops::sample::{Sampler, sample_draw, sample_keep};
-use unigen_core::ops::{self, AttentionLayout, portable};
+use unigen_core::ops::{self, AttentionLayout, Weight, portable};
 use unigen_core::precision::MatmulPrecision::F32;
+use unigen_core::quantized::{BlockFormat, QuantizedMatrix};
 use unigen_core::sampling::scheduled;
 
 pub(crate) async fn run(checks: &mut Checks) {
     linear(checks).await;
-    linear_f16(checks).await;
+    linear_stored(checks).await;
+    embed_stored(checks).await;
     conv2d(checks).await;
     norms(checks).await;
     activations(checks).await;
@@ -37,18 +39,63 @@ async fn linear(checks: &mut Checks) {
     }
 }
 
-async fn linear_f16(checks: &mut Checks) {
-    let (x, w, b) = (random([5, 16]), random([9, 16]), random([9]));
-    let halves = w.into_data().convert::<half::f16>();
-    let rounded = Tensor::<2>::from_data(halves.clone().convert::<f32>(), &Device::flex());
-    let weight = Tensor::<2>::from_data(halves, (&checks.device, DType::F16));
-    assert_eq!(weight.dtype(), DType::F16);
-    let want = portable::linear(x.clone(), rounded.clone(), Some(b.clone()));
-    let got = ops::linear(checks.there(&x), weight.clone(), Some(checks.there(&b)), F32);
-    checks.close(&["linear_f16_bias"], "5 x 16 -> 9", got, want, 1e-5).await;
-    let want = portable::linear(x.clone(), rounded, None);
-    let got = ops::linear(checks.there(&x), weight, None, F32);
-    checks.close(&["linear_f16"], "5 x 16 -> 9", got, want, 1e-5).await;
+/// Weights that stay as they are stored, and some of their rows.
+async fn linear_stored(checks: &mut Checks) {
+    for (rows, inputs, outputs) in [(1, 32, 4), (5, 96, 12), (37, 64, 48)] {
+        let (x, b) = (random([rows, inputs]), random([outputs]));
+        for [here, there] in stored(checks, [outputs, inputs]) {
+            let case = format!("{rows} x {inputs} -> {outputs}");
+            let name = |kernel| kernel_of(kernel, &there);
+            let want = portable::linear(x.clone(), here.clone().values(), Some(b.clone()));
+            let got = ops::linear(checks.there(&x), there.clone(), Some(checks.there(&b)), F32);
+            checks.close(&[name("linear_bias")], &case, got, want, 1e-5).await;
+            let want = portable::linear(x.clone(), here.clone().values(), None);
+            let got = ops::linear(checks.there(&x), there.clone(), None, F32);
+            checks.close(&[name("linear")], &case, got, want, 1e-5).await;
+            let some = 1..outputs - 1;
+            let want = portable::linear(x.clone(), here.rows(some.clone()).values(), None);
+            let got = ops::linear(checks.there(&x), there.clone().rows(some), None, F32);
+            checks.close(&[name("linear")], case + ", some rows", got, want, 1e-5).await;
+        }
+    }
+}
+
+/// Entries of tables that stay as they are stored.
+async fn embed_stored(checks: &mut Checks) {
+    let ids = [3, 0, 7, 3];
+    for [here, there] in stored(checks, [8, 64]) {
+        let want = ops::embed(here.values(), Tensor::from_ints(ids, &Device::flex()));
+        let name = kernel_of("embed", &there);
+        let got = ops::embed(there, Tensor::from_ints(ids, &checks.device));
+        checks.close(&[name], "4 of 8 x 64", got, want, 0.0).await;
+    }
+}
+
+/// A matrix in each way of storing it that shaders take, on the CPU device and on the GPU.
+pub(crate) fn stored(checks: &Checks, shape: [usize; 2]) -> Vec<[Weight; 2]> {
+    let values = random(shape).into_data();
+    let halves = [
+        (values.clone().convert::<half::f16>(), DType::F16),
+        (values.clone().convert::<half::bf16>(), DType::BF16),
+    ];
+    let halves = halves.map(|(data, dtype)| {
+        [&Device::flex(), &checks.device].map(|d| Tensor::<2>::from_data(data.clone(), (d, dtype)).into())
+    });
+    let values: Vec<f32> = values.try_to_vec().expect("f32 values");
+    let blocks = [BlockFormat::Q8_0, BlockFormat::Q4_0].map(|format| {
+        let blocks = QuantizedMatrix::quantize(format, shape[1], &values).expect("rows of whole blocks");
+        let data = TensorData::new(blocks.bytes().to_vec(), [blocks.rows(), blocks.row_bytes()]);
+        [&Device::flex(), &checks.device]
+            .map(|d| Weight::blocks(Tensor::from_data(data.clone(), (d, DType::U8)), format))
+    });
+    halves.into_iter().chain(blocks).collect()
+}
+
+/// The variant of a shader for a weight that stays as it is stored.
+pub(crate) fn kernel_of(kernel: &str, weight: &Weight) -> &'static str {
+    let name = format!("{kernel}_{}", weight.storage().to_lowercase());
+    let mut shaders = unigen_shaders::all().map(|shader| shader.name);
+    shaders.find(|shader| *shader == name).expect("a shader")
 }
 
 async fn conv2d(checks: &mut Checks) {

@@ -1,6 +1,6 @@
 //! Forward and backward of the kernels that training needs, against the twins on the CPU device.
 
-use crate::cases::mixed_rows;
+use crate::cases::{kernel_of, mixed_rows, stored};
 use crate::{Checks, random};
 use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use unigen_core::precision::MatmulPrecision::F32;
 
 pub(crate) async fn run(checks: &mut Checks) {
     linear(checks).await;
+    linear_stored(checks).await;
     norms(checks).await;
     activations(checks).await;
     rope(checks).await;
@@ -86,6 +87,28 @@ async fn linear(checks: &mut Checks) {
             ops::linear(x, w, None, F32),
             portable::linear(x, w, None)
         );
+    }
+}
+
+/// A weight that stays as it is stored is frozen; what it multiplies has a gradient.
+async fn linear_stored(checks: &mut Checks) {
+    for [rows, inputs, outputs] in [[1, 32, 4], [300, 64, 132], [1000, 288, 20]] {
+        let case = format!("{rows} x {inputs} -> {outputs}");
+        for [here, there] in stored(checks, [outputs, inputs]) {
+            let (x, b) = (checks.leaf([rows, inputs], 1.0), checks.leaf([outputs], 1.0));
+            let product = [kernel_of("matmul", &there)];
+            let of = |x: &Tensor<2>| {
+                Tensor::from_inner(here.clone().values().to_device(&x.clone().inner().device()))
+            };
+            compare!(
+                checks,
+                case,
+                &product,
+                [x: &product, b: &["sum_rows"]],
+                ops::linear(x, there.clone(), Some(b), F32),
+                portable::linear(x.clone(), of(&x), Some(b))
+            );
+        }
     }
 }
 
@@ -190,7 +213,7 @@ async fn rows_and_entries(checks: &mut Checks) {
     compare!(
         checks,
         "entries of a table",
-        &["select_rows"],
+        &["embed"],
         [table: &["embed_backward"]],
         {
             let entries = ids(&entries, &table);

@@ -30,6 +30,15 @@ pub fn matmul_serial(a: Mat, b: Mat, c: MatMut, accumulate: bool, precision: Mat
     unsafe { product(a, b, Shared::new(c.data).maybe_uninit(), c.row_stride, accumulate, precision, false) };
 }
 
+/// `c += a b` on the calling thread, where other tasks write beside the product; rows of `c` are `row_stride` items apart.
+///
+/// # Safety
+/// No one else touches the items of the product meanwhile.
+pub unsafe fn matmul_beside(a: Mat, b: Mat, c: Shared<f32>, row_stride: usize, precision: MatmulPrecision) {
+    // SAFETY: all of `c` is written, and as demanded of the caller.
+    unsafe { product(a, b, c.maybe_uninit(), row_stride, true, precision, false) };
+}
+
 /// # Safety
 /// All of `c` is written, or nothing is accumulated.
 unsafe fn product(

@@ -105,6 +105,14 @@ impl<'a, T> Shared<'a, T> {
         unsafe { std::slice::from_raw_parts_mut(self.first.add(start), len) }
     }
 
+    /// The items from `start` on.
+    ///
+    /// # Panics
+    /// Where the slice is shorter.
+    pub fn after(&self, start: usize) -> Self {
+        Self { first: self.at(start), len: self.len - start, slice: PhantomData }
+    }
+
     /// How many items there are.
     pub fn len(&self) -> usize {
         self.len

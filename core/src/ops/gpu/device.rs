@@ -45,11 +45,6 @@ fn has_native_driver(identity: &DeviceIdentity) -> bool {
     })
 }
 
-/// See [`crate::ops::multiplies_halves`].
-pub fn multiplies_halves(inputs: usize, device: &Device) -> bool {
-    runs_on(device) && !is_card(device) && inputs > 0 && inputs.is_multiple_of(4)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

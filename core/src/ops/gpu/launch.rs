@@ -1,5 +1,6 @@
 //! Runs a shader on tensors of burn's wgpu device.
 
+use super::count;
 use burn::backend::{BackendTensor, DispatchTensor, DispatchTensorKind};
 use burn::tensor::{DType, Tensor, kind::Basic};
 use burn_cubecl::{kernel::into_contiguous, ops::numeric::zeros_client, tensor::CubeTensor};
@@ -48,6 +49,12 @@ impl Buffer {
     /// The most bytes that its device binds at once.
     pub fn largest_binding(&self) -> usize {
         usize::try_from(self.0.client.properties().memory.max_page_size).unwrap_or(usize::MAX)
+    }
+}
+
+impl Buffer {
+    fn bytes(&self) -> usize {
+        self.shape().iter().product::<usize>() * self.0.dtype.size()
     }
 }
 
@@ -130,6 +137,7 @@ impl<'a> Launch<'a> {
     /// Starts this many workgroups in x and y.
     pub fn workgroups(self, [x, y]: [usize; 2]) {
         let Self { shader, buffers, numbers } = self;
+        count::note(buffers.iter().map(|buffer| buffer.bytes()));
         let Some(client) = buffers.first().map(|buffer| &buffer.0.client) else { return };
         // A uniform buffer is a whole number of vectors of four words.
         let words = numbers.len().next_multiple_of(4);

@@ -3,6 +3,7 @@
 use super::launch::{Buffer, Launch, dense, tensor, zeros};
 use super::rows::{like, rows_and_width};
 use super::shader_op::{Inputs, ShaderOp};
+use super::stored::{Matrix, entries};
 use burn::tensor::{DType, Int, Tensor};
 use unigen_shaders as shaders;
 
@@ -19,7 +20,7 @@ struct Embed {
 
 impl ShaderOp<1> for Embed {
     fn forward(&self, [table]: &[Buffer; 1]) -> Buffer {
-        select(table, &self.ids)
+        entries(&Matrix::floats(table), &self.ids)
     }
 
     fn backward(&self, [table]: &[Buffer; 1], grad: &Buffer, _: [bool; 1]) -> [Option<Buffer>; 1] {

@@ -3,9 +3,9 @@
 use super::metadata::Gguf;
 use super::values::Reader;
 use crate::error::{Error, ErrorKind, Result};
+use crate::quantized::BlockFormat;
 use crate::weights::ElementType;
 use crate::weights::contents::{Contents, Listed};
-use crate::weights::quantized::BlockFormat;
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashSet};
 

@@ -66,7 +66,7 @@ impl VisionTower {
         let patches = embeddings.patch_embedding.forward(pixels);
         let [batch, _, width] = patches.dims();
         let class = embeddings.class_embedding.val().reshape([1, 1, width]).expand([batch, 1, width]);
-        let positions = embeddings.position_embedding.weight.val().unsqueeze::<3>();
+        let positions = embeddings.position_embedding.weight.values().unsqueeze::<3>();
         let x = self.pre_layrnorm.forward(Tensor::cat(vec![class, patches], 1) + positions);
         let tokens = x.dims()[1];
         let rows = Arc::new(AttentionLayout::padded(tokens, tokens, &vec![tokens; batch]));
@@ -136,7 +136,8 @@ impl TextTower {
         }
         let tokens =
             self.embeddings.token_embedding.forward(Tensor::<1, Int>::from_ints(ids.as_slice(), device));
-        let positions = self.embeddings.position_embedding.weight.val().narrow(0, 0, length).unsqueeze::<3>();
+        let positions =
+            self.embeddings.position_embedding.weight.values().narrow(0, 0, length).unsqueeze::<3>();
         let x = tokens.reshape([texts.len(), length, width]) + positions;
         let causal = Arc::new(AttentionLayout::causal(&vec![length; texts.len()]));
         let x = self.encoder.forward(x, &causal).reshape([texts.len() * length, width]);

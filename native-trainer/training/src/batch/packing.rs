@@ -299,7 +299,7 @@ mod tests {
         let gradients = loss.backward();
         let (first, _, second) = &model.mm_projector.as_ref().unwrap().mm_projector;
         for layer in [first, second] {
-            let gradient = layer.weight.val().grad(&gradients).expect("the projector learns");
+            let gradient = layer.weight.values().grad(&gradients).expect("the projector learns");
             assert!(gradient.abs().max().into_scalar::<f32>() > 0.0);
         }
         for features in examples.iter().filter_map(|example| example.semantic.as_ref()) {

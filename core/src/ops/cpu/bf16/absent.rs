@@ -2,6 +2,7 @@
 
 use crate::ops::cpu::matrix::Mat;
 use crate::ops::cpu::place::Pixels;
+use crate::ops::cpu::stored::Matrix;
 use crate::ops::cpu::threads::Shared;
 use std::convert::Infallible;
 use std::mem::MaybeUninit;
@@ -18,6 +19,12 @@ pub fn has_tile_unit() -> bool {
 /// # Safety
 /// Never called.
 pub unsafe fn matmul(_: Mat, _: Mat, _: Shared<MaybeUninit<f32>>, _: usize, _: bool, _: bool) {
+    unreachable!("guarded by available()")
+}
+
+/// # Safety
+/// Never called.
+pub unsafe fn matmul_stored(_: Mat, _: &Matrix, _: Shared<f32>) {
     unreachable!("guarded by available()")
 }
 

@@ -7,13 +7,13 @@ use crate::ops::cpu::threads::{self, Shared};
 use std::mem::MaybeUninit;
 
 /// Inner values per packed block: a 32-wide panel of it is 64 KiB.
-const INNER_BLOCK: usize = 1024;
+pub const INNER_BLOCK: usize = 1024;
 
 /// [`multiply`] where only `rows` x `cols` of the sums exist in `c`.
 ///
 /// # Safety
 /// As there, with `rows` x `cols` items of `c`, which are read only to accumulate.
-unsafe fn multiply_edge(
+pub unsafe fn multiply_edge(
     unit: Unit,
     [a, b]: [*const u16; 2],
     steps: usize,
@@ -25,7 +25,7 @@ unsafe fn multiply_edge(
     let mut sums = [[0.0_f32; 32]; 32];
     // SAFETY: as demanded of the caller; `sums` has room for all.
     unsafe {
-        multiply(unit, a, b, steps, sums.as_mut_ptr().cast(), 32, false);
+        multiply(unit, [a, b], rows, steps, sums.as_mut_ptr().cast(), 32, false);
         for (r, sum) in sums.iter().enumerate().take(rows) {
             for (column, from) in sum.iter().enumerate().take(cols) {
                 let to = c.add(r * stride + column);
@@ -100,7 +100,7 @@ pub unsafe fn matmul(
                                 unsafe {
                                     let c = c.at(r * stride + p * 32).cast();
                                     if rows == 32 && cols == 32 {
-                                        multiply(unit, a, b, ks, c, stride, add);
+                                        multiply(unit, [a, b], 32, ks, c, stride, add);
                                     } else {
                                         multiply_edge(unit, [a, b], ks, c, stride, add, [rows, cols]);
                                     }

@@ -13,16 +13,19 @@ mod pack;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod rows;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod stored;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod unit;
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub use {
     matmul::matmul,
     rows::Rows,
+    stored::matmul_stored,
     unit::{available, has_tile_unit},
 };
 
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
 mod absent;
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
-pub use absent::{Rows, available, has_tile_unit, matmul};
+pub use absent::{Rows, available, has_tile_unit, matmul, matmul_stored};

@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 pub fn available() -> bool {
     is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl")
         && is_x86_feature_detected!("avx512bf16")
 }
 
@@ -80,7 +81,7 @@ pub fn with_unit<R>(body: impl FnOnce(Unit) -> R) -> R {
     body(Unit::Tiles)
 }
 
-/// 32 x 32 sums of `steps` times 32 inner values by dot products: `at` says where the rows of the left and the pairs
+/// `rows` x 32 sums of `steps` times 32 inner values by dot products, and up to 7 rows more: `at` says where the rows of the left and the pairs
 /// of the right operand begin at a step, `strides` how many bytes they lie apart, `half` how many bytes the right
 /// operand's second 16 columns lie after the first.
 ///
@@ -88,6 +89,7 @@ pub fn with_unit<R>(body: impl FnOnce(Unit) -> R) -> R {
 /// AVX-512 with BF16 is there, every load is inside its buffer, and `c` has 32 rows of 32 items, `c_stride` apart.
 #[target_feature(enable = "avx512f,avx512bf16")]
 unsafe fn multiply_vectors(
+    rows: usize,
     steps: usize,
     at: impl Fn(usize) -> [*const u8; 2],
     [a_stride, b_stride]: [usize; 2],
@@ -99,7 +101,7 @@ unsafe fn multiply_vectors(
     const ROWS: usize = 8;
     // SAFETY: as demanded of the caller; 512 bits of plain data for the transmutes.
     unsafe {
-        for first in (0..32).step_by(ROWS) {
+        for first in (0..rows).step_by(ROWS) {
             let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
             if accumulate {
                 for (r, [left, right]) in sums.iter_mut().enumerate() {
@@ -132,14 +134,14 @@ unsafe fn multiply_vectors(
     }
 }
 
-/// 32 x 32 sums from `steps` pairs of packed tiles; `c` rows are `stride` items apart.
+/// 32 x 32 sums from `steps` pairs of packed tiles, of which the first `rows` rows are wanted; `c` rows are `stride` items apart.
 ///
 /// # Safety
 /// `unit` is ready; `a` and `b` hold `steps` x 2 tiles; `c` has 32 rows of 32 items.
 pub unsafe fn multiply(
     unit: Unit,
-    a: *const u16,
-    b: *const u16,
+    [a, b]: [*const u16; 2],
+    rows: usize,
     steps: usize,
     c: *mut f32,
     stride: usize,
@@ -148,7 +150,7 @@ pub unsafe fn multiply(
     if unit == Unit::Vectors {
         let at = |step: usize| [a, b].map(|tiles| tiles.wrapping_add(step * 2 * TILE).cast());
         // SAFETY: as demanded of the caller.
-        return unsafe { multiply_vectors(steps, at, [64; 2], 2 * TILE, (c, stride), accumulate) };
+        return unsafe { multiply_vectors(rows, steps, at, [64; 2], 2 * TILE, (c, stride), accumulate) };
     }
     // SAFETY: as demanded of the caller; the instructions touch nothing but tiles, the operands and `c`.
     unsafe {

@@ -83,6 +83,7 @@ impl BlockFormat {
 
     /// The values of one block: `bytes` has [`block_bytes`](Self::block_bytes), `values` takes
     /// [`block_values`](Self::block_values).
+    #[inline(always)]
     fn dequantize_block(self, bytes: &[u8], values: &mut [f32]) {
         match self {
             BlockFormat::Q4_0 => {
@@ -104,8 +105,20 @@ impl BlockFormat {
         }
     }
 
+    /// Whether all values of consecutive blocks are finite: their scales are.
+    pub(crate) fn is_finite(self, bytes: &[u8]) -> bool {
+        let scales: &[usize] = match self {
+            BlockFormat::Q4_0 | BlockFormat::Q8_0 => &[0],
+            BlockFormat::Q4_1 | BlockFormat::Q4K => &[0, 2],
+            BlockFormat::Q6K => &[208],
+        };
+        let mut blocks = bytes.chunks_exact(self.block_bytes());
+        blocks.all(|block| scales.iter().all(|&at| half_at(block, at).is_finite()))
+    }
+
     /// The values of consecutive blocks, one after the other.
-    pub(super) fn dequantize(self, bytes: &[u8], values: &mut [f32]) {
+    #[inline(always)]
+    pub(crate) fn dequantize(self, bytes: &[u8], values: &mut [f32]) {
         let blocks = bytes.chunks_exact(self.block_bytes());
         for (bytes, values) in blocks.zip(values.chunks_exact_mut(self.block_values())) {
             self.dequantize_block(bytes, values);
@@ -113,11 +126,13 @@ impl BlockFormat {
     }
 }
 
+#[inline(always)]
 fn half_at(bytes: &[u8], at: usize) -> f32 {
     f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f32()
 }
 
 /// Low halves first, high halves after them.
+#[inline(always)]
 fn unpack_nibbles(bytes: &[u8], values: &mut [f32], value: impl Fn(u8) -> f32) {
     let (low, high) = values.split_at_mut(bytes.len());
     for ((byte, low), high) in bytes.iter().zip(low).zip(high) {

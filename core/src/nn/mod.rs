@@ -1,5 +1,10 @@
 //! The layers that all models share, with the parameter names and layouts of published PyTorch checkpoints.
 
+mod weight;
+
+pub use weight::WeightParam;
+pub(crate) use weight::{BLOCKS, answer};
+
 use crate::ops;
 use crate::precision::MatmulPrecision;
 use burn::module::{Module, Param, ParamId};
@@ -34,7 +39,7 @@ pub fn ones<const D: usize>(shape: [usize; D], device: &Device) -> Param<Tensor<
 #[derive(Module, Debug)]
 pub struct Linear {
     /// `[outputs, inputs]`
-    pub weight: Param<Tensor<2>>,
+    pub weight: WeightParam,
     /// `[outputs]`
     pub bias: Option<Param<Tensor<1>>>,
     /// A change of the weight that is trained in its place.
@@ -58,7 +63,8 @@ pub struct Adapter {
 impl Linear {
     /// A layer with normal weights of deviation `std` and, where asked for, zero bias.
     pub fn new(inputs: usize, outputs: usize, bias: bool, std: f64, device: &Device) -> Self {
-        let (weight, bias) = (normal([outputs, inputs], std, device), bias.then(|| zeros([outputs], device)));
+        let weight = weight::normal([outputs, inputs], std, device);
+        let bias = bias.then(|| zeros([outputs], device));
         Self { weight, bias, adapter: None, precision: MatmulPrecision::F32 }
     }
 
@@ -87,7 +93,7 @@ impl Linear {
     pub fn merged(self) -> Self {
         let weight = match self.adapter {
             Some(Adapter { down, up, scale }) => {
-                self.weight.map(|weight| weight + up.val().matmul(down.val()) * scale)
+                self.weight.map_values(|weight| weight + up.val().matmul(down.val()) * scale)
             }
             None => self.weight,
         };
@@ -107,13 +113,13 @@ impl Adapter {
 #[derive(Module, Debug)]
 pub struct Embedding {
     /// `[entries, width]`
-    pub weight: Param<Tensor<2>>,
+    pub weight: WeightParam,
 }
 
 impl Embedding {
     /// A table with normal entries of deviation `std`.
     pub fn new(entries: usize, width: usize, std: f64, device: &Device) -> Self {
-        Self { weight: normal([entries, width], std, device) }
+        Self { weight: weight::normal([entries, width], std, device) }
     }
 
     /// `[tokens]` → `[tokens, width]`
