@@ -128,6 +128,6 @@ mod tests {
         let lora = Estimate::of(Trained { accumulate: 3, ..run }, true, 7.0);
         assert_eq!(lora.bytes(), (5.0 + 10.0 + 30.0 + 10.0 + 10.0 + 2.0) * 4e6 + PROGRAM);
         assert_eq!(lora.flops, 21.0);
-        assert!(full.to_string().starts_with("optimizer 120 MB, weights 60 MB"), "{full}");
+        assert!(full.to_string().starts_with("program 170 MB, optimizer 120 MB"), "{full}");
     }
 }
