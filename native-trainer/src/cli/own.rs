@@ -38,7 +38,7 @@ pub(super) fn draw(
 #[derive(Args)]
 pub struct Dpg {
     /// File of prompts with their questions, one JSON object per line: {"prompt": "..", "questions": [{"id": 1, "question":
-    /// "..", "dependency": [0], "category": ".."}]}
+    /// "..", "dependency": [0, 1], "category": ".."}]}
     prompts: PathBuf,
     /// Name of a model that `unigen models` lists, or the folder of one
     #[arg(long, default_value = "nano")]

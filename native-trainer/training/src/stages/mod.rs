@@ -1,5 +1,5 @@
-//! The stages of training, one file per stage, over one loop ([`crate::train`]). A [`World`] supplies whatever the
-//! user's files do not.
+//! The stages of training, one file per stage, over one loop ([`crate::train`]). A
+//! [`World`](crate::world::World) supplies whatever the user's files do not.
 
 pub mod align;
 mod discriminator;

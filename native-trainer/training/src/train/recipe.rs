@@ -105,7 +105,7 @@ pub fn train_all(options: &RecipeOptions, stages: &[Entry]) -> Result<()> {
 /// Checks a recipe: predicts it for a card, or tries it.
 ///
 /// # Errors
-/// The errors of [`try_all`] and [`predict_all`].
+/// If the recipe cannot be used, a run does not fit the card, or a run would end at its start.
 pub fn check_all(options: &CheckOptions, stages: &[Entry]) -> Result<()> {
     match options.card {
         Some(card) => predict_all(&options.recipe, card, stages),
