@@ -202,15 +202,23 @@ impl Reader<'_> {
         longest.reduce(|best, next| if next.1 > best.1 { next } else { best })
     }
 
+    /// What the longest of the phrases that the text says stands for, and the range of its words.
+    fn longest<'p, T>(
+        &self,
+        phrases: impl Iterator<Item = (T, &'p str)>,
+    ) -> Option<(T, std::ops::Range<usize>)> {
+        let said = phrases.filter_map(|(what, phrase)| {
+            let at = (0..self.words.len()).find(|&at| self.says(at, phrase))?;
+            Some((what, at..at + words_of(phrase).count()))
+        });
+        said.max_by_key(|(_, words)| words.len())
+    }
+
     fn scenery(&mut self) {
         let named = Scenery::ALL.map(|place| (place, format!("{} background", place.name())));
         let said = Scenery::ALL.iter().flat_map(|place| place.words().iter().map(|words| (*place, *words)));
         let all = said.chain(named.iter().map(|(place, words)| (*place, words.as_str())));
-        let found = all.filter_map(|(place, words)| {
-            let at = (0..self.words.len()).find(|&at| self.says(at, words))?;
-            Some((place, at..at + words_of(words).count()))
-        });
-        if let Some((place, words)) = found.max_by_key(|(_, words)| words.len()) {
+        if let Some((place, words)) = self.longest(all) {
             self.facts.scenery = Some(place);
             self.behind[0] = words;
         }
@@ -257,11 +265,7 @@ impl Reader<'_> {
     fn style(&mut self) {
         let styles = Style::ALL.into_iter();
         let all = styles.flat_map(|style| style_words(style).iter().map(move |words| (style, *words)));
-        let found = all.filter_map(|(style, words)| {
-            let at = (0..self.words.len()).find(|&at| self.says(at, words))?;
-            Some((style, at..at + words_of(words).count()))
-        });
-        if let Some((style, words)) = found.max_by_key(|(_, words)| words.len()) {
+        if let Some((style, words)) = self.longest(all) {
             self.facts.style = Some(style);
             self.behind[2] = words;
         }

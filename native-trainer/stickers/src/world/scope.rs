@@ -12,7 +12,7 @@ use super::{Class, Look, Split, art};
 pub struct Scope {
     /// The number of things, in the order of the table of things: at least GenEval's 80.
     pub things: usize,
-    /// Half of the scenes in three dimensions. Their drawings come from `cargo xtask assets`.
+    /// Three in five scenes in three dimensions, as far as their things have such drawings (`cargo xtask assets`).
     pub solid: bool,
     /// Texts in Chinese beside those in English.
     pub chinese: bool,
