@@ -18,12 +18,16 @@ database.catch(() => {});
 /** Other tabs of this site. */
 const tabs = new BroadcastChannel('unigen-history');
 
-/** Runs `work` on the store of pictures; the value of the request that it returns. */
+/**
+ * Runs `work` on the store of pictures; the value of the request that it returns. What it writes is handed to the browser whole and at once:
+ * a page that is left in the same moment loses none of it.
+ */
 async function store(mode, work) {
   const transaction = (await database).transaction('pictures', mode);
   const request = work(transaction.objectStore('pictures'));
+  if (mode === 'readwrite') transaction.commit();
   return new Promise((resolve, reject) => {
-    transaction.oncomplete = () => resolve(request.result);
+    transaction.oncomplete = () => resolve(request?.result);
     transaction.onerror = transaction.onabort = () => reject(transaction.error);
   });
 }
@@ -35,24 +39,29 @@ export async function keptPictures() {
   return rows;
 }
 
-/** Keeps a picture; without a file the one of that id that is here. */
-export async function keepPicture(id, entry, blob = blobs.get(id)) {
-  blobs.set(id, blob);
-  await store('readwrite', (pictures) => pictures.put({ id, entry, blob }));
+/** Keeps pictures, `{ id, entry, blob }`; without a file the one of that id that is here. */
+export async function keepPictures(kept) {
+  const rows = kept.map(({ id, entry, blob }) => ({ id, entry, blob: blob ?? blobs.get(id) }));
+  for (const { id, blob } of rows) blobs.set(id, blob);
+  await store('readwrite', (pictures) => {
+    for (const row of rows) pictures.put(row);
+  });
   tabs.postMessage(null);
 }
 
-/** Drops a picture, whose file stays here for `keepPicture` until it is forgotten. */
-export async function dropPicture(id) {
-  await store('readwrite', (pictures) => pictures.delete(id));
-  tabs.postMessage(id);
+/** Drops pictures, whose files stay here for `keepPictures` until they are forgotten. */
+export async function dropPictures(ids) {
+  await store('readwrite', (pictures) => {
+    for (const id of ids) pictures.delete(id);
+  });
+  tabs.postMessage(ids);
 }
 
 export function forgetPicture(id) {
   blobs.delete(id);
 }
 
-/** Calls back when another tab has changed the history, with the id of a picture that it has dropped. */
+/** Calls back when another tab has changed the history, with the ids of pictures that it has dropped. */
 export function watchPictures(changed) {
   tabs.onmessage = ({ data }) => changed(data);
 }

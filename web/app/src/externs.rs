@@ -1,12 +1,13 @@
 //! JavaScript as Rust sees it: the package's engine, brush, words and picture files (`web/npm/src`), and what only has callbacks
 //! (`browser.js`, `zoom.js`).
 
-use js_sys::{Array, Object, Reflect};
+use js_sys::{Array, Float64Array, Object, Reflect};
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::prelude::*;
 use web_sys::{AbortSignal, Blob, Element, EventTarget, HtmlCanvasElement, HtmlElement, ImageData};
 
 use crate::lang::Lang;
+use crate::state::Entry;
 use crate::words::Words;
 
 #[wasm_bindgen(raw_module = "../unigen/engine.js")]
@@ -128,10 +129,10 @@ extern "C" {
 extern "C" {
     #[wasm_bindgen(catch, js_name = keptPictures)]
     pub async fn kept_pictures() -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(catch, js_name = keepPicture)]
-    pub async fn keep_picture(id: f64, entry: &JsValue, file: Option<Blob>) -> Result<JsValue, JsValue>;
-    #[wasm_bindgen(catch, js_name = dropPicture)]
-    pub async fn drop_picture(id: f64) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(catch, js_name = keepPictures)]
+    async fn keep_rows(rows: &Array) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(catch, js_name = dropPictures)]
+    async fn drop_ids(ids: &Float64Array) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(js_name = forgetPicture)]
     pub fn forget_picture(id: f64);
     #[wasm_bindgen(js_name = watchPictures)]
@@ -313,6 +314,25 @@ pub struct Request {
     pub count: Option<u32>,
     #[serde(flatten)]
     pub sampling: Sampling,
+}
+
+/// Keeps pictures: their ids and entries, and their files where they are not here yet.
+pub async fn keep_pictures<'a>(
+    pictures: impl IntoIterator<Item = (f64, &'a Entry, Option<Blob>)>,
+) -> Result<(), JsValue> {
+    let rows = pictures.into_iter().map(|(id, entry, file)| {
+        let row = Object::new();
+        set(&row, "id", &id.into());
+        set(&row, "entry", &object(entry));
+        set(&row, "blob", &file.into());
+        row
+    });
+    keep_rows(&rows.collect()).await.map(drop)
+}
+
+/// Drops pictures by their ids.
+pub async fn drop_pictures(ids: &[f64]) -> Result<(), JsValue> {
+    drop_ids(&ids.into()).await.map(drop)
 }
 
 /// A plain object of `value`; null where it has no such form.

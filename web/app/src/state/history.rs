@@ -1,6 +1,6 @@
 //! The pictures of this machine, which all tabs share; which of them is on the stage, and which were before.
 
-use js_sys::{Array, Date};
+use js_sys::{Array, Date, Float64Array};
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use serde::{Deserialize, Serialize};
@@ -59,12 +59,14 @@ impl App {
             });
         };
         read();
-        let changed = Closure::<dyn Fn(JsValue)>::new(move |dropped: JsValue| match dropped.as_f64() {
-            Some(id) => {
-                forget(&self.take_out(&[id]));
-                self.tidy();
+        let changed = Closure::<dyn Fn(JsValue)>::new(move |dropped: JsValue| {
+            match dropped.dyn_into::<Float64Array>() {
+                Ok(ids) => {
+                    forget(&self.take_out(&ids.to_vec()));
+                    self.tidy();
+                }
+                Err(_) => read(),
             }
-            None => read(),
         });
         externs::watch_pictures(&changed.into_js_value());
     }
@@ -119,10 +121,9 @@ impl App {
         let newest = self.items.read_untracked().iter().map(|item| item.id).fold(0.0, f64::max);
         let id = Date::now().max(newest + 1.0);
         let url = Url::create_object_url_with_blob(&file)?;
-        let kept = externs::object(&entry);
-        self.items.update(|items| items.push(Item { id, entry, url }));
+        self.items.update(|items| items.push(Item { id, entry: entry.clone(), url }));
         self.make_room();
-        if externs::keep_picture(id, &kept, Some(file)).await.is_err() {
+        if externs::keep_pictures([(id, &entry, Some(file))]).await.is_err() {
             self.fail(Failure::App { what: |t| t.not_kept, advice: |t| t.not_kept_hint });
         }
         Ok(id)
@@ -137,7 +138,7 @@ impl App {
         });
         if let Some(entry) = entry.flatten() {
             // Where nothing is kept it is seen all the same.
-            let _ = externs::keep_picture(id, &externs::object(&entry), None).await;
+            let _ = externs::keep_pictures([(id, &entry, None)]).await;
         }
     }
 
@@ -232,10 +233,8 @@ impl App {
         let out = self.take_out(ids);
         let ids = ids.to_vec();
         spawn_local(async move {
-            for id in ids {
-                // What the browser does not keep needs no deleting.
-                let _ = externs::drop_picture(id).await;
-            }
+            // What the browser does not keep needs no deleting.
+            let _ = externs::drop_pictures(&ids).await;
         });
         out
     }
@@ -268,9 +267,7 @@ impl App {
             self.show(last.id);
         }
         spawn_local(async move {
-            for item in back {
-                let _ = externs::keep_picture(item.id, &externs::object(&item.entry), None).await;
-            }
+            let _ = externs::keep_pictures(back.iter().map(|item| (item.id, &item.entry, None))).await;
         });
     }
 
