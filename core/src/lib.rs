@@ -51,6 +51,8 @@
 //!
 //! `cpu` (burn flex with fused kernels) and `wgpu` (Vulkan, Metal, DX12, WebGPU), both on by default; `train` adds
 //! gradients.
+// The helpers of gradients stand beside the operations that they belong to.
+#![cfg_attr(not(feature = "train"), allow(dead_code))]
 
 pub mod config;
 pub mod cost;

@@ -77,7 +77,7 @@ pub fn tokenizer(batch: usize, device: &Device) -> Result<Job> {
     let flops = 3.0 * tokenizer_flops(&config, side);
     let step = move |precision| {
         let tokenizer = tokenizer.clone().with_precision(precision);
-        let bits = lfq::straight_through(tokenizer.latent(images.clone()));
+        let bits = lfq::straight_through(tokenizer.latent(images.clone())?);
         (tokenizer.decode_bits(bits) - images.clone()).square().mean().backward();
         Ok(device.sync()?)
     };

@@ -105,7 +105,7 @@ impl Engine {
             return Ok((ImageRows::Semantic(rows), Source { semantic, codes: None }));
         }
         let pixels = pixels_from_images(&[self.square(image)?], &self.device)?;
-        let codes = self.image_tokenizer.encode(pixels).reshape([-1]);
+        let codes = self.image_tokenizer.encode(pixels)?.reshape([-1]);
         let rows = self.model.embed_code_tensor(codes);
         Ok((ImageRows::Codes(rows.dims()[0]), Source { semantic: None, codes: Some(rows) }))
     }

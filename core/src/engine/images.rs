@@ -57,7 +57,7 @@ impl Engine {
 
     /// The codes of pictures of one size, whose sides are whole codes, row-major.
     pub(super) async fn codes_of(&self, pictures: &[RgbImage]) -> Result<Vec<Codes>> {
-        let codes = self.image_tokenizer.encode(pixels_from_images(pictures, &self.device)?);
+        let codes = self.image_tokenizer.encode(pixels_from_images(pictures, &self.device)?)?;
         let codes = codes.into_data_async().await;
         codes_from_data(codes.map_err(|e| {
             Error::new(ErrorKind::Device, "image codes", format!("cannot be read from the device: {e}"))

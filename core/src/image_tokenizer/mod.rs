@@ -59,22 +59,32 @@ impl ImageTokenizer {
         self.encode_cells
     }
 
-    /// Pixels `[b, h, w, 3]` in [-1, 1] → latent `[b, h/f, w/f, z]`, before the sign. The sides must be multiples of `f`, which
-    /// [`TokenizerConfig::grid`] checks.
-    pub fn latent(&self, pixels: Tensor<4>) -> Tensor<4> {
-        if !self.encode_cells {
-            return self.encoder.forward(pixels);
-        }
+    /// Pixels `[b, h, w, 3]` in [-1, 1] → latent `[b, h/f, w/f, z]`, before the sign.
+    ///
+    /// # Errors
+    /// `Image` where the sides are no multiples of `f`, or the pixels have not three channels.
+    pub fn latent(&self, pixels: Tensor<4>) -> Result<Tensor<4>> {
         let ([batch, height, width, channels], f) = (pixels.dims(), self.downsampling);
         let [rows, columns] = [height / f, width / f];
+        if [rows * f, columns * f] != [height, width] || rows * columns == 0 || channels != 3 {
+            let what = format!("have {height} x {width} pixels of {channels} channels");
+            return Err(Error::new(ErrorKind::Image, "images", what)
+                .fix(format!("give sides that are multiples of {f}, and red, green and blue")));
+        }
+        if !self.encode_cells {
+            return Ok(self.encoder.forward(pixels));
+        }
         let cells = pixels.reshape([batch, rows, f, columns, f, channels]).swap_dims(2, 3);
         let latent = self.encoder.forward(cells.reshape([batch * rows * columns, f, f, channels]));
-        latent.reshape([batch, rows, columns, self.z_channels])
+        Ok(latent.reshape([batch, rows, columns, self.z_channels]))
     }
 
-    /// Pixels `[b, h, w, 3]` in [-1, 1] → codes `[b, h/f · w/f]`, row-major. Sides as for [`latent`](Self::latent).
-    pub fn encode(&self, pixels: Tensor<4>) -> Tensor<2, Int> {
-        lfq::codes(self.latent(pixels))
+    /// Pixels `[b, h, w, 3]` in [-1, 1] → codes `[b, h/f · w/f]`, row-major.
+    ///
+    /// # Errors
+    /// Those of [`latent`](Self::latent).
+    pub fn encode(&self, pixels: Tensor<4>) -> Result<Tensor<2, Int>> {
+        Ok(lfq::codes(self.latent(pixels)?))
     }
 
     /// Codes `[b, height/f · width/f]` → pixels `[b, height, width, 3]`, about [-1, 1], not clamped.

@@ -75,10 +75,14 @@ fn patches_are_squares_of_pixels() {
     let config = TokenizerConfig { patch: 2, ..small() };
     assert_eq!((config.downsampling(), config.grid(8, 12).unwrap()), (4, [2, 3]));
     let tokenizer = ImageTokenizer::new(&config, &device).unwrap();
-    let codes = tokenizer.encode(Tensor::zeros([1, 8, 12, 3], &device));
+    let codes = tokenizer.encode(Tensor::zeros([1, 8, 12, 3], &device)).unwrap();
     assert_eq!(codes.dims(), [1, 6]);
     assert_eq!(tokenizer.decode(codes, 8, 12).unwrap().dims(), [1, 8, 12, 3]);
     assert!(Config::validate(&TokenizerConfig { patch: 0, ..small() }).is_err());
+    for (dims, found) in [([1, 6, 12, 3], "6 x 12"), ([1, 0, 8, 3], "0 x 8"), ([1, 8, 8, 4], "4 channels")] {
+        let error = tokenizer.encode(Tensor::zeros(dims, &device)).unwrap_err();
+        assert!(error.to_string().contains(found), "{error}");
+    }
 }
 
 #[test]
@@ -100,13 +104,13 @@ fn matches_the_published_network() {
     let difference = |a: Tensor<4>, b: Tensor<4>| (a - b).abs().max().into_scalar::<f32>();
 
     let wanted = pixels("latent");
-    let latent = tokenizer.latent(pixels("pixel_values"));
+    let latent = tokenizer.latent(pixels("pixel_values")).unwrap();
     let off = difference(latent, wanted.clone());
     println!("latent {off:e}");
     assert!(off < 1e-3);
 
     let bits = |codes| lfq::bits(codes, config.z_channels).reshape([2, 3, 5, config.z_channels]);
-    let ours = bits(tokenizer.encode(pixels("pixel_values")));
+    let ours = bits(tokenizer.encode(pixels("pixel_values")).unwrap());
     let wrong = ours.not_equal(bits(codes("indices"))).float();
     let wrong = (wrong * wanted.abs().greater_elem(1e-4).float()).sum().into_scalar::<f32>();
     assert_eq!(wrong, 0.0, "bits that differ away from zero");
@@ -158,7 +162,7 @@ fn gradients_reach_every_parameter() {
     let device = Device::flex().autodiff();
     let tokenizer = ImageTokenizer::new(&small(), &device).unwrap();
     let pixels = Tensor::random([2, 8, 12, 3], Distribution::Uniform(-1.0, 1.0), &device);
-    let latent = tokenizer.latent(pixels.clone());
+    let latent = tokenizer.latent(pixels.clone()).unwrap();
     let image = tokenizer.decode_bits(lfq::straight_through(latent.clone()));
     let loss = (image - pixels).square().mean()
         + lfq::entropy(latent.clone(), 1.0).penalty() * 0.1

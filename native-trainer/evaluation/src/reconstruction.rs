@@ -49,7 +49,7 @@ impl Reconstructions {
             Interrupt::check()?;
             let pixels = pixels_from_images(batch, device)?;
             let [_, height, width, _] = pixels.dims();
-            let batch = tokenizer.encode(pixels);
+            let batch = tokenizer.encode(pixels)?;
             let pixels = tokenizer.decode(batch.clone(), height, width)?;
             decoded.extend(tokenizer.to_image(pixels).block_on()?);
             codes.extend(lfq::codes_from_data(batch.into_data())?);

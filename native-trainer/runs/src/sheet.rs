@@ -1,10 +1,8 @@
 //! Contact sheets: one image of many images and their captions.
 
-use font8x8::{
-    BASIC_FONTS, BLOCK_FONTS, BOX_FONTS, GREEK_FONTS, HIRAGANA_FONTS, LATIN_FONTS, MISC_FONTS, UnicodeFonts,
-};
 use image::imageops::{FilterType, replace, resize};
 use image::{Rgb, RgbImage};
+use unifont::{Glyph, get_glyph};
 
 const PAPER: Rgb<u8> = Rgb([247, 246, 242]);
 const INK: Rgb<u8> = Rgb([38, 38, 42]);
@@ -12,28 +10,23 @@ const INK: Rgb<u8> = Rgb([38, 38, 42]);
 const MARGIN: u32 = 16;
 /// Pixels from an image to its caption.
 const GAP: u32 = 6;
-/// Side of a glyph in pixels, and the distance of text lines.
+/// Width of a narrow glyph in pixels. Wide ones, such as Chinese characters, take two.
 const GLYPH: u32 = 8;
-const LINE: u32 = 11;
-/// Smallest width of a cell in characters, so that captions of small images stay readable.
-const MIN_CHARS: u32 = 16;
-/// Cells at least this wide, in pixels, have captions of double size.
-const WIDE: u32 = 384;
+/// Height of a glyph, and the distance of text lines.
+const HEIGHT: u32 = 16;
+const LINE: u32 = 17;
+/// Smallest width of a cell in narrow glyphs, so that captions of small images stay readable.
+const MIN_WIDTH: u32 = 16;
 /// Most lines of a caption. A longer caption ends in dots.
 const MAX_LINES: usize = 8;
-/// The glyph of unknown characters.
-const UNKNOWN: [u8; 8] = [0x00, 0x7e, 0x42, 0x42, 0x42, 0x42, 0x7e, 0x00];
-
 /// Lays out `items` (image, caption) row by row in `columns` columns. Every image is enlarged `scale` times without
 /// smoothing, and its caption is wrapped below it. A `columns` or `scale` of 0 counts as 1. Without items the sheet
 /// is empty.
 pub fn sheet(items: &[(RgbImage, String)], columns: usize, scale: u32) -> RgbImage {
     let (columns, scale) = (columns.clamp(1, items.len().max(1)), scale.max(1));
     let widest = items.iter().map(|(image, _)| image.width() * scale).max().unwrap_or(0);
-    let cell = widest.max(MIN_CHARS * GLYPH);
-    let zoom = if cell >= WIDE { 2 } else { 1 };
-    let captions: Vec<_> =
-        items.iter().map(|(_, text)| wrap(text, (cell / (GLYPH * zoom)) as usize)).collect();
+    let cell = widest.max(MIN_WIDTH * GLYPH);
+    let captions: Vec<_> = items.iter().map(|(_, text)| wrap(text, (cell / GLYPH) as usize)).collect();
 
     // For each row: its first item, the height of its images, and the height of its captions.
     let rows: Vec<_> = (0..items.len())
@@ -42,7 +35,7 @@ pub fn sheet(items: &[(RgbImage, String)], columns: usize, scale: u32) -> RgbIma
             let row = first..(first + columns).min(items.len());
             let image = items[row.clone()].iter().map(|(image, _)| image.height() * scale).max();
             let lines = captions[row].iter().map(Vec::len).max().unwrap_or(0) as u32;
-            (first, image.unwrap_or(0), if lines == 0 { 0 } else { GAP + lines * LINE * zoom })
+            (first, image.unwrap_or(0), if lines == 0 { 0 } else { GAP + lines * LINE })
         })
         .collect();
 
@@ -60,7 +53,7 @@ pub fn sheet(items: &[(RgbImage, String)], columns: usize, scale: u32) -> RgbIma
                 replace(&mut canvas, &large, left.into(), (top + image_height - height).into());
             }
             for (line, text) in (0..).zip(lines) {
-                write(&mut canvas, left, top + image_height + GAP + line * LINE * zoom, zoom, text);
+                write(&mut canvas, left, top + image_height + GAP + line * LINE, text);
             }
         }
         top += image_height + text_height + MARGIN;
@@ -68,24 +61,24 @@ pub fn sheet(items: &[(RgbImage, String)], columns: usize, scale: u32) -> RgbIma
     canvas
 }
 
-/// Breaks `text` at white space into lines of at most `width` characters. A longer word is broken anywhere.
+/// Breaks `text` at white space into lines of at most `width` narrow glyphs. A longer word is broken anywhere.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut used = 0;
     for word in text.split_whitespace() {
-        let length = word.chars().count();
+        let length: usize = word.chars().map(columns).sum();
         if used > 0 && used + 1 + length > width {
             lines.push(String::new());
             used = 0;
         }
         for character in (used > 0).then_some(' ').into_iter().chain(word.chars()) {
-            if used == width {
+            if used + columns(character) > width {
                 lines.push(String::new());
                 used = 0;
             }
             if let Some(line) = lines.last_mut() {
                 line.push(character);
-                used += 1;
+                used += columns(character);
             }
         }
         if lines.len() > MAX_LINES {
@@ -95,40 +88,43 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
     if lines.len() > MAX_LINES {
         lines.truncate(MAX_LINES);
         if let Some(last) = lines.last_mut() {
-            *last = last.chars().take(width - 3).chain("...".chars()).collect();
+            while last.chars().map(columns).sum::<usize>() + 3 > width {
+                last.pop();
+            }
+            last.push_str("...");
         }
     }
     lines.retain(|line| !line.is_empty());
     lines
 }
 
-/// Draws a line of text with its upper left corner at `(x, y)`. Each dot of the font is `zoom` pixels wide.
-fn write(canvas: &mut RgbImage, x: u32, y: u32, zoom: u32, text: &str) {
-    for (place, character) in (0..).zip(text.chars()) {
-        for (row, bits) in (0..).zip(glyph(character)) {
-            for column in (0..GLYPH).filter(|column| bits >> column & 1 == 1) {
-                let (left, top) = (x + (place * GLYPH + column) * zoom, y + row * zoom);
-                for (dx, dy) in (0..zoom).flat_map(|dx| (0..zoom).map(move |dy| (dx, dy))) {
-                    if let Some(pixel) = canvas.get_pixel_mut_checked(left + dx, top + dy) {
-                        *pixel = INK;
-                    }
-                }
+/// The width of a character in narrow glyphs.
+fn columns(character: char) -> usize {
+    glyph(character).map_or(1, |glyph| glyph.get_width() / GLYPH as usize)
+}
+
+/// Draws a line of text with its upper left corner at `(x, y)`.
+fn write(canvas: &mut RgbImage, mut x: u32, y: u32, text: &str) {
+    for character in text.chars() {
+        let Some(glyph) = glyph(character) else { continue };
+        let width = glyph.get_width() as u32;
+        for (row, column) in (0..HEIGHT).flat_map(|row| (0..width).map(move |column| (row, column))) {
+            if glyph.get_pixel(column as usize, row as usize)
+                && let Some(pixel) = canvas.get_pixel_mut_checked(x + column, y + row)
+            {
+                *pixel = INK;
             }
         }
+        x += width;
     }
 }
 
-/// Rows of dots from top to bottom. The lowest bit is on the left.
-fn glyph(character: char) -> [u8; 8] {
-    let fonts: [&dyn UnicodeFonts; 7] =
-        [&BASIC_FONTS, &LATIN_FONTS, &GREEK_FONTS, &HIRAGANA_FONTS, &BOX_FONTS, &BLOCK_FONTS, &MISC_FONTS];
-    let plain = match character {
-        '\u{2018}' | '\u{2019}' => '\'',
-        '\u{201c}' | '\u{201d}' => '"',
-        '\u{2010}'..='\u{2015}' => '-',
-        other => other,
-    };
-    fonts.iter().find_map(|font| font.get(plain)).filter(|_| !plain.is_control()).unwrap_or(UNKNOWN)
+/// The glyph of a character, or the one of unknown characters. None for a character that takes no room.
+fn glyph(character: char) -> Option<&'static Glyph> {
+    if character.is_control() {
+        return get_glyph('\u{fffd}');
+    }
+    get_glyph(character).or_else(|| get_glyph('\u{fffd}'))
 }
 
 #[cfg(test)]
@@ -155,7 +151,7 @@ mod tests {
         assert_eq!(sheet.height(), 3 * MARGIN + 2 * (192 + GAP + LINE));
         assert_eq!(sheet.get_pixel(MARGIN, MARGIN), &Rgb([200, 0, 0]));
         assert_eq!(sheet.get_pixel(MARGIN - 1, MARGIN), &PAPER);
-        let ink = sheet.enumerate_pixels().filter(|(.., pixel)| **pixel == INK).count();
+        let ink = sheet.pixels().filter(|pixel| **pixel == INK).count();
         assert!(ink > 50, "{ink}");
     }
 
@@ -163,22 +159,25 @@ mod tests {
     fn odd_sheets() {
         assert_eq!(sheet(&[], 0, 0).height(), MARGIN);
         let empty = vec![(RgbImage::new(0, 0), "nothing to see".to_owned())];
-        assert_eq!(sheet(&empty, 4, 8).width(), 2 * MARGIN + MIN_CHARS * GLYPH);
+        assert_eq!(sheet(&empty, 4, 8).width(), 2 * MARGIN + MIN_WIDTH * GLYPH);
     }
 
     #[test]
-    fn unknown_glyphs_are_boxes() {
-        assert_eq!(glyph('猫'), UNKNOWN);
-        assert_eq!(glyph('\u{7}'), UNKNOWN);
-        assert_eq!(glyph('\u{2019}'), glyph('\''));
-        assert_ne!(glyph('é'), UNKNOWN);
+    fn every_script_has_its_glyphs() {
+        let unknown = glyph('\u{fffd}');
+        for character in ['a', 'é', '猫', 'あ', 'ж', '’', '“'] {
+            assert_ne!(glyph(character), unknown, "{character}");
+        }
+        assert_eq!((glyph('\u{7}'), glyph('\u{10ffff}')), (unknown, unknown));
+        assert_eq!((columns('a'), columns('猫')), (1, 2));
+        assert_eq!(wrap("一只红色的猫", 6), ["一只红", "色的猫"]);
     }
 
     proptest! {
         #[test]
-        fn any_caption_fits(text: String, width in 4..40usize) {
+        fn any_caption_fits(text: String, width in 5..40usize) {
             let lines = wrap(&text, width);
-            prop_assert!(lines.len() <= MAX_LINES && lines.iter().all(|line| line.chars().count() <= width));
+            prop_assert!(lines.len() <= MAX_LINES && lines.iter().all(|line| line.chars().map(columns).sum::<usize>() <= width));
             sheet(&[(RgbImage::new(8, 8), text)], 1, 1);
         }
     }

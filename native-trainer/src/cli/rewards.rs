@@ -1,5 +1,6 @@
 //! `unigen eval rewards` and `unigen serve-rewards`.
 
+use super::WorldArgs;
 use anyhow::Result;
 use clap::Args;
 use std::process::ExitCode;
@@ -47,12 +48,14 @@ pub struct EvalRewards {
     /// Side of the pictures in pixels
     #[arg(long, default_value_t = 96, value_parser = clap::value_parser!(u32).range(16..=1024))]
     size: u32,
+    #[command(flatten)]
+    world: WorldArgs,
 }
 
 impl EvalRewards {
     pub fn run(&self) -> Result<ExitCode> {
         let rewards = self.rewards.open()?;
-        let held_out = HeldOut::new(self.pairs, self.size);
+        let held_out = HeldOut::new(self.world.domain()?.scope, self.pairs, self.size);
         println!("{}", Agreement::head());
         for reward in rewards {
             println!("{}", held_out.agreement(&*reward));

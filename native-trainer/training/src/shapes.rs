@@ -203,7 +203,7 @@ impl Validation for BoxValidation {
     ) -> Result<Evaluation> {
         let picture = Shape::at(HELD_OUT, 0).draw([size; 2]);
         let real = pixels_from_images(&[picture], device)?;
-        let codes = tokenizer.encode(real.clone());
+        let codes = tokenizer.encode(real.clone())?;
         let again = tokenizer.decode(codes, size as usize, size as usize)?;
         let error = floats((real - again).abs().mean())?[0];
         Ok(Evaluation { scalars: vec![("l1", error.into()), ("bits", bits as f64)], sheets: vec![] })

@@ -43,9 +43,9 @@ impl Kind for MagVitV2 {
         );
 
         let pixels = io.input::<4>("pixel_values", device)?.permute([0, 2, 3, 1]);
-        let latent = tokenizer.latent(pixels.clone()).permute([0, 3, 1, 2]);
+        let latent = tokenizer.latent(pixels.clone())?.permute([0, 3, 1, 2]);
         comparer.tensor("latent", latent, bounds::FEATURES)?;
-        let found: Vec<i64> = tokenizer.encode(pixels).into_data().iter::<i64>().collect();
+        let found: Vec<i64> = tokenizer.encode(pixels)?.into_data().iter::<i64>().collect();
         let near_zero = |i: usize| {
             (0..bits).any(|c| reference[(i / plane * bits + c) * plane + i % plane].abs() < bounds::SIGN)
         };

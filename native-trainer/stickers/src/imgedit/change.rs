@@ -35,6 +35,16 @@ pub struct Changes {
     pub kept: Vec<Thing>,
 }
 
+impl Change {
+    /// The object that the edited picture should show for it.
+    pub fn becomes(&self) -> Option<&Thing> {
+        match self {
+            Change::Comes { thing, .. } | Change::Becomes { to: thing, .. } => Some(thing),
+            Change::Goes(_) | Change::Background | Change::Style => None,
+        }
+    }
+}
+
 /// Words with which an instruction says where an object should be.
 const PLACES: [&str; 17] = [
     "left", "right", "above", "below", "over", "under", "beneath", "higher", "lower", "top", "bottom",
@@ -49,6 +59,11 @@ impl Thing {
 
     fn of_detection(Detection { class, color, bbox, .. }: &Detection) -> Self {
         Self { truth: Truth { class: *class, color: *color, bbox: *bbox }, object: None }
+    }
+
+    /// The object of the scene, if the scene is known.
+    pub fn object(&self) -> Option<&Object> {
+        self.object.as_ref()
     }
 
     fn is(&self, other: &Self) -> bool {
@@ -165,18 +180,7 @@ impl Changes {
 
     /// The objects that the edited picture should show.
     pub fn wanted(&self) -> impl Iterator<Item = &Thing> {
-        let new = self.changes.iter().filter_map(|change| match change {
-            Change::Comes { thing, .. } | Change::Becomes { to: thing, .. } => Some(thing),
-            _ => None,
-        });
-        self.kept.iter().chain(new)
-    }
-
-    /// How many objects are mirrored or turned.
-    pub fn turned(&self) -> usize {
-        let turned =
-            |change: &&Change| matches!(change, Change::Becomes { from, to } if to.is_turned_from(from));
-        self.changes.iter().filter(turned).count()
+        self.kept.iter().chain(self.changes.iter().filter_map(Change::becomes))
     }
 
     /// Whether a change is asked for.

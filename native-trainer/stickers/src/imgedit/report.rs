@@ -74,14 +74,17 @@ impl Report {
         Self { overall, kinds, judged }
     }
 
-    /// A sheet of edits of all kinds, evenly spaced among those judged. Each shows the pictures before, drawn and
+    /// A sheet of edits of all kinds, from the worst of a kind to its best. Each shows the pictures before, drawn and
     /// wanted side by side, with instruction, seed and scores.
     pub fn sheet(&self) -> RgbImage {
         let mut cells = Vec::new();
         for kind in EditKind::ALL {
-            let of_kind: Vec<&Judged> = self.judged.iter().filter(|judged| judged.kind == kind).collect();
+            let mut of_kind: Vec<&Judged> = self.judged.iter().filter(|judged| judged.kind == kind).collect();
+            of_kind.sort_by(|a, b| a.scores.mean().total_cmp(&b.scores.mean()));
             let shown = of_kind.len().min(SHOWN);
-            cells.extend((0..shown).map(|place| cell(of_kind[place * of_kind.len() / shown])));
+            cells.extend(
+                (0..shown).map(|place| cell(of_kind[place * (of_kind.len() - 1) / (shown - 1).max(1)])),
+            );
         }
         sheet(&cells, 3, 1)
     }

@@ -12,6 +12,7 @@ use unigen_runs::Interrupt;
 
 use super::case::{Before, Case};
 use super::change::{Change, Changes};
+use super::quality::{Expected, Quality};
 use super::report::{Edits, Judged, Report};
 use super::score::{Pictures, distance, within};
 use crate::judge::{Detection, Detector};
@@ -23,6 +24,7 @@ const BEHIND: f64 = 0.003;
 /// Cases with their pictures, ready to be edited and judged.
 pub struct ImgEdit<'a> {
     judge: &'a Detector,
+    renderer: Renderer,
     cases: Vec<(Case, Pictures)>,
 }
 
@@ -61,11 +63,11 @@ impl<'a> ImgEdit<'a> {
             );
             let styled = changes.has(&Change::Style);
             let styles = if styled { Pictures::in_styles(&renderer, &case.wanted, size) } else { vec![] };
-            let (style, rendered) = (case.wanted.style, matches!(case.before, Before::Scene(_)));
-            Ok((case, Pictures { before, wanted, changes, styles, style, rendered }))
+            let (scene, rendered) = (case.wanted.clone(), matches!(case.before, Before::Scene(_)));
+            Ok((case, Pictures { before, wanted, scene, changes, styles, rendered }))
         };
         let cases = cases.into_iter().zip(befores).zip(seen).map(prepare).collect::<Result<_>>()?;
-        Ok(Self { judge, cases })
+        Ok(Self { judge, renderer, cases })
     }
 
     /// Number of cases.
@@ -140,7 +142,7 @@ impl<'a> ImgEdit<'a> {
                 drawn.len(),
                 found.len()
             );
-            for (((case, pictures), drawn), detections) in cases.iter().zip(drawn).zip(found) {
+            for ((_, pictures), drawn) in cases.iter().zip(&drawn) {
                 ensure!(
                     drawn.dimensions() == pictures.before.dimensions(),
                     "the edited picture has {} x {} pixels, the picture before {} x {}",
@@ -149,7 +151,19 @@ impl<'a> ImgEdit<'a> {
                     pictures.before.width(),
                     pictures.before.height()
                 );
-                let (scores, wrong) = pictures.score(&drawn, &detections);
+            }
+            let expected: Vec<Expected> = (cases, &drawn, &found)
+                .into_par_iter()
+                .map(|((case, _), drawn, found)| Expected::of(&self.renderer, &case.wanted, drawn, found))
+                .collect();
+            let pictures: Vec<_> = expected.iter().map(|expected| expected.picture.clone()).collect();
+            let unlike = self.judge.unlikeness(&drawn, &pictures)?;
+            let qualities = expected.iter().zip(&drawn).zip(&unlike);
+            let qualities = qualities.map(|((expected, drawn), unlike)| Quality::of(expected, drawn, unlike));
+            for ((((case, pictures), quality), drawn), detections) in
+                cases.iter().zip(qualities).zip(drawn.iter().cloned()).zip(found)
+            {
+                let (scores, wrong) = pictures.score(&drawn, &detections, &quality);
                 judged.push(Judged {
                     kind: case.kind,
                     instruction: case.instruction.clone(),

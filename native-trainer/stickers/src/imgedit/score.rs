@@ -1,19 +1,18 @@
 //! Three scores for an edited picture, from 1 to 5 as ImgEdit's judges give them (Ye et al. 2025, arXiv 2505.20275):
-//! whether it does what was asked, whether it preserves the rest, and whether it is a clean picture. The first score
-//! bounds the other two, so a copy of the picture before scores 1.
+//! whether it does what was asked, whether it preserves the rest, and whether it is well drawn. The first score bounds
+//! the other two, so a copy of the picture before scores 1.
 
 use image::RgbImage;
 use serde::Serialize;
 use unigen_evaluation::geneval::relations;
 
 use super::change::{Change, Changes, Thing, length};
+use super::quality::Quality;
 use crate::judge::{Detection, middle, same_place};
 use crate::world::{Renderer, Scene, Style};
 
-/// Mean pixel errors, 0 to 1, between which a score falls from best to worst. The first are for what should stay
-/// unchanged, the second for a background around its mean.
+/// Mean pixel errors, 0 to 1, of what should stay unchanged, between which a score falls from best to worst.
 const STAYS: [f64; 2] = [0.02, 0.2];
-const CLEAN: [f64; 2] = [0.02, 0.1];
 /// Pixels around a box that count as part of it: its smoothed edge, and what a neighbouring code may change.
 const EDGE: f32 = 3.0;
 /// A moved object is in its place if it is within this share of the picture's side.
@@ -22,11 +21,13 @@ const NEAR: f32 = 0.12;
 /// The scores of one picture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Scores {
-    /// How well the judge's detections match the wanted scene.
+    /// How well the judge's detections match the wanted scene, and their shapes the wanted objects.
     pub instruction: f64,
-    /// How well unedited objects and pixels are preserved. Never above `instruction`.
+    /// How well unedited objects and pixels are preserved, and whether anything has come that nobody asked for. Never
+    /// above `instruction`.
     pub preservation: f64,
-    /// How confidently the judge recognises the objects, and how clean the background is. Never above `instruction`.
+    /// Whether the objects have their shapes, are sharp, and stand alone on a clean background. Never above
+    /// `instruction`.
     pub quality: f64,
 }
 
@@ -50,10 +51,11 @@ impl Scores {
 pub struct Pictures {
     pub before: RgbImage,
     pub wanted: RgbImage,
+    /// The scene of `wanted`.
+    pub scene: Scene,
     pub changes: Changes,
     /// The wanted scene in every style, if the style should change.
     pub styles: Vec<(Style, RgbImage)>,
-    pub style: Style,
     /// Whether `before` is a render. If so, the unedited pixels are those that equal the wanted picture's.
     pub rendered: bool,
 }
@@ -66,17 +68,24 @@ impl Pictures {
     }
 
     /// The scores of `drawn`, in which the judge found `detections`, and the faults, one line each.
-    pub fn score(&self, drawn: &RgbImage, detections: &[Detection]) -> (Scores, Vec<String>) {
+    pub fn score(
+        &self,
+        drawn: &RgbImage,
+        detections: &[Detection],
+        quality: &Quality,
+    ) -> (Scores, Vec<String>) {
         let mut seen = Seen { free: detections.iter().collect(), taken: Vec::new() };
         let mut wrong = Vec::new();
-        let kept: Vec<f64> = self.changes.kept.iter().map(|thing| seen.kept(thing)).collect();
-        if let Some(lost) = kept.iter().position(|kept| *kept < 1.0) {
+        let shape = |thing: &Thing| self.index(thing).map_or(1.0, |index| quality.shape(index));
+        let kept: Vec<f64> = self.changes.kept.iter().map(|thing| seen.kept(thing) * shape(thing)).collect();
+        if let Some(lost) = kept.iter().position(|kept| *kept < 0.75) {
             wrong.push(format!("the {} is not as before", self.changes.kept[lost].truth.class));
         }
         let kept = mean(kept.into_iter()).unwrap_or(1.0);
         let mut done = Vec::new();
         for change in &self.changes.changes {
             let (share, what) = self.done(change, drawn, &mut seen);
+            let share = share * change.becomes().map_or(1.0, shape);
             if share < 0.75 {
                 wrong.push(what);
             }
@@ -88,8 +97,19 @@ impl Pictures {
             Some(error) => (falling(error, STAYS) + kept) / 2.0,
             None => kept,
         };
-        let quality = (self.known(detections) + falling(self.dirt(drawn, detections), CLEAN)) / 2.0;
-        (Scores::of(done * (1.0 + kept) / 2.0, stays, quality), wrong)
+        let alone = 1.0 / (1.0 + quality.strays as f64);
+        if quality.strays > 0 {
+            wrong.push("something is there that nobody asked for".into());
+        }
+        if quality.share() < 0.75 {
+            wrong.push("it is not well drawn".into());
+        }
+        (Scores::of(done * (1.0 + kept) / 2.0, stays * alone, quality.share()), wrong)
+    }
+
+    /// The place of an object in the wanted scene.
+    fn index(&self, thing: &Thing) -> Option<usize> {
+        self.scene.objects.iter().position(|object| Some(object) == thing.object())
     }
 
     /// How far a change is done, 0 to 1, and the fault to report if it is not.
@@ -101,7 +121,8 @@ impl Pictures {
                     .iter()
                     .map(|(style, picture)| (*style, distance(drawn, picture, |_, _| true)));
                 let nearest = errors.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(style, _)| style);
-                (f64::from(nearest == Some(self.style)), format!("the style is not {}", self.style.name()))
+                let style = self.scene.style;
+                (f64::from(nearest == Some(style)), format!("the style is not {}", style.name()))
             }
             Change::Background => {
                 let things = self.changes.wanted().map(|thing| thing.truth.bbox).chain(self.changes.boxes());
@@ -193,31 +214,6 @@ impl Pictures {
         let enough = errors.len() * 100 > (drawn.width() * drawn.height()) as usize;
         mean(errors.into_iter()).filter(|_| enough)
     }
-
-    /// How confidently the judge recognises the objects, 0 to 1. An object that is not found counts as 0.
-    fn known(&self, detections: &[Detection]) -> f64 {
-        let sure: f64 = detections.iter().map(|detection| f64::from(detection.score)).sum();
-        let all = detections.len().max(self.changes.wanted().count() - self.changes.turned());
-        if all == 0 { 1.0 } else { sure / all as f64 }
-    }
-
-    /// The mean pixel error of the background against the wanted one, 0 to 1, after removing the mean colour.
-    fn dirt(&self, drawn: &RgbImage, detections: &[Detection]) -> f64 {
-        let things = self.changes.wanted().map(|thing| thing.truth.bbox);
-        let things: Vec<_> = things.chain(detections.iter().map(|d| d.bbox)).map(grown).collect();
-        let behind: Vec<[f64; 3]> = pixels(drawn)
-            .filter(|&(x, y)| !within(&things, x, y))
-            .map(|(x, y)| {
-                let (a, b) = (drawn.get_pixel(x, y).0, self.wanted.get_pixel(x, y).0);
-                std::array::from_fn(|i| (f64::from(a[i]) - f64::from(b[i])) / 255.0)
-            })
-            .collect();
-        let channels = (0..3).map(|i| {
-            let middle = mean(behind.iter().map(|error| error[i])).unwrap_or(0.0);
-            mean(behind.iter().map(|error| (error[i] - middle).abs())).unwrap_or(0.0)
-        });
-        channels.sum::<f64>() / 3.0
-    }
 }
 
 /// The judge's detections that no object of the wanted scene has taken yet.
@@ -258,13 +254,13 @@ impl<'a> Seen<'a> {
     }
 }
 
-fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
+pub fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
     let (sum, count) = values.fold((0.0, 0_u32), |(sum, count), value| (sum + value, count + 1));
     (count > 0).then(|| sum / f64::from(count))
 }
 
 /// Falls from 1 at the first bound to 0 at the second.
-fn falling(value: f64, [best, worst]: [f64; 2]) -> f64 {
+pub fn falling(value: f64, [best, worst]: [f64; 2]) -> f64 {
     ((worst - value) / (worst - best)).clamp(0.0, 1.0)
 }
 
@@ -273,7 +269,7 @@ fn pixels(image: &RgbImage) -> impl Iterator<Item = (u32, u32)> + use<> {
     (0..height).flat_map(move |y| (0..width).map(move |x| (x, y)))
 }
 
-fn grown([left, top, right, bottom]: [f32; 4]) -> [f32; 4] {
+pub fn grown([left, top, right, bottom]: [f32; 4]) -> [f32; 4] {
     [left - EDGE, top - EDGE, right + EDGE, bottom + EDGE]
 }
 

@@ -2,9 +2,14 @@
 
 use super::*;
 use crate::judge::Detector;
-use crate::world::{EditKind, Renderer, Split, scene_at};
+use crate::rewards::Damage;
+use crate::world::{Background, EditKind, Renderer, Split, Tint, scene_at};
 use burn::tensor::Device;
+use image::RgbImage;
+use pollster::FutureExt;
 use std::path::Path;
+use unigen_core::engine::Engine;
+use unigen_training::data::rng_at;
 
 const SIZE: u32 = 96;
 
@@ -83,4 +88,69 @@ fn cases_that_ask_for_nothing_are_refused() {
     let fails = |cases| ImgEdit::new(cases, SIZE, &judge).err().unwrap().to_string();
     assert!(fails(vec![case]).contains("\"do nothing\" asks for nothing"));
     assert!(fails(vec![]).contains("nothing to edit"));
+}
+
+/// The mean score of `cases` when `draw` makes the edited pictures from the wanted ones.
+fn mean_score(edits: &ImgEdit, draw: impl Fn(usize, &RgbImage) -> RgbImage) -> f64 {
+    let mut at = 0..;
+    let draw = |wanted: &[RgbImage]| {
+        Ok(wanted.iter().map(|image| draw(at.next().unwrap_or_default(), image)).collect())
+    };
+    edits.oracle(draw).unwrap().overall
+}
+
+/// The eye's scale: reconstructions of the shipped tokenizer are nearly perfect, broken shapes, smears, things that nobody
+/// asked for, blur and noise are not.
+#[test]
+fn what_the_eye_punishes_costs() {
+    let judge = judge();
+    let cases = held_out_cases(Split::Test, 1, 6);
+    let others: Vec<RgbImage> = {
+        let renderer = Renderer::new();
+        (0..cases.len() as u64).map(|i| renderer.render(&scene_at(Split::Test, 4, i), SIZE, SIZE)).collect()
+    };
+    let edits = ImgEdit::new(cases, SIZE, &judge).unwrap();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/nano");
+    let engine = Engine::open(&path, &Device::flex()).unwrap();
+    let reconstruction = edits.oracle(|wanted| Ok(engine.round_trip(wanted).block_on()?)).unwrap().overall;
+    assert!((4.4..4.85).contains(&reconstruction), "{reconstruction}");
+    let damaged = |damage: Damage, strength: f32| {
+        mean_score(&edits, |at, image| damage.apply(image, &others[at], strength, &mut rng_at(3, at as u64)))
+    };
+    for (damage, strength) in [
+        (Damage::Scatter, 0.7),
+        (Damage::Foreign, 0.7),
+        (Damage::Flat, 0.7),
+        (Damage::Blur, 0.8),
+        (Damage::Noise, 0.8),
+    ] {
+        let score = damaged(damage, strength);
+        assert!(score < 3.0, "{damage:?}: {score}");
+        let little = damaged(damage, 0.1);
+        assert!(little > score + 1.0, "{damage:?}: {little}, then {score}");
+    }
+    // A smear of a twentieth of the picture, and another sticker in a corner.
+    let smear = mean_score(&edits, |_, image| {
+        let mut image = image.clone();
+        for (x, y) in (0..SIZE / 4).flat_map(|x| (0..SIZE / 5).map(move |y| (x, y))) {
+            let pixel = image.get_pixel_mut(SIZE - 1 - x, SIZE - 1 - y);
+            pixel.0 = pixel.0.map(|value| value / 2 + ((x * 7 + y * 3) % 64) as u8);
+        }
+        image
+    });
+    assert!(smear < 3.8, "{smear}");
+    let stray = mean_score(&edits, |_, image| {
+        let mut scene = scene_at(Split::Test, 11, 3);
+        scene.objects.truncate(1);
+        scene.objects[0].size = 0.26;
+        scene.objects[0].center = [0.15, 0.85];
+        scene.background = Background::Plain(Tint::White);
+        let sticker = Renderer::new().render(&scene, SIZE, SIZE);
+        let mut image = image.clone();
+        for (x, y, pixel) in sticker.enumerate_pixels().filter(|(_, _, pixel)| pixel.0 != [255; 3]) {
+            image.put_pixel(x, y, *pixel);
+        }
+        image
+    });
+    assert!(stray < 4.0, "{stray}");
 }

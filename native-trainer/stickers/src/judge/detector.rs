@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 use unigen_core::image_tokenizer::pixels_from_images;
+use unigen_core::ops::conv::upsample2;
 use unigen_core::precision::WithPrecision;
 use unigen_core::weights::{Checkpoint, Precision, keys, load, save};
 use unigen_evaluation::{Detect, Vocabulary};
@@ -14,7 +15,7 @@ use unigen_runs::{Compute, Interrupt};
 
 use super::Detection;
 use super::decode::{decode, ranked};
-use super::net::{DetectorConfig, DetectorNet, MULTIPLE};
+use super::net::{DetectorConfig, DetectorNet, MULTIPLE, STRIDE};
 use crate::world::{Class, vocabulary};
 
 /// Name of the weights file in a detector's folder.
@@ -24,6 +25,31 @@ const CONFIG: &str = "config";
 const ACCURACY: &str = "accuracy";
 /// Number of pictures per forward pass.
 const BATCH: usize = 64;
+
+/// How unlike two pictures look, cell by cell.
+#[derive(Clone, Debug)]
+pub struct Unlike {
+    /// Row by row.
+    map: Vec<f32>,
+    columns: usize,
+    /// Side of a cell in pixels.
+    cell: usize,
+}
+
+impl Unlike {
+    /// The mean over the cells whose middle lies in a box `[left, top, right, bottom]` in pixels. None if there is no such
+    /// cell.
+    pub fn inside(&self, &[left, top, right, bottom]: &[f32; 4]) -> Option<f64> {
+        let middle = |at: usize| (at as f32 + 0.5) * self.cell as f32;
+        let cells = self.map.iter().enumerate().filter(|(at, _)| {
+            let (x, y) = (middle(at % self.columns), middle(at / self.columns));
+            (left..=right).contains(&x) && (top..=bottom).contains(&y)
+        });
+        let (sum, count) =
+            cells.fold((0.0, 0), |(sum, count), (_, value)| (sum + f64::from(*value), count + 1));
+        (count > 0).then(|| sum / f64::from(count))
+    }
+}
 
 /// A trained detector.
 #[derive(Debug)]
@@ -91,6 +117,37 @@ impl Detector {
     /// As in [`find`](Self::find).
     pub fn rank(&self, images: &[RgbImage], objects: usize, ranks: usize) -> Result<Vec<Vec<Vec<Class>>>> {
         self.outputs(images, |output, dims, _| ranked(output, dims, objects, ranks))
+    }
+
+    /// How unlike the pictures `a` and `b` look to the network: for each pair the distance of its features, 0 to 2, in
+    /// cells of [`STRIDE`] pixels of the pictures as it reads them, row by row, as the mean over the levels of one minus the
+    /// cosine.
+    ///
+    /// # Errors
+    /// As in [`find`](Self::find).
+    pub fn unlikeness(&self, a: &[RgbImage], b: &[RgbImage]) -> Result<Vec<Unlike>> {
+        let device = self.net.stem.weight.device();
+        let mut maps = Vec::with_capacity(a.len());
+        for (a, b) in a.chunks(BATCH).zip(b.chunks(BATCH)) {
+            Interrupt::check()?;
+            let ((a, factor), (b, _)) = (self.fitted(a), self.fitted(b));
+            let features =
+                |images: &[RgbImage]| Ok::<_, anyhow::Error>(self.net.features(&pixels(images, &device)?));
+            let levels = features(&a)?.into_iter().zip(features(&b)?);
+            let distance = |(a, b): (Tensor<4>, Tensor<4>)| {
+                let dot = |a: &Tensor<4>, b: &Tensor<4>| (a.clone() * b.clone()).sum_dim(3);
+                1.0 - dot(&a, &b) / (dot(&a, &a) * dot(&b, &b) + 1e-12).sqrt()
+            };
+            let [fine, middle, coarse] = <[_; 3]>::try_from(levels.map(distance).collect::<Vec<_>>())
+                .map_err(|_| anyhow::anyhow!("the detector has three levels"))?;
+            let map = (fine + upsample2(middle + upsample2(coarse))) / 3.0;
+            let [_, rows, columns, _] = map.dims();
+            let map = map.try_into_data().context("reading the detector's features")?;
+            let map = map.try_into_vec::<f32>().context("reading the detector's features")?;
+            let cell = factor as usize * STRIDE;
+            maps.extend(map.chunks(rows * columns).map(|map| Unlike { map: map.to_vec(), columns, cell }));
+        }
+        Ok(maps)
     }
 
     /// What `read` makes of the output for each picture, its `[rows, columns, channels]`, and the factor by which the

@@ -19,7 +19,7 @@ mod tests;
 pub(crate) use boxes::{iou, middle, same_place};
 pub use decode::decode;
 pub use detection::Detection;
-pub use detector::{Detector, FILE};
+pub use detector::{Detector, FILE, Unlike};
 pub use found::{Found, sprites_found};
 pub use loss::loss;
 pub(crate) use net::space_to_depth;

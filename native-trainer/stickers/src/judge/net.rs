@@ -172,6 +172,11 @@ impl DetectorNet {
         })
     }
 
+    /// Number of things that it tells apart.
+    pub fn things(&self) -> usize {
+        logits(self.out.weight.dims()[0])[0].len()
+    }
+
     /// The bottom-up activations of pixels `[b, h, w, 3]` in [-1, 1], fine to coarse: `[b, h/4, w/4, c]`,
     /// `[b, h/8, w/8, c']` and `[b, h/16, w/16, c'']`. Sides must be multiples of [`MULTIPLE`].
     pub fn features(&self, pixels: &Tensor<4>) -> Vec<Tensor<4>> {

@@ -5,7 +5,7 @@ use std::fmt;
 use unigen_rewards::{Item, Reward, Score};
 
 use super::pairs::{Pair, pair_at};
-use crate::world::{Renderer, Split};
+use crate::world::{Domain, Renderer, Scope, Split};
 
 /// The seed of the held-out pairs.
 const SEED: u64 = 0x5EED_4E3A;
@@ -30,10 +30,11 @@ pub struct Agreement {
 }
 
 impl HeldOut {
-    /// `count` pairs from the validation split, at `size` pixels a side.
-    pub fn new(count: u64, size: u32) -> Self {
+    /// `count` pairs of a scope from the validation split, at `size` pixels a side.
+    pub fn new(scope: Scope, count: u64, size: u32) -> Self {
         let renderer = Renderer::new();
-        let pair = |index| pair_at(&renderer, Split::Validation, SEED, index, size);
+        let domain = Domain { scope, split: Split::Validation };
+        let pair = |index| pair_at(&renderer, domain, SEED, index, size);
         let pairs: Vec<Pair> = (0..count).into_par_iter().map(pair).collect();
         let items = pairs.iter().flat_map(|pair| {
             [(&pair.picture, &pair.right), (&pair.picture, &pair.wrong), (&pair.worse, &pair.right)]
@@ -106,7 +107,7 @@ mod tests {
 
     #[test]
     fn agreement_counts_what_is_scored_right() {
-        let held_out = HeldOut::new(40, 32);
+        let held_out = HeldOut::new(Scope::default(), 40, 32);
         let found = held_out.agreement(&Oracle(&held_out));
         // A tie is not right.
         assert_eq!((found.text, found.picture, found.quality), (1.0, 0.0, 0.0));

@@ -6,7 +6,7 @@ use unigen_training::data::rng_at;
 
 use super::damage::Damage;
 use crate::world::{
-    Facts, Renderer, Scene, Split, another_scene, caption, description, posed_scene, sample_scene, scene_at,
+    Domain, Facts, Renderer, Scene, another_scene, caption, description, posed_scene, sample_scene, scene_at,
 };
 
 /// A picture with a right and a wrong description, and a worse picture.
@@ -34,9 +34,10 @@ const POSED: f64 = 0.3;
 const TRIES: usize = 16;
 
 /// Pair `index` of a stream, at `size` pixels a side.
-pub fn pair_at(renderer: &Renderer, split: Split, seed: u64, index: u64, size: u32) -> Pair {
+pub fn pair_at(renderer: &Renderer, domain: impl Into<Domain>, seed: u64, index: u64, size: u32) -> Pair {
+    let domain = domain.into();
     let rng = &mut rng_at(seed ^ 0x5EED_9A12, index);
-    let mut scene = scene_at(split, seed, index);
+    let mut scene = scene_at(domain, seed, index);
     if rng.random_bool(POSED)
         && let Some(posed) = posed_scene(rng, &scene)
     {
@@ -50,20 +51,20 @@ pub fn pair_at(renderer: &Renderer, split: Split, seed: u64, index: u64, size: u
             true => description(scene),
             false => caption(scene, &mut rng_at(phrasing, 0)),
         };
-        let near = |rng: &mut _| near(rng, &scene, |other| !Facts::of(&say(other)).hold(&scene));
+        let near = |rng: &mut _| near(rng, domain, &scene, |other| !Facts::of(&say(other)).hold(&scene));
         if let Some(other) = near(rng) {
             break (say(&scene), say(&other));
         }
         // For some scenes, all texts about near scenes are true as well.
-        scene = sample_scene(rng, split);
+        scene = sample_scene(rng, domain);
     };
     let facts = Facts::of(&right);
     let picture = renderer.render(&scene, size, size);
     // A scene with a different text must also look different at this size.
     let differs = |other: &Scene| !facts.hold(other) && renderer.render(other, size, size) != picture;
-    let false_scene = if rng.random_bool(0.5) { near(rng, &scene, differs) } else { None };
+    let false_scene = if rng.random_bool(0.5) { near(rng, domain, &scene, differs) } else { None };
 
-    let other = renderer.render(&scene_at(split, !seed, index), size, size);
+    let other = renderer.render(&scene_at(domain, !seed, index), size, size);
     let damage = Damage::ALL[rng.random_range(0..Damage::ALL.len())];
     let slight = if rng.random_bool(0.5) { 0.0 } else { rng.random_range(0.0..0.5) };
     let more = slight + rng.random_range(0.15..0.5);
@@ -79,10 +80,15 @@ pub fn pair_at(renderer: &Renderer, split: Split, seed: u64, index: u64, size: u
 }
 
 /// A scene near `scene` for which `differs` holds.
-fn near(rng: &mut impl Rng, scene: &Scene, differs: impl Fn(&Scene) -> bool) -> Option<Scene> {
+fn near(
+    rng: &mut impl Rng,
+    domain: Domain,
+    scene: &Scene,
+    differs: impl Fn(&Scene) -> bool,
+) -> Option<Scene> {
     (0..TRIES).find_map(|_| {
         let posed = rng.random_bool(POSED);
-        let other = if posed { posed_scene(rng, scene) } else { another_scene(rng, scene) };
+        let other = if posed { posed_scene(rng, scene) } else { another_scene(rng, domain.scope, scene) };
         other.filter(|other| differs(other))
     })
 }
@@ -90,6 +96,7 @@ fn near(rng: &mut impl Rng, scene: &Scene, differs: impl Fn(&Scene) -> bool) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::world::Split;
 
     #[test]
     fn right_is_true_and_wrong_is_nearly_so() {

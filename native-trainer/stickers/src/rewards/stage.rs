@@ -23,7 +23,7 @@ use super::reward::{NanoReward, Nets, Words};
 use super::scorer::{MATCH, PREFERENCE, TowerConfig};
 use crate::judge::DetectorConfig;
 use crate::pictures::ScenePictures;
-use crate::world::{Renderer, Scene, Split};
+use crate::world::{Domain, Renderer, Scene, Scope, Split};
 
 /// Number of held-out pairs in validation, and of pairs on the sheet.
 const PAIRS: u64 = 256;
@@ -44,6 +44,8 @@ const NAMES: [[&str; 3]; 4] = [
 pub struct Settings {
     /// The seed of the initial weights.
     pub seed: u64,
+    /// What the pictures and texts show. The verifier tells apart as many things.
+    pub world: Scope,
     pub model: NanoConfig,
     /// A detector of the same sizes, from which the image tower and the verifier start. Without it they start from
     /// random weights. It must not be the detector that judges evaluations.
@@ -60,6 +62,7 @@ impl Default for Settings {
         let nano = ModelConfig::preset("nano").expect("the preset nano");
         Self {
             seed: 31,
+            world: Scope::default(),
             model: NanoConfig {
                 size: nano.image_size as u32,
                 tower: TowerConfig::default(),
@@ -102,6 +105,7 @@ pub struct RewardsStage {
     words: Vec<u8>,
     text: Words,
     held_out: HeldOut,
+    domain: Domain,
     device: Device,
 }
 
@@ -190,20 +194,30 @@ impl Stage for RewardsStage {
             "training.batch is {}; choose at least 2, since each picture is compared with the others",
             settings.training.batch
         );
-        let texts = ScenePictures::new(Split::Train, 0).texts(TEXTS)?;
+        settings.world.check()?;
+        // Rewards read descriptions in English; prompts in other languages come with one.
+        ensure!(
+            !settings.world.chinese,
+            "world.chinese is for models; the rewards read descriptions in English"
+        );
+        let domain = Domain { scope: settings.world, split: Split::Train };
+        let texts = ScenePictures::new(domain, 0).texts(TEXTS)?;
         let words = train_bpe(texts, settings.model.decoder.vocab_size)?;
         device.seed(settings.seed);
+        let mut settings = settings.clone();
+        settings.model.verifier.things = settings.world.things;
         let mut model = NanoRewards::new(&settings.model, device)?;
         if let Some(teacher) = &settings.teacher {
             model.start_from(teacher, &settings.model, device)?;
         }
         let stage = Self {
-            settings: settings.clone(),
             renderer: Renderer::new(),
             text: Words::new(words.clone())?,
             words,
-            held_out: HeldOut::new(PAIRS, size),
+            held_out: HeldOut::new(settings.world, PAIRS, size),
+            domain,
             device: device.clone(),
+            settings,
         };
         Ok((stage, model))
     }
@@ -213,7 +227,7 @@ impl Stage for RewardsStage {
         let batch = training.batch as u64;
         let pairs: Vec<Pair> = (step * batch..(step + 1) * batch)
             .into_par_iter()
-            .map(|index| pair_at(&self.renderer, Split::Train, training.seed, index, *size))
+            .map(|index| pair_at(&self.renderer, self.domain, training.seed, index, *size))
             .collect();
         let losses = self.losses(model, &pairs)?.map(Some);
         let names = ["contrastive", "matcher", "preference", "verifier"];

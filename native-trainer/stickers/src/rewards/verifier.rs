@@ -10,13 +10,47 @@ use unigen_evaluation::geneval::{Relation, relations};
 use unigen_runs::floats;
 
 use crate::judge::{self, Detection, DetectorConfig, DetectorNet, STRIDE, decode, middle};
-use crate::world::{Facts, Pattern, Pose, Scene, Style, Surroundings, Tint, Truth, region};
+use crate::world::{
+    Background, Class, Facts, Look, Pattern, Pose, Scene, Scenery, Style, Surroundings, Tint, Truth, region,
+};
 
-/// Columns of the surroundings' logits: the pattern, its first and second tint, the style.
-const PATTERN: Range<usize> = 0..Pattern::ALL.len();
-const FIRST: Range<usize> = PATTERN.end..PATTERN.end + Tint::SMALL.len();
-const SECOND: Range<usize> = FIRST.end..FIRST.end + Tint::SMALL.len();
-const STYLE: Range<usize> = SECOND.end..SECOND.end + Style::ALL.len();
+/// Columns of the surroundings' logits.
+#[derive(Clone, Debug)]
+struct Columns {
+    pattern: Range<usize>,
+    /// The first and the second tint.
+    tints: [Range<usize>; 2],
+    style: Range<usize>,
+    /// The places, and none of them. Empty in the small world, which has none.
+    scenery: Range<usize>,
+    /// The look of the objects. Empty in the small world.
+    look: Range<usize>,
+}
+
+impl Columns {
+    /// The columns of a network that tells apart so many things.
+    fn of(things: usize) -> Self {
+        let large = things > Class::GENEVAL.len();
+        let tints = if large { Tint::ALL.len() } else { Tint::SMALL.len() };
+        let [sceneries, looks] = if large { [Scenery::ALL.len() + 1, Look::ALL.len()] } else { [0, 0] };
+        let mut end = 0;
+        let mut next = |count: usize| {
+            end += count;
+            end - count..end
+        };
+        Self {
+            pattern: next(Pattern::ALL.len()),
+            tints: [next(tints), next(tints)],
+            style: next(Style::ALL.len()),
+            scenery: next(sceneries),
+            look: next(looks),
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.look.end
+    }
+}
 
 /// Width of the hidden layer of the surroundings.
 const HIDDEN: usize = 96;
@@ -36,7 +70,7 @@ struct Output {
     objects: Tensor<4>,
     /// Logits of [`Pose`] for each cell, `[b, h/4, w/4, 12]`.
     poses: Tensor<4>,
-    /// Logits of the surroundings, `[b, 41]`.
+    /// Logits of the surroundings, `[b, columns]`.
     surroundings: Tensor<2>,
 }
 
@@ -51,10 +85,14 @@ pub struct Seen {
     pub side: f32,
     /// Probabilities of [`Pattern::ALL`].
     pub patterns: Vec<f32>,
-    /// Probabilities of [`Tint::SMALL`], for the first and the second tint.
+    /// Probabilities of [`Tint::ALL`], of which the small world has the first, for the first and the second tint.
     pub tints: [Vec<f32>; 2],
     /// Probabilities of [`Style::ALL`].
     pub styles: Vec<f32>,
+    /// Probabilities of [`Scenery::ALL`] and of none of them. Empty in the small world.
+    pub sceneries: Vec<f32>,
+    /// Probabilities of [`Look::ALL`]. Empty in the small world.
+    pub looks: Vec<f32>,
 }
 
 impl Verifier {
@@ -65,7 +103,7 @@ impl Verifier {
         Ok(Self {
             eyes: DetectorNet::new(config, device)?,
             hidden: linear(inputs, HIDDEN),
-            surroundings: linear(HIDDEN, STYLE.end),
+            surroundings: linear(HIDDEN, Columns::of(config.things).count()),
             poses: linear(config.head, Pose::COUNT),
         })
     }
@@ -73,6 +111,10 @@ impl Verifier {
     /// Copies a detector's weights, so that only damaged pictures, poses and the surroundings are left to learn.
     pub(super) fn start_from(&mut self, detector: DetectorNet) {
         self.eyes = detector;
+    }
+
+    fn columns(&self) -> Columns {
+        Columns::of(self.eyes.things())
     }
 
     /// Runs the network on pixels `[b, h, w, 3]` in [-1, 1].
@@ -118,6 +160,7 @@ impl Verifier {
             let logits = logits.clone().select(0, rows).slice([0..classes.len(), columns]);
             Ok(ops::cross_entropy(logits, classes)?)
         };
+        let columns = self.columns();
         let seen: Vec<Surroundings> = scenes.iter().map(|scene| Surroundings::of(scene)).collect();
         let tints = |pick: fn(&[Tint]) -> Option<&Tint>| {
             let visible = seen.iter().enumerate().filter_map(|(row, seen)| Some((row, pick(&seen.tints)?)));
@@ -125,10 +168,21 @@ impl Verifier {
         };
         let patterns = seen.iter().enumerate().map(|(row, seen)| (row, seen.pattern as usize)).collect();
         let styles = scenes.iter().enumerate().map(|(row, scene)| (row, scene.style as usize)).collect();
-        let surroundings = entropy(PATTERN, patterns)?
-            + entropy(FIRST, tints(<[Tint]>::first))?
-            + entropy(SECOND, tints(<[Tint]>::last))?
-            + entropy(STYLE, styles)?;
+        let [first, second] = columns.tints;
+        let mut surroundings = entropy(columns.pattern, patterns)?
+            + entropy(first, tints(<[Tint]>::first))?
+            + entropy(second, tints(<[Tint]>::last))?
+            + entropy(columns.style, styles)?;
+        if !columns.look.is_empty() {
+            let scenery = |scene: &Scene| match scene.background {
+                Background::Scenery(scenery) => scenery as usize,
+                _ => Scenery::ALL.len(),
+            };
+            let sceneries = scenes.iter().enumerate().map(|(row, scene)| (row, scenery(scene))).collect();
+            let looks = scenes.iter().enumerate().map(|(row, scene)| (row, scene.look() as usize)).collect();
+            surroundings =
+                surroundings + entropy(columns.scenery, sceneries)? + entropy(columns.look, looks)?;
+        }
         Ok(objects + poses + surroundings)
     }
 
@@ -140,13 +194,17 @@ impl Verifier {
         let [_, _, side, _] = pixels.dims();
         let Output { objects, poses, surroundings: logits } = self.forward(pixels);
         let [_, rows, columns, channels] = objects.dims();
-        let parts = [PATTERN, FIRST, SECOND, STYLE].map(|columns| {
-            let batch = logits.dims()[0];
-            let width = columns.len();
-            floats(softmax(logits.clone().slice([0..batch, columns]), 1)).map(|values| (values, width))
-        });
-        let [patterns, first, second, styles] = parts;
-        let (patterns, first, second, styles) = (patterns?, first?, second?, styles?);
+        let read = |columns: Range<usize>| -> Result<(Vec<f32>, usize)> {
+            let (batch, width) = (logits.dims()[0], columns.len());
+            if width == 0 {
+                return Ok((vec![], 0));
+            }
+            Ok((floats(softmax(logits.clone().slice([0..batch, columns]), 1))?, width))
+        };
+        let Columns { pattern, tints: [first, second], style, scenery, look } = self.columns();
+        let (patterns, styles) = (read(pattern)?, read(style)?);
+        let (first, second) = (read(first)?, read(second)?);
+        let (sceneries, looks) = (read(scenery)?, read(look)?);
         let row = |(values, width): &(Vec<f32>, usize), i: usize| values[i * width..(i + 1) * width].to_vec();
         let objects = floats(objects).context("reading what the verifier sees")?;
         let poses = floats(softmax(poses, 3)).context("reading the poses that the verifier sees")?;
@@ -165,6 +223,8 @@ impl Verifier {
                     patterns: row(&patterns, i),
                     tints: [row(&first, i), row(&second, i)],
                     styles: row(&styles, i),
+                    sceneries: row(&sceneries, i),
+                    looks: row(&looks, i),
                 }
             })
             .collect())
@@ -227,6 +287,9 @@ impl Seen {
             }
         }
         sure.extend(facts.style.map(|style| self.styles[style as usize]));
+        // The small world has neither.
+        sure.extend(facts.scenery.and_then(|scenery| self.sceneries.get(scenery as usize)));
+        sure.extend(facts.look.and_then(|look| self.looks.get(look as usize)));
         Some(sure.iter().sum::<f32>() / sure.len() as f32)
     }
 
@@ -277,6 +340,8 @@ mod tests {
             patterns: one(0, 5),
             tints: [one(Tint::Mint as usize, 14), one(Tint::Mint as usize, 14)],
             styles: one(0, 8),
+            sceneries: one(Scenery::Beach as usize, Scenery::ALL.len() + 1),
+            looks: one(1, 2),
         }
     }
 
@@ -297,6 +362,8 @@ mod tests {
                 "a red dog on the left; a cat on the right, mirrored, turned to the left on a mint background",
                 Some(1.0),
             ),
+            ("a red dog left of a cat, on the beach, in 3d", Some(1.0)),
+            ("a red dog left of a cat, in space, flat", Some(5.0 / 7.0)),
             ("joy", None),
         ] {
             let found = seen.agrees(&Facts::of(text));

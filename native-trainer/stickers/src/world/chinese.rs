@@ -10,6 +10,9 @@ use super::{
     words::{fill, region},
 };
 
+/// The share of texts in Chinese where a scope has it.
+pub(super) const CHINESE: f64 = 0.4;
+
 /// A caption in one of many phrasings. As in English, every object is named with its count and its visible colour;
 /// places, background, style and look are named sometimes.
 pub(super) fn caption(scene: &Scene, rng: &mut impl Rng) -> String {
@@ -55,7 +58,7 @@ pub(super) fn look(look: Look, rng: &mut impl Rng) -> &'static str {
     }
 }
 
-fn number(count: usize) -> &'static str {
+pub(super) fn number(count: usize) -> &'static str {
     ["零", "一", "两", "三", "四", "五", "六"][count.min(6)]
 }
 

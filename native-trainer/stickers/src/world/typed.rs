@@ -3,13 +3,12 @@
 use rand::{Rng, RngExt, seq::IndexedRandom};
 
 use super::{
-    Class, Color, Look, Scene, Scope, caption, chinese,
+    Class, Color, Look, Scene, Scope, caption,
+    chinese::{self, CHINESE},
     random::pick,
     words::{fill, with_article},
 };
 
-/// How often Chinese is chosen where a scope has it.
-const CHINESE: f64 = 0.4;
 /// How often the look is said where a scope has two.
 const LOOK: f64 = 0.6;
 

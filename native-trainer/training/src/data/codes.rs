@@ -366,7 +366,7 @@ impl Encoder<'_> {
     }
 
     fn encode(&self, pictures: &[RgbImage]) -> Result<Vec<u32>> {
-        let codes = self.tokenizer.encode(pixels_from_images(pictures, self.device)?);
+        let codes = self.tokenizer.encode(pixels_from_images(pictures, self.device)?)?;
         let codes =
             lfq::codes_from_data(codes.try_into_data().context("cannot read image codes from the device")?)?;
         Ok(codes.into_iter().flatten().collect())
@@ -447,7 +447,7 @@ mod tests {
         for index in 0..3 {
             let picture = setting.source.square(index, 8).unwrap();
             let pixels = pixels_from_images(&[picture.picture], &Device::flex()).unwrap();
-            let alone = lfq::codes_from_data(setting.tokenizer.encode(pixels).into_data()).unwrap();
+            let alone = lfq::codes_from_data(setting.tokenizer.encode(pixels).unwrap().into_data()).unwrap();
             let found = |index| {
                 let (codes, annotation) = codes.get(index).unwrap();
                 (codes, annotation.record())

@@ -96,7 +96,7 @@ impl Mix {
             return Ok(inputs);
         }
         let (encoder, _) = base.encoder();
-        let codes = encoder.tokenizer.encode(pixels_from_images(&pictures, device)?);
+        let codes = encoder.tokenizer.encode(pixels_from_images(&pictures, device)?)?;
         let codes =
             lfq::codes_from_data(codes.try_into_data().context("cannot read image codes from the device")?)?;
         let samples = pictures.into_iter().map(|p| Sample { example: Example::default(), picture: Some(p) });

@@ -223,7 +223,7 @@ impl<W: World> Stage for TokenizerStage<W> {
             .map(|index| self.pictures.picture(self.order.at(index, count), settings.size));
         let pictures: Vec<_> = self.reading.timed(|| read.collect::<Result<_>>())?;
         let real = pixels_from_images(&pictures, &self.device)?;
-        let z = model.tokenizer.latent(real.clone());
+        let z = model.tokenizer.latent(real.clone())?;
         let reconstructed = model.tokenizer.decode_bits(lfq::straight_through(z.clone()));
 
         let error = real.clone() - reconstructed.clone();

@@ -7,11 +7,11 @@ use super::{
     instruct::take,
     moves::{flip, turn},
 };
-use crate::world::{Scene, Split, random::pick};
+use crate::world::{Domain, Scene, Scope, Split, random::pick};
 
 /// A scene that differs only a little from `scene`: two objects have changed places, or one edit was done. It may show
 /// held-out combinations. None if the attempted change did not fit.
-pub fn another_scene(rng: &mut impl Rng, scene: &Scene) -> Option<Scene> {
+pub fn another_scene(rng: &mut impl Rng, scope: Scope, scene: &Scene) -> Option<Scene> {
     use EditKind::*;
     if scene.objects.len() > 1 && rng.random_bool(0.3) {
         let mut after = scene.clone();
@@ -22,7 +22,7 @@ pub fn another_scene(rng: &mut impl Rng, scene: &Scene) -> Option<Scene> {
         return after.is_clear().then_some(after);
     }
     let kind = pick(rng, &[Add, Remove, Replace, Replace, Adjust, Adjust, Adjust, Background, Style, Action]);
-    let after = take(rng, Split::Train.into(), kind, scene)?.after;
+    let after = take(rng, Domain { scope, split: Split::Train }, kind, scene)?.after;
     (!after.objects.is_empty()).then_some(after)
 }
 

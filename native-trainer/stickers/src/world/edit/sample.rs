@@ -5,10 +5,7 @@ use serde::{Deserialize, Serialize};
 use unigen_training::data::rng_at;
 
 use super::{EditKind, chinese, instruct::take, step::Step};
-use crate::world::{Domain, Scene, random::pick, sample::Cast, worded};
-
-/// How often an instruction is in Chinese where a scope has it.
-const CHINESE: f64 = 0.4;
+use crate::world::{Domain, Scene, chinese::CHINESE, random::pick, sample::Cast, worded};
 
 /// An edit with its result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,11 +1,14 @@
 //! Questions about a scene whose short answers depend on that scene alone.
 
+mod chinese;
+
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 use unigen_evaluation::geneval::Relation;
 
 use super::{
     Background, Class, Color, Scene, Scope,
+    chinese::CHINESE,
     random::pick,
     scene::Group,
     words::{
@@ -55,12 +58,16 @@ impl QuestionAnswer {
             let opening = template.split('{').next().unwrap_or_default();
             ["a ", "an "].into_iter().any(|article| self.question.starts_with(&format!("{opening}{article}")))
         };
-        !IS_THERE.iter().any(asks_whether)
+        !IS_THERE.iter().any(asks_whether) && !chinese::asks_whether(&self.question)
     }
 }
 
-/// Questions of each kind that the scene answers without doubt. Over many scenes, yes is right as often as no.
+/// Questions of each kind that the scene answers without doubt, in one language. Over many scenes, yes is right as often
+/// as no.
 pub fn questions(scene: &Scene, scope: Scope, rng: &mut impl Rng) -> Vec<QuestionAnswer> {
+    if scope.chinese && rng.random_bool(CHINESE) {
+        return chinese::questions(scene, scope, rng);
+    }
     let mut asked = Vec::new();
     let mut ask =
         |kind, question: String, answer: String| asked.push(QuestionAnswer { kind, question, answer });
