@@ -6,9 +6,9 @@ use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use cli::{
-    Ablate, BenchModel, DataCheck, DataDescribe, Describe, Dpg, Edit, EvalAll, EvalRewards, EvalTokenizer,
-    Extend, Generate, Geneval, ImgEdit, Import, Inpaint, Pull, Reconstruct, Runs, ServeRewards,
-    Understanding, Vocabulary, WorldArgs, interruptible, models,
+    Ablate, BenchModel, DataCheck, DataDescribe, Describe, Diversity, Dpg, Edit, EvalAll, EvalRewards,
+    EvalTokenizer, Extend, Generate, Geneval, ImgEdit, Import, Inpaint, Pull, Reconstruct, Runs,
+    ServeRewards, Understanding, Vocabulary, WorldArgs, interruptible, models,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
@@ -194,6 +194,8 @@ enum EvalCommand {
     Dpg(Dpg),
     /// Draw every thing in every look once, and let the judge name it
     Vocabulary(Vocabulary),
+    /// Measure how much the pictures of one prompt differ from seed to seed
+    Diversity(Diversity),
     /// Image tokenizer: measure the reconstructions of held-out scenes
     Tokenizer(EvalTokenizer),
     /// Rewards: measure how often they agree with the truth about held-out pairs of pictures and descriptions
@@ -288,6 +290,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Eval(EvalCommand::Imgedit(imgedit)) => imgedit.run(),
         Command::Eval(EvalCommand::Understanding(understanding)) => understanding.run(),
         Command::Eval(EvalCommand::Vocabulary(vocabulary)) => vocabulary.run(),
+        Command::Eval(EvalCommand::Diversity(diversity)) => diversity.run(),
         Command::Eval(EvalCommand::Tokenizer(tokenizer)) => tokenizer.run(),
         Command::Eval(EvalCommand::Dpg(dpg)) => dpg.run(),
         Command::Reconstruct(reconstruct) => reconstruct.run(),

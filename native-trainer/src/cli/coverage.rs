@@ -13,8 +13,8 @@ use unigen_stickers::coverage::{Coverage, asked};
 
 #[derive(Args)]
 pub struct Vocabulary {
-    /// Folder of the model
-    #[arg(long, default_value = "models/nano")]
+    /// Name of a model that `unigen models` lists, or the folder of one
+    #[arg(long, default_value = "nano")]
     model: PathBuf,
     /// Folder of the detector that judges
     #[arg(long, default_value = "models/detector")]

@@ -8,6 +8,7 @@
 
 pub mod ablation;
 pub mod coverage;
+pub mod diversity;
 mod edits;
 pub mod imgedit;
 pub mod judge;

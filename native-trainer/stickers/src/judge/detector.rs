@@ -37,6 +37,11 @@ pub struct Unlike {
 }
 
 impl Unlike {
+    /// The mean over the whole picture.
+    pub fn mean(&self) -> f64 {
+        self.map.iter().map(|value| f64::from(*value)).sum::<f64>() / self.map.len().max(1) as f64
+    }
+
     /// The mean over the cells whose middle lies in a box `[left, top, right, bottom]` in pixels. None if there is no such
     /// cell.
     pub fn inside(&self, &[left, top, right, bottom]: &[f32; 4]) -> Option<f64> {

@@ -36,7 +36,7 @@ pub use geneval::{geneval_prompts, in_chinese, training_prompt, validation_promp
 pub use pose::{Pose, Turn};
 pub use question::{QuestionAnswer, QuestionKind, questions};
 pub use render::Renderer;
-pub use sample::{sample_scene, scene_at};
+pub use sample::{sample_scene, scene_at, scene_of};
 pub use scene::{Background, Look, Object, Scene, Style};
 pub use scenery::Scenery;
 pub use scope::{Domain, Scope};

@@ -52,6 +52,21 @@ pub fn sample_scene(rng: &mut impl Rng, domain: impl Into<Domain>) -> Scene {
     }
 }
 
+/// A scene that shows one thing, in its own colours, and is random in all that its name leaves open.
+pub fn scene_of(rng: &mut impl Rng, class: Class, domain: Domain) -> Scene {
+    let scope = domain.scope;
+    loop {
+        let (look, size) = (sample_look(rng, scope, &[class]), sample_size(rng, 1, scope));
+        let object =
+            Object { class, color: None, center: [0.5; 2], size, flipped: false, rotation: 0., look };
+        let mut objects = vec![object];
+        if place(rng, &mut objects, None) {
+            let background = sample_background(rng, &objects, Style::Plain, scope);
+            return Scene { objects, background, style: Style::Plain };
+        }
+    }
+}
+
 /// The number and kinds of objects in a scene.
 #[derive(Clone, Copy)]
 pub(super) enum Cast {

@@ -17,7 +17,8 @@ const IS_THERE: [&str; 3] = ["有{a}吗？", "图里有{a}吗？", "能看到{a}
 
 /// Whether a question asks if something is in the picture.
 pub(super) fn asks_whether(question: &str) -> bool {
-    let opening = |template: &&str| template.split('{').next().is_some_and(|words| question.starts_with(words));
+    let opening =
+        |template: &&str| template.split('{').next().is_some_and(|words| question.starts_with(words));
     question.ends_with("吗？") && IS_THERE.iter().any(opening)
 }
 
