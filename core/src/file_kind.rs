@@ -140,6 +140,7 @@ fn of_text(bytes: &[u8]) -> Option<FileKind> {
     }
     let start = whole.trim_start_matches('\u{feff}').trim_start().to_ascii_lowercase();
     Some(match start.as_bytes() {
+        [] => kind("white space alone, without a word"),
         [b'<', ..] if start.starts_with("<!doctype html") || start.starts_with("<html") => WEB_PAGE,
         [b'<', ..] if start.contains("<svg") => with_fix("an SVG drawing", CONVERT),
         [b'<', ..] => text("an XML document"),
@@ -151,6 +152,8 @@ fn of_text(bytes: &[u8]) -> Option<FileKind> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const BLANK: &str = "white space alone, without a word";
 
     #[test]
     fn files_are_recognised_by_how_they_begin() {
@@ -184,6 +187,16 @@ mod tests {
             (b"  {\"image\": 1}", "JSON text"),
             (b"image,caption\na.png,x", "plain text"),
             (cut, "plain text"),
+            (b"\n", BLANK),
+            (b" ", BLANK),
+            (b"\r\n\r\n", BLANK),
+            (b"\t \t\n", BLANK),
+            (b"\x0c\n", BLANK),
+            (b"\xef\xbb\xbf", BLANK),
+            (b"\xef\xbb\xbf\r\n", BLANK),
+            (b"\xc2\xa0\n", BLANK),
+            (b"\xe3\x80\x80", BLANK),
+            (&[b' '; 3000], BLANK),
         ] {
             assert_eq!(recognise(bytes).map(|found| found.name), Some(name), "{bytes:?}");
         }

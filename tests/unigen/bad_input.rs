@@ -22,13 +22,30 @@ fn prompts() {
 #[test]
 fn sampling() {
     let folder = exports();
+    // A number as it is written, and which may be instead; what is no number of the kind is the command line's own error.
     for (option, value, words) in [
-        ("--steps", "0", ["steps", "is 0"]),
-        ("--steps", "65", ["steps", "choose 1 to 64"]),
-        ("--guidance-scale", "nan", ["guidance_scale", "choose 0 to 100"]),
-        ("--temperature", "1e30", ["temperature", "choose 0 to 100"]),
+        ("--steps", "0", &["steps", "is 0", "choose 1 to 64"][..]),
+        ("--steps", "65", &["steps", "is 65", "choose 1 to 64"]),
+        ("--steps", "99999999", &["steps", "is 99999999", "choose 1 to 64"]),
+        ("--guidance-scale", "nan", &["guidance_scale", "choose 0 to 100"]),
+        ("--guidance-scale", "-1", &["guidance_scale", "is -1", "choose 0 to 100"]),
+        ("--temperature", "1e30", &["temperature", "choose 0 to 100"]),
+        ("--temperature", "inf", &["temperature", "is inf"]),
+        ("--steps", "2.5", &["'2.5' for '--steps"]),
+        ("--steps", "-1", &["'-1' for '--steps"]),
+        ("--steps", "two", &["'two' for '--steps"]),
+        ("--steps", "99999999999999999999", &["'99999999999999999999' for '--steps", "too large"]),
+        ("--seed", "-1", &["'-1' for '--seed"]),
+        ("--count", "0", &["'0' for '--count", "1..=10000"]),
+        ("--count", "100000000", &["'100000000' for '--count", "1..=10000"]),
     ] {
-        unigen(folder.path(), &["generate", "a dog", "--model", "model", option, value]).fails(&words);
+        let Ended { code, text } =
+            unigen(folder.path(), &["generate", "a dog", "--model", "model", option, value]);
+        let by_the_command_line = words[0].starts_with('\'');
+        assert_eq!(code, Some(if by_the_command_line { 2 } else { 1 }), "{option} {value}: {text}");
+        assert!(words.iter().all(|word| text.contains(word)), "{option} {value}: {text}");
+        // `-- -1` would make it a prompt.
+        assert!(!text.contains("tip:") && text.matches("error: ").count() == 1, "{option} {value}: {text}");
     }
 }
 

@@ -8,7 +8,7 @@ import { launch, site, TYPES } from './harness.js';
 const WEBGPU = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader', '--enable-features=Vulkan'];
 
 /**
- * Serves the site. `server.fault(path, body, range)` may answer a request in another way (`{ body, headers, cutAt }`) or, as a promise,
+ * Serves the site. `server.fault(path, body, range)` may answer a request in another way (`{ body, headers, status, cutAt }`) or, as a promise,
  * later; `server.requests` are those so far.
  */
 export async function serve() {
@@ -24,7 +24,7 @@ export async function serve() {
     const start = range ? Number(range.match(/^bytes=(\d+)-$/)[1]) : 0;
     const headers = { 'content-type': TYPES[extname(path)] ?? 'application/octet-stream', 'content-length': body.length - start, ...fault?.headers };
     if (range) headers['content-range'] = `bytes ${start}-${body.length - 1}/${body.length}`;
-    response.writeHead(range ? 206 : 200, headers);
+    response.writeHead(fault?.status ?? (range ? 206 : 200), headers);
     if (fault?.cutAt === undefined) return response.end(body.subarray(start));
     response.write(body.subarray(start, fault.cutAt), () => setTimeout(() => request.destroy(), 50));
   });

@@ -1,8 +1,11 @@
-//! The build tool: `cargo xtask test [web | parity] | lint | scripts | stacks | web | measure | full-size | demo | export |
-//! assets | help`. It is a plain cargo program, so nothing has to be installed first.
+//! The build tool: `cargo xtask test [web | parity] | lint | scripts | stacks | web | measure | full-size | fuzz | sanitize | kill |
+//! faults | demo | export | assets | help`. It is a plain cargo program, so nothing has to be installed first.
 
 mod assets;
 mod full_size;
+mod fuzz;
+mod kill;
+mod sanitize;
 mod steps;
 mod system;
 mod verify;
@@ -11,7 +14,7 @@ mod web;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use steps::Steps;
 
@@ -35,6 +38,14 @@ cargo xtask COMMAND
          and second image, by backend
   full-size [NAME]
          make models of full size with random weights, import them in 4 bits, draw in two steps, and print memory and seconds
+  fuzz [TARGET] [--inputs N] [--keep]
+         give every loader a million inputs that libFuzzer makes, or N; --keep puts what reaches new code into the corpus
+  sanitize
+         run the tests of the CPU operations under AddressSanitizer
+  kill [--times N]
+         kill a training of six stages at random moments, 1000 times or N, resume it, and compare its end bit for bit
+  faults [--minutes N]
+         use the engine in Chromium under random faults for an hour or N minutes; needs the site, see web
   demo   build the site with the shipped model, serve it on this machine and open it
   export MODEL OUT
          write a model's folder to OUT as a site serves it
@@ -59,6 +70,14 @@ fn main() -> ExitCode {
         ["measure"] => Workspace::find().and_then(|w| web::measure(&w)),
         ["full-size"] => Workspace::find().and_then(|w| full_size::run(&w, None)),
         ["full-size", name] => Workspace::find().and_then(|w| full_size::run(&w, Some(name))),
+        ["fuzz", ref rest @ ..] => Workspace::find().and_then(|w| fuzz::run(&w, rest)),
+        ["sanitize"] => Workspace::find().and_then(|w| sanitize::run(&w)),
+        ["kill", ref rest @ ..] => {
+            option("--times", rest, 1000).and_then(|times| kill::run(&Workspace::find()?, times))
+        }
+        ["faults", ref rest @ ..] => {
+            option("--minutes", rest, 60).and_then(|minutes| web::faults(&Workspace::find()?, minutes))
+        }
         ["demo"] => Workspace::find().and_then(|w| web::demo(&w)),
         ["assets"] => Workspace::find().and_then(|w| assets::fetch(&w)),
         ["export", model, out] => web::export(Path::new(model), Path::new(out)),
@@ -78,6 +97,21 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The number of the option `name`, the only one that a command has, or its `usual` value.
+fn option<T: std::str::FromStr>(name: &str, args: &[&str], usual: T) -> Result<T> {
+    match *args {
+        [] => Ok(usual),
+        [given, number] if given == name => number_of(name, Some(number)),
+        _ => bail!("this command takes {name} N, not {}", args.join(" ")),
+    }
+}
+
+/// The number after the option `name`.
+fn number_of<T: std::str::FromStr>(name: &str, text: Option<&str>) -> Result<T> {
+    let text = text.with_context(|| format!("{name} takes a number"))?;
+    text.parse().ok().with_context(|| format!("{name} takes a number, not {text}"))
 }
 
 /// The folders of the sources and of the builds.

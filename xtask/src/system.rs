@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::Workspace;
 use crate::steps::checked;
@@ -20,6 +20,15 @@ pub fn check_toolchain(workspace: &Workspace) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The target triple of this machine.
+pub fn host(workspace: &Workspace) -> Result<String> {
+    let rustc =
+        Command::new("rustc").arg("-vV").current_dir(&workspace.root).output().context("cannot run rustc")?;
+    let text = String::from_utf8_lossy(&rustc.stdout).into_owned();
+    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.context("rustc -vV names no host")?.to_owned())
 }
 
 /// Checks for the C compiler that some dependencies' build scripts and the linker need.

@@ -42,8 +42,13 @@ impl Picture {
     /// The mask in the file at `path`: as [`open`](Self::open), but transparency is black, so that what is not painted may
     /// not change.
     pub fn open_mask(path: &Path) -> Result<RgbImage> {
-        let mask = decode_on(&read_regular(path, Self::MAX_FILE)?, Self::MAX_PIXELS, BLACK);
+        let mask = Self::decode_mask_within(&read_regular(path, Self::MAX_FILE)?, Self::MAX_PIXELS);
         mask.map_err(|e| Error { place: path.display().to_string(), ..e })
+    }
+
+    /// The mask in a file's `bytes`, for a caller that has room for `pixels` pixels: as [`open_mask`](Self::open_mask).
+    pub fn decode_mask_within(bytes: &[u8], pixels: u64) -> Result<RgbImage> {
+        decode_on(bytes, pixels, BLACK)
     }
 }
 
@@ -242,17 +247,48 @@ mod tests {
 
     #[test]
     fn limits_hold_before_pixels_are_read() {
-        let wide = ImageBuffer::<Luma<u8>, _>::new(20_000, 1).into();
-        assert!(fails(&encode(&wide, ImageFormat::Png)).what.contains("20000 x 1"));
-        // A header alone, which promises more than it may.
-        let mut bytes = encode(&gradient(), ImageFormat::Bmp)[..54].to_vec();
-        bytes[18..22].copy_from_slice(&16_000i32.to_le_bytes());
-        bytes[22..26].copy_from_slice(&16_000i32.to_le_bytes());
-        assert!(fails(&bytes).what.contains("16000 x 16000"));
-        for (at, format) in [(18, ImageFormat::Bmp), (6, ImageFormat::Gif)] {
-            let mut bytes = encode(&gradient(), format);
-            bytes[at..at + 2].copy_from_slice(&[0, 0]);
-            fails(&bytes);
+        let whole = |format| encode(&gradient(), format);
+        // Files that promise other sizes than they have pixels for.
+        let sized = |format, at: usize, size: &[u8]| {
+            let mut bytes = whole(format);
+            bytes[at..at + size.len()].copy_from_slice(size);
+            bytes
+        };
+        let bmp = |side: i32| sized(ImageFormat::Bmp, 18, &[side.to_le_bytes(), side.to_le_bytes()].concat());
+        let gif = |size: [u8; 4]| sized(ImageFormat::Gif, 6, &size);
+        let jpeg = |size: [u8; 4]| {
+            let at = whole(ImageFormat::Jpeg).windows(2).position(|mark| mark == [0xFF, 0xC0]).unwrap();
+            sized(ImageFormat::Jpeg, at + 5, &size)
+        };
+        let png = |width, height| {
+            let mut bytes = Vec::new();
+            // The header alone.
+            let writer = ::png::Encoder::new(&mut bytes, width, height).write_header().unwrap();
+            drop(writer);
+            bytes
+        };
+        let wide = encode(&ImageBuffer::<Luma<u8>, _>::new(20_000, 1).into(), ImageFormat::Png);
+        for (bytes, words) in [
+            (wide, "20000 x 1 pixels"),
+            (png(16_385, 1), "16385 x 1 pixels"),
+            (png(16_384, 4_097), "16384 x 4097 pixels"),
+            (png(2_000_000_000, 2_000_000_000), "2000000000 x 2000000000 pixels"),
+            (bmp(16_000), "16000 x 16000 pixels"),
+            (bmp(i32::MAX), "image"),
+            (bmp(0), "0 x 0 pixels"),
+            (gif([0xFF; 4]), "65535 x 65535 pixels"),
+            (gif([0, 0, 24, 0]), "0 x 24 pixels"),
+            (jpeg([0xFF, 0xDC, 0xFF, 0xDC]), "65500 x 65500 pixels"),
+            (jpeg([0, 0, 0, 40]), "image"),
+        ] {
+            let error = fails(&bytes).to_string();
+            assert!(error.contains(words), "{error}, not {words}");
+        }
+        // A caller's budget is as exact.
+        for format in FORMATS {
+            let error = Picture::decode_within(&whole(format), 40 * 24 - 1).unwrap_err();
+            assert!(error.what.contains("40 x 24"), "{format:?}: {error}");
+            Picture::decode_within(&whole(format), 40 * 24).unwrap();
         }
     }
 

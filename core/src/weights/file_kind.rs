@@ -67,7 +67,7 @@ mod tests {
     #[test]
     fn files_are_named_as_what_they_are() {
         let tar = [&[b'a'; 257][..], b"ustar\x0000"].concat();
-        let cases: [(&[u8], &str); 24] = [
+        let cases: [(&[u8], &str); 27] = [
             (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 123\n", "Git LFS pointer"),
             (b"<!DOCTYPE html>\n<html><title>Sign in</title>", "web page"),
             (b"\n\n  <HTML lang=en>", "web page"),
@@ -92,6 +92,9 @@ mod tests {
             (b"\x7FELF\x02\x01\x01\0", "program"),
             (&[0; 512], "zeros"),
             (b"", "empty"),
+            (b"\n", "white space alone"),
+            (b"\xEF\xBB\xBF \r\n", "white space alone"),
+            (&[b' '; HEAD], "white space alone"),
         ];
         for (head, word) in cases {
             match FileKind::of(head) {

@@ -1,6 +1,7 @@
 //! Run folders, which document themselves: what ran, with which settings, from which code, and with which result.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -67,8 +68,10 @@ impl RunFolder {
                 path.display()
             );
         }
+        // A process that was killed at its beginning leaves these.
+        let ours = |name: &OsStr| name == LOCK || name == PART;
         if !path.join(INFO).exists()
-            && fs::read_dir(path).is_ok_and(|entries| entries.flatten().any(|e| e.file_name() != LOCK))
+            && fs::read_dir(path).is_ok_and(|entries| entries.flatten().any(|e| !ours(&e.file_name())))
         {
             bail!("{} is not empty; choose a new folder for the run", path.display());
         }
@@ -80,13 +83,14 @@ impl RunFolder {
         collect_seeds("", &config, &mut seeds);
         let info = RunInfo { seeds, sessions: vec![Session::now(command)], finished: false };
         let folder = Self { root: path.to_owned(), info, lock: Some(lock) };
+        // This comes first: it tells whoever finds the folder after a kill that a run has begun here.
+        folder.save_info()?;
         for part in [folder.events(), folder.sheets(), folder.root.join(CHECKPOINTS)] {
             fs::create_dir_all(&part).with_context(|| {
                 format!("cannot create {}; check the path and its permissions", part.display())
             })?;
         }
         write_atomic(&folder.config(), |out| out.write_all(config_toml.as_bytes()))?;
-        folder.save_info()?;
         Ok(folder)
     }
 
@@ -240,6 +244,8 @@ fn lock(path: &Path) -> Result<File> {
 }
 
 const INFO: &str = "run.json";
+/// What `run.json` is called while it is written.
+const PART: &str = "run.json.part";
 const LOCK: &str = ".lock";
 const CHECKPOINTS: &str = "checkpoints";
 
@@ -370,6 +376,133 @@ mod tests {
         let run = RunFolder::create(&path, "steps = 20\n", "again").unwrap();
         assert_eq!(run.info().sessions.len(), 1);
         assert_eq!(fs::read_to_string(run.config()).unwrap(), "steps = 20\n");
+    }
+
+    /// What other programs, full disks and kills leave in a folder, and what may be done there then.
+    #[test]
+    fn a_run_begins_and_goes_on_where_nothing_is_lost() {
+        let last = "checkpoints/last.safetensors";
+        let run = |path: &Path| drop(RunFolder::create(path, CONFIG, "unigen").unwrap());
+        let put = |path: &Path, name: &str, text: &str| fs::write(path.join(name), text).unwrap();
+        type Left<'a> = &'a dyn Fn(&Path);
+        let cases: [(&str, Left, Result<(), &str>, Result<(), &str>); 14] = [
+            (
+                "a kill before run.json is whole",
+                &|path| {
+                    fs::create_dir(path).unwrap();
+                    put(path, LOCK, "");
+                    put(path, PART, "{");
+                },
+                Ok(()),
+                Err("no run"),
+            ),
+            (
+                "a kill after run.json",
+                &|path| {
+                    run(path);
+                    fs::remove_file(path.join("config.toml")).unwrap();
+                    fs::remove_dir(path.join(CHECKPOINTS)).unwrap();
+                },
+                Ok(()),
+                Ok(()),
+            ),
+            ("nothing", &|_| {}, Ok(()), Err("no run")),
+            ("an empty folder", &|path| fs::create_dir(path).unwrap(), Ok(()), Err("no run")),
+            ("a file", &|path| fs::write(path, "x").unwrap(), Err("cannot create"), Err("no run")),
+            (
+                "somebody's files",
+                &|path| {
+                    fs::create_dir(path).unwrap();
+                    put(path, "thesis.txt", "x");
+                },
+                Err("not empty"),
+                Err("no run"),
+            ),
+            ("a run before its first checkpoint", &run, Ok(()), Ok(())),
+            (
+                "a disk that was full at the first checkpoint",
+                &|path| {
+                    run(path);
+                    put(path, "checkpoints/last.safetensors.part", "x");
+                },
+                Ok(()),
+                Ok(()),
+            ),
+            (
+                "a run with a checkpoint",
+                &|path| {
+                    run(path);
+                    put(path, last, "x");
+                },
+                Err("--resume"),
+                Ok(()),
+            ),
+            (
+                "a kill while a checkpoint is written",
+                &|path| {
+                    run(path);
+                    put(path, last, "x");
+                    put(path, "checkpoints/last.safetensors.part", "x");
+                },
+                Err("--resume"),
+                Ok(()),
+            ),
+            (
+                "a kill while run.json is written",
+                &|path| {
+                    run(path);
+                    put(path, last, "x");
+                    put(path, "run.json.part", "{");
+                },
+                Err("--resume"),
+                Ok(()),
+            ),
+            (
+                "a damaged run.json",
+                &|path| {
+                    run(path);
+                    put(path, last, "x");
+                    put(path, INFO, "{");
+                },
+                Err("--resume"),
+                Err("damaged"),
+            ),
+            (
+                "a finished run",
+                &|path| {
+                    RunFolder::create(path, CONFIG, "unigen").unwrap().finish().unwrap();
+                    put(path, last, "x");
+                },
+                Err("--resume"),
+                Ok(()),
+            ),
+            (
+                "a lock of a process that was killed",
+                &|path| {
+                    run(path);
+                    put(path, ".lock", "");
+                    put(path, last, "x");
+                },
+                Err("--resume"),
+                Ok(()),
+            ),
+        ];
+        for (name, left, begins, goes_on) in cases {
+            for (what, wanted) in [("begins", begins), ("goes on", goes_on)] {
+                let place = tempfile::tempdir().unwrap();
+                let path = place.path().join("run");
+                left(&path);
+                let found = match what {
+                    "begins" => RunFolder::create(&path, CONFIG, "again"),
+                    _ => RunFolder::resume(&path, "again"),
+                };
+                match (found.map(drop).map_err(|e| format!("{e:#}")), wanted) {
+                    (Ok(()), Ok(())) => {}
+                    (Err(error), Err(words)) => assert!(error.contains(words), "{name} {what}: {error}"),
+                    (found, _) => panic!("{name} {what}: {found:?}"),
+                }
+            }
+        }
     }
 
     #[test]

@@ -57,6 +57,16 @@ pub fn measure(workspace: &Workspace) -> Result<()> {
     test::measure(workspace, &out)
 }
 
+/// Uses the engine under random faults for so many `minutes`, with the shipped model. The site is built where there is none.
+pub fn faults(workspace: &Workspace, minutes: u32) -> Result<()> {
+    let mut out = Output::of(workspace);
+    if !out.site().join("unigen/unigen_web_bg.wasm").is_file() {
+        out = build(workspace, &Toolchain::find(workspace)?)?;
+    }
+    export(&workspace.root.join("models/nano"), &out.site().join("model"))?;
+    test::faults(workspace, &out, minutes)
+}
+
 /// Builds the site with the shipped model, serves it on this machine and opens it.
 pub fn demo(workspace: &Workspace) -> Result<()> {
     let out = with_model(workspace)?;

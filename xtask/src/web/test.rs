@@ -60,6 +60,12 @@ pub fn measure(workspace: &Workspace, site: &Output) -> Result<()> {
     checked(node(workspace, site)?.arg("measure.js"))
 }
 
+/// Uses the engine of the site under random faults for so many `minutes`. A model must have been exported into it.
+pub fn faults(workspace: &Workspace, site: &Output, minutes: u32) -> Result<()> {
+    need_browser()?;
+    checked(node(workspace, site)?.arg("faults.js").arg(minutes.to_string()))
+}
+
 /// Builds the package into projects of several bundlers and frameworks, and draws in a page of each.
 pub fn stacks(workspace: &Workspace, site: &Output) -> Result<()> {
     need_browser()?;

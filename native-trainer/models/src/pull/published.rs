@@ -57,8 +57,16 @@ impl Published {
     /// # Errors
     /// `Config` where the list is broken, which a test rules out.
     pub fn all() -> Result<Vec<Self>> {
+        Self::read(LIST)
+    }
+
+    /// The models of a list in TOML.
+    ///
+    /// # Errors
+    /// `Config` where it is no such list.
+    pub fn read(list: &str) -> Result<Vec<Self>> {
         let list: List =
-            toml::from_str(LIST).map_err(|e| Error::new(ErrorKind::Config, "published.toml", e))?;
+            toml::from_str(list).map_err(|e| Error::new(ErrorKind::Config, "published.toml", e))?;
         Ok(list.model)
     }
 

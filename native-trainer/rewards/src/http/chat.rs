@@ -62,6 +62,19 @@ pub(super) struct Top {
     pub logprob: Option<f64>,
 }
 
+impl Completion {
+    fn first(self) -> Result<Choice, String> {
+        self.choices.into_iter().next().ok_or_else(|| "no choices came back".into())
+    }
+}
+
+impl Choice {
+    /// The first choice in the body of a completion.
+    pub fn first_in(body: &[u8]) -> Result<Self, String> {
+        unigen_core::json::from_slice::<Completion>(body).map_err(|e| e.to_string())?.first()
+    }
+}
+
 impl Chat {
     /// The model `model` behind the endpoint at `url`, such as `http://judge:8000/v1`. This sends no request.
     ///
@@ -112,8 +125,7 @@ impl Chat {
             request.extend(more);
         }
         let completion: Completion = self.client.post(&self.url, &request).await?;
-        let choice = completion.choices.into_iter().next();
-        choice.ok_or_else(|| Missing(format!("{}: no choices came back", self.url)))
+        completion.first().map_err(|why| Missing(format!("{}: {why}", self.url)))
     }
 
     pub(super) fn client(&self) -> &Client {

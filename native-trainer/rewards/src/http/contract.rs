@@ -8,7 +8,7 @@
 //! [`Failure`]: 400 if no server could serve it, 404 for an unknown path, 500 if the server failed, 503 if it is
 //! worth another try.
 
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Error, Result, ensure};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use image::{ImageFormat, RgbImage};
@@ -17,7 +17,7 @@ use serde_json::Value;
 use std::io::Cursor;
 use unigen_core::picture::Picture;
 
-use super::server::MAX_PIXELS;
+use super::server::{MAX_ITEMS, MAX_PIXELS};
 use crate::{Item, Missing, Score};
 
 /// Version of the contract; both sides refuse others.
@@ -44,6 +44,24 @@ pub struct ScoreRequest {
     /// Names of the requested rewards.
     pub rewards: Vec<String>,
     pub items: Vec<WireItem>,
+}
+
+impl ScoreRequest {
+    /// The request in the body of a POST.
+    ///
+    /// # Errors
+    /// If it is not JSON of this form, is of another version, or has too many items.
+    pub fn read(body: &[u8]) -> Result<Self> {
+        let request: Self = serde_json::from_slice(body).context("cannot read the request")?;
+        ensure!(
+            request.version == VERSION,
+            "the request is of version {}, not {VERSION}; run the same version of unigen on both sides",
+            request.version
+        );
+        let items = request.items.len();
+        ensure!(items <= MAX_ITEMS, "{items} items are more than {MAX_ITEMS}; send fewer at once");
+        Ok(request)
+    }
 }
 
 /// An [`Item`] as it is sent.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::sync::LazyLock;
 
-use super::chat::{Chat, LogProbabilities, Message};
+use super::chat::{Chat, Choice, LogProbabilities, Message};
 use super::client::{HttpSettings, shown};
 use super::thoughts::without_thoughts;
 use crate::{Item, Missing, Reward, Score};
@@ -64,9 +64,21 @@ impl Judge {
         };
         let message = Message { images: vec![item.image.clone()], text, max_tokens };
         let choice = self.chat.complete(&message, more).await?;
-        let wrong = |what: String| Missing(format!("{}: {what}", self.chat.url()));
+        self.question.score_in(choice).map_err(|Missing(why)| Missing(format!("{}: {why}", self.chat.url())))
+    }
+}
+
+impl Question {
+    /// The score in the body of a chat completion, or the reason why there is none.
+    pub fn score(self, body: &[u8]) -> Score {
+        let choice =
+            Choice::first_in(body).map_err(|why| Missing(format!("cannot read the answer: {why}")))?;
+        self.score_in(choice)
+    }
+
+    fn score_in(self, choice: Choice) -> Score {
         let said = choice.message.content.unwrap_or_default();
-        let score = match self.question {
+        let score = match self {
             Question::YesNo => match probability(choice.logprobs.as_ref()) {
                 Some(probability) => Ok(probability),
                 None => yes_or_no(&said),
@@ -74,7 +86,7 @@ impl Judge {
             Question::Score => final_score(&said),
         };
         score.map_err(|why| {
-            wrong(format!("cannot read the judge's answer: {why}: {}", shown(said.as_bytes())))
+            Missing(format!("cannot read the judge's answer: {why}: {}", shown(said.as_bytes())))
         })
     }
 }
@@ -173,7 +185,6 @@ impl Reward for Judge {
 
 #[cfg(test)]
 mod tests {
-    use super::super::chat::Choice;
     use super::*;
 
     #[test]

@@ -36,7 +36,7 @@ pub(super) const MAX_REQUEST: usize = 64 << 20;
 /// Largest size of all requests together that are being read or wait to be scored. Further requests are read later.
 const MAX_REQUESTS: usize = 4 * MAX_REQUEST;
 /// Largest number of items in a request.
-const MAX_ITEMS: usize = 4096;
+pub(super) const MAX_ITEMS: usize = 4096;
 /// Largest number of pixels of a picture, and of all pictures of a request together.
 pub(super) const MAX_PIXELS: [u64; 2] = [16 << 20, 64 << 20];
 /// Largest number of connections at once. Further ones wait.
@@ -216,15 +216,8 @@ async fn score(State(served): State<Served>, request: Request) -> Result<Json<Sc
         Refused(StatusCode::REQUEST_TIMEOUT, why)
     })?;
     let body = body.map_err(|e| bad(format!("the request broke off: {e}")))?;
-    let request: ScoreRequest =
-        serde_json::from_slice(&body).map_err(|e| bad(format!("cannot read the request: {e}")))?;
+    let request = ScoreRequest::read(&body).map_err(|e| bad(format!("{e:#}")))?;
     drop(body);
-    if request.version != VERSION {
-        return Err(bad(format!("the request is of version {}, not {VERSION}", request.version)));
-    }
-    if request.items.len() > MAX_ITEMS {
-        return Err(bad(format!("{} items are more than {MAX_ITEMS}", request.items.len())));
-    }
     // The lock moves into the task, so that scoring ends before the next one begins, even if the client has gone.
     let rewards = served.rewards.lock_owned().await;
     let scored = tokio::task::spawn_blocking(move || {

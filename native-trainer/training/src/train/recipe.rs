@@ -175,29 +175,43 @@ fn try_all(options: &RecipeOptions, stages: &[Entry]) -> Result<()> {
     Ok(())
 }
 
-/// The runs of the recipe in `path`.
-fn plan<'a>(path: &Path, stages: &'a [Entry]) -> Result<Vec<Planned<'a>>> {
-    let wrong = || format!("cannot use the recipe {}", path.display());
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let recipe: Recipe = toml::from_str(&text).with_context(wrong)?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let names: Vec<String> = recipe.run.iter().map(|run| run.name.clone()).collect();
-    let planned = recipe.run.into_iter().enumerate().map(|(place, run)| {
-        let Run { name, stage, config, settings } = run;
+/// The names of the runs in the text of a recipe, each with its settings as `--set` takes them.
+///
+/// # Errors
+/// If it is no recipe, or a name cannot name a folder of its own.
+pub fn runs_in(text: &str) -> Result<Vec<(String, Vec<String>)>> {
+    Ok(read(text)?.into_iter().map(|run| (run.name, set(&run.settings))).collect())
+}
+
+/// The runs in the text of a recipe; their names are good names of folders.
+fn read(text: &str) -> Result<Vec<Run>> {
+    let Recipe { run: runs } = toml::from_str(text)?;
+    for (place, Run { name, .. }) in runs.iter().enumerate() {
         let plain = |c: char| c.is_alphanumeric() || "-_.".contains(c);
         ensure!(
             !name.starts_with('.') && !name.is_empty() && name.chars().all(plain),
             "{name:?} cannot name a folder; use letters, digits, - and _"
         );
-        ensure!(!names[..place].contains(&name), "two runs are called {name}");
+        ensure!(runs[..place].iter().all(|run| run.name != *name), "two runs are called {name}");
+    }
+    Ok(runs)
+}
+
+/// The runs of the recipe in `path`.
+fn plan<'a>(path: &Path, stages: &'a [Entry]) -> Result<Vec<Planned<'a>>> {
+    let wrong = || format!("cannot use the recipe {}", path.display());
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let runs = read(&text).with_context(wrong)?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let planned = runs.into_iter().map(|run| {
+        let Run { name, stage, config, settings } = run;
         let stage = stage.as_ref().unwrap_or(&name);
         let entry = stages.iter().find(|entry| entry.name == stage).with_context(|| {
             let known: Vec<_> = stages.iter().map(|entry| entry.name).collect();
             format!("the run {name} has the unknown stage {stage}; the stages are {}", known.join(", "))
         })?;
-        let mut set = Vec::new();
-        flatten("", &settings, &mut set);
-        Ok(Planned { name, entry, config: config.map(|config| folder.join(config)), set })
+        let config = config.map(|config| folder.join(config));
+        Ok(Planned { name, entry, config, set: set(&settings) })
     });
     let planned = planned.collect::<Result<Vec<_>>>().with_context(wrong)?;
     ensure!(!planned.is_empty(), "the recipe {} has no [[run]]", path.display());
@@ -205,6 +219,13 @@ fn plan<'a>(path: &Path, stages: &'a [Entry]) -> Result<Vec<Planned<'a>>> {
 }
 
 /// The values of a table as `section.key=value`.
+fn set(table: &Table) -> Vec<String> {
+    let mut set = Vec::new();
+    flatten("", table, &mut set);
+    set
+}
+
+/// Adds the values of a table to `set`, with `prefix` before their keys.
 fn flatten(prefix: &str, table: &Table, set: &mut Vec<String>) {
     for (key, value) in table {
         match value {
