@@ -78,7 +78,7 @@ fn finish(
 ) -> Result<()> {
     // A stage takes about a sixth of all. Most kills come soon, so that many hit each part of it, and some late enough for the
     // next checkpoint.
-    let longest = whole / 4;
+    let longest = whole / 2;
     for in_a_row in 0.. {
         ensure!(
             in_a_row < 500,

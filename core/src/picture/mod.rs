@@ -8,6 +8,10 @@ mod jpeg;
 mod png;
 #[cfg(not(target_family = "wasm"))]
 mod read;
+#[cfg(not(target_family = "wasm"))]
+mod tiff;
+#[cfg(not(target_family = "wasm"))]
+mod webp;
 
 use image::RgbImage;
 use image::imageops::{self, FilterType};

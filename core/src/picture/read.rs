@@ -1,17 +1,18 @@
 //! From a file to pixels, within limits on bytes and pixels.
 
-use super::{Picture, color, jpeg, png};
+use super::{Picture, color, jpeg, png, tiff, webp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::file_kind::recognise;
 use crate::files::read_regular;
-use image::codecs::tiff::TiffDecoder;
 use image::error::{ImageError, LimitErrorKind};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 use std::io::Cursor;
 use std::path::Path;
 
-/// Most bytes that a decoder may take for one image.
+/// Most bytes that a decoder may take for one image: some for its tables and notes, and twice four numbers of 32 bits a pixel.
 const MAX_BYTES: u64 = 1 << 30;
+const TABLES: u64 = 16 << 20;
+const PIXEL: u64 = 32;
 
 impl Picture {
     /// The picture in the file at `path`; see [`decode`](Self::decode).
@@ -69,11 +70,16 @@ fn decode_on(bytes: &[u8], pixels: u64, ground: u8) -> Result<RgbImage> {
         )
     } else {
         let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-        let mut limits = Limits::no_limits();
-        limits.max_alloc = Some(MAX_BYTES);
-        reader.limits(limits);
+        reader.limits(limits(pixels));
         let mut decoder = reader.into_decoder().map_err(explain)?;
-        check_size(decoder.dimensions(), pixels)?;
+        let (width, height) = decoder.dimensions();
+        check_size((width, height), pixels)?;
+        // Frames and strips may be larger than the picture that they are parts of.
+        decoder.set_limits(limits(u64::from(width) * u64::from(height))).map_err(explain)?;
+        if format == ImageFormat::WebP && !webp::fits(bytes, (width, height)) {
+            let what = format!("a frame is larger than the picture of {width} x {height} pixels");
+            return Err(error(what, "convert it to PNG or JPEG"));
+        }
         let orientation = decoder.orientation().map_err(explain)?;
         (read(bytes, format, decoder, ground)?, orientation)
     };
@@ -88,10 +94,6 @@ fn read(bytes: &[u8], format: ImageFormat, mut decoder: impl ImageDecoder, groun
     let profile = match format {
         // No browser minds a GIF's profile, and one of a screen says nothing about inks.
         _ if inks.is_some() || format == ImageFormat::Gif => None,
-        // Under our limits this decoder gives a profile no more room than the pixels take.
-        ImageFormat::Tiff => {
-            TiffDecoder::new(Cursor::new(bytes)).and_then(|mut tiff| tiff.icc_profile()).ok().flatten()
-        }
         _ => decoder.icc_profile().ok().flatten(),
     };
     let profile = profile.and_then(|icc| color::suitable(&icc, !decoder.color_type().has_color()));
@@ -99,6 +101,13 @@ fn read(bytes: &[u8], format: ImageFormat, mut decoder: impl ImageDecoder, groun
         return Ok(picture);
     }
     Ok(color::to_srgb(DynamicImage::from_decoder(decoder).map_err(explain)?, profile, ground))
+}
+
+/// What a decoder may take for a picture of so many pixels.
+fn limits(pixels: u64) -> Limits {
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(pixels.saturating_mul(PIXEL).saturating_add(TABLES).min(MAX_BYTES));
+    limits
 }
 
 /// Fails for a picture without pixels and for one that is too large.
@@ -127,6 +136,8 @@ fn format_of(bytes: &[u8]) -> Result<ImageFormat> {
     }
     match image::guess_format(bytes) {
         Ok(ImageFormat::Jpeg) if !jpeg::is_whole(bytes) => Err(truncated()),
+        Ok(ImageFormat::WebP) if !webp::is_whole(bytes) => Err(truncated()),
+        Ok(ImageFormat::Tiff) if !tiff::is_whole(bytes) => Err(truncated()),
         Ok(format) if format.reading_enabled() => Ok(format),
         _ => Err(match recognise(bytes) {
             Some(found) => error(
@@ -289,6 +300,70 @@ mod tests {
             let error = Picture::decode_within(&whole(format), 40 * 24 - 1).unwrap_err();
             assert!(error.what.contains("40 x 24"), "{format:?}: {error}");
             Picture::decode_within(&whole(format), 40 * 24).unwrap();
+        }
+    }
+
+    /// Decoders make room for what a file claims before they read it: frames larger than the picture, notes and entries beyond
+    /// the file's end. `tests/fuzz` measures the room.
+    #[test]
+    fn claims_that_a_file_cannot_keep_are_refused() {
+        for (name, bytes) in [
+            ("gif", include_bytes!("../../../tests/fuzz/corpus/gif/frame-larger-than-canvas").as_slice()),
+            ("webp", include_bytes!("../../../tests/fuzz/corpus/webp/exif-beyond-the-end")),
+            ("webp", include_bytes!("../../../tests/fuzz/corpus/mask/exif-beyond-the-end")),
+            ("tiff", include_bytes!("../../../tests/fuzz/corpus/tiff/entry-beyond-the-end")),
+        ] {
+            println!("{name}: {}", fails(bytes));
+        }
+        let notes = |length: u32| [&[0; 12], &b"EXIF"[..], &length.to_le_bytes(), b"1234"].concat();
+        for (length, whole) in
+            [(0, true), (3, true), (4, true), (5, false), (1 << 30, false), (u32::MAX, false)]
+        {
+            assert_eq!(webp::is_whole(&notes(length)), whole, "{length}");
+        }
+        let tiff = |kind: u16, count: u32| {
+            let entry = [&[0, 1][..], &kind.to_le_bytes(), &count.to_le_bytes(), &[0; 4]].concat();
+            [&b"II*\0\x08\0\0\0\x01\0"[..], &entry, &[0; 42]].concat()
+        };
+        for (kind, count, whole) in [
+            (1, 64, true),
+            (1, 65, false),
+            (3, 32, true),
+            (3, 33, false),
+            (4, 16, true),
+            (4, 17, false),
+            (12, 8, true),
+            (12, 9, false),
+            (99, 64, true),
+            (5, u32::MAX, false),
+        ] {
+            let file = tiff(kind, count);
+            assert_eq!((file.len(), tiff::is_whole(&file)), (64, whole), "{kind} {count}");
+            assert!((0..22).all(|length| !tiff::is_whole(&file[..length])));
+        }
+        let small = encode(&gradient(), ImageFormat::WebP);
+        assert!(webp::fits(&small, (40, 24)));
+        let lossy = |width: u16, height: u16| {
+            let size = [width.to_le_bytes(), height.to_le_bytes()].concat();
+            let frame = [b"VP8 \x0a\0\0\0", &[0; 6][..], &size].concat();
+            let animated = [b"ANMF\x22\0\0\0", &[0; 16][..], &frame].concat();
+            [frame, animated].map(|frame| [&[0; 12], &b"ICCP\x01\0\0\0x\0"[..], &frame].concat())
+        };
+        for (width, height, fits) in [
+            (40, 24, true),
+            (1, 1, true),
+            (41, 24, false),
+            (40, 25, false),
+            (0x3FFF, 0x3FFF, false),
+            // The two highest bits scale a picture for the screen.
+            (0x4000 | 40, 0xC000 | 24, true),
+        ] {
+            for file in lossy(width, height) {
+                assert_eq!(webp::fits(&file, (40, 24)), fits, "{width} x {height}");
+                for length in 0..file.len() {
+                    webp::fits(&file[..length], (40, 24));
+                }
+            }
         }
     }
 
