@@ -4,6 +4,7 @@ use super::{Picture, color, jpeg, png, tiff, webp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::file_kind::recognise;
 use crate::files::read_regular;
+use image::codecs::tiff::TiffDecoder;
 use image::error::{ImageError, LimitErrorKind};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 use std::io::Cursor;
@@ -94,6 +95,11 @@ fn read(bytes: &[u8], format: ImageFormat, mut decoder: impl ImageDecoder, groun
     let profile = match format {
         // No browser minds a GIF's profile, and one of a screen says nothing about inks.
         _ if inks.is_some() || format == ImageFormat::Gif => None,
+        // Under our limits this decoder gives a profile no more room than the pixels take; `tiff::is_whole` keeps it within the
+        // file's size.
+        ImageFormat::Tiff => {
+            TiffDecoder::new(Cursor::new(bytes)).and_then(|mut tiff| tiff.icc_profile()).ok().flatten()
+        }
         _ => decoder.icc_profile().ok().flatten(),
     };
     let profile = profile.and_then(|icc| color::suitable(&icc, !decoder.color_type().has_color()));
@@ -286,7 +292,7 @@ mod tests {
             (png(2_000_000_000, 2_000_000_000), "2000000000 x 2000000000 pixels"),
             (bmp(16_000), "16000 x 16000 pixels"),
             (bmp(i32::MAX), "image"),
-            (bmp(0), "0 x 0 pixels"),
+            (bmp(0), "image"),
             (gif([0xFF; 4]), "65535 x 65535 pixels"),
             (gif([0, 0, 24, 0]), "0 x 24 pixels"),
             (jpeg([0xFF, 0xDC, 0xFF, 0xDC]), "65500 x 65500 pixels"),
