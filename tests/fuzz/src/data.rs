@@ -104,7 +104,7 @@ fn read(path: &Path, input: &[u8]) {
         for name in ["caption", "question", "answer", "instruction", "description"] {
             let _ = record.text(name);
         }
-        (record.identity(), record.json().is_ok());
+        let _ = (record.identity(), record.json().is_ok());
         let _ = index.read(sample);
     }
     index.name();

@@ -37,7 +37,7 @@ pub const CONFIG: Target = Target {
         if let Ok(config) = ModelConfig::from_json(json, "config.json") {
             for task in [Task::Generate, Task::Edit { branches: 3 }, Task::Describe] {
                 if let Ok(cost) = Cost::of(&config, task, 12, 77) {
-                    (cost.report(), cost.sizes(), cost.work());
+                    let _ = (cost.report(), cost.sizes(), cost.work());
                 }
             }
         }
