@@ -385,7 +385,8 @@ mod tests {
         let run = |path: &Path| drop(RunFolder::create(path, CONFIG, "unigen").unwrap());
         let put = |path: &Path, name: &str, text: &str| fs::write(path.join(name), text).unwrap();
         type Left<'a> = &'a dyn Fn(&Path);
-        let cases: [(&str, Left, Result<(), &str>, Result<(), &str>); 14] = [
+        type Outcome = Result<(), &'static str>;
+        let cases: [(&str, Left, Outcome, Outcome); 14] = [
             (
                 "a kill before run.json is whole",
                 &|path| {
