@@ -10,9 +10,13 @@ use unigen_core::config::{DecoderKind, ModelConfig, TokenizerConfig};
 use unigen_core::image_tokenizer::ImageTokenizer;
 use unigen_core::image_tokenizer::lfq::codes_to_device;
 use unigen_core::model::UniGen;
-use unigen_core::ops::conv::largest_tensor;
+use unigen_core::nn::{Embedding, WeightParam};
+use unigen_core::ops::{self, conv::largest_tensor};
+use unigen_core::precision::MatmulPrecision;
 use unigen_core::sequence::AttentionLayout;
-use unigen_core::weights::{Checkpoint, ParameterPath, Precision, keys, load, save};
+use unigen_core::weights::{
+    BlockFormat, Checkpoint, FileTensor, ParameterPath, Precision, keys, load, save, write_file,
+};
 
 fn floats<const D: usize>(x: Tensor<D>) -> Vec<f32> {
     x.into_data().try_to_vec().expect("f32 values")
@@ -80,6 +84,83 @@ fn pictures_of_any_shape_are_the_same() {
         assert!(got.iter().zip(&want).all(|(got, want)| (got - want).abs() < 1e-3 * largest));
         assert_eq!(got.len(), want.len());
     }
+}
+
+/// A token table.
+#[derive(Module, Debug)]
+struct Table {
+    embed_tokens: Embedding,
+}
+
+/// Shapes of all parameters.
+struct Shapes(Vec<Vec<usize>>);
+
+impl ModuleVisitor for Shapes {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.0.push(param.lazy_shape().as_slice().to_vec());
+    }
+
+    fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
+        self.0.push(param.lazy_shape().as_slice().to_vec());
+    }
+}
+
+/// A table of more bytes than a device binds lies in parts, and gives what it gives whole: its entries, and products with
+/// some of its rows.
+#[test]
+fn tables_in_parts_are_the_same() {
+    const SHAPE: [usize; 2] = [100, 64];
+    const ROWS: usize = 32;
+    let (gpu, cpu, folder) =
+        (Device::wgpu(DeviceKind::DefaultDevice), Device::flex(), tempfile::tempdir().unwrap());
+    let path = folder.path().join("table.safetensors");
+    let made = Table { embed_tokens: Embedding::new(SHAPE[0], SHAPE[1], 1.0, &cpu) };
+    let write = |precision| save(&made, &path, precision, keys::same, HashMap::new()).unwrap();
+    let quantize = |format| {
+        write(Precision::F32);
+        let name = "embed_tokens.weight";
+        let stored = Checkpoint::open(&path).unwrap().stored(name).unwrap();
+        let blocks = FileTensor::quantized(name, &stored, format).unwrap();
+        write_file(&folder.path().join("blocks.safetensors"), vec![blocks], HashMap::new()).unwrap();
+        std::fs::rename(folder.path().join("blocks.safetensors"), &path).unwrap();
+    };
+    let stored: [&dyn Fn(); 5] = [
+        &|| write(Precision::F32),
+        &|| write(Precision::F16),
+        &|| write(Precision::Bf16),
+        &|| quantize(BlockFormat::Q8_0),
+        &|| quantize(BlockFormat::Q4_0),
+    ];
+    for store in stored {
+        store();
+        let checkpoint = Checkpoint::open(&path).unwrap();
+        let found = |embed_tokens: Embedding, device: &Device| {
+            let table = load(Table { embed_tokens }, &checkpoint, keys::same).unwrap().embed_tokens;
+            let ids = Tensor::<1, Int>::from_ints([0, 31, 32, 63, 64, 99, 5, 64], device);
+            let entries = table.forward(ids);
+            let bias = Tensor::<1>::from_floats(std::array::from_fn::<f32, 70, _>(|i| i as f32), device);
+            let rows = table.weight.val().rows(20..90);
+            let products = ops::linear(entries.clone(), rows, Some(bias), MatmulPrecision::F32);
+            (table, floats(entries), floats(products))
+        };
+        let (_, entries, products) = found(Embedding::new(SHAPE[0], SHAPE[1], 1.0, &cpu), &cpu);
+        for device in [&cpu, &gpu] {
+            let parts = Embedding { weight: WeightParam::in_parts(SHAPE, 1.0, device, ROWS) };
+            let (table, own_entries, own_products) = found(parts, device);
+            let mut shapes = Shapes(vec![]);
+            table.visit(&mut shapes);
+            assert_eq!(shapes.0.iter().map(|shape| shape[0]).collect::<Vec<_>>(), [32, 32, 32, 4]);
+            assert_eq!(own_entries, entries);
+            assert_eq!(own_products.len(), products.len());
+            let near = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-3;
+            assert!(own_products.iter().zip(&products).all(near), "{own_products:?} {products:?}");
+        }
+    }
+    // The table of the 7B preset fits into what is bound at once, part by part.
+    let shape = [160_000, 3584];
+    let rows = ops::rows_at_once(shape, &gpu).unwrap_or(shape[0]);
+    assert!(rows * shape[1] <= largest_tensor(&Tensor::<4>::zeros([1; 4], &gpu)));
+    assert_eq!(ops::rows_at_once(shape, &cpu), None);
 }
 
 /// Compares logits of the first model on the first device with those of the second.

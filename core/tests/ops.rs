@@ -219,6 +219,25 @@ fn group_norm_is_its_twin() {
     }
 }
 
+/// A large image is convolved in bands, with the same bits as a part of it by itself.
+#[test]
+fn large_images_are_convolved_in_bands() {
+    let device = Device::flex();
+    let random = |shape: [usize; 4]| Tensor::<4>::random(shape, Distribution::Default, &device);
+    let (x, w) = (random([1, 300, 130, 128]), random([5, 128, 3, 3]));
+    let b = Tensor::<1>::random([5], Distribution::Default, &device);
+    for (stride, padding) in [(1, [1; 4]), (2, [0, 1, 0, 1])] {
+        let of = |x: Tensor<4>| ops::conv::conv2d(x, w.clone(), b.clone(), stride, padding, F32);
+        let rows = |y: &Tensor<4>, start: usize, count: usize| y.clone().narrow(1, start, count).into_data();
+        let whole = of(x.clone());
+        let count = whole.dims()[1];
+        let (top, bottom) = (of(x.clone().narrow(1, 0, 180)), of(x.clone().narrow(1, 120, 180)));
+        let (half, cut) = (count / 2, 120 / stride);
+        rows(&whole, 0, half).assert_eq(&rows(&top, 0, half), true);
+        rows(&whole, half, count - half).assert_eq(&rows(&bottom, half - cut, count - half), true);
+    }
+}
+
 #[test]
 fn upsample2_conv2d_is_its_twin() {
     in_both_precisions(|precision, tolerance| {

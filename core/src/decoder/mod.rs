@@ -172,8 +172,7 @@ impl Decoder {
         (x, Cache::new(layers))
     }
 
-    /// New rows `x` `[rows, width]` over a cached prefix → final hidden states of the `wanted` rows, or of all, and the
-    /// keys and values of the new rows.
+    /// New rows `x` `[rows, width]` over a cached prefix → their final hidden states, and their keys and values.
     ///
     /// `layout` has the keys in the order of `order`: each sequence's cached rows, then its new ones.
     pub fn extend(
@@ -183,11 +182,24 @@ impl Decoder {
         layout: &AttentionLayout,
         cache: &Cache,
         order: &KeyOrder,
-        wanted: Option<&Wanted>,
     ) -> (Tensor<2>, Cache) {
         let mut layers = Vec::with_capacity(self.layers.len());
-        let x = self.run(x, positions, layout, Some((cache, order)), wanted, |own| layers.push(own));
+        let x = self.run(x, positions, layout, Some((cache, order)), None, |own| layers.push(own));
         (x, Cache::new(layers))
+    }
+
+    /// [`Self::extend`] for the `wanted` rows, whose hidden states are all that is kept: keys and values of the new rows would
+    /// take more memory than the rest of a step.
+    pub fn extend_wanted(
+        &self,
+        x: Tensor<2>,
+        positions: &Positions,
+        layout: &AttentionLayout,
+        cache: &Cache,
+        order: &KeyOrder,
+        wanted: &Wanted,
+    ) -> Tensor<2> {
+        self.run(x, positions, layout, Some((cache, order)), Some(wanted), |_| ())
     }
 
     /// The rows through all layers and the final norm. `keep` gets each layer's keys and values.

@@ -6,7 +6,7 @@ use crate::nn::{normal, ones, zeros};
 use crate::ops::conv::{conv2d, group_norm, group_norm_swish, group_norm_swish_bands, upsample2_conv2d};
 use crate::precision::MatmulPrecision;
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Tensor, activation::softmax};
+use burn::tensor::{DType, Device, FloatDType, Tensor, activation::softmax};
 
 /// A square convolution, see [`conv2d`].
 #[derive(Module, Debug)]
@@ -50,7 +50,13 @@ impl Conv2d {
 
     /// `[b, h, w, c_in]` → `[b, h', w', c_out]`
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        conv2d(x, self.weight.val(), self.bias.val(), self.stride, self.padding, self.precision)
+        conv2d(x, self.weight(), self.bias.val(), self.stride, self.padding, self.precision)
+    }
+
+    /// The kernel in `f32`. One that is stored in half precision is widened for the time of one convolution.
+    fn weight(&self) -> Tensor<4> {
+        let weight = self.weight.val();
+        if weight.dtype() == DType::F32 { weight } else { weight.cast(FloatDType::F32) }
     }
 
     /// [`Self::forward`] in bands, for a convolution that keeps the size.
@@ -247,7 +253,7 @@ impl Upsample {
 
     /// `[b, h, w, channels]` → `[b, 2h, 2w, channels]`
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        upsample2_conv2d(x, self.conv.weight.val(), self.conv.bias.val(), self.conv.precision)
+        upsample2_conv2d(x, self.conv.weight(), self.conv.bias.val(), self.conv.precision)
     }
 
     /// [`Self::forward`] in bands.

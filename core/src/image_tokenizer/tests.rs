@@ -1,7 +1,7 @@
 use super::blocks::{from_patches, to_patches};
 use super::*;
 use burn::module::{ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::Distribution;
+use burn::tensor::{DType, Distribution};
 use pollster::FutureExt;
 use safetensors::SafeTensors;
 use std::path::Path;
@@ -122,6 +122,46 @@ fn matches_the_published_network() {
         println!("{image} {off:e}");
         assert!(off < 2e-3);
     }
+}
+
+/// Kernels in half precision stay so on the CPU, and give the picture that they give when they are widened.
+#[test]
+fn kernels_stay_as_they_are_stored() {
+    use crate::weights::{Checkpoint, Precision, keys, load, save};
+    struct Kinds(Vec<DType>);
+    impl ModuleVisitor for Kinds {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if D == 4 {
+                self.0.push(param.val().dtype());
+            }
+        }
+    }
+    let (device, folder) = (Device::flex(), tempfile::tempdir().unwrap());
+    let made = ImageTokenizer::new(&small(), &device).unwrap();
+    let open = |precision| {
+        let path = folder.path().join("weights.safetensors");
+        save(&made, &path, precision, keys::same, Default::default()).unwrap();
+        let checkpoint = Checkpoint::open(&path).unwrap();
+        load(ImageTokenizer::new(&small(), &device).unwrap(), &checkpoint, keys::same).unwrap()
+    };
+    let halves = open(Precision::F16);
+    // The same values in f32.
+    let path = folder.path().join("widened.safetensors");
+    save(&halves, &path, Precision::F32, keys::same, Default::default()).unwrap();
+    let widened = Checkpoint::open(&path).unwrap();
+    let widened = load(ImageTokenizer::new(&small(), &device).unwrap(), &widened, keys::same).unwrap();
+    for (tokenizer, dtype) in [(&halves, DType::F16), (&widened, DType::F32)] {
+        let mut kinds = Kinds(vec![]);
+        tokenizer.visit(&mut kinds);
+        assert!(!kinds.0.is_empty() && kinds.0.iter().all(|found| *found == dtype), "{:?}", kinds.0);
+    }
+    let pixels = Tensor::random([1, 8, 12, 3], Distribution::Uniform(-1.0, 1.0), &device);
+    let [a, b] = [&halves, &widened].map(|tokenizer| {
+        let latent = tokenizer.latent(pixels.clone());
+        let picture = tokenizer.decode(lfq::codes(latent.clone()), 8, 12).unwrap();
+        [latent.into_data(), picture.into_data()]
+    });
+    a.iter().zip(&b).for_each(|(a, b)| a.assert_eq(b, true));
 }
 
 #[test]

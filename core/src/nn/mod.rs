@@ -2,8 +2,8 @@
 
 mod weight;
 
-pub use weight::WeightParam;
-pub(crate) use weight::{BLOCKS, answer};
+pub(crate) use weight::{BLOCKS, PARTS, answer};
+pub use weight::{WeightParam, blocks_in};
 
 use crate::ops;
 use crate::precision::MatmulPrecision;

@@ -6,9 +6,9 @@ use burn::module::{
     Content, Devices, Flag, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor, Param,
     ParamId,
 };
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, FloatDType, Int, Tensor, TensorData};
 
-/// A matrix `[outputs, inputs]` as it is stored. Values can be trained; blocks are frozen.
+/// A matrix `[outputs, inputs]` as it is stored. Values can be trained; blocks are frozen, and so are parts.
 #[derive(Clone, Debug)]
 pub enum WeightParam {
     /// `f32`, `f16` or `bf16`.
@@ -20,14 +20,23 @@ pub enum WeightParam {
         /// How the blocks are packed.
         format: BlockFormat,
     },
+    /// Some outputs after others, where the device binds no larger tensor.
+    Parts(Vec<WeightParam>),
 }
 
 impl WeightParam {
+    /// A parameter drawn from a normal distribution with standard deviation `std`, in parts of at most so many `rows`.
+    pub fn in_parts([outputs, inputs]: [usize; 2], std: f64, device: &Device, rows: usize) -> Self {
+        let part = |start: usize| super::normal([rows.min(outputs - start), inputs], std, device).into();
+        Self::Parts((0..outputs).step_by(rows.max(1)).map(part).collect())
+    }
+
     /// The matrix, to multiply by.
     pub fn val(&self) -> Weight {
         match self {
             Self::Values(values) => values.val().into(),
             Self::Blocks { bytes, format } => Weight::blocks(bytes.val(), *format),
+            Self::Parts(parts) => Weight::parts(parts.iter().map(Self::val).collect()),
         }
     }
 
@@ -44,6 +53,10 @@ impl WeightParam {
                 let [outputs, row] = bytes.lazy_shape().dims();
                 [outputs, row / format.block_bytes() * format.block_values()]
             }
+            Self::Parts(parts) => {
+                let inputs = parts.first().map_or(0, |part| part.dims()[1]);
+                [parts.iter().map(|part| part.dims()[0]).sum(), inputs]
+            }
         }
     }
 
@@ -52,14 +65,22 @@ impl WeightParam {
         match self {
             Self::Values(values) => values.lazy_device(),
             Self::Blocks { bytes, .. } => bytes.lazy_device(),
+            Self::Parts(parts) => parts[0].device(),
         }
     }
 
-    /// The same weight with its values changed. Blocks are widened for that.
+    /// The same weight with its values changed. What is not in `f32`, blocks among it, becomes `f16`: one that was rounded to
+    /// blocks again would lose most of a small change.
     pub fn map_values(self, change: impl FnOnce(Tensor<2>) -> Tensor<2>) -> Self {
         match self {
-            Self::Values(values) => Self::Values(values.map(|values| change(Weight::from(values).values()))),
-            blocks => Self::Values(Param::from_tensor(change(blocks.values())).no_grad()),
+            Self::Values(values) => Self::Values(values.map(|values| match values.dtype() {
+                DType::F32 => change(values),
+                _ => change(Weight::from(values).values()).cast(FloatDType::F16),
+            })),
+            frozen => {
+                let values = change(frozen.values()).cast(FloatDType::F16);
+                Self::Values(Param::from_tensor(values).no_grad())
+            }
         }
     }
 
@@ -86,7 +107,10 @@ impl From<Param<Tensor<2>>> for WeightParam {
 
 /// A parameter drawn from a normal distribution with standard deviation `std`.
 pub(super) fn normal(shape: [usize; 2], std: f64, device: &Device) -> WeightParam {
-    super::normal(shape, std, device).into()
+    match ops::rows_at_once(shape, device) {
+        Some(rows) => WeightParam::in_parts(shape, std, device, rows),
+        None => super::normal(shape, std, device).into(),
+    }
 }
 
 /// Identity of the flag by which a weight without values asks a mapper for the format that it has for it, and identities of
@@ -114,18 +138,19 @@ pub(crate) fn answer(flag: Param<Flag>, format: impl FnOnce() -> Option<BlockFor
     }
 }
 
-/// Runs `$body` on the parameter that there is, and puts the result in its place.
-macro_rules! either {
+/// Runs `$body` on each parameter that there is, and puts the result in its place.
+macro_rules! each {
     ($weight:expr, $param:ident => $body:expr) => {
         match $weight {
             Self::Values($param) => Self::Values($body),
             Self::Blocks { bytes: $param, format } => Self::Blocks { bytes: $body, format },
+            Self::Parts(parts) => Self::Parts(parts.into_iter().map(|$param| $body).collect()),
         }
     };
 }
 
 /// Values appear to mappers and visitors as a parameter of floats; blocks as one of whole numbers, in a module that is named
-/// after their format, as they are named in a file.
+/// after their format, as they are named in a file; each part in a module that is named after its first output.
 impl Module for WeightParam {
     fn map<M: ModuleMapper>(self, mapper: &mut M) -> Self {
         match self {
@@ -143,6 +168,18 @@ impl Module for WeightParam {
                 mapper.exit_module(name, container);
                 Self::Blocks { bytes, format }
             }
+            Self::Parts(parts) => {
+                let mut first = 0;
+                let parts = parts.into_iter().map(|part| {
+                    let (name, outputs) = (first.to_string(), part.dims()[0]);
+                    first += outputs;
+                    mapper.enter_module(&name, PARTS);
+                    let part = Module::map(part, mapper);
+                    mapper.exit_module(&name, PARTS);
+                    part
+                });
+                Self::Parts(parts.collect())
+            }
         }
     }
 
@@ -155,6 +192,16 @@ impl Module for WeightParam {
                 bytes.visit(visitor);
                 visitor.exit_module(name, container);
             }
+            Self::Parts(parts) => {
+                let mut first = 0;
+                for part in parts {
+                    let name = first.to_string();
+                    first += part.dims()[0];
+                    visitor.enter_module(&name, PARTS);
+                    part.visit(visitor);
+                    visitor.exit_module(&name, PARTS);
+                }
+            }
         }
     }
 
@@ -162,38 +209,58 @@ impl Module for WeightParam {
         match self {
             Self::Values(values) => values.collect_devices(devices),
             Self::Blocks { bytes, .. } => bytes.collect_devices(devices),
+            Self::Parts(parts) => parts.iter().fold(devices, |devices, part| part.collect_devices(devices)),
         }
     }
 
     fn fork(self, device: &Device) -> Self {
-        either!(self, param => param.fork(device))
+        each!(self, param => param.fork(device))
     }
 
     fn to_device(self, device: &Device) -> Self {
-        either!(self, param => param.to_device(device))
+        each!(self, param => param.to_device(device))
     }
 
     fn train(self) -> Self {
-        either!(self, param => param.train())
+        each!(self, param => param.train())
     }
 
     fn valid(&self) -> Self {
-        either!(self.clone(), param => param.valid())
+        each!(self.clone(), param => param.valid())
     }
 
     fn materialize(self) -> Self {
-        either!(self, param => param.materialize())
+        each!(self, param => param.materialize())
     }
 }
 
-/// What mappers and visitors are told that blocks are.
+/// What mappers and visitors are told that blocks and parts are.
 pub(crate) const BLOCKS: &str = "Blocks";
+pub(crate) const PARTS: &str = "Parts";
+
+/// The format of the first weight of `module` that is in blocks, if one is.
+pub fn blocks_in<M: Module>(module: &M) -> Option<BlockFormat> {
+    let mut found = FindBlocks(None);
+    module.visit(&mut found);
+    found.0
+}
+
+struct FindBlocks(Option<BlockFormat>);
+
+impl ModuleVisitor for FindBlocks {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        if self.0.is_none() && container == BLOCKS {
+            self.0 = BlockFormat::ALL.into_iter().find(|format| format.suffix()[1..] == *name);
+        }
+    }
+}
 
 impl ModuleDisplayDefault for WeightParam {
     fn content(&self, content: Content) -> Option<Content> {
         match self {
             Self::Values(values) => values.content(content),
             Self::Blocks { format, .. } => content.add_formatted(&format.name()).optional(),
+            Self::Parts(parts) => content.add_formatted(&format!("{} parts", parts.len())).optional(),
         }
     }
 }

@@ -4,13 +4,25 @@
 #[cfg(feature = "cpu")]
 use super::cpu;
 #[cfg(feature = "cpu")]
-use super::fused::{Inputs, on_cpu};
+use super::fused::{Inputs, flex, on_cpu};
 #[cfg(feature = "wgpu")]
 use super::gpu;
 use super::portable;
 use super::transformer::linear;
 use crate::precision::MatmulPrecision;
-use burn::tensor::{Tensor, activation};
+use burn::tensor::{Device, Tensor, activation};
+
+/// Whether kernels in half precision stay so on `device` and are widened for each convolution, which takes little time beside
+/// it. With gradients they are `f32`, since they may be trained.
+pub fn widens_kernels(device: &Device) -> bool {
+    #[cfg(feature = "cpu")]
+    return flex(device);
+    #[cfg(not(feature = "cpu"))]
+    {
+        let _ = device;
+        false
+    }
+}
 
 /// Two-dimensional cross-correlation, zero-padded.
 ///

@@ -38,6 +38,6 @@ pub use attention_layout::AttentionLayout;
 pub use gpu::{Launches, take_launches};
 pub use transformer::{
     attention, cross_entropy, embed, gelu_tanh, layer_norm, linear, multiplies_bf16, multiplies_blocks,
-    multiplies_halves, rms_norm, rope, select_rows, swiglu,
+    multiplies_halves, rms_norm, rope, rows_at_once, select_rows, swiglu,
 };
 pub use weight::Weight;

@@ -8,7 +8,7 @@ use super::fused::{Inputs, flex, on_cpu};
 #[cfg(feature = "wgpu")]
 use super::gpu;
 use super::portable;
-use super::weight::Weight;
+use super::weight::{Stored, Weight};
 use crate::error::{Error, ErrorKind, Result};
 use crate::precision::MatmulPrecision;
 use crate::quantized::BlockFormat;
@@ -49,6 +49,19 @@ pub fn multiplies_blocks(format: BlockFormat, shape: [usize; 2], device: &Device
     false
 }
 
+/// How many rows of a weight `[outputs, inputs]` a tensor on `device` may have, so that it is bound at once in `f32`; nothing
+/// where it may have them all. With gradients, weights are whole.
+pub fn rows_at_once([outputs, inputs]: [usize; 2], device: &Device) -> Option<usize> {
+    #[cfg(feature = "wgpu")]
+    if gpu::runs_on(device) {
+        // Shaders read rows by four.
+        let rows = gpu::largest_binding(&Tensor::<1>::zeros([1], device)) / (4 * inputs).max(1) / 4 * 4;
+        return (rows < outputs).then_some(rows.max(4));
+    }
+    let _ = (outputs, inputs, device);
+    None
+}
+
 /// Whether this processor multiplies `bf16`; elsewhere [`MatmulPrecision::Bf16`] is the same as `F32`.
 pub fn multiplies_bf16() -> bool {
     #[cfg(feature = "cpu")]
@@ -69,6 +82,15 @@ pub fn linear<const D: usize>(
     #[cfg(not(feature = "cpu"))]
     let _ = precision;
     let weight = weight.into();
+    if let Stored::Parts(parts) = weight.stored {
+        let mut first = 0;
+        let products = parts.into_iter().map(|part| {
+            let outputs = first..first + part.dims()[0];
+            first = outputs.end;
+            linear(x.clone(), part, bias.clone().map(|bias| bias.slice([outputs])), precision)
+        });
+        return Tensor::cat(products.collect(), D - 1);
+    }
     if !weight.is_float() {
         return stored_linear(x, weight, bias, precision);
     }
@@ -168,6 +190,19 @@ pub fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
 /// The entries `ids` of a `table` `[entries, width]` → `[ids, width]`. A table in half precision or in blocks gets no gradient.
 pub fn embed(table: impl Into<Weight>, ids: Tensor<1, Int>) -> Tensor<2> {
     let table = table.into();
+    if let Stored::Parts(parts) = table.stored {
+        let mut first = 0;
+        let rows = parts.into_iter().map(|part| {
+            let (own, entries) = (ids.clone() - first, part.dims()[0] as i32);
+            first += entries;
+            let others = own.clone().lower_elem(0).bool_or(own.clone().greater_equal_elem(entries));
+            let rows = embed(part, own.clamp(0, entries - 1));
+            let shape = rows.dims();
+            rows.mask_fill(others.unsqueeze_dim::<2>(1).expand(shape), 0.0)
+        });
+        let width = [ids.dims()[0], 0];
+        return rows.reduce(|a, b| a + b).unwrap_or_else(|| Tensor::zeros(width, &ids.device()));
+    }
     if !table.is_float() {
         return stored_embed(table, ids);
     }

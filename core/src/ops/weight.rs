@@ -20,6 +20,8 @@ pub(super) enum Stored {
     Values(Tensor<2>),
     /// The bytes of blocks, `[outputs, bytes of a row]`.
     Blocks(Tensor<2, Int>, BlockFormat),
+    /// Some outputs after others, at least two parts.
+    Parts(Vec<Weight>),
 }
 
 impl Weight {
@@ -28,11 +30,23 @@ impl Weight {
         Self { rows: 0..bytes.dims()[0], stored: Stored::Blocks(bytes, format) }
     }
 
+    /// The outputs of one matrix after those of another. There must be one.
+    pub(crate) fn parts(mut parts: Vec<Self>) -> Self {
+        match parts.len() {
+            1 => parts.remove(0),
+            _ => {
+                let outputs = parts.iter().map(|part| part.rows.len()).sum();
+                Self { rows: 0..outputs, stored: Stored::Parts(parts) }
+            }
+        }
+    }
+
     /// `[outputs, inputs]`
     pub fn dims(&self) -> [usize; 2] {
         let inputs = match &self.stored {
             Stored::Values(values) => values.dims()[1],
             Stored::Blocks(bytes, format) => bytes.dims()[1] / format.block_bytes() * format.block_values(),
+            Stored::Parts(parts) => parts[0].dims()[1],
         };
         [self.rows.len(), inputs]
     }
@@ -46,6 +60,7 @@ impl Weight {
                 _ => "F32",
             },
             Stored::Blocks(_, format) => format.name(),
+            Stored::Parts(parts) => parts[0].storage(),
         }
     }
 
@@ -54,6 +69,7 @@ impl Weight {
         match &self.stored {
             Stored::Values(values) => values.device(),
             Stored::Blocks(bytes, _) => bytes.device(),
+            Stored::Parts(parts) => parts[0].device(),
         }
     }
 
@@ -63,6 +79,18 @@ impl Weight {
     /// Where there are fewer.
     pub fn rows(self, rows: Range<usize>) -> Self {
         assert!(rows.end <= self.rows.len(), "rows {rows:?} of {}", self.rows.len());
+        if let Stored::Parts(parts) = self.stored {
+            let mut first = 0;
+            let of_part = parts.into_iter().filter_map(|part| {
+                let (start, end) = (first, first + part.rows.len());
+                first = end;
+                let own = rows.start.clamp(start, end)..rows.end.clamp(start, end);
+                // The first part stands for no rows at all.
+                let some = !own.is_empty() || rows.is_empty() && start == 0;
+                some.then(|| part.rows(own.start - start..own.end - start))
+            });
+            return Self::parts(of_part.collect());
+        }
         let rows = self.rows.start + rows.start..self.rows.start + rows.end;
         Self { rows, ..self }
     }
@@ -83,6 +111,7 @@ impl Weight {
                 format.dequantize(&bytes.bytes()[rows.start * row..rows.end * row], &mut values);
                 Tensor::from_data(TensorData::new(values, [rows.len(), inputs]), &device)
             }
+            Stored::Parts(parts) => Tensor::cat(parts.into_iter().map(Self::values).collect(), 0),
         }
     }
 

@@ -2,7 +2,6 @@
 //!
 //! A sequence is one image under one branch. Sequences are packed branch after branch, image after image.
 
-use super::guidance::guided;
 use super::prefix::ints;
 use super::{Branch, Prefix};
 use crate::decoder::{Cache, KeyOrder, Positions, Wanted};
@@ -148,33 +147,20 @@ impl Blocks {
         rows.select(0, ints(order, &self.device))
     }
 
-    /// Guided logits of the `wanted` positions of each image, `[positions, classes]`; over the cached prefixes where there
-    /// is a cache.
-    pub(super) fn guided_logits(
+    /// Final hidden states of the `wanted` positions of each image, branch after branch, `[positions, width]`; over the cached
+    /// prefixes where there is a cache.
+    pub(super) fn hidden(
         &self,
         model: &UniGen,
-        branches: &[Branch],
         cache: Option<&Cache>,
         targets: &[Target],
         wanted: &[Vec<usize>],
     ) -> Result<Tensor<2>> {
-        let logits = match cache {
-            Some(cache) => self.cached_logits(model, cache, targets, wanted)?,
-            None => self.naive_logits(model, targets, wanted)?,
-        };
-        Ok(guided(branches, logits, wanted.iter().map(Vec::len).sum()))
-    }
-
-    /// Logits of the `wanted` positions of each image, branch after branch, over the cached prefixes.
-    pub(super) fn cached_logits(
-        &self,
-        model: &UniGen,
-        cache: &Cache,
-        targets: &[Target],
-        wanted: &[Vec<usize>],
-    ) -> Result<Tensor<2>> {
         let codes = model.embed_codes(&targets.concat(), &self.device)?;
-        Ok(self.live(model, wanted).logits(self, model, cache, codes))
+        Ok(match cache {
+            Some(cache) => self.live(model, wanted).hidden(self, model, cache, codes),
+            None => self.naive_hidden(model, codes, wanted),
+        })
     }
 
     /// The pass of the blocks over their cached prefixes that computes the `wanted` positions of each image.
@@ -200,10 +186,10 @@ impl Blocks {
         Live { layout, positions, order, wanted }
     }
 
-    /// What [`cached_logits`](Self::cached_logits) gives, from all rows through all layers and the whole head.
-    fn naive_logits(&self, model: &UniGen, targets: &[Target], wanted: &[Vec<usize>]) -> Result<Tensor<2>> {
+    /// What [`Live::hidden`] gives, from all rows through all layers.
+    fn naive_hidden(&self, model: &UniGen, codes: Tensor<2>, wanted: &[Vec<usize>]) -> Tensor<2> {
         let rows = self.rows();
-        let blocks = self.embed(model.embed_codes(&targets.concat(), &self.device)?);
+        let blocks = self.embed(codes);
         let (mut parts, mut visible, mut segments, mut places, mut picked) =
             (vec![], vec![], vec![], vec![], vec![]);
         let mut start = 0;
@@ -222,7 +208,7 @@ impl Blocks {
         let positions = model.llm.positions(&places, &self.device);
         let layout = AttentionLayout::new(visible, segments);
         let hidden = model.llm.forward(Tensor::cat(parts, 0), &positions, &layout);
-        Ok(model.code_logits(hidden).select(0, ints(picked.into_iter(), &self.device)))
+        hidden.select(0, ints(picked.into_iter(), &self.device))
     }
 }
 
@@ -235,8 +221,8 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// Logits of the wanted positions, branch after branch, from embedded codes `[images * length, width]`.
-    pub(super) fn logits(
+    /// Final hidden states of the wanted positions, branch after branch, from embedded codes `[images * length, width]`.
+    pub(super) fn hidden(
         &self,
         blocks: &Blocks,
         model: &UniGen,
@@ -245,7 +231,6 @@ impl Live {
     ) -> Tensor<2> {
         let x = Tensor::cat(vec![blocks.embed(codes); blocks.sequences.len() / blocks.images], 0);
         let Self { layout, positions, order, wanted } = self;
-        let (hidden, _) = model.llm.extend(x, positions, layout, cache, order, Some(wanted));
-        model.code_logits(hidden)
+        model.llm.extend_wanted(x, positions, layout, cache, order, wanted)
     }
 }

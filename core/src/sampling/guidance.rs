@@ -1,7 +1,9 @@
 //! Classifier-free guidance (Ho & Salimans, arXiv 2207.12598): logits with a condition, pushed away from those without.
 
 use super::Prefix;
+use crate::model::UniGen;
 use burn::tensor::Tensor;
+use std::ops::Range;
 
 /// One term of the guidance: the prefixes of all images under one condition, and its weight.
 ///
@@ -39,10 +41,19 @@ pub fn edit_guidance(
     used.map(|(weight, prefixes)| Branch { weight, prefixes }).collect()
 }
 
-/// The weighted sum of the branches' logits, `[branches * rows, classes]` → `[rows, classes]`.
-pub(super) fn guided(branches: &[Branch], logits: Tensor<2>, rows: usize) -> Tensor<2> {
+/// The weighted sum of the branches' logits for some `rows` of each branch, `[rows, classes]`. `hidden` has final hidden
+/// states, branch after branch, equally many of each.
+pub(super) fn guided(
+    model: &UniGen,
+    branches: &[Branch],
+    hidden: &Tensor<2>,
+    rows: Range<usize>,
+) -> Tensor<2> {
+    let (all, count) = (hidden.dims()[0] / branches.len(), rows.len());
+    let of = |branch: usize| hidden.clone().slice([branch * all + rows.start..branch * all + rows.end]);
+    let logits = model.code_logits(Tensor::cat((0..branches.len()).map(of).collect(), 0));
     let parts = branches.iter().enumerate().map(|(b, branch)| {
-        let part = logits.clone().slice([b * rows..(b + 1) * rows]);
+        let part = logits.clone().slice([b * count..(b + 1) * count]);
         if branch.weight == 1.0 { part } else { part * branch.weight }
     });
     parts.reduce(|a, b| a + b).unwrap_or(logits)

@@ -2,6 +2,7 @@
 
 use super::blocks::{Blocks, Target};
 use super::draw::{draw_code, highest};
+use super::guidance::guided;
 use super::read::read_logits;
 use super::step::{Flow, Preview, StepReport, StepState};
 use super::{Branch, Counted, Noise, Order, still_masked};
@@ -9,6 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::UniGen;
 use crate::ops;
 use burn::tensor::Tensor;
+use std::ops::Range;
 
 /// How the decoder is run at each step. The images are the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +85,7 @@ impl MaskedDecoding {
         let counts: Vec<usize> = counts.collect();
         let cache = (self.path == Path::Cached).then(|| blocks.prefill(model));
         let mut temperature = self.order.temperature();
+        let classes = model.config().code_classes();
         for step in 1..=self.steps {
             let masked = masked_positions(&codes);
             let left = masked.iter().zip(&counts);
@@ -95,24 +98,27 @@ impl MaskedDecoding {
                 }
                 _ => masked.clone(),
             };
-            let logits = blocks.guided_logits(model, branches, cache.as_ref(), &codes, &wanted)?;
-            let classes = logits.dims()[1];
-            let logits = read_logits(logits).await?;
+            let hidden = blocks.hidden(model, cache.as_ref(), &codes, &wanted)?;
+            let places =
+                wanted.iter().enumerate().flat_map(|(i, wanted)| wanted.iter().map(move |&p| (i, p)));
+            let places: Vec<(usize, usize)> = places.collect();
             temperature *= 1.0 - step as f32 / self.steps as f32;
-            let mut rows = logits.chunks(classes);
             drawn.masked = codes.iter().map(|c| c.iter().map(Option::is_none).collect()).collect();
-            for (image, wanted) in wanted.iter().enumerate() {
-                let mut confidence = vec![0.0; codes[image].len()];
-                for (&position, row) in wanted.iter().zip(&mut rows) {
+            let mut confidence: Vec<Vec<f32>> = codes.iter().map(|codes| vec![0.0; codes.len()]).collect();
+            for piece in pieces(places.len(), branches.len() * classes) {
+                let logits = read_logits(guided(model, branches, &hidden, piece.clone())).await?;
+                for (&(image, position), row) in places[piece].iter().zip(logits.chunks(classes)) {
                     let draw = |class| noise.token(step - 1, image, position, class);
                     let (code, log_p) = draw_code(row, &model.config().code_groups, self.top_k, draw);
                     drawn.codes[image][position] = code;
                     drawn.log_probs[image][position] = log_p;
                     let noise = noise.confidence(step - 1, image, position);
-                    confidence[position] = log_p.max(ops::sample::LEAST_LOG_P) + temperature * noise;
+                    confidence[image][position] = log_p.max(ops::sample::LEAST_LOG_P) + temperature * noise;
                 }
-                let scores = turns.as_ref().map_or(&confidence, |turns| &turns[image]);
-                for position in highest(&masked[image], scores, left[image]) {
+            }
+            for image in 0..images {
+                let scores = turns.as_ref().unwrap_or(&confidence);
+                for position in highest(&masked[image], &scores[image], left[image]) {
                     drawn.masked[image][position] = false;
                     codes[image][position] = Some(drawn.codes[image][position]);
                 }
@@ -136,8 +142,19 @@ impl MaskedDecoding {
     ) -> Result<Tensor<2>> {
         let blocks = Blocks::of_branches(model, branches, targets, delimiters)?;
         let cache = (self.path == Path::Cached).then(|| blocks.prefill(model));
-        blocks.guided_logits(model, branches, cache.as_ref(), targets, &masked_positions(targets))
+        let masked = masked_positions(targets);
+        let hidden = blocks.hidden(model, cache.as_ref(), targets, &masked)?;
+        Ok(guided(model, branches, &hidden, 0..masked.iter().map(Vec::len).sum()))
     }
+}
+
+/// Equal pieces of `rows` rows whose logits, `width` values a row, are in memory together: those of a large picture over a
+/// large codebook would take more than its decoder does.
+fn pieces(rows: usize, width: usize) -> impl Iterator<Item = Range<usize>> {
+    /// Values of a piece, about: 16 MiB.
+    const PIECE: usize = 1 << 22;
+    let count = (rows * width).div_ceil(PIECE).min(rows);
+    (0..count).map(move |piece| piece * rows / count..(piece + 1) * rows / count)
 }
 
 /// Positions of each image's masked codes.
@@ -225,6 +242,27 @@ mod tests {
             assert_eq!(ours.0, theirs.0);
             assert!(ours.1.iter().zip(&theirs.1).all(|(a, b)| (a - b).abs() < 1e-5 && *a < 0.0));
         }
+    }
+
+    #[test]
+    fn logits_in_pieces_are_those_of_all_rows() {
+        for (rows, width, count) in
+            [(0, 8, 0), (1024, 16_384, 4), (3, 1 << 23, 3), (7, 1, 1), (2052, 8192, 5)]
+        {
+            let all: Vec<_> = pieces(rows, width).collect();
+            assert_eq!(all.len(), count);
+            assert!(all.into_iter().flatten().eq(0..rows), "{rows} {width}");
+        }
+        let model = model(vec![6]);
+        let branches = text_guidance(3.0, vec![prefix(&model, &[1, 2], 0)], vec![prefix(&model, &[1], 0)]);
+        let width = model.config().decoder.hidden_size;
+        let hidden = Tensor::<2>::random([18, width], burn::tensor::Distribution::Default, &Device::flex());
+        let part = |rows| guided(&model, &branches, &hidden, rows).into_data();
+        let halves = Tensor::<2>::cat(
+            [part(0..5), part(5..9)].map(|half| Tensor::from_data(half, &Device::flex())).to_vec(),
+            0,
+        );
+        halves.into_data().assert_eq(&part(0..9), true);
     }
 
     #[test]

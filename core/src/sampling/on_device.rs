@@ -48,7 +48,7 @@ impl MaskedDecoding {
         let mut temperature = self.order.temperature();
         for step in 1..=self.steps {
             let embedded = model.embed_code_tensor(codes.clone().reshape([images * length]));
-            let logits = live.logits(blocks, model, &cache, embedded);
+            let logits = model.code_logits(live.hidden(blocks, model, &cache, embedded));
             temperature *= 1.0 - step as f32 / self.steps as f32;
             let now = sample_draw(&sampler, logits, codes.clone(), step - 1, temperature);
             // A code that is known keeps the probability it was drawn with.

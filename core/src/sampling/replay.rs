@@ -41,5 +41,6 @@ pub fn target_logits(
     let codes: Vec<_> = targets.iter().map(|target| target.codes.clone()).collect();
     let wanted: Vec<_> = targets.iter().map(|target| target.wanted.clone()).collect();
     let blocks = Blocks::new(model, &all, &of, &codes, delimiters)?;
-    blocks.cached_logits(model, &blocks.prefill(model), &codes, &wanted)
+    let hidden = blocks.hidden(model, Some(&blocks.prefill(model)), &codes, &wanted)?;
+    Ok(model.code_logits(hidden))
 }

@@ -73,7 +73,7 @@ pub async fn decode_text(
         let positions = model.llm.positions(&[seen - 1], &device);
         let layout = AttentionLayout::extending([(seen - 1, 1)]);
         let order = KeyOrder::new(&[0..seen - 1], &[0..1], seen - 1, &device);
-        let (hidden, fresh) = model.llm.extend(x, &positions, &layout, &cache, &order, None);
+        let (hidden, fresh) = model.llm.extend(x, &positions, &layout, &cache, &order);
         cache = cache.join(fresh, &order);
         last = hidden;
     }

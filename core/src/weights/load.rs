@@ -17,7 +17,8 @@ const LISTED: usize = 5;
 /// requirements stay.
 ///
 /// But weights of linear layers and token tables stay as they are stored, in half precision or in blocks, where the device multiplies
-/// them so ([`ops::multiplies_halves`], [`ops::multiplies_blocks`]): on the CPU they are the bytes of `checkpoint` themselves, mapped
+/// them so ([`ops::multiplies_halves`], [`ops::multiplies_blocks`]), and kernels of convolutions in half precision where the device
+/// widens them as they are needed ([`ops::conv::widens_kernels`]): on the CPU they are the bytes of `checkpoint` themselves, mapped
 /// from its file.
 ///
 /// `key` gives the checkpoint's name of a parameter from its path in the module (`layers.0.norm.weight`),
@@ -34,7 +35,9 @@ pub fn load<M: Module>(
         key,
         path: ParameterPath::default(),
         matrix: false,
+        kernel: false,
         blocks: false,
+        part: None,
         problems: vec![],
         unreadable: None,
     };
@@ -60,17 +63,30 @@ struct Loader<'a, T, K> {
     path: ParameterPath,
     /// Whether the path leads to the weight of a linear layer or of a token table.
     matrix: bool,
+    /// Whether the path leads to the kernel of a convolution.
+    kernel: bool,
     /// Whether the last step of the path is the format of blocks.
     blocks: bool,
+    /// The first output of the part of a weight.
+    part: Option<usize>,
     problems: Vec<String>,
     unreadable: Option<Error>,
 }
 
 impl<T: Tensors, K> Loader<'_, T, K> {
+    /// Whether a tensor of the shape `found` has what a parameter of the shape `wanted` holds.
+    fn fits(&self, found: &[usize], wanted: &[usize]) -> bool {
+        match (self.part, found, wanted) {
+            (Some(first), [rows, row @ ..], [part, wanted @ ..]) => first + part <= *rows && row == wanted,
+            _ => found == wanted,
+        }
+    }
+
     /// The type in which a new parameter is to have the values of `stored`.
     fn dtype(&self, stored: &StoredTensor, device: &Device) -> DType {
         let halves = match *stored.shape() {
             [outputs, inputs] if self.matrix => ops::multiplies_halves([outputs, inputs], device),
+            _ if self.kernel => ops::conv::widens_kernels(device),
             _ => false,
         };
         match stored.element_type() {
@@ -81,9 +97,15 @@ impl<T: Tensors, K> Loader<'_, T, K> {
         }
     }
 
+    /// The tensor `name`, or the part of it that has so many `rows`.
+    fn stored(&self, name: &str, rows: usize) -> Result<StoredTensor> {
+        let stored = self.checkpoint.stored(name)?;
+        self.part.map_or(Ok(stored.clone()), |first| stored.rows(first..first + rows))
+    }
+
     /// The values of the tensor `name` for `param`, in the type that it is to have.
     fn read<const D: usize>(&self, name: &str, param: &Param<Tensor<D>>) -> Result<Tensor<D>> {
-        let stored = self.checkpoint.stored(name)?;
+        let stored = self.stored(name, param.lazy_shape()[0])?;
         let device = param.lazy_device();
         let dtype = if param.is_initialized() { param.dtype() } else { self.dtype(&stored, &device) };
         let shape = stored.shape().to_vec();
@@ -99,13 +121,23 @@ impl<T: Tensors, K> Loader<'_, T, K> {
 
 impl<T: Tensors, K: Fn(&str) -> Option<String>> ModuleMapper for Loader<'_, T, K> {
     fn enter_module(&mut self, name: &str, container: &str) {
+        // A file has the weight whole, under its own name.
+        if container == nn::PARTS {
+            (self.part, self.matrix) = (name.parse().ok(), true);
+            return;
+        }
         let table = self.path.contains(TABLE) && container == "Struct:Embedding";
         self.matrix = name == "weight" && (table || container == "Struct:Linear");
+        self.kernel = name == "weight" && container == "Struct:Conv2d";
         self.blocks = container == nn::BLOCKS;
         self.path.enter(name, container);
     }
 
     fn exit_module(&mut self, _name: &str, container: &str) {
+        if container == nn::PARTS {
+            self.part = None;
+            return;
+        }
         self.path.leave(container);
     }
 
@@ -126,7 +158,7 @@ impl<T: Tensors, K: Fn(&str) -> Option<String>> ModuleMapper for Loader<'_, T, K
         let Some(name) = (self.key)(weight) else { return param };
         let shape = param.lazy_shape().as_slice().to_vec();
         let read = || {
-            let stored = self.checkpoint.stored(&name)?;
+            let stored = self.stored(&name, shape[0])?;
             let rows =
                 stored.quantized().filter(|blocks| [blocks.rows(), blocks.row_bytes()][..] == shape[..]);
             let Some(_) = rows else {
@@ -152,7 +184,7 @@ impl<T: Tensors, K: Fn(&str) -> Option<String>> ModuleMapper for Loader<'_, T, K
         let wanted = param.lazy_shape().as_slice().to_vec();
         match self.checkpoint.shape(&name) {
             None => self.problems.push(format!("{name} is missing, wanted {wanted:?}")),
-            Some(found) if found != wanted => {
+            Some(found) if !self.fits(&found, &wanted) => {
                 let file = self.checkpoint.shard(&name).map(|file| format!(" in {file}")).unwrap_or_default();
                 self.problems.push(format!("{name} has shape {found:?}{file}, wanted {wanted:?}"));
             }

@@ -18,6 +18,7 @@ use super::vector;
 use crate::ops::fused::{FusedOp, View};
 use crate::precision::MatmulPrecision;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 /// See [`crate::ops::conv::conv2d`]. Inputs: `x`, `weight`, `bias`.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +30,7 @@ pub struct Conv2d {
 }
 
 /// The sizes of one convolution.
+#[derive(Clone, Copy)]
 struct Sizes {
     batch: usize,
     /// Rows and columns of the image.
@@ -143,16 +145,51 @@ impl Conv2d {
     }
 }
 
+impl Conv2d {
+    /// Writes the result for images of these sizes; `kernel` is `[taps, c_in, c_out]`.
+    fn write(&self, sizes: &Sizes, x: &[f32], kernel: &[f32], bias: &[f32], y: &mut [MaybeUninit<f32>]) {
+        let planes = self.planes(sizes, x, self.grid(sizes));
+        let place = Place { stride: 1, start: [0; 2], size: sizes.result };
+        let starts = self.taps(sizes, &planes);
+        planes.correlate(&Taps { starts: &starts, kernel, c_out: sizes.c_out }, Some(bias), place, y);
+    }
+
+    /// The convolution that gives the rows `result` alone, and the rows of the image that it reads.
+    fn band(&self, sizes: &Sizes, result: Range<usize>) -> (Self, Sizes, Range<usize>) {
+        let ([top, _, left, right], s) = (self.padding, self.stride);
+        // In the image with its padding, then in the image.
+        let seen = result.start * s..(result.end - 1) * s + sizes.k;
+        let rows = seen.start.saturating_sub(top)..seen.end.saturating_sub(top).min(sizes.image[0]);
+        let above = top.saturating_sub(seen.start);
+        let below = seen.len() - above - rows.len();
+        let image = [rows.len(), sizes.image[1]];
+        let of_band = Sizes { batch: 1, image, result: [result.len(), sizes.result[1]], ..*sizes };
+        (Self { padding: [above, below, left, right], ..*self }, of_band, rows)
+    }
+}
+
 impl FusedOp<3> for Conv2d {
     fn forward(&self, [x, weight, bias]: [View; 3]) -> (Vec<f32>, Vec<usize>) {
+        /// Values of an image that are laid out at once. A large one, laid out as a whole, would be in memory once more.
+        const BAND: usize = 1 << 22;
         let sizes = self.sizes(x.shape, weight.shape);
-        let &Sizes { batch, result: [rows, columns], c_in, c_out, k, .. } = &sizes;
-        let planes = self.planes(&sizes, x.data, self.grid(&sizes));
+        let &Sizes { batch, image: [height, width], result: [rows, columns], c_in, c_out, k } = &sizes;
         let kernel = transposed(&taps_first(weight.data, k * k), c_out, c_in);
-        let place = Place { stride: 1, start: [0; 2], size: sizes.result };
         let mut y = uninit(batch * rows * columns * c_out);
-        let starts = self.taps(&sizes, &planes);
-        planes.correlate(&Taps { starts: &starts, kernel: &kernel, c_out }, Some(bias.data), place, &mut y);
+        if height * width * c_in <= BAND {
+            self.write(&sizes, x.data, &kernel, bias.data, &mut y);
+        } else {
+            let band = (BAND / (self.stride * width * c_in)).max(1);
+            let images = x.data.chunks_exact(height * width * c_in);
+            for (image, y) in images.zip(y.chunks_exact_mut(rows * columns * c_out)) {
+                for (index, y) in y.chunks_mut(band * columns * c_out).enumerate() {
+                    let result = index * band..rows.min((index + 1) * band);
+                    let (op, sizes, seen) = self.band(&sizes, result);
+                    let line = width * c_in;
+                    op.write(&sizes, &image[seen.start * line..seen.end * line], &kernel, bias.data, y);
+                }
+            }
+        }
         // SAFETY: every pixel of the result gets a sum.
         (unsafe { assume_init(y) }, vec![batch, rows, columns, c_out])
     }

@@ -103,6 +103,7 @@ impl Matrix {
             Stored::Blocks(bytes, format) => {
                 (bytes.without_autodiff().into_dispatch().kind, Format::Blocks(format))
             }
+            Stored::Parts(_) => unreachable!("parts are multiplied one by one"),
         };
         match kind {
             DispatchTensorKind::Flex(BackendTensor::Float(tensor) | BackendTensor::Int(tensor)) => {

@@ -43,6 +43,7 @@ impl Matrix {
                 };
                 (dense(bytes.without_autodiff()), storage)
             }
+            Stored::Parts(_) => unreachable!("parts are multiplied one by one"),
         };
         Self { buffer, storage, first: rows.start, outputs, inputs }
     }
