@@ -3,7 +3,9 @@
 use super::special::{APPENDED, Template};
 use crate::config::SpecialTokens;
 use crate::{Error, ErrorKind, Result};
-use std::collections::BTreeMap;
+use serde::Deserialize;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, AddedVocabulary, Tokenizer};
 
@@ -13,6 +15,12 @@ pub const MAX_TEXT_BYTES: usize = 16 * 1024;
 
 /// The most ids that a tokenizer file may have (Qwen2.5 has 151665).
 pub(super) const MAX_VOCABULARY: usize = 1 << 20;
+
+/// How the tokens begin that stand for ids which a file leaves out. No text has them: the alphabet of bytes lacks this character.
+const UNUSED: &str = "\u{1}unused ";
+
+/// What to do about a file that is no tokenizer.
+const FIX: &str = "use the tokenizer.json of Qwen2.5, of Phi-1.5 or of a UniGen model";
 
 /// What a text begins or ends with.
 const END_OF_TEXT: &str = "<|endoftext|>";
@@ -120,7 +128,8 @@ impl TextTokenizer {
     pub fn with_image_tokens(tokenizer_json: &[u8]) -> Result<(Vec<u8>, usize)> {
         let tokenizer = Self::from_bytes(tokenizer_json)?;
         let error = |e: serde_json::Error| Error::new(ErrorKind::Text, "tokenizer.json", e);
-        let mut json: serde_json::Value = serde_json::from_slice(tokenizer_json).map_err(error)?;
+        let whole = without_holes(tokenizer_json)?;
+        let mut json: serde_json::Value = serde_json::from_slice(&whole).map_err(error)?;
         if json["added_tokens"].is_null() {
             json["added_tokens"] = serde_json::Value::Array(vec![]);
         }
@@ -169,7 +178,9 @@ impl TextTokenizer {
     /// The text of tokens. Special tokens and ids that are not text (image codes) are left out. An incomplete character at
     /// the end becomes U+FFFD.
     pub fn decode(&self, tokens: &[u32]) -> String {
-        let text: Vec<u32> = tokens.iter().copied().filter(|id| !self.added.contains_key(id)).collect();
+        let unused = |id| self.inner.id_to_token(id).is_some_and(|token| token.starts_with(UNUSED));
+        let is_text = |id: &u32| !self.added.contains_key(id) && !unused(*id);
+        let text: Vec<u32> = tokens.iter().copied().filter(is_text).collect();
         // A byte-level decoder takes any ids; it leaves out the ones it does not know.
         self.inner.decode(&text, false).unwrap_or_default()
     }
@@ -200,16 +211,13 @@ struct BytePairs {
 
 impl BytePairs {
     fn read(tokenizer_json: &[u8]) -> Result<Self> {
-        let fix = "use the tokenizer.json of Qwen2.5, of Phi-1.5 or of a UniGen model";
-        let broken = |what: String| Error::new(ErrorKind::Text, "tokenizer.json", what).fix(fix);
+        let broken = |what: String| Error::new(ErrorKind::Text, "tokenizer.json", what).fix(FIX);
         // The crate panics on JSON that breaks off.
         serde_json::from_slice::<serde::de::IgnoredAny>(tokenizer_json).map_err(|e| broken(e.to_string()))?;
+        let tokenizer_json = without_holes(tokenizer_json)?;
         let mut inner = Tokenizer::from_bytes(tokenizer_json).map_err(|e| broken(e.to_string()))?;
         let last = inner.get_vocab(true).into_values().max().ok_or_else(|| broken("no tokens".into()))?;
         let length = last as usize + 1;
-        if length > MAX_VOCABULARY {
-            return Err(broken(format!("token id {last} is beyond the limit of {MAX_VOCABULARY}")));
-        }
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|e| broken(e.to_string()))?;
         if let Some(byte) = ByteLevel::alphabet().iter().find(|c| inner.token_to_id(&c.to_string()).is_none())
@@ -219,6 +227,55 @@ impl BytePairs {
         let added = inner.get_added_tokens_decoder().into_iter().collect();
         Ok(Self { inner, added, length })
     }
+}
+
+/// The ids that a `tokenizer.json` gives.
+#[derive(Deserialize)]
+struct Ids {
+    #[serde(default)]
+    added_tokens: Vec<Added>,
+    model: Vocabulary,
+}
+
+#[derive(Deserialize)]
+struct Added {
+    id: u32,
+    content: String,
+}
+
+#[derive(Deserialize)]
+struct Vocabulary {
+    vocab: BTreeMap<String, u32>,
+}
+
+/// A `tokenizer.json` in whose vocabulary every id up to the last has a token, added ones among them. Added tokens that are not
+/// there the crate counts itself, from the number of tokens on, whatever ids the file gives.
+///
+/// # Errors
+/// `Text` for more ids than any tokenizer has.
+fn without_holes(tokenizer_json: &[u8]) -> Result<Cow<'_, [u8]>> {
+    // Whatever has another form, the crate explains.
+    let Ok(Ids { added_tokens, model }) = serde_json::from_slice(tokenizer_json) else {
+        return Ok(tokenizer_json.into());
+    };
+    let added = added_tokens.iter().map(|token| token.id);
+    let used: BTreeSet<u32> = added.clone().chain(model.vocab.into_values()).collect();
+    let last = used.last().copied().unwrap_or(0);
+    if last as usize >= MAX_VOCABULARY {
+        let what = format!("token id {last} is beyond the limit of {MAX_VOCABULARY}");
+        return Err(Error::new(ErrorKind::Text, "tokenizer.json", what).fix(FIX));
+    }
+    let holes: Vec<u32> = (0..last).filter(|id| !used.contains(id)).collect();
+    if holes.is_empty() && added.is_sorted() {
+        return Ok(tokenizer_json.into());
+    }
+    let error = |e: serde_json::Error| Error::new(ErrorKind::Text, "tokenizer.json", e);
+    let mut json: serde_json::Value = serde_json::from_slice(tokenizer_json).map_err(error)?;
+    if let Some(vocabulary) = json["model"]["vocab"].as_object_mut() {
+        vocabulary.extend(holes.into_iter().map(|id| (format!("{UNUSED}{id}"), id.into())));
+        vocabulary.extend(added_tokens.into_iter().map(|Added { id, content }| (content, id.into())));
+    }
+    Ok(serde_json::to_vec(&json).map_err(error)?.into())
 }
 
 /// The id of `<|endoftext|>` in a `tokenizer.json`.
@@ -371,13 +428,8 @@ pub(super) mod tests {
 
     #[test]
     fn appended_tokens_are_written_once() {
-        let mut plain = plain_qwen();
-        let vocabulary = plain["model"]["vocab"].as_object_mut().unwrap();
-        // The crate numbers added tokens without holes.
-        for id in 3..8 {
-            vocabulary.insert(format!("\u{1}unused {id}"), id.into());
-        }
-        let plain = plain.to_string();
+        // Its ids have holes: those that UniGen's tokens had.
+        let plain = plain_qwen().to_string();
         let (written, before) = TextTokenizer::with_image_tokens(plain.as_bytes()).unwrap();
         assert_eq!(before, 300);
         let (tokenizer, again) = (TextTokenizer::from_bytes(&written).unwrap(), plain.as_bytes());
@@ -387,6 +439,42 @@ pub(super) mod tests {
         let text = "a red <|soi|> apple";
         assert_eq!(tokenizer.encode(text).unwrap(), appended.encode(text).unwrap());
         assert_eq!(TextTokenizer::with_image_tokens(&written).unwrap(), (written, 309));
+    }
+
+    /// Ids are those of the file, wherever it leaves some out and in whatever order it lists them.
+    #[test]
+    fn ids_may_have_holes() {
+        let mut json = plain_qwen();
+        let vocabulary = json["model"]["vocab"].as_object_mut().unwrap();
+        // The last words move up, and added tokens come after another hole.
+        for id in vocabulary.values_mut().filter(|id| id.as_u64() >= Some(290)) {
+            *id = (id.as_u64().unwrap() + 40).into();
+        }
+        let added = json["added_tokens"].as_array_mut().unwrap();
+        for (content, id) in [("<tool>", 352), ("<image>", 350)] {
+            let mut token = added[0].clone();
+            (token["content"], token["id"]) = (content.into(), id.into());
+            added.push(token);
+        }
+        let vocabulary = json["model"]["vocab"].as_object().unwrap().clone();
+        let json = json.to_string();
+        let (written, before) = TextTokenizer::with_image_tokens(json.as_bytes()).unwrap();
+        assert_eq!(before, 353);
+        for file in [json.as_bytes(), &written] {
+            let tokenizer = TextTokenizer::from_bytes(file).unwrap();
+            let special = tokenizer.special();
+            assert_eq!((special.endoftext, special.soi, tokenizer.vocab_size()), (0, 353, 362));
+            for text in ["a photo of a red apple", "a green umbrella on a blue background"] {
+                let tokens = tokenizer.encode(text).unwrap();
+                assert!(tokens.iter().any(|&id| id >= 330), "{tokens:?}");
+                for &id in &tokens {
+                    let token = tokenizer.inner.id_to_token(id).unwrap();
+                    assert_eq!(vocabulary[&token], id, "{token}");
+                }
+                // What stands for a hole is no text.
+                assert_eq!(tokenizer.decode(&[&tokens[..], &[3, 300, 350, 351, 352]].concat()), text);
+            }
+        }
     }
 
     #[test]

@@ -27,6 +27,9 @@ pub struct Pull {
     /// What the repository owner/name holds
     #[arg(long, value_enum)]
     kind: Option<KindArg>,
+    /// File of the weights, where the repository owner/name has several, such as a GGUF file of each precision
+    #[arg(long)]
+    file: Option<String>,
     /// Repository of the image tokenizer [default: showlab/magvitv2]
     #[arg(long)]
     image_tokenizer: Option<String>,
@@ -124,6 +127,7 @@ impl Pull {
             model.turbo = sampling == ShowOSampling::Turbo;
         }
         model.image_size = self.image_size.or(model.image_size);
+        model.file = self.file.clone().or(model.file);
         Ok(model)
     }
 }

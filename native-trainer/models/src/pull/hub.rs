@@ -210,11 +210,27 @@ impl Listing {
         })
     }
 
-    /// The files of its weights: one, or shards with their index, as a folder of them would be opened.
+    /// The files of its weights: the one called `chosen`, else one, or shards with their index, as a folder of them would be
+    /// opened.
     ///
     /// # Errors
     /// `Io` where there are none, or several that nothing tells apart.
-    pub fn weights(&self) -> Result<Vec<&File>> {
+    pub fn weights(&self, chosen: Option<&str>) -> Result<Vec<&File>> {
+        let ends = [".safetensors", ".gguf"];
+        let weights =
+            |file: &&File| !file.name.contains('/') && ends.iter().any(|end| file.name.ends_with(end));
+        let found: Vec<&File> = self.files.iter().filter(weights).collect();
+        let error = |what: String| Error::new(ErrorKind::Io, format!("the Hub's {}", self.repository), what);
+        let all = || {
+            let size = |file: &File| file.size.map_or(String::new(), |size| format!(" ({})", in_words(size)));
+            found.iter().map(|file| format!("{}{}", file.name, size(file))).collect::<Vec<_>>().join(", ")
+        };
+        if let Some(chosen) = chosen {
+            let file = found.iter().find(|file| file.name == chosen);
+            return file.map(|file| vec![*file]).ok_or_else(|| {
+                error(format!("lists no {chosen}, but {}", all())).fix("choose one of these with --file")
+            });
+        }
         for name in Checkpoint::NAMES {
             if let Some(file) = self.file(name) {
                 return Ok(vec![file]);
@@ -229,21 +245,18 @@ impl Listing {
                 return Ok([index].into_iter().chain(self.files.iter().filter(is_shard)).collect());
             }
         }
-        let place = format!("the Hub's {}", self.repository);
-        let ends = [".safetensors", ".gguf"];
-        let weights =
-            |file: &&File| !file.name.contains('/') && ends.iter().any(|end| file.name.ends_with(end));
-        let found: Vec<&File> = self.files.iter().filter(weights).collect();
         match found.as_slice() {
             [_] => Ok(found),
-            [] => Err(Error::new(ErrorKind::Io, place, "lists no weights").fix("name another repository")),
-            several => {
-                let names: Vec<&str> = several.iter().map(|file| file.name.as_str()).collect();
-                Err(Error::new(ErrorKind::Io, place, format!("lists several weights: {}", names.join(", ")))
-                    .fix("download the one that you want, and import it with `unigen import`"))
-            }
+            [] => Err(error("lists no weights".into()).fix("name another repository")),
+            _ => Err(error(format!("lists several weights: {}", all())).fix("choose one with --file")),
         }
     }
+}
+
+/// A number of bytes for people.
+fn in_words(bytes: u64) -> String {
+    let bytes = bytes as f64;
+    if bytes < 1e9 { format!("{:.0} MB", bytes / 1e6) } else { format!("{:.1} GB", bytes / 1e9) }
 }
 
 /// Checks that this is the name of a repository, and so no path that leads elsewhere.
@@ -280,7 +293,7 @@ mod tests {
         let shards = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"];
         let names = |names: &[&str]| -> Vec<String> {
             let listing = listing(names);
-            listing.weights().unwrap().into_iter().map(|file| file.name.clone()).collect()
+            listing.weights(None).unwrap().into_iter().map(|file| file.name.clone()).collect()
         };
         assert_eq!(names(&["pytorch_model.bin", "model.safetensors"]), ["model.safetensors"]);
         assert_eq!(names(&["config.json", "pytorch_model.bin"]), ["pytorch_model.bin"]);
@@ -288,8 +301,17 @@ mod tests {
         assert_eq!(names(&[shards[0], "onnx/model.bin", index, shards[1]]), [index, shards[0], shards[1]]);
         assert_eq!(names(&["any.safetensors", "sub/other.safetensors"]), ["any.safetensors"]);
         for (names, word) in [(&["README.md"][..], "no weights"), (&["a.gguf", "b.gguf"], "a.gguf, b.gguf")] {
-            let error = listing(names).weights().unwrap_err().to_string();
+            let error = listing(names).weights(None).unwrap_err().to_string();
             assert!(error.contains(word) && error.contains("a/b"), "{error}");
+        }
+        let several = listing(&["q4.gguf", "q8.gguf", "model.safetensors", "sub/f16.gguf"]);
+        assert_eq!(several.weights(Some("q8.gguf")).unwrap()[0].name, "q8.gguf");
+        for absent in ["f16.gguf", "sub/f16.gguf", "../q4.gguf"] {
+            let error = several.weights(Some(absent)).unwrap_err().to_string();
+            assert!(
+                error.contains("q4.gguf, q8.gguf, model.safetensors") && error.contains("--file"),
+                "{error}"
+            );
         }
     }
 

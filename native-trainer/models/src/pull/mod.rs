@@ -110,8 +110,10 @@ impl Pull {
             self.parts.iter().find(|part| part.name == name).map(|part| hub.folder(&part.listing))
         };
         let needed = |name: &str| -> PathBuf { folder(name).unwrap_or_default() };
-        let [decoder, image_tokenizer] = ["decoder", "image_tokenizer"].map(needed);
-        let Published { kind, image_size, .. } = self.model;
+        let [mut decoder, image_tokenizer] = ["decoder", "image_tokenizer"].map(needed);
+        let Published { kind, image_size, ref file, .. } = self.model;
+        // The cache may have others beside it.
+        decoder.extend(file);
         match kind {
             Kind::ShowO => ShowO {
                 checkpoint: decoder,
@@ -147,7 +149,8 @@ impl Part {
         let listing = hub.list(repository)?;
         let mut files = match name {
             "tokenizer" => vec![listing.wanted(TOKENIZER)?],
-            _ => listing.weights()?,
+            "decoder" => listing.weights(model.file.as_deref())?,
+            _ => listing.weights(None)?,
         };
         let gguf = files.iter().any(|file| file.name.ends_with(".gguf"));
         match name {

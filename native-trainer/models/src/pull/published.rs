@@ -28,6 +28,8 @@ pub struct Published {
     pub kind: Kind,
     /// Repository of the checkpoint, or of the language model.
     pub checkpoint: String,
+    /// The file of its weights, where the repository has several to choose from.
+    pub file: Option<String>,
     /// Repository of the image tokenizer.
     pub image_tokenizer: String,
     /// Repository of the understanding encoder.
@@ -91,6 +93,7 @@ impl Published {
             name: name.to_lowercase(),
             kind,
             checkpoint: checkpoint.into(),
+            file: None,
             image_tokenizer: "showlab/magvitv2".into(),
             vision: None,
             tokenizer: (kind == Kind::ShowO).then(|| "microsoft/phi-1_5".into()),

@@ -246,6 +246,34 @@ fn a_model_is_pulled_whole() {
 }
 
 #[test]
+fn one_of_several_files_is_chosen_by_its_name() {
+    let (endpoint, server, _runtime) = server(Mood::default());
+    let (folder, unigen) = (tempfile::tempdir().unwrap(), server.hub.path().join("unigen"));
+    // The other file is no model.
+    fs::rename(unigen.join("model.safetensors"), unigen.join("f16.safetensors")).unwrap();
+    fs::write(unigen.join("q4.safetensors"), "other").unwrap();
+    let model = |file: Option<&str>| Published {
+        image_tokenizer: "tiny/magvitv2".into(),
+        vision: Some("tiny/siglip2".into()),
+        tokenizer: Some("tiny/phi".into()),
+        image_size: Some(16),
+        file: file.map(String::from),
+        ..Published::like(Kind::Unigen, "tiny/unigen")
+    };
+    let hub = client(&endpoint, &folder.path().join("cache"), None);
+    for file in [None, Some("q8.safetensors")] {
+        let error = Pull::list(&hub, model(file)).err().unwrap().to_string();
+        for word in ["tiny/unigen", "f16.safetensors (", "q4.safetensors (", "--file"] {
+            assert!(error.contains(word), "{error}");
+        }
+    }
+    assert!(Pull::list(&hub, model(Some("q4.safetensors"))).unwrap().import(&hub, &mut |_| Ok(())).is_err());
+    // The one that came before lies beside it in the cache.
+    let import = Pull::list(&hub, model(Some("f16.safetensors"))).unwrap().import(&hub, &mut |_| Ok(()));
+    import.unwrap().write(&folder.path().join("model"), Storage::default(), &|_, _| Ok(())).unwrap();
+}
+
+#[test]
 fn broken_connections_continue() {
     // A server that begins anew brings the file no nearer when it is cut again.
     for (ignores_ranges, cuts) in [(false, 7), (true, 3)] {
