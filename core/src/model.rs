@@ -59,7 +59,8 @@ impl UniGen {
     }
 
     /// The model frozen, with adapters of rank `rank` on all linear maps of the decoder's layers
-    /// ([`Adapter`](crate::nn::Adapter)), which are trained in its place.
+    /// ([`Adapter`](crate::nn::Adapter)), which are trained in its place. Frozen weights may be in half precision or in blocks
+    /// (QLoRA, Dettmers et al., arXiv 2305.14314): `train` moves a model that was loaded without gradients to where there are some.
     pub fn adapted(self, rank: usize, alpha: f64) -> Self {
         let frozen = self.no_grad();
         Self { llm: frozen.llm.map_linears(|linear| linear.adapted(rank, alpha)), ..frozen }

@@ -3,12 +3,14 @@
 
 #![cfg(all(feature = "cpu", feature = "train"))]
 
+use burn::module::{Module, Param, ParamId};
 use burn::tensor::{DType, Device, Distribution, Tensor, TensorData};
 use half::{bf16, f16};
 use proptest::prelude::*;
+use unigen_core::nn::{Linear, WeightParam};
 use unigen_core::ops::{self, Weight, portable};
 use unigen_core::precision::MatmulPrecision::{self, Bf16, F32};
-use unigen_core::quantized::BlockFormat;
+use unigen_core::quantized::{BlockFormat, QuantizedMatrix};
 
 fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
     Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex())
@@ -82,6 +84,44 @@ fn compare(weight: &Weight, rows: usize, precision: MatmulPrecision, tolerance: 
     close(&name, got.0, want.0, tolerance);
     close(&format!("{name}, gradient of x"), got.1, want.1, tolerance);
     close(&format!("{name}, gradient of the bias"), got.2, want.2, tolerance);
+}
+
+/// Adapters beside weights that stay as they are stored learn what they learn beside the widened ones.
+#[test]
+fn adapters_have_the_gradients_of_the_widened_base() {
+    let ([outputs, inputs], device) = ([96, 64], Device::flex().autodiff());
+    let data = random([outputs, inputs]).into_data();
+    let halves = [DType::F16, DType::BF16].map(|dtype| {
+        let values = Tensor::<2>::from_data(data.clone().convert_dtype(dtype), (&Device::flex(), dtype));
+        WeightParam::Values(Param::from_tensor(values).no_grad())
+    });
+    let values: Vec<f32> = data.try_to_vec().expect("f32 values");
+    let blocks = [BlockFormat::Q8_0, BlockFormat::Q4_0].map(|format| {
+        let matrix = QuantizedMatrix::quantize(format, inputs, &values).expect("whole blocks");
+        let bytes = TensorData::new(matrix.bytes().to_vec(), [outputs, matrix.row_bytes()]);
+        let bytes = Tensor::from_data(bytes, (&Device::flex(), DType::U8));
+        WeightParam::Blocks { bytes: Param::initialized(ParamId::new(), bytes), format }
+    });
+    for weight in halves.into_iter().chain(blocks) {
+        let name = format!("adapters beside {}", weight.val().storage());
+        let widened = Tensor::<2>::from_data(weight.values().into_data(), &device);
+        let mut layer = Linear::new(inputs, outputs, true, 0.1, &device).adapted(4, 8.0);
+        if let Some(adapter) = &mut layer.adapter {
+            adapter.up = Param::from_tensor(Tensor::from_inner(random([outputs, 4])).require_grad());
+        }
+        let x = Tensor::<2>::from_inner(random([7, inputs])).require_grad();
+        let [got, want] = [weight, Param::from_tensor(widened).no_grad().into()].map(|weight| {
+            let layer = Linear { weight, ..layer.clone() };
+            let y = layer.forward(x.clone());
+            let gradients = (y.clone() * y.clone()).sum().backward();
+            let adapter = layer.adapter.expect("an adapter");
+            let of = |param: &Param<Tensor<2>>| param.val().grad(&gradients).expect("a gradient");
+            [y.inner(), x.grad(&gradients).expect("a gradient"), of(&adapter.down), of(&adapter.up)]
+        });
+        for ((got, want), part) in got.into_iter().zip(want).zip(["result", "x", "down", "up"]) {
+            close(&format!("{name}, {part}"), got, want, 1e-4);
+        }
+    }
 }
 
 #[test]

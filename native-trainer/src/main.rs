@@ -150,17 +150,18 @@ const STAGES: &[train::Entry] = &[
 
 impl Train {
     fn run(&self) -> Result<()> {
+        let find: train::Find = |name| Ok(Library::of_user().folder_of(name)?);
         match self {
-            Train::Detector(options) => train::command::<DetectorStage>(options),
-            Train::Tokenizer(options) => train::command::<TokenizerStage<Stickers>>(options),
-            Train::Vision(options) => train::command::<VisionStage<Stickers>>(options),
-            Train::Pretrain(options) => train::command::<PretrainStage<Stickers>>(options),
-            Train::Sft(options) => train::command::<SftStage<Stickers>>(options),
-            Train::Align(options) => train::command::<AlignStage<Stickers>>(options),
-            Train::Rewards(options) => train::command::<RewardsStage>(options),
-            Train::Rl(options) => train::command::<RlStage<Stickers>>(options),
-            Train::All(options) => train::train_all(options, STAGES),
-            Train::Check(options) => train::check_all(options, STAGES),
+            Train::Detector(options) => train::command::<DetectorStage>(options, find),
+            Train::Tokenizer(options) => train::command::<TokenizerStage<Stickers>>(options, find),
+            Train::Vision(options) => train::command::<VisionStage<Stickers>>(options, find),
+            Train::Pretrain(options) => train::command::<PretrainStage<Stickers>>(options, find),
+            Train::Sft(options) => train::command::<SftStage<Stickers>>(options, find),
+            Train::Align(options) => train::command::<AlignStage<Stickers>>(options, find),
+            Train::Rewards(options) => train::command::<RewardsStage>(options, find),
+            Train::Rl(options) => train::command::<RlStage<Stickers>>(options, find),
+            Train::All(options) => train::train_all(options, STAGES, find),
+            Train::Check(options) => train::check_all(options, STAGES, find),
         }
     }
 }

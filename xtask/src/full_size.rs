@@ -1,4 +1,5 @@
-//! Models of full size with random weights, imported and drawn with: what memory and time they take on this machine.
+//! Models of full size with random weights, imported, drawn with and trained by adapters: what memory and time they take on
+//! this machine.
 
 mod checkpoints;
 mod measure;
@@ -13,7 +14,7 @@ use crate::{Workspace, system};
 use checkpoints::{Checkpoint, magvitv2, qwen2_5_1_5b, show_o_512, siglip2_so400m};
 use measure::Measured;
 
-/// Bytes that the largest model takes: its checkpoint, its parts and the import.
+/// Bytes that the largest model takes: its checkpoint, its parts and the import, or the import and what a trial of training exports.
 const DISK: &str = "9 GB";
 
 /// A model that is measured.
@@ -34,8 +35,8 @@ const MODELS: [Model; 2] = [
     Model { name: "show-o-512", kind: "show-o", checkpoint: show_o_512, sees: false },
 ];
 
-/// Makes each model, imports it in 4 bits, draws in two steps, and prints peak memory and seconds. With `name`, that model
-/// alone.
+/// Makes each model, imports it in 4 bits, draws in two steps, takes three steps of training adapters beside UniGen's 4 bits, and
+/// prints peak memory and seconds. With `name`, that model alone.
 ///
 /// # Errors
 /// For an unknown name, and where a command fails.
@@ -91,7 +92,22 @@ fn measure(workspace: &Workspace, model: &Model, folder: &Path, qwen: &Path) -> 
     let mut draw = workspace.unigen();
     draw.args(["generate", PROMPT, "--steps", "2", "--model"]).arg(&out);
     draw.arg("--out").arg(folder.join("out.png"));
-    report(&format!("{}, model folder of {}", model.name, size(&out)?), "draw in two steps", &mut draw)
+    report(&format!("{}, model folder of {}", model.name, size(&out)?), "draw in two steps", &mut draw)?;
+    if model.sees { train(workspace, folder, &out) } else { Ok(()) }
+}
+
+/// Tries to train adapters of rank 64 beside the weights in `model`, on 8 pictures a step: prints what the trial prints.
+fn train(workspace: &Workspace, folder: &Path, model: &Path) -> Result<()> {
+    let recipe = folder.join("adapters.toml");
+    let text = format!(
+        "[[run]]\nname = \"pretrain\"\n[run.settings]\nstart = {model:?}\nlora = {{ rank = 64, alpha = 128.0 }}\n\
+         training = {{ batch = 8, gradient_checkpointing = true }}\n"
+    );
+    fs::write(&recipe, text)?;
+    let mut check = workspace.unigen();
+    check.args(["train", "check", "--config"]).arg(&recipe).arg("--out").arg(folder.join("runs"));
+    println!("adapters of rank 64 beside the model in q4, 8 pictures a step:");
+    crate::steps::checked(&mut check)
 }
 
 /// Runs `command` and prints what it took.

@@ -94,6 +94,23 @@ impl Library {
             )))
     }
 
+    /// The folder that the settings of a run call `name`: that of a model of this library, or the path as it is, which an
+    /// earlier run may make.
+    ///
+    /// # Errors
+    /// `Config` for the nano model, which is inside the program.
+    pub fn folder_of(&self, name: &Path) -> Result<PathBuf> {
+        match self.find(name) {
+            Ok(Found::Folder(folder)) => Ok(folder),
+            Ok(Found::Nano) if !name.is_dir() => {
+                let what = "is inside the program, and a run starts from a folder";
+                Err(Error::new(ErrorKind::Config, nano::NAME, what)
+                    .fix("give the folder models/nano of the repository"))
+            }
+            _ => Ok(name.to_owned()),
+        }
+    }
+
     /// All models, the nano model first.
     pub fn list(&self) -> Vec<Listed> {
         let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();

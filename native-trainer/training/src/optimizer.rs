@@ -72,7 +72,7 @@ impl AdamW {
     /// If a parameter cannot be read from its device.
     pub fn step<M: Module>(&mut self, module: M, gradients: HostGradients, step: Step) -> Result<M> {
         self.updates += 1;
-        let weights = weights(&module)?;
+        let weights = self.weights(&module, &gradients)?;
         let mut update = Update {
             optimizer: self,
             gradients,
@@ -147,7 +147,7 @@ impl HostGradients {
     /// # Errors
     /// If a gradient cannot be read from its device.
     pub fn read<M: Module>(module: &M, gradients: Gradients) -> Result<Self> {
-        Reader::of(Some(gradients)).read(module).map(Self)
+        Reader::of(Wanted::Gradients(gradients)).read(module).map(Self)
     }
 
     /// The sum with other gradients of the same module. A parameter may have a gradient in one of them only.
@@ -187,24 +187,25 @@ fn square(values: &[f32]) -> f64 {
     lanes.iter().sum::<f64>() + rest.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>()
 }
 
-/// The weights of a module by parameter path if they lie on a GPU. Weights in the host's memory need no copy.
-fn weights<M: Module>(module: &M) -> Result<BTreeMap<String, Vec<f32>>> {
-    let here = |device: Device| device.without_autodiff() == Device::flex();
-    if module.devices().into_iter().all(here) { Ok(BTreeMap::new()) } else { Reader::of(None).read(module) }
+/// What a [`Reader`] reads.
+enum Wanted<'a> {
+    /// The gradients of all parameters.
+    Gradients(Gradients),
+    /// The parameters with these paths.
+    Weights(&'a dyn Fn(&str) -> bool),
 }
 
-/// Collects the gradients of all parameters, or the parameters, and reads them together, since every read from a GPU
-/// takes a round trip.
-struct Reader {
-    gradients: Option<Gradients>,
+/// Collects gradients or parameters, and reads them together, since every read from a GPU takes a round trip.
+struct Reader<'a> {
+    wanted: Wanted<'a>,
     path: ParameterPath,
     paths: Vec<String>,
     reads: Transaction,
 }
 
-impl Reader {
-    fn of(gradients: Option<Gradients>) -> Self {
-        Self { gradients, path: ParameterPath::default(), paths: Vec::new(), reads: Transaction::default() }
+impl<'a> Reader<'a> {
+    fn of(wanted: Wanted<'a>) -> Self {
+        Self { wanted, path: ParameterPath::default(), paths: Vec::new(), reads: Transaction::default() }
     }
 
     fn read<M: Module>(mut self, module: &M) -> Result<BTreeMap<String, Vec<f32>>> {
@@ -214,7 +215,7 @@ impl Reader {
     }
 }
 
-impl ModuleVisitor for Reader {
+impl ModuleVisitor for Reader<'_> {
     fn enter_module(&mut self, name: &str, container: &str) {
         self.path.enter(name, container);
     }
@@ -224,12 +225,13 @@ impl ModuleVisitor for Reader {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let tensor = match &mut self.gradients {
-            Some(gradients) => param.val().grad_remove(gradients),
-            None => Some(param.val().inner()),
+        let path = self.path.joined();
+        let tensor = match &mut self.wanted {
+            Wanted::Gradients(gradients) => param.val().grad_remove(gradients),
+            Wanted::Weights(wanted) => wanted(&path).then(|| param.val().inner()),
         };
         if let Some(tensor) = tensor {
-            self.paths.push(self.path.joined());
+            self.paths.push(path);
             self.reads = std::mem::take(&mut self.reads).register(tensor);
         }
     }
@@ -279,6 +281,21 @@ impl ModuleMapper for Update<'_> {
 }
 
 impl AdamW {
+    /// The weights that a step changes, by parameter path, if they lie on a GPU. Weights in the host's memory need no copy,
+    /// and frozen ones are not read.
+    fn weights<M: Module>(
+        &self,
+        module: &M,
+        gradients: &HostGradients,
+    ) -> Result<BTreeMap<String, Vec<f32>>> {
+        let here = |device: Device| device.without_autodiff() == Device::flex();
+        if module.devices().into_iter().all(here) {
+            return Ok(BTreeMap::new());
+        }
+        let changed = |path: &str| gradients.0.contains_key(path) || self.slots.contains_key(path);
+        Reader::of(Wanted::Weights(&changed)).read(module)
+    }
+
     /// Updates the weights `values` of the parameter at `path`, or only its average if it has no gradient.
     fn update(
         &mut self,

@@ -14,7 +14,7 @@ use unigen_core::image_tokenizer::{ImageTokenizer, pixels_from_images};
 use unigen_core::model::UniGen;
 use unigen_core::text::train_bpe;
 use unigen_core::vision::Tower;
-use unigen_core::weights::Precision;
+use unigen_core::weights::{BlockFormat, Checkpoint, FileTensor, Precision, write_file};
 use unigen_rewards::{Item, OpenReward, Reward, RewardSettings, Score, open};
 use unigen_runs::{Compute, floats};
 
@@ -276,13 +276,42 @@ impl World for Shapes {
 /// A model with random weights that draws 32 x 32 pixels in 4 x 4 codes of 2 x 4 bits, and has an understanding
 /// encoder.
 pub fn model_folder() -> TempDir {
+    folder_of(vec![4, 4])
+}
+
+/// The same model as published ones are: its codes of 8 bits are tokens of its table.
+pub fn token_folder() -> TempDir {
+    folder_of(vec![8])
+}
+
+/// The model in `folder` with the linear layers of its decoder in blocks of 4 bits.
+pub fn quantize(folder: &Path) {
+    let path = folder.join(ModelFolder::MODEL);
+    let checkpoint = Checkpoint::open(&path).unwrap();
+    let tensors = checkpoint.names().map(|name| {
+        let stored = checkpoint.stored(name).unwrap();
+        let of_layer = name.contains("_proj.");
+        let blocks = of_layer.then(|| FileTensor::quantized(name, &stored, BlockFormat::Q4_0)).flatten();
+        blocks.unwrap_or_else(|| FileTensor::kept(name, &stored))
+    });
+    write_file(&path, tensors.collect(), Default::default()).unwrap();
+}
+
+fn folder_of(code_groups: Vec<usize>) -> TempDir {
     let (device, folder) = (Device::flex(), tempfile::tempdir().unwrap());
     device.seed(5);
     let mut config = ModelConfig::preset("nano").unwrap();
     config.decoder.hidden_size = 64;
     config.decoder.intermediate_size = 96;
     config.decoder.num_hidden_layers = 2;
-    (config.image_size, config.code_groups) = (32, vec![4, 4]);
+    config.image_size = 32;
+    if code_groups.len() == 1 {
+        // Logits of a table with unit rows grow with the width, and sure ones need wide rows.
+        config.decoder.hidden_size = 128;
+        config.text_vocab = 300;
+        config.decoder.vocab_size = 300 + (1 << code_groups[0]) + 1;
+    }
+    config.code_groups = code_groups;
     config.image_tokenizer = TokenizerConfig {
         ch: 8,
         encoder_ch_mult: vec![1; 4],

@@ -1,7 +1,8 @@
 //! The starting point of supervised training: a model and its two frozen front-ends, the image tokenizer and the
 //! understanding encoder.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor};
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
@@ -11,9 +12,10 @@ use unigen_core::config::{Config, GenerationConfig, ModelConfig};
 use unigen_core::engine::{Engine, ModelFolder, layouts};
 use unigen_core::image_tokenizer::ImageTokenizer;
 use unigen_core::model::UniGen;
+use unigen_core::nn::blocks_in;
 use unigen_core::precision::WithPrecision;
 use unigen_core::sequence::{ImageRows, Sequence};
-use unigen_core::text::TextTokenizer;
+use unigen_core::text::{TextTokenizer, train_bpe};
 use unigen_core::vision::Tower;
 use unigen_core::weights::{Precision, keys, load};
 
@@ -72,10 +74,12 @@ impl Base {
     /// Opens the model in the folder `model`, and its frozen parts, on `device`. The understanding encoder comes from
     /// the folder `vision`, which may be the same folder; without it the model only generates. If the model had no
     /// encoder before, its projector starts with random weights. With `lora`, only the adapters and a new projector
-    /// are trained. Texts have at most `max_text` tokens.
+    /// are trained; the other weights stay as they are stored, also in half precision or in blocks. Texts have at most
+    /// `max_text` tokens.
     ///
     /// # Errors
-    /// The error names the file that is missing, damaged, or does not fit the others.
+    /// The error names the file that is missing, damaged, or does not fit the others. Weights in blocks have no
+    /// gradient, so all weights of a quantised model cannot be trained.
     pub fn open(
         model: &Path,
         vision: Option<&Path>,
@@ -96,20 +100,32 @@ impl Base {
         config.validate()?;
         let (key, had_vision) = (keys::model(&parts.model), parts.vision.is_some());
         let trained = |name: &str| key(name).filter(|_| had_vision || !name.starts_with("mm_projector."));
-        let mut weights =
-            load(UniGen::new(&config, device), &parts.model, trained)?.with_precision(*precision);
-        if let Some(&Lora { rank, alpha }) = lora {
-            let projector = weights.mm_projector.clone();
-            weights = weights.adapted(rank, alpha);
-            if !had_vision {
-                weights.mm_projector = projector;
+        // Without gradients, weights stay as they are stored; with them, they are widened.
+        let of = if lora.is_some() { &plain } else { device };
+        let mut weights = load(UniGen::new(&config, of), &parts.model, trained)?.with_precision(*precision);
+        match (lora, blocks_in(&weights)) {
+            (Some(&Lora { rank, alpha }), _) => {
+                let projector = weights.mm_projector.clone();
+                weights = weights.adapted(rank, alpha);
+                if !had_vision {
+                    weights.mm_projector = projector;
+                }
+                if device.is_autodiff() {
+                    weights = weights.train().map(&mut Checkpointed(device));
+                }
             }
+            (None, Some(format)) => bail!(
+                "the model in {} is quantised ({}), and such weights cannot be trained: train adapters beside them with \
+                 --set lora.rank=8, or import the model with --quantize none",
+                model.display(),
+                format.name()
+            ),
+            (None, None) => {}
         }
-        let text = model.join(ModelFolder::TEXT);
         let base = Self {
             text: parts.text,
             reading,
-            text_json: fs::read(&text).with_context(|| format!("cannot read {}", text.display()))?,
+            text_json: read(&model.join(ModelFolder::TEXT))?,
             image_tokenizer: folder.image_tokenizer(&plain)?.1.with_precision(*precision),
             weights: model.join(ModelFolder::IMAGE_TOKENIZER),
             vision,
@@ -118,6 +134,43 @@ impl Base {
             device: plain,
         };
         Ok((base, weights))
+    }
+
+    /// A model with random weights of these sizes, and the image tokenizer in the folder `images`. The text tokenizer is
+    /// that of the file `text`; without one, one is learned from `texts`.
+    ///
+    /// # Errors
+    /// The error names the file that is missing or damaged, or what is wrong with the sizes.
+    pub fn begin(
+        sizes: &ModelConfig,
+        images: &Path,
+        text: Option<&Path>,
+        texts: impl FnOnce() -> Result<Vec<String>>,
+        max_text: usize,
+        compute: &Compute,
+    ) -> Result<(Self, UniGen)> {
+        let reading = Reading::new(max_text)?;
+        let Compute { device: plain, precision } = compute.without_autodiff();
+        let (image_sizes, image_tokenizer) = ModelFolder::at(images).image_tokenizer(&plain)?;
+        let config = ModelConfig { image_tokenizer: image_sizes, ..sizes.clone() };
+        config.validate()?;
+        let text_json = match text {
+            Some(path) => read(path)?,
+            None => train_bpe(texts()?, config.text_vocab)?,
+        };
+        let base = Self {
+            text: TextTokenizer::of_model(&text_json, &config.special_tokens)?,
+            reading,
+            text_json,
+            image_tokenizer: image_tokenizer.with_precision(precision),
+            weights: images.join(ModelFolder::IMAGE_TOKENIZER),
+            vision: None,
+            generation: GenerationConfig::of(config.image_codes()),
+            device: plain,
+            config,
+        };
+        let model = UniGen::new(&base.config, &compute.device);
+        Ok((base, model))
     }
 
     /// Side of generated images in pixels.
@@ -209,7 +262,8 @@ impl Base {
         Ok(Engine::of(text, model.clone(), images, vision, &self.device)?)
     }
 
-    /// Writes a complete model folder, in which adapters are merged into the weights.
+    /// Writes a complete model folder in `f16`, in which adapters are merged into the weights. Quantised weights become
+    /// `f16`, too.
     ///
     /// # Errors
     /// If a file cannot be written.
@@ -219,4 +273,20 @@ impl Base {
         let model = &model.clone().merged();
         Ok(folder.write(&self.text_json, model, images, vision, generation, Precision::F16)?)
     }
+}
+
+/// Parameters with gradients that take part in gradient checkpointing as their device does.
+struct Checkpointed<'a>(&'a Device);
+
+impl ModuleMapper for Checkpointed<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|tensor| match self.0.gradient_checkpointing_strategy() {
+            Some(strategy) => tensor.with_gradient_checkpointing_strategy(strategy),
+            None => tensor,
+        })
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }

@@ -4,7 +4,6 @@ use unigen_core::config::{DecoderConfig, ModelConfig};
 use unigen_core::cost::{Cost, Task};
 
 use super::{Estimate, Place, Trained};
-use crate::batch::Lora;
 
 /// Tokens of the chat template and the markers around a sequence, about.
 const TEMPLATE: f64 = 12.0;
@@ -16,6 +15,15 @@ const MASKED: f64 = std::f64::consts::FRAC_2_PI;
 pub struct Sequences<'a> {
     pub config: &'a ModelConfig,
     pub text: f64,
+}
+
+/// Adapters that are trained beside frozen weights.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Adapters {
+    /// Rank of each.
+    pub rank: usize,
+    /// Bytes of the frozen weights, as they are stored.
+    pub base: f64,
 }
 
 /// Questions about one picture and their answers, in tokens.
@@ -115,12 +123,12 @@ impl Sequences<'_> {
         Rows { all: self.text + 2.0, tokens: self.text, ..Rows::default() }
     }
 
-    /// What a stage that trains this model needs with batches of `rows`. The frozen image tokenizer is in memory too,
-    /// and the understanding encoder if the stage `sees`.
+    /// What a stage that trains this model, or `lora` beside it, needs with batches of `rows`. The frozen image tokenizer
+    /// is in memory too, and the understanding encoder if the stage `sees`.
     pub fn estimate(
         self,
         rows: Rows,
-        lora: Option<&Lora>,
+        lora: Option<Adapters>,
         accumulate: u64,
         checkpointing: bool,
         sees: bool,
@@ -130,24 +138,25 @@ impl Sequences<'_> {
             let named = cost.parameters.iter().filter(|(name, _)| names.contains(name));
             named.map(|(_, count)| *count as f64).sum()
         };
-        let encoders = of(&["vision encoder", "image encoder", "image decoder"]);
-        let own = cost.total() as f64 - encoders;
-        let encoders = if sees { encoders } else { of(&["image encoder", "image decoder"]) };
+        let (tower, images) = (of(&["vision encoder"]), of(&["image encoder", "image decoder"]));
+        let own = cost.total() as f64 - tower - images;
         let d = &self.config.decoder;
         let trained = lora.map_or(own, |lora| adapters(d, lora.rank));
-        let frozen = if lora.is_some() { own } else { 0.0 };
+        let frozen = lora.map_or(0.0, |lora| lora.base);
         let kept = self.kept(rows, lora, checkpointing);
         let run = Trained { trained, frozen, kept, accumulate };
         let forward = self.forward(rows);
         // The backward pass takes twice the forward pass; frozen weights have no gradient.
         let backward = if lora.is_some() { 1.0 } else { 2.0 };
         let mut found = Estimate::of(run, lora.is_some(), forward * (1.0 + backward));
-        found.add("frozen encoders", encoders * super::F32, Place::Device);
+        // The understanding encoder stays in half precision, as it is stored.
+        let tower = if sees { tower / 2.0 } else { 0.0 };
+        found.add("frozen encoders", (tower + images) * super::F32, Place::Device);
         Ok(found)
     }
 
     /// The values that the backward pass of a batch of `rows` reads.
-    fn kept(self, rows: Rows, lora: Option<&Lora>, checkpointing: bool) -> f64 {
+    fn kept(self, rows: Rows, lora: Option<Adapters>, checkpointing: bool) -> f64 {
         let d = &self.config.decoder;
         let (width, hidden) = (d.hidden_size as f64, d.intermediate_size as f64);
         let head = d.head_dim() as f64;
@@ -220,11 +229,11 @@ mod tests {
         let rows = sequences.generate().times(4.0);
         let full = sequences.estimate(rows, None, 1, false, true).unwrap();
         assert_eq!(bytes(&full, "weights"), 4.0 * model.num_params() as f64);
-        let lora = Lora { rank: 4, alpha: 8.0 };
         let adapted = model.clone().adapted(4, 8.0);
-        let found = sequences.estimate(rows, Some(&lora), 1, false, true).unwrap();
+        let base = 0.5 * model.num_params() as f64;
+        let found = sequences.estimate(rows, Some(Adapters { rank: 4, base }), 1, false, true).unwrap();
         assert_eq!(bytes(&found, "adapters"), 4.0 * (adapted.num_params() - model.num_params()) as f64);
-        assert_eq!(bytes(&found, "weights"), 4.0 * model.num_params() as f64);
+        assert_eq!(bytes(&found, "weights"), base);
         assert!(found.flops < full.flops);
         let less = sequences.estimate(rows, None, 1, true, true).unwrap();
         assert!(bytes(&less, "activations") < bytes(&full, "activations"));

@@ -12,7 +12,7 @@ mod texts;
 use std::fmt;
 
 pub use card::{Card, memory};
-pub use decoder::{Conversation, Rows, Sequences};
+pub use decoder::{Adapters, Conversation, Rows, Sequences};
 pub use exports::Exports;
 pub use images::{pair, siglip};
 pub use texts::{conversation, text_tokens};
@@ -51,8 +51,9 @@ pub enum Place {
 /// What is trained, and how.
 #[derive(Debug, Clone, Copy)]
 pub struct Trained {
-    /// Parameters that are trained, and those that are frozen.
+    /// Parameters that are trained.
     pub trained: f64,
+    /// Bytes of those that are frozen, as they are stored.
     pub frozen: f64,
     /// Values that one batch keeps for its backward pass.
     pub kept: f64,
@@ -64,9 +65,9 @@ impl Estimate {
     /// The parts of every training run. `adapters` says what the trained parameters are.
     pub fn of(run: Trained, adapters: bool, flops: f64) -> Self {
         let Trained { trained, frozen, kept, accumulate } = run;
-        let weights = if adapters { frozen } else { trained + frozen };
+        let weights = if adapters { frozen } else { trained * F32 + frozen };
         let mut found = Self { parts: vec![], flops: flops * accumulate as f64 };
-        found.add("weights", weights * F32, Place::Device);
+        found.add("weights", weights, Place::Device);
         found.add("adapters", if adapters { trained * F32 } else { 0.0 }, Place::Device);
         // Two moments and the averaged weights.
         found.add("optimizer", 3.0 * trained * F32, Place::Host);
@@ -121,7 +122,7 @@ mod tests {
 
     #[test]
     fn parts_add_up() {
-        let run = Trained { trained: 10e6, frozen: 5e6, kept: 2e6, accumulate: 1 };
+        let run = Trained { trained: 10e6, frozen: 20e6, kept: 2e6, accumulate: 1 };
         let full = Estimate::of(run, false, 7.0);
         assert_eq!(full.bytes(), (15.0 + 30.0 + 10.0 + 2.0) * 4e6 + PROGRAM);
         assert_eq!(full.device_bytes(), (15.0 + 10.0 + 2.0) * 4e6);

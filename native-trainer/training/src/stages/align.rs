@@ -161,6 +161,10 @@ impl<W: World> Stage for AlignStage<W> {
         &settings.training
     }
 
+    fn models(settings: &mut Settings) -> Vec<&mut PathBuf> {
+        vec![&mut settings.model]
+    }
+
     fn on_trial(settings: Settings, _: &Path) -> Settings {
         Settings { judge: None, ..settings }
     }
@@ -177,7 +181,8 @@ impl<W: World> Stage for AlignStage<W> {
         let share = (100.0 * settings.rehearsal) as u64;
         let rows = Rows::mean([edits, rehearsal], [100 - share.min(100), share]).times(training.batch as f64);
         let (accumulate, again) = (training.accumulate, training.gradient_checkpointing);
-        let found = sequences.estimate(rows, settings.lora.as_ref(), accumulate, again, true)?;
+        let lora = settings.lora.as_ref().map(|lora| exports.adapters(&settings.model, lora)).transpose()?;
+        let found = sequences.estimate(rows, lora, accumulate, again, true)?;
         exports.model(export, config);
         Ok(Some(found))
     }

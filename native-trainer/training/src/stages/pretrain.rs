@@ -1,26 +1,21 @@
 //! Pre-training on generation, captioning from codes, and plain text, as in UniGen's first stages.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use burn::tensor::{Device, Tensor};
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
-use std::fs;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use unigen_core::config::{Config, GenerationConfig, ModelConfig};
-use unigen_core::engine::{Engine, ModelFolder, layouts};
-use unigen_core::image_tokenizer::ImageTokenizer;
+use unigen_core::config::ModelConfig;
+use unigen_core::engine::{ModelFolder, layouts};
 use unigen_core::model::UniGen;
-use unigen_core::precision::WithPrecision;
 use unigen_core::sequence::ImageRows;
-use unigen_core::text::{TextTokenizer, train_bpe};
-use unigen_core::weights::Precision;
 
 use super::sources::{self, Origin};
-use crate::batch::{Example, Reading, VOCABULARY_TEXTS, hidden, mask, task_of};
-use crate::data::codes::{CodeCache, Encoder};
+use crate::batch::{Base, Example, Lora, VOCABULARY_TEXTS, hidden, mask, task_of};
+use crate::data::codes::CodeCache;
 use crate::data::{Annotation, Order, QUESTIONS, SourceSettings, pick_at, rng_at};
 use crate::estimate::{Estimate, Exports, Rows, Sequences};
 use crate::train::{Best, Counted, Evaluation, Loss, Stage, Training};
@@ -38,10 +33,17 @@ const MEASURED: u64 = 64;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Folder of a trained image tokenizer, as the stage `tokenizer` exports it.
+    /// Folder of a model to continue from, with its tokenizers and sizes, such as `unigen import parts` writes. Without
+    /// it, weights are random.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<PathBuf>,
+    /// Train low-rank adapters beside the frozen weights of `start`. Without it, all weights are trained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lora: Option<Lora>,
+    /// Folder of a trained image tokenizer, as the stage `tokenizer` exports it, for a model with random weights.
     pub image_tokenizer: PathBuf,
-    /// The `tokenizer.json` of a text tokenizer, such as that of the model to continue from. Without it, one is
-    /// learned from the captions.
+    /// The `tokenizer.json` of a text tokenizer for a model with random weights. Without it, one is learned from the
+    /// captions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text_tokenizer: Option<PathBuf>,
     /// Folder that keeps the codes of the pictures. What is missing there is made.
@@ -61,7 +63,7 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub judge: Option<PathBuf>,
     pub data: SourceSettings,
-    /// Sizes of the model; those of the image tokenizer are taken from its folder.
+    /// Sizes of a model with random weights; those of the image tokenizer are taken from its folder.
     pub model: ModelConfig,
     /// What the world shows, if it gives the material.
     #[serde(skip_serializing_if = "WorldSettings::is_empty")]
@@ -72,6 +74,8 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            start: None,
+            lora: None,
             image_tokenizer: "runs/tokenizer/export".into(),
             text_tokenizer: None,
             codes: "runs/codes".into(),
@@ -108,10 +112,7 @@ fn nano() -> ModelConfig {
 /// The stage `pretrain`.
 pub struct PretrainStage<W> {
     settings: Settings,
-    text: TextTokenizer,
-    text_json: Vec<u8>,
-    image_tokenizer: ImageTokenizer,
-    reading: Reading,
+    base: Base,
     origin: Origin,
     order: Order,
     codes: CodeCache<Arc<dyn Annotation>>,
@@ -151,8 +152,8 @@ impl<W: World> PretrainStage<W> {
         visit: u64,
         rng: &mut impl Rng,
     ) -> Result<Example> {
-        let layouts = layouts(&self.text);
-        let caption = self.reading.tokens(&self.text, caption)?;
+        let layouts = layouts(&self.base.text);
+        let caption = self.base.tokens(caption)?;
         let plain =
             |sequence, source: &[u32]| Example { sequence, source: source.to_vec(), ..Example::default() };
         Ok(match task {
@@ -167,7 +168,7 @@ impl<W: World> PretrainStage<W> {
                 }
             }
             Task::Describe => {
-                let question = self.text.encode(pick_at::<&str>(&QUESTIONS, visit))?;
+                let question = self.base.text.encode(pick_at::<&str>(&QUESTIONS, visit))?;
                 plain(layouts.conversation(ImageRows::Codes(codes.len()), [[&question[..], &caption]]), codes)
             }
             Task::Text => plain(layouts.text(&caption), &[]),
@@ -183,7 +184,7 @@ impl<W: World> PretrainStage<W> {
         device: &Device,
     ) -> Result<[Option<Tensor<1>>; 3]> {
         let mut batch: [Vec<Example>; 3] = Default::default();
-        self.reading.timed(|| -> Result<()> {
+        self.base.reading.timed(|| -> Result<()> {
             for index in samples {
                 batch[task(self.settings.mix, index) as usize].push(self.example(pictures, order, index)?);
             }
@@ -215,6 +216,11 @@ impl<W: World> Stage for PretrainStage<W> {
         &settings.training
     }
 
+    fn models(settings: &mut Settings) -> Vec<&mut PathBuf> {
+        let Settings { start, image_tokenizer, .. } = settings;
+        start.iter_mut().chain([image_tokenizer]).collect()
+    }
+
     fn on_trial(settings: Settings, folder: &Path) -> Settings {
         let samples = settings.training.samples();
         let pictures = Some(settings.pictures.map_or(samples, |pictures| pictures.min(samples)));
@@ -222,8 +228,15 @@ impl<W: World> Stage for PretrainStage<W> {
     }
 
     fn estimate(settings: &Settings, exports: &mut Exports, export: &Path) -> Result<Option<Estimate>> {
-        let image_tokenizer = exports.image_tokenizer_in(&settings.image_tokenizer)?;
-        let config = ModelConfig { image_tokenizer, ..settings.model.clone() };
+        let config = match &settings.start {
+            Some(start) => exports.model_in(start)?,
+            None => {
+                let image_tokenizer = exports.image_tokenizer_in(&settings.image_tokenizer)?;
+                ModelConfig { image_tokenizer, ..settings.model.clone() }
+            }
+        };
+        let lora = settings.start.as_ref().zip(settings.lora.as_ref());
+        let lora = lora.map(|(start, lora)| exports.adapters(start, lora)).transpose()?;
         let training = &settings.training;
         let sequences = Sequences {
             config: &config,
@@ -232,7 +245,7 @@ impl<W: World> Stage for PretrainStage<W> {
         let of = [sequences.generate(), sequences.caption(), sequences.text()];
         let rows = Rows::mean(of, settings.mix).times(training.batch as f64);
         let (accumulate, again) = (training.accumulate, training.gradient_checkpointing);
-        let found = sequences.estimate(rows, None, accumulate, again, false)?;
+        let found = sequences.estimate(rows, lora, accumulate, again, false)?;
         exports.model(export, config);
         Ok(Some(found))
     }
@@ -244,23 +257,31 @@ impl<W: World> Stage for PretrainStage<W> {
             settings.mix
         );
         ensure!((0.0..=1.0).contains(&settings.drop_text), "drop_text is {}, not 0 to 1", settings.drop_text);
-        let Compute { device: plain, precision } = compute.without_autodiff();
-        let reading = Reading::new(settings.data.max_text)?;
+        ensure!(
+            settings.lora.is_none() || settings.start.is_some(),
+            "lora needs a model to train adapters beside: set start to its folder"
+        );
         let (world, origin) = (W::open(&settings.world)?, Origin::of(&[&settings.data.shards]));
         let sources = sources::pictures(&world, &settings.data, SEED, origin)?;
         sources::check_held_out(&settings.data.validation, &[sources.held_out.is_some()])?;
         let own = OwnValidation { pictures: sources.held_out.clone(), ..OwnValidation::default() };
         let validation = sources::validation(&world, origin, own, settings.judge.as_deref(), compute)?;
         let pictures = sources.training;
-        let folder = ModelFolder::at(&settings.image_tokenizer);
-        let (sizes, image_tokenizer) = folder.image_tokenizer(&plain)?;
-        let image_tokenizer = image_tokenizer.with_precision(precision);
-        let config = ModelConfig { image_tokenizer: sizes, ..settings.model.clone() };
-        config.validate()?;
-        let weights = settings.image_tokenizer.join(ModelFolder::IMAGE_TOKENIZER);
-        let encoder = Encoder { tokenizer: &image_tokenizer, size: config.image_size as u32, device: &plain };
+        let max_text = settings.data.max_text;
+        let (base, model) = match &settings.start {
+            Some(start) => {
+                let vision = start.join(ModelFolder::VISION).exists().then_some(&**start);
+                Base::open(start, vision, settings.lora.as_ref(), max_text, compute)?
+            }
+            None => {
+                let (images, text) = (&settings.image_tokenizer, settings.text_tokenizer.as_deref());
+                let texts = || pictures.texts(VOCABULARY_TEXTS);
+                Base::begin(&settings.model, images, text, texts, max_text, compute)?
+            }
+        };
+        let (encoder, weights) = base.encoder();
         let count = sources::limit(settings.pictures, pictures.count(), PICTURES);
-        let codes = CodeCache::captioned(&settings.codes, &pictures, count, encoder, &weights)?;
+        let codes = CodeCache::captioned(&settings.codes, &pictures, count, encoder, weights)?;
         let held_out = sources.held_out.map(|pictures| {
             CodeCache::captioned_in_memory(
                 &pictures,
@@ -269,28 +290,10 @@ impl<W: World> Stage for PretrainStage<W> {
             )
         });
         let held_out = held_out.transpose()?;
-        let text_json = match &settings.text_tokenizer {
-            Some(path) => fs::read(path).with_context(|| format!("cannot read {}", path.display()))?,
-            None => train_bpe(pictures.texts(VOCABULARY_TEXTS)?, config.text_vocab)?,
-        };
-        let text = TextTokenizer::of_model(&text_json, &config.special_tokens)?;
         let (settings, device) = (settings.clone(), compute.device.clone());
-        let model = UniGen::new(&config, &device);
         let order = origin.order(!settings.data.shards.is_empty(), settings.training.seed);
-        let stage = Self {
-            settings,
-            text,
-            text_json,
-            image_tokenizer,
-            reading,
-            order,
-            origin,
-            codes,
-            held_out,
-            validation,
-            device,
-            world: PhantomData,
-        };
+        let stage =
+            Self { settings, base, order, origin, codes, held_out, validation, device, world: PhantomData };
         Ok((stage, model))
     }
 
@@ -304,9 +307,7 @@ impl<W: World> Stage for PretrainStage<W> {
 
     fn evaluate(&self, model: &UniGen) -> Result<Evaluation> {
         let device = self.device.clone().without_autodiff();
-        let text = TextTokenizer::of_model(&self.text_json, self.text.special())?;
-        let engine = Engine::of(text, model.clone(), self.image_tokenizer.clone(), None, &device)?;
-        let mut found = self.validation.drawing(&engine)?;
+        let mut found = self.validation.drawing(&self.base.engine(model)?)?;
         if let Some(held_out) = &self.held_out {
             let losses = self.losses(model, (held_out, Order::Given), 0..MEASURED, &device)?;
             let names = ["held-out generate", "held-out describe", "held-out text"];
@@ -320,12 +321,10 @@ impl<W: World> Stage for PretrainStage<W> {
     }
 
     fn counted(&self) -> Counted {
-        self.reading.counted()
+        self.base.reading.counted()
     }
 
     fn export(&self, model: &UniGen, folder: &Path) -> Result<()> {
-        let folder = ModelFolder::create(folder)?;
-        let generation = GenerationConfig::of(model.config().image_codes());
-        Ok(folder.write(&self.text_json, model, &self.image_tokenizer, None, &generation, Precision::F16)?)
+        self.base.export(model, folder)
     }
 }

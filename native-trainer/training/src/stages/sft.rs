@@ -382,6 +382,10 @@ impl<W: World> Stage for SftStage<W> {
         &settings.training
     }
 
+    fn models(settings: &mut Settings) -> Vec<&mut PathBuf> {
+        vec![&mut settings.model, &mut settings.vision]
+    }
+
     fn on_trial(settings: Settings, folder: &Path) -> Settings {
         let samples = settings.training.samples();
         let few = |count: Option<u64>| Some(count.map_or(samples, |count| count.min(samples)));
@@ -402,7 +406,8 @@ impl<W: World> Stage for SftStage<W> {
         let of = [sequences.generate(), sequences.edit(), sequences.describe(about), sequences.text()];
         let rows = Rows::mean(of, settings.mix).times(training.batch as f64);
         let (accumulate, again) = (training.accumulate, training.gradient_checkpointing);
-        let found = sequences.estimate(rows, settings.lora.as_ref(), accumulate, again, true)?;
+        let lora = settings.lora.as_ref().map(|lora| exports.adapters(&settings.model, lora)).transpose()?;
+        let found = sequences.estimate(rows, lora, accumulate, again, true)?;
         exports.model(export, config);
         Ok(Some(found))
     }

@@ -1,7 +1,7 @@
 //! Every stage on a second world, one after another, as in a recipe.
 
 use super::*;
-use crate::shapes::Shapes;
+use crate::shapes::{Shapes, quantize, token_folder};
 use crate::train::{Stage, Start, run, settings};
 use burn::tensor::Device;
 use std::path::Path;
@@ -308,4 +308,76 @@ fn reinforcement_learning_takes_prompts_and_edits_of_ones_own() {
     let (stage, model) = RlStage::<Shapes>::open(&settings, &Device::flex().autodiff().into()).unwrap();
     let error = format!("{:#}", stage.update(&model, 0).err().unwrap());
     assert!(error.contains("edits.jsonl, line 1") && error.contains("no text \"prompt\""), "{error}");
+}
+
+/// Sixteen pictures, each with a caption of its own, as a user's file.
+fn sixteen(folder: &Path) {
+    let lines = (0..16_u8).map(|index| {
+        let picture = image::RgbImage::from_fn(32, 32, |x, y| {
+            let (x, y, index) = (x as u8, y as u8, u32::from(index));
+            let hash = (u32::from(x / 8 + 4 * (y / 8)) + 1).wrapping_mul(0x9E37 + 2 * index).wrapping_mul(77);
+            image::Rgb([(hash >> 8) as u8, (hash >> 4) as u8, hash as u8])
+        });
+        picture.save(folder.join(format!("{index}.png"))).unwrap();
+        let name = ["red", "apple", "blue", "photo"].map(String::from);
+        let caption = [index / 4, index % 4].map(|word| name[usize::from(word)].clone()).join(" ");
+        serde_json::json!({ "image": format!("{index}.png"), "caption": caption }).to_string()
+    });
+    std::fs::write(folder.join("captions.jsonl"), lines.collect::<Vec<_>>().join("\n")).unwrap();
+}
+
+/// Adapters beside a base in 4 bits learn sixteen pictures by heart. The checkpoint holds nothing else.
+#[test]
+fn adapters_beside_weights_of_4_bits_learn_pictures_by_heart() {
+    let (folder, model) = (tempfile::tempdir().unwrap(), token_folder());
+    quantize(model.path());
+    sixteen(folder.path());
+    let at = |text: &str| {
+        let text = text.replace("RUNS", &folder.path().display().to_string());
+        text.replace("MODEL", &model.path().display().to_string())
+    };
+    let set: Vec<String> = [
+        "start=\"MODEL\"",
+        "codes=\"RUNS/codes\"",
+        "data.shards=[\"RUNS/captions.jsonl\"]",
+        "mix=[1,0,0]",
+        "drop_text=0.0",
+        "lora.rank=32",
+        "lora.alpha=64.0",
+        "training.steps=700",
+        "training.batch=16",
+        "training.learning_rate=3e-3",
+        "training.weight_decay=0.0",
+        "training.warmup_steps=20",
+        "training.gradient_checkpointing=true",
+        "training.evaluate_every=0",
+        "training.save_every=350",
+    ]
+    .map(at)
+    .to_vec();
+    let settings = settings::<pretrain::Settings>(None, &set).unwrap();
+    let out = folder.path().join("run");
+    run::<PretrainStage<Shapes>>(settings.clone(), &out, Start::New, &[Device::flex().into()]).unwrap();
+    let log = RunFolder::open(&out).unwrap().records().unwrap();
+    let losses: Vec<f64> = log.iter().filter_map(|record| record.scalars.get("generate")?.as_f64()).collect();
+    let (first, last) = (losses[0], losses[losses.len() - 5..].iter().sum::<f64>() / 5.0);
+    assert!(first > 4.0 && last < 0.1, "{first} {last}: {losses:?}");
+    let names =
+        |path: &Path| -> Vec<String> { Checkpoint::open(path).unwrap().names().map(String::from).collect() };
+    let kept = names(&out.join("checkpoints/last.safetensors"));
+    assert!(!kept.is_empty() && kept.iter().all(|name| name.contains(".adapter.")), "{kept:?}");
+    // The export has the adapters in its weights, in f16.
+    let export = Checkpoint::open(&out.join("export/model.safetensors")).unwrap();
+    let layer = export.element_type("llm.model.layers.1.mlp.up_proj.weight").unwrap();
+    assert_eq!(layer.to_string(), "F16");
+    Engine::open(&out.join("export"), &Device::flex()).unwrap();
+    // All weights of such a model cannot be trained.
+    let full = pretrain::Settings { lora: None, ..settings };
+    let error =
+        run::<PretrainStage<Shapes>>(full, &folder.path().join("full"), Start::New, &[Device::flex().into()]);
+    let error = format!("{:#}", error.unwrap_err());
+    assert!(
+        error.contains("Q4_0") && error.contains("lora.rank") && error.contains("--quantize none"),
+        "{error}"
+    );
 }

@@ -161,6 +161,10 @@ impl<W: World> Stage for TokenizerStage<W> {
         &settings.training
     }
 
+    fn models(settings: &mut Settings) -> Vec<&mut PathBuf> {
+        settings.start.iter_mut().collect()
+    }
+
     fn on_trial(settings: Settings, _: &Path) -> Settings {
         Settings { judge: None, ..settings }
     }

@@ -11,7 +11,7 @@ use super::replicas::Replicas;
 use super::stage::open;
 use super::trainer::{adamw, gradients, update, write_export};
 use super::trial::{Trial, on_trial, seconds};
-use super::{Stage, settings::settings};
+use super::{Stage, settings::settings_of};
 use crate::estimate::{Card, Estimate, Exports};
 
 /// Number of timed steps. One step before them is not timed.
@@ -53,7 +53,7 @@ impl fmt::Display for Checked {
 /// # Errors
 /// The errors that would end the run.
 pub(super) fn check<S: Stage>(trial: &Trial) -> Result<Checked> {
-    let wanted: S::Settings = settings(trial.config, trial.set)?;
+    let wanted = settings_of::<S>(trial.config, trial.set, trial.find)?;
     let moved = on_trial(Table::try_from(&wanted)?, trial.out, trial.trial);
     let wanted =
         S::on_trial(moved.try_into().context("cannot change the settings for a trial")?, trial.trial);
@@ -77,9 +77,10 @@ pub(super) fn check<S: Stage>(trial: &Trial) -> Result<Checked> {
         ensure!(norm.is_finite(), "step {}: the loss or its gradient is not finite", step + 1);
     }
     let step = start.elapsed().as_secs_f64() / STEPS as f64;
+    let memory = peak();
     write_export(&stage, &optimizer.averaged(model.valid()), trial.export)?;
     let (parameters, samples) = (model.num_params(), training.samples());
-    Ok(Checked { parameters, samples, predicted, memory: peak(), step, all: seconds(&training, step) })
+    Ok(Checked { parameters, samples, predicted, memory, step, all: seconds(&training, step) })
 }
 
 /// Predicts a run of the stage `S` on a card, without opening it. `exports` learns what the run exports.
@@ -87,7 +88,7 @@ pub(super) fn check<S: Stage>(trial: &Trial) -> Result<Checked> {
 /// # Errors
 /// If the settings cannot be used, or the sizes of a model that the run starts from are unknown.
 pub(super) fn predict<S: Stage>(trial: &Trial, card: Card, exports: &mut Exports) -> Result<Option<OnCard>> {
-    let wanted: S::Settings = settings(trial.config, trial.set)?;
+    let wanted = settings_of::<S>(trial.config, trial.set, trial.find)?;
     S::training(&wanted).check()?;
     on_card::<S>(&wanted, exports, trial.export, card)
 }

@@ -1,10 +1,12 @@
 //! Checkpoints: all that a run needs to resume, in one file.
 
-use anyhow::{Context, Result};
-use burn::module::Module;
-use std::collections::BTreeMap;
+use anyhow::{Context, Result, bail};
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::Tensor;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use unigen_core::weights::{Checkpoint, Precision, keys, load, tensors, write_tensors};
+use unigen_core::nn::blocks_in;
+use unigen_core::weights::{Checkpoint, ParameterPath, Precision, keys, load, tensors, write_tensors};
 
 use crate::optimizer::{AdamW, EMA};
 
@@ -18,16 +20,18 @@ const STEP: &str = "step";
 const UPDATES: &str = "updates";
 const COUNTS: &str = "counts";
 
-/// Writes `model.*`, `ema.*`, `adam.m.*` and `adam.v.*` by parameter path in f32. The metadata has `step` (steps
-/// done), `updates` (steps that changed weights) and `counts` (JSON: the number of gradients of each parameter that
-/// had one in some updates only).
+/// Writes `model.*`, `ema.*`, `adam.m.*` and `adam.v.*` of the parameters that are trained, by path in f32; frozen ones lie
+/// in the folder of the model that the run starts from. The metadata has `step` (steps done), `updates` (steps that
+/// changed weights) and `counts` (JSON: the number of gradients of each parameter that had one in some updates only).
 ///
 /// # Errors
 /// If a weight is not finite, or if writing fails (a full disk). An old file at `path` stays as it was.
 pub fn save<M: Module>(path: &Path, model: &M, optimizer: &AdamW, step: u64) -> Result<()> {
     let average = optimizer.averaged(model.valid());
-    let mut all = tensors(model, |name| Some(format!("{MODEL}{name}")));
-    all.extend(tensors(&average, |name| Some(format!("{EMA}{name}"))));
+    let trained = trained(model);
+    let called = |prefix: &str, name: &str| trained.contains(name).then(|| format!("{prefix}{name}"));
+    let mut all = tensors(model, |name| called(MODEL, name));
+    all.extend(tensors(&average, |name| called(EMA, name)));
     all.extend(optimizer.moments());
     let metadata = [
         (STEP, step.to_string()),
@@ -51,7 +55,8 @@ pub fn restore<M: Module>(path: &Path, model: M, optimizer: &mut AdamW) -> Resul
         Some(text) => serde_json::from_str(text)
             .with_context(|| format!("{} is damaged: its {COUNTS} cannot be read", path.display()))?,
     };
-    let model = load(model, &checkpoint, |name| Some(format!("{MODEL}{name}")))?;
+    let trained = trained(&model);
+    let model = load(model, &checkpoint, |name| trained.contains(name).then(|| format!("{MODEL}{name}")))?;
     optimizer.restore(&checkpoint, updates, &counts)?;
     Ok((model, step))
 }
@@ -71,20 +76,73 @@ fn number(checkpoint: &Checkpoint, key: &str) -> Result<u64> {
     })
 }
 
+/// `model` with the averaged weights of the checkpoint `path` of its own run.
+///
+/// # Errors
+/// If the file is missing or damaged, or belongs to a model of other sizes.
+pub fn averaged<M: Module>(path: &Path, model: M) -> Result<M> {
+    let checkpoint = Checkpoint::open(path)?;
+    Ok(load(model, &checkpoint, |name| {
+        Some(format!("{EMA}{name}")).filter(|name| checkpoint.contains(name))
+    })?)
+}
+
 /// `model` with the weights of the safetensors file or folder `path`. If the file has weights called `ema.*`, those
 /// are taken; else if it has published names ([`keys::unigen`]), those; else the parameters' own names.
 ///
 /// # Errors
-/// The error names every parameter that is missing or of another shape.
+/// The error names every parameter that is missing or of another shape. Quantised weights are refused, because they
+/// cannot be trained.
 pub fn initial<M: Module>(path: &Path, model: M) -> Result<M> {
     let checkpoint = Checkpoint::open(path)?;
     let has = |prefix: &str| checkpoint.names().any(|name| name.starts_with(prefix));
     let (averaged, published) = (has(EMA), has("llm.model."));
-    Ok(load(model, &checkpoint, |name| match (averaged, published) {
-        (true, _) => Some(format!("{EMA}{name}")),
+    let (before, trained) = (blocks_in(&model), trained(&model));
+    let model = load(model, &checkpoint, |name| match (averaged, published) {
+        // The checkpoint of a run may lack what was frozen.
+        (true, _) => {
+            Some(format!("{EMA}{name}")).filter(|key| trained.contains(name) || checkpoint.contains(key))
+        }
         (false, true) => keys::unigen(name),
         (false, false) => keys::same(name),
-    })?)
+    })?;
+    match blocks_in(&model).filter(|_| before.is_none()) {
+        Some(format) => bail!(
+            "the weights in {} are quantised ({}), and such weights cannot be trained: import the model with --quantize none",
+            path.display(),
+            format.name()
+        ),
+        None => Ok(model),
+    }
+}
+
+/// The paths of the parameters that are trained.
+fn trained<M: Module>(model: &M) -> BTreeSet<String> {
+    let mut trained = Trained::default();
+    model.visit(&mut trained);
+    trained.found
+}
+
+#[derive(Default)]
+struct Trained {
+    path: ParameterPath,
+    found: BTreeSet<String>,
+}
+
+impl ModuleVisitor for Trained {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, container: &str) {
+        self.path.leave(container);
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if param.val().is_require_grad() {
+            self.found.insert(self.path.joined());
+        }
+    }
 }
 
 #[cfg(test)]

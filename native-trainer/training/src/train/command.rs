@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use unigen_core::precision::MatmulPrecision;
 
 use super::fit::fits_machine;
-use super::{Stage, Start, export, run, settings};
+use super::settings::settings_of;
+use super::{Find, Stage, Start, export, run};
 use unigen_runs::{Compute, DeviceChoice, RunFolder};
 
 /// The command line of a training stage.
@@ -25,7 +26,7 @@ pub struct Options {
     /// Continue the run in the folder with its settings
     #[arg(long)]
     resume: bool,
-    /// File of weights to start from, as safetensors
+    /// Weights to start from: a safetensors file, the folder of a model, or the name of one that `unigen models` lists
     #[arg(long, conflicts_with = "resume")]
     init: Option<PathBuf>,
     /// Export a checkpoint of the run into this folder and train nothing. The best checkpoint is exported if the
@@ -90,11 +91,11 @@ impl Options {
     }
 }
 
-/// Runs `unigen train` for the stage `S`.
+/// Runs `unigen train` for the stage `S`; `find` knows models by name.
 ///
 /// # Errors
-/// The errors of [`settings`], [`run`] and [`export`].
-pub fn command<S: Stage>(options: &Options) -> Result<()> {
+/// The errors of [`settings`](super::settings), [`run`] and [`export`].
+pub fn command<S: Stage>(options: &Options, find: Find) -> Result<()> {
     if let Some(folder) = &options.export {
         let exported = export::<S>(&options.out, folder, &options.compute.open()?)?;
         eprintln!("exported {exported} to {}", folder.display());
@@ -105,9 +106,10 @@ pub fn command<S: Stage>(options: &Options) -> Result<()> {
         true => Some(RunFolder::open(&options.out)?.config()),
         false => options.config.clone(),
     };
-    let settings = settings(config.as_deref(), &options.set)?;
+    let settings = settings_of::<S>(config.as_deref(), &options.set, find)?;
+    let init = options.init.as_deref().map(find).transpose()?;
     fits_machine::<S>(&settings, &devices)?;
-    let start = match &options.init {
+    let start = match &init {
         Some(weights) => Start::From(weights),
         None if options.resume => Start::Resume,
         None => Start::New,

@@ -16,7 +16,7 @@ mod trial;
 
 pub use command::{ComputeArgs, Options, command};
 pub use recipe::{CheckOptions, Entry, RecipeOptions, check_all, runs_in, train_all};
-pub use settings::settings;
+pub use settings::{Find, settings};
 pub use stage::scalar;
 pub use stage::{Best, Counted, Evaluation, Loss, Stage, Update};
 #[cfg(test)]

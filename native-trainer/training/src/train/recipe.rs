@@ -6,11 +6,11 @@ use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
-use super::Stage;
 use super::check::{Checked, check, predict};
 use super::command::{ComputeArgs, Options, command};
 use super::fit::OnCard;
 use super::trial::Trial;
+use super::{Find, Stage};
 use crate::estimate::{Card, Exports, size};
 use unigen_runs::{Interrupt, RunFolder};
 
@@ -41,7 +41,7 @@ pub struct CheckOptions {
 /// A stage that a recipe may name.
 pub struct Entry {
     pub name: &'static str,
-    train: fn(&Options) -> Result<()>,
+    train: fn(&Options, Find) -> Result<()>,
     check: fn(&Trial) -> Result<Checked>,
     predict: fn(&Trial, Card, &mut Exports) -> Result<Option<OnCard>>,
 }
@@ -77,11 +77,12 @@ struct Planned<'a> {
     set: Vec<String>,
 }
 
-/// Trains the unfinished runs of a recipe, one after another. A run that was stopped continues.
+/// Trains the unfinished runs of a recipe, one after another. A run that was stopped continues. `find` knows models by
+/// name.
 ///
 /// # Errors
 /// If the recipe cannot be used; the errors of the runs, with the name of the run.
-pub fn train_all(options: &RecipeOptions, stages: &[Entry]) -> Result<()> {
+pub fn train_all(options: &RecipeOptions, stages: &[Entry], find: Find) -> Result<()> {
     Interrupt::install()?;
     for Planned { name, entry, config, set } in plan(&options.config, stages)? {
         Interrupt::check()?;
@@ -94,7 +95,7 @@ pub fn train_all(options: &RecipeOptions, stages: &[Entry]) -> Result<()> {
         }
         eprintln!("{name}: {}", if begun.is_some() { "continues with its own settings" } else { "begins" });
         let run = Options::of(config, set, out, begun.is_some(), options.compute);
-        (entry.train)(&run).with_context(|| {
+        (entry.train)(&run, find).with_context(|| {
             let recipe = options.config.display();
             format!("the run {name} stopped; `unigen train all --config {recipe}` continues from here")
         })?;
@@ -106,10 +107,10 @@ pub fn train_all(options: &RecipeOptions, stages: &[Entry]) -> Result<()> {
 ///
 /// # Errors
 /// If the recipe cannot be used, a run does not fit the card, or a run would end at its start.
-pub fn check_all(options: &CheckOptions, stages: &[Entry]) -> Result<()> {
+pub fn check_all(options: &CheckOptions, stages: &[Entry], find: Find) -> Result<()> {
     match options.card {
-        Some(card) => predict_all(&options.recipe, card, stages),
-        None => try_all(&options.recipe, stages),
+        Some(card) => predict_all(&options.recipe, card, stages, find),
+        None => try_all(&options.recipe, stages, find),
     }
 }
 
@@ -117,14 +118,14 @@ pub fn check_all(options: &CheckOptions, stages: &[Entry]) -> Result<()> {
 ///
 /// # Errors
 /// If the recipe cannot be used, or a run does not fit; the error names settings that make it fit.
-fn predict_all(options: &RecipeOptions, card: Card, stages: &[Entry]) -> Result<()> {
+fn predict_all(options: &RecipeOptions, card: Card, stages: &[Entry], find: Find) -> Result<()> {
     let planned = plan(&options.config, stages)?;
     let compute = &options.compute.open()?;
     let (mut exports, mut total, mut refused) = (Exports::default(), 0.0, Vec::new());
     for Planned { name, entry, config, set } in &planned {
         let (config, out) = (config.as_deref(), &*options.out);
         let export = &out.join(name).join("export");
-        let trial = Trial { config, set, compute, out, trial: out, export };
+        let trial = Trial { config, set, find, compute, out, trial: out, export };
         let found = (entry.predict)(&trial, card, &mut exports)
             .with_context(|| format!("cannot predict the run {name}"))?;
         let Some(OnCard { estimate, hours, advice }) = found else {
@@ -152,7 +153,7 @@ fn predict_all(options: &RecipeOptions, card: Card, stages: &[Entry]) -> Result<
 ///
 /// # Errors
 /// If the recipe cannot be used; the errors that would end a run at its start.
-fn try_all(options: &RecipeOptions, stages: &[Entry]) -> Result<()> {
+fn try_all(options: &RecipeOptions, stages: &[Entry], find: Find) -> Result<()> {
     Interrupt::install()?;
     let planned = plan(&options.config, stages)?;
     let compute = &options.compute.open()?;
@@ -166,7 +167,7 @@ fn try_all(options: &RecipeOptions, stages: &[Entry]) -> Result<()> {
         Interrupt::check()?;
         let export = &trial.0.join(name).join("export");
         let (config, out, trial) = (config.as_deref(), &*options.out, &*trial.0);
-        let found = (entry.check)(&Trial { config, set, compute, out, trial, export })
+        let found = (entry.check)(&Trial { config, set, find, compute, out, trial, export })
             .with_context(|| format!("cannot try the run {name}"))?;
         total += found.hours();
         println!("{name:<12}{found}");

@@ -2,8 +2,10 @@
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Serialize, de::DeserializeOwned};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use toml::{Table, Value};
+
+use super::Stage;
 
 /// Returns the defaults, changed first by the TOML file `file` if it is given, then by `overrides`, each written as
 /// `section.key=value`. A value that is not TOML is taken as a string.
@@ -29,6 +31,28 @@ pub fn settings<T: Serialize + DeserializeOwned + Default>(
         table = changed::<T>(table, text).with_context(|| format!("--set {text}"))?;
     }
     table.try_into().map_err(plain)
+}
+
+/// The folder of the model that a user calls so in settings; a path stays as it is.
+///
+/// # Errors
+/// If the model of this name has no folder.
+pub type Find = fn(&Path) -> Result<PathBuf>;
+
+/// The [`settings`] of the stage `S`, with folders in the place of the names of models.
+///
+/// # Errors
+/// As [`settings`] and [`Find`].
+pub(super) fn settings_of<S: Stage>(
+    file: Option<&Path>,
+    overrides: &[String],
+    find: Find,
+) -> Result<S::Settings> {
+    let mut settings = settings(file, overrides)?;
+    for model in S::models(&mut settings) {
+        *model = find(model)?;
+    }
+    Ok(settings)
 }
 
 /// `settings` with `overrides`, in the same form.

@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 use image::RgbImage;
 use serde::{Serialize, de::DeserializeOwned};
 use std::borrow::Cow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use unigen_core::precision::WithPrecision;
 
@@ -31,6 +31,12 @@ pub trait Stage: Sized {
 
     /// The loop's settings.
     fn training(settings: &Self::Settings) -> &Training;
+
+    /// The settings that say which models a run starts from: folders, or names that [`Find`](super::Find) knows.
+    fn models(settings: &mut Self::Settings) -> Vec<&mut PathBuf> {
+        let _ = settings;
+        vec![]
+    }
 
     /// Settings for a trial of a few batches: without a judge, and with only as much prepared data as these batches
     /// need, which is kept in `folder`.

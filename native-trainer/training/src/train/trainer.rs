@@ -82,7 +82,7 @@ pub fn export<S: Stage>(out: &Path, folder: &Path, compute: &Compute) -> Result<
             (path, Exported::Last(step))
         }
     };
-    write_export(&stage, &checkpoint::initial(&path, model.valid())?, folder)?;
+    write_export(&stage, &checkpoint::averaged(&path, model.valid())?, folder)?;
     Ok(exported)
 }
 
@@ -162,7 +162,7 @@ pub(crate) fn train<S: Stage>(
     let (mut averaged, mut exported) = (trainer.averaged(&model), Exported::Last(trainer.done));
     if let Some(best) = best(&trainer.stage, &trainer.folder) {
         exported = Exported::Best(checkpoint::step(&best)?);
-        averaged = checkpoint::initial(&best, averaged)?;
+        averaged = checkpoint::averaged(&best, averaged)?;
     }
     write_export(&trainer.stage, &averaged, &export)?;
     trainer.folder.finish()?;

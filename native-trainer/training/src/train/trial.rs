@@ -3,7 +3,7 @@
 use std::path::Path;
 use toml::{Table, Value};
 
-use super::Training;
+use super::{Find, Training};
 use unigen_runs::Compute;
 
 /// The input of [`check`](super::check::check): a run of a recipe. Exports that earlier runs have not made yet lie in
@@ -11,6 +11,7 @@ use unigen_runs::Compute;
 pub(super) struct Trial<'a> {
     pub config: Option<&'a Path>,
     pub set: &'a [String],
+    pub find: Find,
     pub compute: &'a Compute,
     /// Folder of the runs, and the temporary folder that stands for it.
     pub out: &'a Path,

@@ -4,13 +4,17 @@ use anyhow::Result;
 use unigen_core::config::ModelConfig;
 
 use super::Settings;
-use crate::estimate::{Estimate, Place, Rows, Sequences};
+use crate::estimate::{Adapters, Estimate, Place, Rows, Sequences};
 use crate::rl::Estimator;
 use crate::stages::sources;
 use crate::world::World;
 
 /// The estimate for `config`, without the rewards, whose sizes only they know.
-pub(super) fn of<W: World>(settings: &Settings, config: &ModelConfig) -> Result<Estimate> {
+pub(super) fn of<W: World>(
+    settings: &Settings,
+    config: &ModelConfig,
+    lora: Option<Adapters>,
+) -> Result<Estimate> {
     let (replay, rollout, training) = (&settings.replay, &settings.rollout, &settings.training);
     let text = match settings.mix[0] {
         0 => sources::tokens_of(
@@ -40,7 +44,6 @@ pub(super) fn of<W: World>(settings: &Settings, config: &ModelConfig) -> Result<
     let groups = (blocks / samples).ceil().min(batch) + 1.0;
     let target = Rows { all: codes + 2.0, codes: predicted, embedded: codes, ..Rows::default() };
     let rows = Rows::mean([prefix.times(2.0 * groups), target.times(2.0 * blocks)], [1, 1]);
-    let lora = settings.lora.as_ref();
     let mut found = sequences.estimate(rows, lora, 1, training.gradient_checkpointing, edits)?;
     let passes = (samples * steps * batch / blocks).ceil();
     let own = found.parts.iter().find(|part| part.name == "weights").map_or(0.0, |part| part.bytes);

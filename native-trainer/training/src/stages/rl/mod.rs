@@ -224,13 +224,18 @@ impl<W: World> Stage for RlStage<W> {
         &settings.training
     }
 
+    fn models(settings: &mut Settings) -> Vec<&mut PathBuf> {
+        vec![&mut settings.model]
+    }
+
     fn on_trial(settings: Settings, _: &Path) -> Settings {
         Settings { judge: None, ..settings }
     }
 
     fn estimate(settings: &Settings, exports: &mut Exports, export: &Path) -> Result<Option<Estimate>> {
         let config = exports.model_in(&settings.model)?;
-        let found = estimate::of::<W>(settings, &config)?;
+        let lora = settings.lora.as_ref().map(|lora| exports.adapters(&settings.model, lora)).transpose()?;
+        let found = estimate::of::<W>(settings, &config, lora)?;
         exports.model(export, config);
         Ok(Some(found))
     }

@@ -5,7 +5,7 @@ use super::*;
 use crate::batch::{Example, Lora, hidden};
 use crate::optimizer::{AdamW, Step};
 use crate::rl::{Estimator, Ratio, Rollout, Sampling, Task};
-use crate::shapes::{Shapes, model_folder};
+use crate::shapes::{Shapes, model_folder, quantize};
 use crate::train::{Start, run, train};
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -271,6 +271,16 @@ fn the_reward_rises_by_every_estimator() {
         eprintln!("{name}");
         rises(Settings { replay, ..settings(&folder) }, &place.path().join(name));
     }
+}
+
+#[test]
+fn the_reward_rises_by_adapters_beside_weights_of_4_bits() {
+    let (folder, place) = (model_folder(), tempfile::tempdir().unwrap());
+    quantize(folder.path());
+    let lora = Some(Lora { rank: 8, alpha: 32.0 });
+    let mut settings = Settings { lora, ..settings(&folder) };
+    settings.training.learning_rate = 1e-2;
+    rises(settings, &place.path().join("run"));
 }
 
 #[test]
