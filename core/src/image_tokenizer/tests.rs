@@ -157,7 +157,7 @@ fn kernels_stay_as_they_are_stored() {
     }
     let pixels = Tensor::random([1, 8, 12, 3], Distribution::Uniform(-1.0, 1.0), &device);
     let [a, b] = [&halves, &widened].map(|tokenizer| {
-        let latent = tokenizer.latent(pixels.clone());
+        let latent = tokenizer.latent(pixels.clone()).unwrap();
         let picture = tokenizer.decode(lfq::codes(latent.clone()), 8, 12).unwrap();
         [latent.into_data(), picture.into_data()]
     });
