@@ -208,20 +208,23 @@ impl<S: Stage> Trainer<S> {
         while self.done < self.training.steps {
             model = self.step(model)?;
             let last = self.done == self.training.steps;
-            let stop = !last && self.stage.resumable(self.done) && stop();
-            if stop || self.due(self.training.save_every) {
+            if !last && self.stage.resumable(self.done) && stop() {
                 self.save(&model)?;
-            }
-            if stop {
                 return Err(self.stopped());
             }
-            if self.due(self.training.evaluate_every) {
+            // Validation comes before the checkpoint: a sheet may show what only this process has drawn. A run that is
+            // killed in between repeats both.
+            let validated = self.due(self.training.evaluate_every);
+            if validated {
                 self.evaluate(&model)?;
-                if let Some(reason) = self.stage.finished(&self.folder.records()?) {
-                    self.progress.note(&format!("stopped after step {}: {reason}", self.done));
-                    self.save(&model)?;
-                    return Ok(model);
-                }
+            }
+            let finished = if validated { self.stage.finished(&self.folder.records()?) } else { None };
+            if finished.is_some() || self.due(self.training.save_every) {
+                self.save(&model)?;
+            }
+            if let Some(reason) = finished {
+                self.progress.note(&format!("stopped after step {}: {reason}", self.done));
+                return Ok(model);
             }
         }
         Ok(model)
