@@ -94,7 +94,7 @@ impl Options {
 /// Runs `unigen train` for the stage `S`; `find` knows models by name.
 ///
 /// # Errors
-/// The errors of [`settings`](super::settings), [`run`] and [`export`].
+/// The errors of [`settings`](fn@super::settings), [`run`] and [`export`].
 pub fn command<S: Stage>(options: &Options, find: Find) -> Result<()> {
     if let Some(folder) = &options.export {
         let exported = export::<S>(&options.out, folder, &options.compute.open()?)?;
