@@ -117,16 +117,17 @@ fn assert_says(error: &Error, words: &[&str]) {
 
 #[test]
 fn a_negative_prompt_leads_away_where_there_is_guidance() {
-    let with = |negative: &str, guidance_scale| {
+    let with = |negative: &str, guidance_scale, seed| {
         let negative_prompt = negative.to_owned();
         let settings = GenerationConfig { negative_prompt, guidance_scale, ..ENGINE.generation().clone() };
-        draw("a red apple", 1, &settings)
+        draw("a red apple", seed, &settings)
     };
-    let plain = with("", 3.0).expect("draws");
-    assert_eq!(with(" ", 3.0).expect("draws"), plain);
-    assert_ne!(with("a dog", 3.0).expect("draws"), plain);
-    assert_eq!(with("a dog", 1.0).expect("draws"), with("", 1.0).expect("draws"));
-    let error = with(&"a dog ".repeat(400), 3.0).expect_err("is too long");
+    // A picture of random weights has few codes, which may be the same by chance.
+    let differs = |seed| with("a dog", 9.0, seed).expect("draws") != with("", 9.0, seed).expect("draws");
+    assert!((0..16).any(differs));
+    assert_eq!(with(" ", 3.0, 1).expect("draws"), with("", 3.0, 1).expect("draws"));
+    assert_eq!(with("a dog", 1.0, 1).expect("draws"), with("", 1.0, 1).expect("draws"));
+    let error = with(&"a dog ".repeat(400), 3.0, 1).expect_err("is too long");
     assert_says(&error, &["negative prompt"]);
 }
 
