@@ -6,11 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::vocabulary::Vocabulary;
 
-/// A detector may judge only if it is right on at least this share of original pictures: the first where it tells apart up
-/// to [`FEW`] things, the second where it tells apart more. Among many, some differ by a colour or by a stroke.
-pub const MIN_ACCURACY: [f64; 2] = [0.98, 0.9];
-/// Number of things, up to which a detector must be nearly always right.
-const FEW: usize = 100;
+/// A detector may judge only if it is right on at least this share of original pictures.
+pub const MIN_ACCURACY: f64 = 0.98;
 /// Number of pictures that a model draws at once for a judge.
 pub const BATCH: usize = 16;
 
@@ -47,11 +44,9 @@ pub trait Detect {
 /// If the accuracy is below [`MIN_ACCURACY`].
 pub fn check_judge(detector: &dyn Detect) -> Result<f64> {
     let accuracy = detector.accuracy();
-    let things = detector.vocabulary().classes.len();
-    let least = MIN_ACCURACY[usize::from(things > FEW)];
     ensure!(
-        (least..=1.0).contains(&accuracy),
-        "the detector is right on {accuracy} of original renders, but a judge of {things} things must be right on at least {least}: train it longer"
+        (MIN_ACCURACY..=1.0).contains(&accuracy),
+        "the detector is right on {accuracy} of original renders, but a judge must be right on at least {MIN_ACCURACY}: train it longer"
     );
     Ok(accuracy)
 }

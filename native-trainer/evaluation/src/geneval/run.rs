@@ -274,7 +274,7 @@ mod tests {
             let error = evaluate(prompts, 1, accuracy, |_, _| ()).unwrap_err().to_string();
             assert!(error.contains("0.98") && error.contains("train it longer"), "{error}");
         }
-        assert!(evaluate(prompts, 1, MIN_ACCURACY[0], |_, _| ()).is_ok());
+        assert!(evaluate(prompts, 1, MIN_ACCURACY, |_, _| ()).is_ok());
         assert!(evaluate(prompts, 0, 1.0, |_, _| ()).unwrap_err().to_string().contains("nothing to draw"));
     }
 
