@@ -2,7 +2,7 @@
 //! object where the drawing has it.
 //!
 //! The bounds are calibrated on the shipped model's tokenizer: its reconstructions of the wanted pictures score 4.6, and
-//! pictures with a third of their cells mangled score below 3 (`imgedit/tests.rs`).
+//! pictures with a third of their cells mangled score below 2 (`imgedit/tests.rs`).
 
 use image::RgbImage;
 
@@ -15,7 +15,7 @@ use crate::world::{Object, Renderer, Scene, Truth};
 const SHAPE: [f64; 2] = [0.04, 0.17];
 /// Shares of the wanted gradient that are missing, or too much, between which an object falls from sharp to smeared, or
 /// from clean to noisy.
-const BLUR: [f64; 2] = [0.35, 0.75];
+const BLUR: [f64; 2] = [0.3, 0.7];
 const NOISE: [f64; 2] = [0.4, 2.0];
 /// A patch of the background with a larger mean pixel error, 0 to 1, is dirty.
 const DIRTY: f64 = 0.06;

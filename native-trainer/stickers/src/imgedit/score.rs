@@ -97,7 +97,8 @@ impl Pictures {
             Some(error) => (falling(error, STAYS) + kept) / 2.0,
             None => kept,
         };
-        let alone = 1.0 / (1.0 + quality.strays as f64);
+        // What has come without being asked for: things count in full, dirt by half, since it is not always in the way.
+        let alone = (1.0 + quality.cleanness) / 2.0 / (1.0 + quality.strays as f64);
         if quality.strays > 0 {
             wrong.push("something is there that nobody asked for".into());
         }

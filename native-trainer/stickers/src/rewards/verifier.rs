@@ -362,7 +362,7 @@ mod tests {
                 "a red dog on the left; a cat on the right, mirrored, turned to the left on a mint background",
                 Some(1.0),
             ),
-            ("a red dog left of a cat, on the beach, in 3d", Some(1.0)),
+            ("a red dog left of a cat, on a beach, in 3d", Some(1.0)),
             ("a red dog left of a cat, in space, flat", Some(5.0 / 7.0)),
             ("joy", None),
         ] {
