@@ -15,6 +15,7 @@ mod geneval;
 mod imgedit;
 mod import;
 mod inpaint;
+mod judging;
 pub mod models;
 mod own;
 mod pull;
