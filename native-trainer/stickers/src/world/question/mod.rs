@@ -1,19 +1,18 @@
 //! Questions about a scene whose short answers depend on that scene alone.
 
 mod chinese;
+mod english;
 
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 use unigen_evaluation::geneval::Relation;
 
 use super::{
-    Background, Class, Color, Scene, Scope,
+    Background, Class, Color, Scene, Scope, Style, Tint,
     chinese::CHINESE,
     random::pick,
     scene::Group,
-    words::{
-        counted_in_pairs, fill, in_region, noun, number, region, region_is_clear, relation_words, style_words,
-    },
+    words::{region, region_is_clear},
 };
 
 /// The kinds of question.
@@ -48,29 +47,68 @@ pub struct QuestionAnswer {
     pub answer: String,
 }
 
-/// Ways to ask whether a thing is in the picture.
-const IS_THERE: [&str; 3] = ["is there {a}?", "is there {a} in the picture?", "do you see {a}?"];
-
 impl QuestionAnswer {
     /// Whether the question gives away that an object it names is in the picture.
     pub fn takes_for_granted(&self) -> bool {
-        let asks_whether = |template: &&str| {
-            let opening = template.split('{').next().unwrap_or_default();
-            ["a ", "an "].into_iter().any(|article| self.question.starts_with(&format!("{opening}{article}")))
-        };
-        !IS_THERE.iter().any(asks_whether) && !chinese::asks_whether(&self.question)
+        !english::asks_whether(&self.question) && !chinese::asks_whether(&self.question)
+    }
+}
+
+/// What a question is about, with what its answer says. A number beside a thing counts all of its kind.
+enum Topic {
+    /// The only kind of thing that there is.
+    What(Class, usize),
+    /// Which thing is so related to another.
+    WhatIsThere(Pair),
+    Style(Style),
+    HowMany(Class, usize),
+    HowManyThings(usize),
+    WhichColor(Class, usize, Color),
+    BackgroundColor(Tint),
+    /// In which third of the canvas a thing is.
+    WhereOnCanvas(Class, [i8; 2]),
+    WhereFromAnother(Pair),
+    /// Whether a claim holds.
+    Whether(Claim, bool),
+}
+
+/// A thing, its relation to another, and that other.
+#[derive(Clone, Copy)]
+struct Pair {
+    thing: Class,
+    relation: Relation,
+    other: Class,
+}
+
+enum Claim {
+    HasColor(Class, usize, Color),
+    Related(Pair),
+    Exactly(Class, usize),
+    IsThere(Class),
+}
+
+impl Topic {
+    fn kind(&self) -> QuestionKind {
+        match self {
+            Topic::What(..) | Topic::WhatIsThere(_) | Topic::Style(_) => QuestionKind::What,
+            Topic::HowMany(..) | Topic::HowManyThings(_) => QuestionKind::HowMany,
+            Topic::WhichColor(..) | Topic::BackgroundColor(_) => QuestionKind::WhichColor,
+            Topic::WhereOnCanvas(..) | Topic::WhereFromAnother(_) => QuestionKind::Where,
+            Topic::Whether(..) => QuestionKind::YesNo,
+        }
     }
 }
 
 /// Questions of each kind that the scene answers without doubt, in one language. Over many scenes, yes is right as often
 /// as no.
-pub fn questions(scene: &Scene, scope: Scope, rng: &mut impl Rng) -> Vec<QuestionAnswer> {
-    if scope.chinese && rng.random_bool(CHINESE) {
-        return chinese::questions(scene, scope, rng);
-    }
+pub fn questions<R: Rng>(scene: &Scene, scope: Scope, rng: &mut R) -> Vec<QuestionAnswer> {
+    let chinese = scope.chinese && rng.random_bool(CHINESE);
+    let say = if chinese { chinese::say::<R> } else { english::say::<R> };
     let mut asked = Vec::new();
-    let mut ask =
-        |kind, question: String, answer: String| asked.push(QuestionAnswer { kind, question, answer });
+    let mut ask = |topic: Topic, rng: &mut R| {
+        let [question, answer] = say(&topic, rng);
+        asked.push(QuestionAnswer { kind: topic.kind(), question, answer });
+    };
     let groups = scene.groups();
     let classes = {
         let mut classes: Vec<Class> = scene.objects.iter().map(|object| object.class).collect();
@@ -80,162 +118,105 @@ pub fn questions(scene: &Scene, scope: Scope, rng: &mut impl Rng) -> Vec<Questio
     };
     let count = |class: Class| scene.objects.iter().filter(|object| object.class == class).count();
 
-    // What.
     match &classes[..] {
         [] => {}
-        [class] => {
-            let question = pick(
-                rng,
-                &["what is in the picture?", "what is this?", "what do you see?", "what is shown?"],
-            );
-            let answer = if count(*class) == 1 { class.name() } else { class.plural() };
-            ask(QuestionKind::What, question.to_owned(), answer.to_owned());
-        }
+        [class] => ask(Topic::What(*class, count(*class)), rng),
         _ => {
-            if let Some((thing, relation, other)) = unique_pair(scene, &groups, rng) {
-                let the_other = format!("the {}", noun(other.class, None, 1));
-                let place = fill(pick(rng, relation_words(relation)), &[&the_other]);
-                ask(QuestionKind::What, format!("what is {place}?"), thing.class.name().to_owned());
+            if let Some(pair) = unique_pair(scene, &groups, rng) {
+                ask(Topic::WhatIsThere(pair), rng);
             }
         }
     }
     if rng.random_bool(0.25) {
-        let style = style_words(scene.style).first().map_or("plain", |words| words.trim_start_matches("in "));
-        let style = style.trim_end_matches(" style");
-        ask(QuestionKind::What, "what style is the picture in?".to_owned(), style.to_owned());
+        ask(Topic::Style(scene.style), rng);
     }
 
-    // How many.
     if !classes.is_empty() {
         let class = pick(rng, &classes);
-        let things = counted_things(class);
-        let template = pick(
-            rng,
-            &["how many {a} are there?", "how many {a} do you see?", "how many {a} are in the picture?"],
-        );
-        ask(QuestionKind::HowMany, fill(template, &[&things]), number(count(class)).to_owned());
+        ask(Topic::HowMany(class, count(class)), rng);
         if rng.random_bool(0.3) {
-            let template = pick(rng, &["how many things are there?", "how many objects are in the picture?"]);
-            ask(QuestionKind::HowMany, template.to_owned(), number(scene.objects.len()).to_owned());
+            ask(Topic::HowManyThings(scene.objects.len()), rng);
         }
     }
 
-    // Which colour.
-    let colored: Vec<&Group> = groups
+    let colored: Vec<(&Group, Color)> = groups
         .iter()
-        .filter(|group| group.color.is_some() && group.members.len() == count(group.class))
+        .filter(|group| group.members.len() == count(group.class))
+        .filter_map(|group| Some((group, group.color?)))
         .collect();
     if !colored.is_empty() {
-        let group = pick(rng, &colored);
-        if let Some(color) = group.color {
-            let thing = noun(group.class, None, group.members.len());
-            let is = is_or_are(group.class, group.members.len());
-            let template = pick(rng, &["what color {b} the {a}?", "which color {b} the {a}?"]);
-            ask(QuestionKind::WhichColor, fill(template, &[&thing, is]), color.name().to_owned());
-        }
+        let (group, color) = pick(rng, &colored);
+        ask(Topic::WhichColor(group.class, group.members.len(), color), rng);
     }
     if let Background::Plain(tint) = scene.background
         && scene.style.shows_color()
         && rng.random_bool(0.4)
     {
-        ask(QuestionKind::WhichColor, "what color is the background?".to_owned(), tint.name().to_owned());
+        ask(Topic::BackgroundColor(tint), rng);
     }
 
-    // Where.
     match &scene.objects[..] {
         [object] if region_is_clear(object.center) => {
-            let is = is_or_are(object.class, 1);
-            ask(
-                QuestionKind::Where,
-                format!("where {is} the {}?", object.class),
-                in_region(region(object.center)),
-            );
+            ask(Topic::WhereOnCanvas(object.class, region(object.center)), rng);
         }
         [_, _] => {
-            if let Some((thing, relation, other)) = unique_pair(scene, &groups, rng) {
-                let is = is_or_are(thing.class, 1);
-                let question = format!("where {is} the {}?", noun(thing.class, None, 1));
-                let answer = format!("{} the {}", relation.name(), noun(other.class, None, 1));
-                ask(QuestionKind::Where, question, answer);
+            if let Some(pair) = unique_pair(scene, &groups, rng) {
+                ask(Topic::WhereFromAnother(pair), rng);
             }
         }
         _ => {}
     }
 
-    // Yes or no.
-    let yes = rng.random_bool(0.5);
-    if let Some(question) = yes_no(scene, scope, &groups, &classes, yes, rng) {
-        ask(QuestionKind::YesNo, question, if yes { "yes" } else { "no" }.to_owned());
+    let holds = rng.random_bool(0.5);
+    if let Some(claim) = claim(scene, scope, &groups, &classes, holds, rng) {
+        ask(Topic::Whether(claim, holds), rng);
     }
     asked
 }
 
-/// A question whose answer is yes if `yes` is set, and no otherwise. None if the scene allows no question of the
-/// randomly chosen kind.
-fn yes_no(
+/// A claim that `holds` or does not. None if the scene allows none of the randomly chosen kind.
+fn claim(
     scene: &Scene,
     scope: Scope,
     groups: &[Group],
     classes: &[Class],
-    yes: bool,
+    holds: bool,
     rng: &mut impl Rng,
-) -> Option<String> {
-    let absent =
-        || scope.classes().iter().copied().filter(|class| !classes.contains(class)).collect::<Vec<_>>();
+) -> Option<Claim> {
     match rng.random_range(0..4) {
         1 => {
             let colored: Vec<&Group> = groups.iter().filter(|group| group.color.is_some()).collect();
             let group = *colored.get(rng.random_range(0..colored.len().max(1)))?;
             let alone = groups.iter().filter(|other| other.class == group.class).count() == 1;
-            if !alone {
-                return None;
-            }
-            let color = match yes {
-                true => group.color?,
-                false => other_color(group.color?, rng),
-            };
-            let is = is_or_are(group.class, group.members.len());
-            Some(format!("{is} the {} {color}?", noun(group.class, None, group.members.len())))
+            let color = group.color.filter(|_| alone)?;
+            let color = if holds { color } else { other_color(color, rng) };
+            Some(Claim::HasColor(group.class, group.members.len(), color))
         }
         2 => {
-            let (thing, relation, other) = unique_pair(scene, groups, rng)?;
+            let pair = unique_pair(scene, groups, rng)?;
             // The opposite relation is wrong even if two relations hold.
-            let relation = if yes { relation } else { relation.inverse() };
-            let is = is_or_are(thing.class, 1);
-            Some(format!("{is} the {} {} the {}?", thing.class, relation.name(), other.class))
+            let relation = if holds { pair.relation } else { pair.relation.inverse() };
+            Some(Claim::Related(Pair { relation, ..pair }))
         }
         3 => {
             let class = *classes.get(rng.random_range(0..classes.len().max(1)))?;
             let count = scene.objects.iter().filter(|object| object.class == class).count();
-            let shown = if yes {
-                count
-            } else {
-                pick(rng, &[1, 2, 3, 4].into_iter().filter(|n| *n != count).collect::<Vec<_>>())
-            };
-            Some(format!(
-                "{} there {} in the picture?",
-                if shown == 1 { "is" } else { "are" },
-                counted_exactly(class, shown)
-            ))
+            let others: Vec<usize> = (1..=4).filter(|n| *n != count).collect();
+            Some(Claim::Exactly(class, if holds { count } else { pick(rng, &others) }))
+        }
+        _ if holds => {
+            classes.get(rng.random_range(0..classes.len().max(1))).map(|class| Claim::IsThere(*class))
         }
         _ => {
-            let class = match yes {
-                true => *classes.get(rng.random_range(0..classes.len().max(1)))?,
-                false => pick(rng, &absent()),
-            };
-            let thing = counted_in_pairs(class, None, 1);
-            Some(fill(pick(rng, &IS_THERE), &[&thing]))
+            let absent = scope.classes().iter().copied().filter(|class| !classes.contains(class));
+            Some(Claim::IsThere(pick(rng, &absent.collect::<Vec<_>>())))
         }
     }
 }
 
 /// Two objects whose classes occur once, with a relation that the first object has to the second and no other object
 /// has.
-fn unique_pair<'a>(
-    scene: &Scene,
-    groups: &'a [Group],
-    rng: &mut impl Rng,
-) -> Option<(&'a Group, Relation, &'a Group)> {
+fn unique_pair(scene: &Scene, groups: &[Group], rng: &mut impl Rng) -> Option<Pair> {
     let once =
         |group: &&Group| scene.objects.iter().filter(|object| object.class == group.class).count() == 1;
     let single: Vec<&Group> = groups.iter().filter(once).collect();
@@ -252,27 +233,12 @@ fn unique_pair<'a>(
             .filter(|&index| index != from && index != to)
             .all(|index| !scene.relations(index, to).contains(relation))
     };
-    held.into_iter().find(only).map(|relation| (thing, relation, other))
+    let relation = held.into_iter().find(only)?;
+    Some(Pair { thing: thing.class, relation, other: other.class })
 }
 
 fn other_color(color: Color, rng: &mut impl Rng) -> Color {
     Color::ALL[(color.index() + rng.random_range(1..Color::ALL.len())) % Color::ALL.len()]
-}
-
-fn is_or_are(class: Class, count: usize) -> &'static str {
-    if count == 1 && !class.is_pair() { "is" } else { "are" }
-}
-
-fn counted_things(class: Class) -> String {
-    if class.is_pair() { format!("pairs of {}", class.plural()) } else { class.plural().to_owned() }
-}
-
-fn counted_exactly(class: Class, count: usize) -> String {
-    match count {
-        1 if class.is_pair() => format!("exactly one pair of {class}"),
-        1 => format!("exactly one {class}"),
-        _ => format!("exactly {}", counted_in_pairs(class, None, count)),
-    }
 }
 
 #[cfg(test)]
