@@ -6,6 +6,7 @@
 
 mod case;
 mod change;
+mod pixels;
 mod quality;
 mod report;
 mod run;

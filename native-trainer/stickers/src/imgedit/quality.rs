@@ -6,7 +6,8 @@
 
 use image::RgbImage;
 
-use super::score::{falling, grown, mean, within};
+use super::change::length;
+use super::pixels::{distance, falling, grown, inside, mean, within};
 use crate::judge::{Detection, Unlike, middle, same_place};
 use crate::world::{Object, Renderer, Scene, Truth};
 
@@ -71,7 +72,7 @@ impl Expected {
             let mut best = (f64::INFINITY, scene.objects[index].clone());
             for object in placed(&wanted.objects[index], truth, seen, width.min(height) as f32) {
                 scene.objects[index] = object.clone();
-                let error = error(drawn, &renderer.render(&scene, width, height), around);
+                let error = distance(drawn, &renderer.render(&scene, width, height), inside(drawn, &around));
                 if error < best.0 {
                     best = (error, object);
                 }
@@ -157,8 +158,7 @@ impl Quality {
 /// Where and how `object` may stand so that it has the box that the judge saw: in its wanted place or in the middle of
 /// the box, a pixel around it, of the wanted or the seen size, and mirrored or not.
 fn placed(object: &Object, truth: &Truth, seen: &Detection, side: f32) -> Vec<Object> {
-    let length = |[left, top, right, bottom]: [f32; 4]| (right - left).hypot(bottom - top);
-    let grown = (length(seen.bbox) / length(truth.bbox).max(1.0)).clamp(0.5, 2.0);
+    let grown = (length(&seen.bbox) / length(&truth.bbox).max(1.0)).clamp(0.5, 2.0);
     let [from, to] = [middle(&truth.bbox), middle(&seen.bbox)];
     let moved = [0, 1].map(|axis| to[axis] - from[axis]);
     let mut choices = vec![object.clone()];
@@ -181,27 +181,10 @@ fn around([a, b]: [[f32; 4]; 2]) -> [f32; 4] {
     [a[0].min(b[0]), a[1].min(b[1]), a[2].max(b[2]), a[3].max(b[3])]
 }
 
-/// The mean squared error of two pictures inside a box.
-fn error(a: &RgbImage, b: &RgbImage, bbox: [f32; 4]) -> f64 {
-    let [columns, rows] = pixels(a, &bbox);
-    let errors = rows.flat_map(|y| columns.clone().map(move |x| (x, y))).map(|(x, y)| {
-        let pairs = a.get_pixel(x, y).0.into_iter().zip(b.get_pixel(x, y).0);
-        pairs.map(|(a, b)| ((f64::from(a) - f64::from(b)) / 255.0).powi(2)).sum::<f64>() / 3.0
-    });
-    mean(errors).unwrap_or(0.0)
-}
-
-/// The columns and rows of a picture inside a box.
-fn pixels(image: &RgbImage, &[left, top, right, bottom]: &[f32; 4]) -> [std::ops::Range<u32>; 2] {
-    let side = |from: f32, to: f32, length: u32| from.max(0.0) as u32..(to.max(0.0) as u32).min(length);
-    [side(left, right, image.width()), side(top, bottom, image.height())]
-}
-
 /// The mean magnitude of the gradient inside a box, per pixel.
 fn gradient(image: &RgbImage, bbox: &[f32; 4]) -> f64 {
     let (width, height) = image.dimensions();
-    let [columns, rows] = pixels(image, bbox);
-    let steps = rows.flat_map(|y| columns.clone().map(move |x| (x, y))).map(|(x, y)| {
+    let steps = inside(image, bbox).map(|(x, y)| {
         let at = |x: u32, y: u32| image.get_pixel(x.min(width - 1), y.min(height - 1)).0.map(f64::from);
         let (here, across, down) = (at(x, y), at(x + 1, y), at(x, y + 1));
         (0..3).map(|i| (across[i] - here[i]).hypot(down[i] - here[i])).sum::<f64>()

@@ -12,9 +12,10 @@ use unigen_runs::Interrupt;
 
 use super::case::{Before, Case};
 use super::change::{Change, Changes};
+use super::pixels::{all, distance, within};
 use super::quality::{Expected, Quality};
 use super::report::{Edits, Judged, Report};
-use super::score::{Pictures, distance, within};
+use super::score::Pictures;
 use crate::judge::{Detection, Detector};
 use crate::world::Renderer;
 
@@ -54,7 +55,8 @@ impl<'a> ImgEdit<'a> {
             let changes = Changes::of(&case, size, &seen, || {
                 let things = Changes::of(&case, size, &seen, || false);
                 let things: Vec<_> = things.wanted().map(|t| t.truth.bbox).chain(things.boxes()).collect();
-                distance(&before, &wanted, |x, y| !within(&things, x, y)) > BEHIND
+                let behind = all(&before).filter(|&(x, y)| !within(&things, x, y));
+                distance(&before, &wanted, behind) > BEHIND
             });
             ensure!(
                 !changes.changes.is_empty(),
@@ -158,10 +160,14 @@ impl<'a> ImgEdit<'a> {
                 .collect();
             let pictures: Vec<_> = expected.iter().map(|expected| expected.picture.clone()).collect();
             let unlike = self.judge.unlikeness(&drawn, &pictures)?;
-            let qualities = expected.iter().zip(&drawn).zip(&unlike);
-            let qualities = qualities.map(|((expected, drawn), unlike)| Quality::of(expected, drawn, unlike));
+            let qualities: Vec<Quality> = expected
+                .iter()
+                .zip(&drawn)
+                .zip(&unlike)
+                .map(|((expected, drawn), unlike)| Quality::of(expected, drawn, unlike))
+                .collect();
             for ((((case, pictures), quality), drawn), detections) in
-                cases.iter().zip(qualities).zip(drawn.iter().cloned()).zip(found)
+                cases.iter().zip(qualities).zip(drawn).zip(found)
             {
                 let (scores, wrong) = pictures.score(&drawn, &detections, &quality);
                 judged.push(Judged {

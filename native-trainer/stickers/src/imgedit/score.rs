@@ -7,14 +7,13 @@ use serde::Serialize;
 use unigen_evaluation::geneval::relations;
 
 use super::change::{Change, Changes, Thing, length};
+use super::pixels::{all, distance, falling, grown, mean, within};
 use super::quality::Quality;
 use crate::judge::{Detection, middle, same_place};
 use crate::world::{Renderer, Scene, Style};
 
 /// Mean pixel errors, 0 to 1, of what should stay unchanged, between which a score falls from best to worst.
 const STAYS: [f64; 2] = [0.02, 0.2];
-/// Pixels around a box that count as part of it: its smoothed edge, and what a neighbouring code may change.
-const EDGE: f32 = 3.0;
 /// A moved object is in its place if it is within this share of the picture's side.
 const NEAR: f32 = 0.12;
 
@@ -117,10 +116,8 @@ impl Pictures {
     fn done(&self, change: &Change, drawn: &RgbImage, seen: &mut Seen) -> (f64, String) {
         match change {
             Change::Style => {
-                let errors = self
-                    .styles
-                    .iter()
-                    .map(|(style, picture)| (*style, distance(drawn, picture, |_, _| true)));
+                let errors =
+                    self.styles.iter().map(|(style, picture)| (*style, distance(drawn, picture, all(drawn))));
                 let nearest = errors.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(style, _)| style);
                 let style = self.scene.style;
                 (f64::from(nearest == Some(style)), format!("the style is not {}", style.name()))
@@ -128,9 +125,9 @@ impl Pictures {
             Change::Background => {
                 let things = self.changes.wanted().map(|thing| thing.truth.bbox).chain(self.changes.boxes());
                 let things: Vec<_> = things.chain(seen.all().map(|d| d.bbox)).map(grown).collect();
-                let behind = |x, y| !within(&things, x, y);
-                let left = distance(drawn, &self.wanted, behind)
-                    / distance(&self.before, &self.wanted, behind).max(1e-9);
+                let behind = || all(drawn).filter(|&(x, y)| !within(&things, x, y));
+                let left = distance(drawn, &self.wanted, behind())
+                    / distance(&self.before, &self.wanted, behind()).max(1e-9);
                 (1.0 - left.clamp(0.0, 1.0), "the background is not as asked for".into())
             }
             Change::Comes { thing, placed } => {
@@ -181,8 +178,9 @@ impl Pictures {
 
     /// How far the picture inside a box has come from the picture before to the wanted one, 0 to 1.
     fn progress(&self, drawn: &RgbImage, bbox: &[f32; 4]) -> f64 {
-        let here = |x, y| within(&[*bbox], x, y);
-        let left = distance(drawn, &self.wanted, here) / distance(&self.before, &self.wanted, here).max(1e-9);
+        let here = || all(drawn).filter(|&(x, y)| within(&[*bbox], x, y));
+        let left =
+            distance(drawn, &self.wanted, here()) / distance(&self.before, &self.wanted, here()).max(1e-9);
         1.0 - left.clamp(0.0, 1.0)
     }
 
@@ -207,7 +205,7 @@ impl Pictures {
             !within(&boxes, x, y)
                 && (!self.rendered || self.before.get_pixel(x, y) == self.wanted.get_pixel(x, y))
         };
-        let errors = pixels(drawn).filter(|&(x, y)| stays(x, y)).map(|(x, y)| {
+        let errors = all(drawn).filter(|&(x, y)| stays(x, y)).map(|(x, y)| {
             let pairs = drawn.get_pixel(x, y).0.into_iter().zip(self.before.get_pixel(x, y).0);
             pairs.map(|(a, b)| f64::from(a.abs_diff(b))).sum::<f64>() / (3.0 * 255.0)
         });
@@ -253,37 +251,4 @@ impl<'a> Seen<'a> {
     fn all(&self) -> impl Iterator<Item = &'a Detection> {
         self.free.iter().copied()
     }
-}
-
-pub fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let (sum, count) = values.fold((0.0, 0_u32), |(sum, count), value| (sum + value, count + 1));
-    (count > 0).then(|| sum / f64::from(count))
-}
-
-/// Falls from 1 at the first bound to 0 at the second.
-pub fn falling(value: f64, [best, worst]: [f64; 2]) -> f64 {
-    ((worst - value) / (worst - best)).clamp(0.0, 1.0)
-}
-
-fn pixels(image: &RgbImage) -> impl Iterator<Item = (u32, u32)> + use<> {
-    let (width, height) = image.dimensions();
-    (0..height).flat_map(move |y| (0..width).map(move |x| (x, y)))
-}
-
-pub fn grown([left, top, right, bottom]: [f32; 4]) -> [f32; 4] {
-    [left - EDGE, top - EDGE, right + EDGE, bottom + EDGE]
-}
-
-pub fn within(boxes: &[[f32; 4]], x: u32, y: u32) -> bool {
-    let (x, y) = (x as f32 + 0.5, y as f32 + 0.5);
-    boxes.iter().any(|b| (b[0]..=b[2]).contains(&x) && (b[1]..=b[3]).contains(&y))
-}
-
-/// The mean squared error over some of the pixels of two pictures of one size. 0 if there are no such pixels.
-pub fn distance(a: &RgbImage, b: &RgbImage, of: impl Fn(u32, u32) -> bool) -> f64 {
-    let errors = pixels(a).filter(|&(x, y)| of(x, y)).map(|(x, y)| {
-        let pairs = a.get_pixel(x, y).0.into_iter().zip(b.get_pixel(x, y).0);
-        pairs.map(|(a, b)| ((f64::from(a) - f64::from(b)) / 255.0).powi(2)).sum::<f64>() / 3.0
-    });
-    mean(errors).unwrap_or(0.0)
 }
