@@ -250,8 +250,7 @@ fn rises(settings: Settings, out: &Path) {
         rewards[..5].iter().map(|reward| (reward - early).abs()).fold(0.0, f64::max)
     };
     let (early, late) = (mean(&rewards[..5]), mean(&rewards[35..]));
-    // The weights are random, and other tests draw from the same generator: what counts is that it rises beyond its noise.
-    assert!(late > early + spread && late > early + 0.005, "{rewards:?}");
+    assert!(late > early + 2.0 * spread && late > early + 0.005, "{rewards:?}");
 }
 
 /// Every way to estimate the probability of a sample raises the reward: fresh masks, their pairs, early steps, one
