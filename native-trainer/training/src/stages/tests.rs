@@ -5,9 +5,25 @@ use crate::shapes::{Shapes, quantize, token_folder};
 use crate::train::{Stage, Start, run, settings};
 use burn::tensor::Device;
 use std::path::Path;
-use unigen_core::engine::Engine;
+use unigen_core::engine::{Engine, ModelFolder};
 use unigen_core::weights::Checkpoint;
 use unigen_runs::RunFolder;
+
+/// A tiny image tokenizer.
+const TOKENIZER: [&str; 12] = [
+    "size=16",
+    "model.ch=4",
+    "model.encoder_ch_mult=[1,2]",
+    "model.encoder_num_res_blocks=[1,1]",
+    "model.decoder_ch_mult=[1,2]",
+    "model.decoder_num_res_blocks=[1,1]",
+    "model.norm_groups=2",
+    "model.z_channels=6",
+    "discriminator_width=4",
+    "adversarial_start=0.0",
+    "teacher=\"any\"",
+    "training.batch=4",
+];
 
 /// Takes two steps of a stage with these settings and returns its log.
 fn trained<S: Stage>(folder: &Path, name: &str, set: &[&str]) -> Vec<unigen_runs::Record> {
@@ -34,27 +50,19 @@ fn logged(log: &[unigen_runs::Record], name: &str) -> bool {
 fn every_stage_trains_on_another_world() {
     let folder = tempfile::tempdir().unwrap();
     let runs = folder.path();
-    let log = trained::<TokenizerStage<Shapes>>(
-        runs,
-        "tokenizer",
-        &[
-            "size=16",
-            "model.ch=4",
-            "model.encoder_ch_mult=[1,2]",
-            "model.encoder_num_res_blocks=[1,1]",
-            "model.decoder_ch_mult=[1,2]",
-            "model.decoder_num_res_blocks=[1,1]",
-            "model.norm_groups=2",
-            "model.z_channels=6",
-            "discriminator_width=4",
-            "adversarial_start=0.0",
-            "teacher=\"any\"",
-            "training.batch=4",
-        ],
-    );
+    let log = trained::<TokenizerStage<Shapes>>(runs, "tokenizer", &TOKENIZER);
     for name in ["l1", "feature", "adversarial", "discriminator"] {
         assert!(logged(&log, name), "{name}");
     }
+    // An exported tokenizer is trained further from what it has learned, beside a new discriminator.
+    let still = ["training.steps=1", "training.evaluate_every=0", "training.learning_rate=1e-12"];
+    let set: Vec<String> = TOKENIZER.into_iter().chain(still).map(str::to_owned).collect();
+    let (exported, again) = (runs.join("tokenizer/export"), runs.join("again"));
+    let start = Start::From(&exported);
+    run::<TokenizerStage<Shapes>>(settings(None, &set).unwrap(), &again, start, &[Device::flex().into()])
+        .unwrap();
+    let weights = |folder: &Path| std::fs::read(folder.join(ModelFolder::IMAGE_TOKENIZER)).unwrap();
+    assert!(weights(&again.join("export")) == weights(&exported), "it begins where the other ended");
     let log = trained::<VisionStage<Shapes>>(
         runs,
         "vision",

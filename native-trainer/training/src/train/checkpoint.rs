@@ -88,7 +88,8 @@ pub fn averaged<M: Module>(path: &Path, model: M) -> Result<M> {
 }
 
 /// `model` with the weights of the safetensors file or folder `path`. If the file has weights called `ema.*`, those
-/// are taken; else if it has published names ([`keys::unigen`]), those; else the parameters' own names.
+/// are taken; else if it has published names ([`keys::unigen`]), those; else the parameters' own names. A file of an image
+/// tokenizer alone is for the part `tokenizer` of a module, whose other parts begin anew.
 ///
 /// # Errors
 /// The error names every parameter that is missing or of another shape. Quantised weights are refused, because they
@@ -97,6 +98,7 @@ pub fn initial<M: Module>(path: &Path, model: M) -> Result<M> {
     let checkpoint = Checkpoint::open(path)?;
     let has = |prefix: &str| checkpoint.names().any(|name| name.starts_with(prefix));
     let (averaged, published) = (has(EMA), has("llm.model."));
+    let images = checkpoint.contains("encoder.conv_in.weight");
     let (before, trained) = (blocks_in(&model), trained(&model));
     let model = load(model, &checkpoint, |name| match (averaged, published) {
         // The checkpoint of a run may lack what was frozen.
@@ -104,6 +106,7 @@ pub fn initial<M: Module>(path: &Path, model: M) -> Result<M> {
             Some(format!("{EMA}{name}")).filter(|key| trained.contains(name) || checkpoint.contains(key))
         }
         (false, true) => keys::unigen(name),
+        (false, false) if images => name.strip_prefix("tokenizer.").map(str::to_owned),
         (false, false) => keys::same(name),
     })?;
     match blocks_in(&model).filter(|_| before.is_none()) {
